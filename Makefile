@@ -1,0 +1,60 @@
+# The verbs of the project; CI calls the same ones. `make` alone lists them.
+PYTHON ?= python3
+CORES ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format sync preset doctor compare lock
+
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
+
+setup: $(READY) ## make .venv with the exact versions of requirements.lock
+
+$(READY): requirements.lock requirements-torch.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, {sys.version.split()[0]} found: make setup PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-torch.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@touch $@
+
+demo: $(READY) ## run the embedded study and say where the report is
+	@cmp -s params.yaml workflow/presets/demo.yaml || { echo "params.yaml is not the demo study: make preset NAME=demo"; exit 1; }
+	$(RUN) snakemake --cores $(CORES) --rerun-incomplete --quiet host
+	@$(RUN) python -m workflow.summary
+
+test: $(READY) ## all tests that this machine can run
+	$(RUN) OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup $(PYTEST)
+
+check: $(READY) ## formatting, lint, types, and the agreement of dvc.yaml and the schema with the rules
+	$(RUN) ruff format --check .
+	$(RUN) ruff check .
+	$(RUN) snakefmt --check Snakefile rules
+	$(RUN) mypy
+	$(RUN) python -m workflow.lint
+	$(RUN) python -m workflow.dvc_sync --check
+	$(RUN) python -m workflow.schema --check
+
+format: $(READY) ## format all code
+	$(RUN) ruff format .
+	$(RUN) ruff check --fix .
+	$(RUN) snakefmt Snakefile rules
+
+sync: $(READY) ## write dvc.yaml and the parameter schema from the rules and stages
+	$(RUN) python -m workflow.schema
+	$(RUN) python -m workflow.dvc_sync
+
+preset: $(READY) ## put a study's parameters in force: make preset NAME=demo|nodulocc|nodulocc_published
+	$(RUN) python -m workflow.preset "$(NAME)"
+
+doctor: $(READY) ## what is missing on this machine for the parameters in force
+	@$(RUN) python -m workflow.doctor
+
+compare: $(READY) ## two experiments side by side: make compare A=exp-one [B=exp-two]
+	@$(RUN) python -m workflow.compare $(A) $(B)
+
+lock: $(READY) ## resolve requirements.lock anew
+	$(RUN) python -m workflow.lock

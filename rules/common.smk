@@ -1,0 +1,45 @@
+"""What the chapters share: the checked parameters, the code of a stage, the environment of a command."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from shlex import quote
+
+from snakemake.exceptions import WorkflowError
+
+from stages.lib import study
+from stages.lib.code import closure
+from stages.lib.errors import ParamsError
+
+try:
+    study.check(config)
+except ParamsError as error:
+    raise WorkflowError(str(error)) from None
+
+# The commands run in the interpreter that runs Snakemake, one thread each: Snakemake runs them side by side.
+os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def code(stage):
+    """Source files of a stage, itself and all that it imports."""
+    return closure(f"stages.{stage}")
+
+
+def section(*names, **changed):
+    """Sections of the parameters as the JSON text that a stage takes: what is on the command line is what ran."""
+    values = {name: dict(config[name]) for name in names}
+    values[names[0]].update(changed)
+    return json.dumps(values)
+
+
+def made(path):
+    """The result that `path` lies in, if this pipeline makes it; else nothing."""
+    parts = Path(path).parts
+    return [str(Path(*parts[:2]))] if parts[:1] == ("results",) else []
+
+
+def watched(path):
+    """A fingerprint of what comes from outside the pipeline, so that a changed file there reruns what reads it."""
+    return "" if made(path) else study.fingerprint(path)

@@ -1,0 +1,40 @@
+"""The demo study's own data and base model; other studies bring theirs and never come here.
+
+in   (nothing)
+out  results/simulate/  results/pretrain/
+"""
+
+
+rule simulate:
+    """Draw synthetic films with nodules at exactly known places, in the layout of the challenge's data."""
+    input:
+        code=code("simulate"),
+    output:
+        films=directory("results/simulate"),
+    log:
+        "results/logs/simulate.log",
+    threads: 2
+    resources:
+        mem_mb=1500,
+        runtime=30,
+    params:
+        values=section("simulate"),
+    shell:
+        "python -m stages.simulate --params {params.values:q} --out {output.films} 2>&1 | tee {log}"
+
+
+rule pretrain:
+    """Teach a tiny model of MedGemma's architecture to answer and to point, on easier films."""
+    input:
+        code=code("pretrain"),
+    output:
+        base=directory("results/pretrain"),
+    log:
+        "results/logs/pretrain.log",
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    params:
+        values=section("pretrain", "prompt", "localize"),
+    shell:
+        "python -m stages.pretrain --params {params.values:q} --out {output.base} 2>&1 | tee {log}"

@@ -1,0 +1,71 @@
+"""Every error that a user can act on: what it is about, what was found, what was wanted."""
+
+from collections.abc import Sequence
+
+
+class NoduleflowError(Exception):
+    """The root: shown to the user as a sentence, without a traceback."""
+
+
+class ProblemsError(NoduleflowError):
+    """Several problems of one thing, reported together.
+
+    Attributes:
+        problems: One sentence each, in the order found.
+    """
+
+    def __init__(self, heading: str, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join([heading, *(f"  - {problem}" for problem in problems)]))
+
+
+class ParamsError(ProblemsError):
+    """A parameter is unknown, missing, of the wrong type or out of range."""
+
+
+class DataError(ProblemsError):
+    """A data folder cannot be used as it stands."""
+
+
+class TableError(NoduleflowError):
+    """A Parquet artifact is missing, damaged, or not what its schema says."""
+
+
+class ImageError(NoduleflowError):
+    """One picture cannot be read as a grey film; becomes a rejected row of the manifest."""
+
+
+class SplitError(NoduleflowError):
+    """The films cannot be split as asked."""
+
+
+class ModelError(NoduleflowError):
+    """A model cannot be found, loaded or used as asked."""
+
+
+class ContractError(ModelError):
+    """The pixels or prompts a model was trained on are not the ones it is asked about."""
+
+
+class TrainingError(NoduleflowError):
+    """Training cannot start, or cannot go on."""
+
+
+class PreemptedError(NoduleflowError):
+    """Training was asked to stop and has written a checkpoint; started again, it goes on."""
+
+
+class UndefinedMetricError(NoduleflowError):
+    """A metric has no value on these data; the message is the reason."""
+
+
+class MetricInputError(NoduleflowError):
+    """What was handed to a metric is not what it wants; the message says what was found."""
+
+
+class CalibrationError(NoduleflowError):
+    """Scores cannot be calibrated as asked, or a threshold is asked for that was never chosen."""
+
+
+class ExperimentError(NoduleflowError):
+    """An experiment or a Git revision cannot be found, or has no results."""

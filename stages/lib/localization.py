@@ -1,0 +1,236 @@
+"""How well predicted points find the nodules of films that have them, and what they do on healthy ones."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.lib.bootstrap import Outcome, attempt
+from stages.lib.errors import UndefinedMetricError
+from stages.lib.matching import distances, match
+
+
+@dataclass(frozen=True)
+class Film:
+    """One film that was asked about, in pixels of the original.
+
+    Attributes:
+        image_id: Its name.
+        patient_id: Its patient.
+        width_px: Width.
+        height_px: Height.
+        points: The nodules, x and y, shape (m, 2).
+        predictions: The points predicted, x and y, shape (n, 2).
+    """
+
+    image_id: str
+    patient_id: str
+    width_px: int
+    height_px: int
+    points: NDArray[np.float64]
+    predictions: NDArray[np.float64]
+
+    def threshold_px(self, share: float) -> float:
+        """Return a share of the diagonal of the original, pixels."""
+        return share * float(np.hypot(self.width_px, self.height_px))
+
+
+@dataclass(frozen=True)
+class Hits:
+    """What was found on some films at one tolerance.
+
+    Attributes:
+        true_positives: Pairs of prediction and nodule on each film, shape (n,).
+        predictions: Points predicted on each film, shape (n,).
+        points: Nodules of each film, shape (n,).
+        chance: Pairs to be expected if as many points were thrown anywhere on the film, shape (n,).
+        radial_error_px: Distance within each pair, shape (pairs,).
+        film: Number of the film of each pair, shape (pairs,).
+    """
+
+    true_positives: NDArray[np.int64]
+    predictions: NDArray[np.int64]
+    points: NDArray[np.int64]
+    chance: NDArray[np.float64]
+    radial_error_px: NDArray[np.float64]
+    film: NDArray[np.int64]
+
+
+def find(films: Sequence[Film], share: float, *, throws: int, rng: np.random.Generator) -> Hits:
+    """Match predictions and nodules on every film.
+
+    Args:
+        films: Films with or without nodules.
+        share: Greatest distance of a pair, inclusive, as a share of the diagonal of the original.
+        throws: How often points are thrown to know what chance would find.
+        rng: Of the throws.
+    """
+    found, chance, errors, owners = [], [], [], []
+    for number, film in enumerate(films):
+        gaps = distances(film.predictions, film.points)
+        rows, columns = match(gaps, film.threshold_px(share))
+        found.append(len(rows))
+        errors.append(gaps[rows, columns])
+        owners.append(np.full(len(rows), number))
+        chance.append(chance_hits(film, share, throws, rng))
+    return Hits(
+        np.array(found, np.int64),
+        np.array([len(film.predictions) for film in films], np.int64),
+        np.array([len(film.points) for film in films], np.int64),
+        np.array(chance, np.float64),
+        np.concatenate([np.zeros(0), *errors]),
+        np.concatenate([np.zeros(0, np.int64), *owners]),
+    )
+
+
+def chance_hits(film: Film, share: float, throws: int, rng: np.random.Generator) -> float:
+    """Return how many nodules as many points as were predicted would find if thrown evenly over the whole film.
+
+    It is the mean over `throws` throws, so it has an error of its own of about 0.5 / sqrt(throws).
+    """
+    n, threshold = len(film.predictions), film.threshold_px(share)
+    if not n or not len(film.points):
+        return 0.0
+    size = np.array([film.width_px, film.height_px])
+    # A film spans -0.5 to its width - 0.5: coordinates are 0 at the centre of a pixel.
+    thrown = rng.random((throws, n, 2)) * size - 0.5
+    steps = thrown[:, :, None, :] - film.points[None, None, :, :]
+    gaps = np.hypot(steps[..., 0], steps[..., 1])
+    near = (gaps <= threshold).sum(axis=(1, 2))
+    crowded = np.flatnonzero(near > 1)
+    pairs = int((near == 1).sum()) + sum(len(match(gaps[throw], threshold)[0]) for throw in crowded)
+    return pairs / throws
+
+
+def ratio(part: float, whole: float, why: str) -> float:
+    """Return part / whole.
+
+    Raises:
+        UndefinedMetricError: If whole is 0; `why` says what was missing.
+    """
+    if not whole:
+        raise UndefinedMetricError(why)
+    return float(part / whole)
+
+
+def precision_recall_f1(true_positives: float, predictions: float, points: float) -> dict[str, Outcome]:
+    """Return micro-averaged precision, recall and F1 = 2 PR / (P + R), each [0, 1].
+
+    The tight row of the published study, 10 hits of 53 predictions on 179 points:
+
+    >>> {name: round(value, 4) for name, value in precision_recall_f1(10, 53, 179).items()}
+    {'precision': 0.1887, 'recall': 0.0559, 'f1': 0.0862}
+    """
+    return {
+        "precision": attempt(ratio, true_positives, predictions, "no point was predicted"),
+        "recall": attempt(ratio, true_positives, points, "no film has a point"),
+        "f1": attempt(ratio, 2 * true_positives, predictions + points, "there is no point, predicted or true"),
+    }
+
+
+def measure_hits(hits: Hits, weights: NDArray[Any]) -> dict[str, Outcome]:
+    """Return the measures at one tolerance, of films with nodules.
+
+    Radial errors are those of matched pairs only, so they grow with the tolerance and flatter a tight one.
+
+    Args:
+        hits: Of films that each have a nodule.
+        weights: How often each film counts, shape (n,).
+
+    Returns:
+        Value, or the reason why there is none, of: precision, recall, f1 (micro); f1_macro (mean over films); pck (the
+        share of nodules found, equal to recall); mean_radial_error_px, std_radial_error_px (ddof 0),
+        median_radial_error_px; chance_recall.
+    """
+    found = float(np.dot(weights, hits.true_positives))
+    points = float(np.dot(weights, hits.points))
+    measures = precision_recall_f1(found, float(np.dot(weights, hits.predictions)), points)
+    each = 2 * hits.true_positives / np.maximum(hits.predictions + hits.points, 1)
+    errors = np.repeat(hits.radial_error_px, weights[hits.film])
+    no_pair = "no predicted point is near enough to a nodule"
+    return {
+        **measures,
+        "f1_macro": attempt(ratio, np.dot(weights, each), weights.sum(), "there is no film"),
+        "pck": measures["recall"],
+        "mean_radial_error_px": attempt(_of_any, np.mean, errors, no_pair),
+        "std_radial_error_px": attempt(_of_any, np.std, errors, no_pair),
+        "median_radial_error_px": attempt(_of_any, np.median, errors, no_pair),
+        "chance_recall": attempt(ratio, np.dot(weights, hits.chance), points, "no film has a point"),
+    }
+
+
+def _of_any(summary: Any, values: NDArray[np.float64], why: str) -> float:
+    if not len(values):
+        raise UndefinedMetricError(why)
+    return float(summary(values))
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What can be said about films with nodules without any tolerance.
+
+    Attributes:
+        predictions: Points predicted on each film, shape (n,).
+        points: Nodules of each film, shape (n,).
+        nearest_px: Distance of every prediction to the nearest nodule of its film, shape (predictions,).
+        film: Number of the film of each prediction, shape (predictions,).
+    """
+
+    predictions: NDArray[np.int64]
+    points: NDArray[np.int64]
+    nearest_px: NDArray[np.float64]
+    film: NDArray[np.int64]
+
+
+def count(films: Sequence[Film]) -> Counted:
+    """Count predictions and nodules on films that each have a nodule, and measure how far off every prediction is."""
+    nearest = [distances(film.predictions, film.points).min(axis=1) for film in films]
+    predictions = np.array([len(film.predictions) for film in films], np.int64)
+    return Counted(
+        predictions,
+        np.array([len(film.points) for film in films], np.int64),
+        np.concatenate([np.zeros(0), *nearest]),
+        np.repeat(np.arange(len(films)), predictions),
+    )
+
+
+def measure_counts(counted: Counted, weights: NDArray[Any]) -> dict[str, Outcome]:
+    """Return the measures of films with nodules that need no tolerance.
+
+    Returns:
+        Value or reason of: nearest_point_px (median over all predictions of the distance to the nearest nodule);
+        count_exact (share of films with as many predictions as nodules); count_error (mean absolute difference of the
+        two); count_bias (mean difference, positive if too many are predicted).
+    """
+    excess = counted.predictions - counted.points
+    mean = partial(ratio, whole=float(weights.sum()), why="there is no film")
+    nearest = np.repeat(counted.nearest_px, weights[counted.film])
+    return {
+        "nearest_point_px": attempt(_of_any, np.median, nearest, "no point was predicted"),
+        "count_exact": attempt(mean, np.dot(weights, excess == 0)),
+        "count_error": attempt(mean, np.dot(weights, np.abs(excess))),
+        "count_bias": attempt(mean, np.dot(weights, excess)),
+    }
+
+
+def measure_healthy(predictions: NDArray[np.int64], weights: NDArray[Any]) -> dict[str, Outcome]:
+    """Return what a localizer does on films without a nodule.
+
+    Args:
+        predictions: Points predicted on each healthy film, shape (n,).
+        weights: How often each film counts, shape (n,).
+
+    Returns:
+        Value or reason of: false_points_per_film (mean), share_with_point.
+
+    >>> measure_healthy(np.array([0, 2, 0, 0]), np.ones(4))
+    {'false_points_per_film': 0.5, 'share_with_point': 0.25}
+    """
+    mean = partial(ratio, whole=float(weights.sum()), why="no healthy film was asked about")
+    return {
+        "false_points_per_film": attempt(mean, np.dot(weights, predictions)),
+        "share_with_point": attempt(mean, np.dot(weights, predictions > 0)),
+    }

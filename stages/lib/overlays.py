@@ -1,0 +1,104 @@
+"""Example films: the picture, and above it what is true and what was predicted.
+
+Positions are per cent of the padded square, from edge to edge, as `geometry.Geometry.to_unit` gives them, so that an
+SVG of viewBox "0 0 100 100" lies exactly on the film at any size.
+"""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+from stages.lib.errors import ImageError
+from stages.lib.geometry import Geometry
+
+JPEG_QUALITY = 82
+
+
+@dataclass(frozen=True)
+class Ring:
+    """A true point: its place, the radii within which a prediction counts, and a tooltip."""
+
+    x: float
+    y: float
+    tight: float
+    tolerant: float
+    title: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A predicted point, its box if there is one (x, y, width, height), and a tooltip."""
+
+    x: float
+    y: float
+    box: tuple[float, float, float, float] | None
+    title: str
+
+
+def rings(points: Sequence[Mapping[str, Any]], geometry: Geometry, tight: float, tolerant: float) -> list[Ring]:
+    """Return the true points of one film as rings.
+
+    Args:
+        points: Rows of `tables.POINTS` of the film.
+        geometry: Geometry of the film.
+        tight: Radius of the inner ring, as a fraction of the original's diagonal.
+        tolerant: Radius of the outer ring, as a fraction of the original's diagonal.
+    """
+    unit = geometry.diagonal_px / geometry.square_px
+    found = []
+    for row in points:
+        x, y = _per_cent(row["x"], row["y"], geometry)
+        title = f"true point {row['point']}: x {row['x']:.0f}, y {row['y']:.0f} px of the original"
+        found.append(Ring(x, y, round(100 * tight * unit, 2), round(100 * tolerant * unit, 2), title))
+    return found
+
+
+def findings(rows: Sequence[Mapping[str, Any]], geometry: Geometry, localizer: str) -> list[Finding]:
+    """Return the predictions on one film.
+
+    Args:
+        rows: Rows of `tables.LOCALIZE` of the film.
+        geometry: Geometry of the film.
+        localizer: Name of the localizer, for the tooltip.
+    """
+    found = []
+    for row in rows:
+        x, y = _per_cent(row["x"], row["y"], geometry)
+        title = f"{localizer}, finding {row['rank']}: x {row['x']:.0f}, y {row['y']:.0f} px of the original"
+        if row["phrase"] is not None:
+            title += f", “{row['phrase']}”"
+        if row["confidence"] is not None:
+            title += f", confidence {row['confidence']:.2f}"
+        box = None
+        if row["x0"] is not None:
+            left, top = _per_cent(row["x0"], row["y0"], geometry)
+            right, bottom = _per_cent(row["x1"], row["y1"], geometry)
+            box = (left, top, round(right - left, 2), round(bottom - top, 2))
+        found.append(Finding(x, y, box, title))
+    return found
+
+
+def _per_cent(x: float, y: float, geometry: Geometry) -> tuple[float, float]:
+    u, v = geometry.to_unit(x, y)
+    return round(100 * u, 2), round(100 * v, 2)
+
+
+def embed(png: bytes, side_px: int) -> str:
+    """Return a film as a JPEG data URI of `side_px` by `side_px` pixels, smooth whether it grows or shrinks.
+
+    Raises:
+        ImageError: If `png` is not a picture.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(BytesIO(png)) as opened:
+            film = opened.convert("L")
+    except OSError as error:
+        raise ImageError(f"a normalized film cannot be read ({error}); run normalize again") from error
+    kind = Image.Resampling.LANCZOS if film.width > side_px else Image.Resampling.BICUBIC
+    encoded = BytesIO()
+    film.resize((side_px, side_px), kind).save(encoded, "JPEG", quality=JPEG_QUALITY, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(encoded.getvalue()).decode()

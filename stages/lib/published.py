@@ -1,0 +1,55 @@
+"""What the published system reported, for the reader's eye: measured on other films, so never ranked against ours."""
+
+from typing import Any
+
+NOTE = (
+    "published, other data: an image-level split of the NIH films (9,460 test films, 406 with a nodule) and all 113 "
+    "LIDC films with points; patients were shared between training and test"
+)
+TABLE: dict[str, Any] = {
+    "note": NOTE,
+    "classification": {
+        "zero_shot": {
+            "precision": 0.1087,
+            "sensitivity": 0.1478,
+            "specificity": 0.9457,
+            "f1": 0.1253,
+            "roc_auc": 0.6913,
+            "pr_auc": 0.0850,
+        },
+        "tuned": {
+            "precision": 0.3740,
+            "sensitivity": 0.3621,
+            "specificity": 0.9728,
+            "f1": 0.3680,
+            "roc_auc": 0.7864,
+            "pr_auc": 0.2384,
+        },
+    },
+    "localization": {
+        "tight": {
+            "true_positives": 10,
+            "false_positives": 43,
+            "false_negatives": 169,
+            "precision": 0.1887,
+            "recall": 0.0559,
+            "f1": 0.0862,
+            "pck": 0.0559,
+            "mean_radial_error_px": 35.10,
+            "std_radial_error_px": 14.39,
+            "median_radial_error_px": 36.42,
+        },
+        "tolerant": {
+            "true_positives": 28,
+            "false_positives": 25,
+            "false_negatives": 151,
+            "precision": 0.5283,
+            "recall": 0.1564,
+            "f1": 0.2414,
+            "pck": 0.1564,
+            "mean_radial_error_px": 73.58,
+            "std_radial_error_px": 36.33,
+            "median_radial_error_px": 66.73,
+        },
+    },
+}

@@ -1,0 +1,362 @@
+"""QLoRA by the Trainer of transformers: from a task to a folder of checkpoints, and on from there after any fault.
+
+Everything that decides a run is in its task's identity; checkpoints lie in a folder named after it, so a run with
+other data or parameters never goes on from them.
+"""
+
+import json
+import math
+import os
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.lib import checkpoints, files, models, training
+from stages.lib.cli import LOG
+from stages.lib.errors import PreemptedError, TrainingError
+from stages.lib.training import METRICS, Task, TrainParams
+
+BAD_STEPS = 3  # steps in a row without a finite loss before training stops
+SECONDS_BETWEEN_LINES = 10.0
+TARGETS = {
+    "all-linear": "all-linear",
+    "language": r".*language_model.*\.(q|k|v|o|gate|up|down)_proj",
+    "vision": r".*vision_tower.*\.(q_proj|k_proj|v_proj|out_proj|fc1|fc2)",
+    "attention": r".*\.self_attn\.(q|k|v|o|out)_proj",
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to.
+
+    Attributes:
+        checkpoint: Folder of the selected checkpoint.
+        trainable: Parameters that were trained, as PEFT counts them.
+        total: All parameters, those of the adapter included.
+        history: What was logged, one mapping per event, in order.
+        table: Step and validation metrics of every checkpoint written; None where a metric is undefined.
+        selected_by: Metric that the checkpoint was selected by, or "last".
+        notes: Sentences that the report has to repeat.
+        seconds: Wall-clock time of this process's part.
+        resumed_from: Step that it went on from; 0 for a fresh start.
+    """
+
+    checkpoint: Path
+    trainable: int
+    total: int
+    history: list[dict[str, Any]]
+    table: list[dict[str, Any]]
+    selected_by: str
+    notes: list[str]
+    seconds: float
+    resumed_from: int
+
+
+def lora(model: Any, params: TrainParams) -> Any:
+    """Return `model` with a fresh LoRA adapter on the layers that `lora_targets` names; the rest is frozen.
+
+    Raises:
+        TrainingError: If no layer has such a name.
+    """
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(params.seed)
+    config = LoraConfig(
+        r=params.rank,
+        lora_alpha=params.alpha,  # type: ignore[arg-type]
+        lora_dropout=params.dropout,
+        target_modules=TARGETS[params.lora_targets],
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return get_peft_model(model, config)
+    except ValueError as error:
+        raise TrainingError(f"train.lora_targets {params.lora_targets!r}: {error}") from error
+
+
+def fit(task: Task, root: Path) -> Outcome:
+    """Train an adapter, going on from the newest complete checkpoint of the same run, if there is one.
+
+    If the GPU's memory does not suffice, the micro-batch is halved and the accumulation doubled: the steps stay as
+    they are.
+
+    Args:
+        task: What to train on what.
+        root: Folder for the checkpoints of this and other runs.
+
+    Raises:
+        TrainingError: If a class is missing, the loss is not finite any more, or memory does not suffice.
+        PreemptedError: If the process was sent SIGTERM; the checkpoint is written.
+    """
+    import torch
+
+    began = time.monotonic()
+    folder = root / files.sha256_json(task.identity)[:16]
+    micro, accumulation = task.params.micro_batch, task.params.accumulation
+    resumed_from: int | None = None
+    while True:
+        try:
+            trainer = _trainer(task, folder, micro, accumulation)
+            newest = _newest(task, trainer, folder)
+            resumed_from = checkpoints.step(newest) if newest and resumed_from is None else resumed_from or 0
+            _run(trainer, newest)
+            break
+        except torch.OutOfMemoryError as error:
+            if micro % 2 or os.environ.get("WORLD_SIZE", "1") != "1":
+                raise TrainingError(
+                    f"out of GPU memory with a micro-batch of {micro}; lower it, turn train.gradient_checkpointing on, "
+                    "choose a smaller train.rank, or a GPU with more memory"
+                ) from error
+            micro, accumulation = micro // 2, accumulation * 2
+            LOG.warning("warning: out of GPU memory; going on with %d films x %d passes", micro, accumulation)
+        del trainer
+        torch.cuda.empty_cache()
+    kept = {checkpoints.step(path) for path in checkpoints.complete(folder)}
+    if task.params.max_steps not in kept:
+        raise TrainingError(f"training ended without a sound checkpoint of step {task.params.max_steps} in {folder}")
+    trainable, total = trainer.model.get_nb_trainable_parameters()
+    history = list(trainer.state.log_history)
+    table = training.table_of(history, task.params)
+    selected_by, notes = training.selection_rule(table, task.params.select_by)
+    return Outcome(
+        checkpoint=folder / f"checkpoint-{training.select([r for r in table if r['step'] in kept], selected_by)}",
+        trainable=trainable,
+        total=total,
+        history=history,
+        table=table,
+        selected_by=selected_by,
+        notes=notes,
+        seconds=time.monotonic() - began,
+        resumed_from=resumed_from,
+    )
+
+
+def _newest(task: Task, trainer: Any, folder: Path) -> Path | None:
+    """Return the newest complete checkpoint of this run; if there is none, say how other runs here differ from it."""
+    with trainer.args.main_process_first(local=False):
+        found = checkpoints.complete(folder)
+        mine = folder / "identity.json"
+        if not mine.exists():
+            for other in sorted(folder.parent.glob("*/identity.json")):
+                theirs, ours = json.loads(other.read_text()), task.identity
+                odd = sorted(name for name in {*theirs, *ours} if theirs.get(name) != ours.get(name))
+                LOG.info("train: not going on from %s, which differs in %s", other.parent, ", ".join(odd))
+            files.write_json(mine, task.identity)
+    return found[-1] if found else None
+
+
+def _run(trainer: Any, newest: Path | None) -> None:
+    """Train on from a checkpoint, if there is one; a SIGTERM ends it after the current step, with a checkpoint."""
+    if newest:
+        LOG.info("train: going on from %s", newest)
+    before = signal.signal(signal.SIGTERM, lambda *_: trainer.watch.stop())
+    try:
+        trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if trainer.watch.stopped and trainer.state.global_step < trainer.state.max_steps:
+        raise PreemptedError(
+            f"asked to stop after step {trainer.state.global_step} of {trainer.state.max_steps}; a checkpoint is "
+            "written: start again to go on"
+        )
+
+
+def _trainer(task: Task, folder: Path, micro: int, accumulation: int) -> Any:
+    """Return a Trainer for `task` with a freshly loaded base and a fresh adapter."""
+    import torch
+    from transformers import TrainingArguments
+    from transformers.trainer_callback import PrinterCallback
+
+    loaded = models.load(task.base.folder, task.model)
+    loaded = models.ready(lora(loaded.model, task.params), loaded.processor)
+    params = task.params
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        max_steps=params.max_steps,
+        per_device_train_batch_size=micro,
+        per_device_eval_batch_size=max(micro, 4),
+        gradient_accumulation_steps=1,
+        learning_rate=params.peak_lr,
+        lr_scheduler_type="linear",
+        warmup_steps=training.warmup_steps(params),
+        optim="adamw_torch_fused",
+        weight_decay=params.weight_decay,
+        max_grad_norm=params.max_grad_norm,
+        activation_checkpointing=params.gradient_checkpointing,
+        activation_checkpointing_kwargs={"use_reentrant": False} if params.gradient_checkpointing else None,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        eval_strategy="steps" if len(task.val) else "no",
+        eval_steps=params.eval_every_steps,
+        save_strategy="steps",
+        save_steps=params.save_every_steps,
+        dataloader_num_workers=params.data_loader_workers,
+        dataloader_prefetch_factor=2 if params.data_loader_workers else None,
+        dataloader_persistent_workers=False,
+        ddp_find_unused_parameters=False,
+        use_cpu=not torch.cuda.is_available(),
+        dataloader_pin_memory=torch.cuda.is_available(),
+        remove_unused_columns=False,
+        label_names=["labels"],
+        disable_tqdm=True,
+        report_to="none",
+        seed=params.seed,
+    )
+    processes = arguments.world_size
+    if accumulation % processes:
+        raise TrainingError(f"found {processes} processes, wanted a number that divides accumulation {accumulation}")
+    arguments.gradient_accumulation_steps = accumulation // processes
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # DataParallel would multiply the batch by the number of GPUs
+    trainer = trainer_class()(task, loaded, arguments)
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+@cache
+def trainer_class() -> Any:
+    """Return the Trainer that shows films in the order of the stream and learns from the two answers' logits."""
+    import torch
+    from transformers import Trainer, TrainerCallback
+
+    class Watch(TrainerCallback):
+        """Says how far training is, and stops it when it must stop."""
+
+        def __init__(self) -> None:
+            self.stopped = False
+            self.bad = 0
+            self.began = self.said = time.monotonic()
+            self.first = 0
+
+        def stop(self) -> None:
+            """Ask for a checkpoint and an end after the current step."""
+            self.stopped = True
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.first, self.began = state.global_step, time.monotonic()
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if _any(self.stopped, args):
+                control.should_save = control.should_training_stop = True
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            if "loss" not in logs:
+                return
+            sound = math.isfinite(logs["loss"]) and math.isfinite(logs.get("grad_norm", 0.0))
+            self.bad = 0 if sound else self.bad + 1
+            if self.bad == BAD_STEPS:
+                raise TrainingError(
+                    f"the loss or its gradient was not finite for {BAD_STEPS} steps, up to step {state.global_step} "
+                    f"(loss {logs['loss']}); lower train.peak_lr or train.positive_weight. The last good checkpoint "
+                    f"is kept in {args.output_dir}"
+                )
+            now = time.monotonic()
+            if not state.is_world_process_zero:
+                return
+            if now - self.said >= SECONDS_BETWEEN_LINES or state.global_step in (self.first + 1, state.max_steps):
+                rate = (state.global_step - self.first) / max(now - self.began, 1e-9)
+                LOG.info(
+                    "train: step %d of %d, loss %.4f, %.2f steps per second, %.0f s left",
+                    *(state.global_step, state.max_steps, logs["loss"], rate),
+                    (state.max_steps - state.global_step) / max(rate, 1e-9),
+                )
+                self.said = now
+
+        def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
+            shown = {name: (metrics or {}).get(f"eval_{name}") for name in METRICS}
+            text = ", ".join(
+                f"{name} {'undefined' if value is None else f'{value:.4f}'}" for name, value in shown.items()
+            )
+            if state.is_world_process_zero:
+                LOG.info("train: step %d, validation %s", state.global_step, text)
+
+    class AnswerTrainer(Trainer):
+        loss_is_scaled_for_ga = True  # `answer_loss` is already divided by the films of the whole step
+
+        def __init__(self, task: Task, loaded: models.Loaded, args: Any) -> None:
+            self.task, self.loaded = task, loaded
+            self.pair = list(models.answer_ids(loaded, task.prompt))
+            self.shift = math.log(task.training_odds * task.params.positive_weight)
+            self.watch = Watch()
+            super().__init__(
+                model=loaded.model,
+                args=args,
+                data_collator=collate,
+                train_dataset=task.train,
+                eval_dataset=task.val,
+                compute_metrics=self._measure,
+                callbacks=[self.watch],
+            )
+
+        def _measure(self, seen: Any) -> dict[str, Any]:
+            return training.validation_metrics(seen.predictions, seen.label_ids, self.shift)
+
+        def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+            return self.task.order.tolist()
+
+        def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> Any:
+            """Films of the optimizer step; the library would count labels as tokens and leave out the first."""
+            count = torch.tensor(sum(len(batch["labels"]) for batch in batch_samples), device=device)
+            return self.accelerator.gather(count).sum()
+
+        def compute_loss(
+            self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+        ) -> Any:
+            pair = self._pair(model, inputs["films"])
+            # the gradients of several processes are averaged, and their shares are to be added
+            share = training.answer_loss(pair, inputs["labels"], self.task.params.positive_weight, num_items_in_batch)
+            return share * self.accelerator.num_processes
+
+        def prediction_step(
+            self, model: Any, inputs: Any, prediction_loss_only: bool, ignore_keys: Any = None
+        ) -> tuple[None, Any, Any]:
+            inputs = self._prepare_inputs(inputs)
+            with torch.no_grad():
+                return None, self._pair(model, inputs["films"]), inputs["labels"]
+
+        def _pair(self, model: Any, images: Any) -> Any:
+            return models.ask(self.loaded, images, self.task.prompt, through=model)[:, self.pair]
+
+        def _save_checkpoint(self, model: Any, trial: Any) -> None:
+            if self.watch.bad:
+                LOG.warning("warning: no checkpoint after step %d: its loss is not finite", self.state.global_step)
+                return
+            folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
+            super()._save_checkpoint(model, trial)
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                checkpoints.commit(folder)
+                table = training.table_of(self.state.log_history, self.task.params)
+                selected_by, _ = training.selection_rule(table, self.task.params.select_by)
+                spare = [training.select(table, selected_by)] if table else []
+                checkpoints.prune(folder.parent, self.task.params.keep_checkpoints, spare)
+            self.accelerator.wait_for_everyone()
+
+    return AnswerTrainer
+
+
+def _any(flag: bool, args: Any) -> bool:
+    """Return whether `flag` is set in any process: all have to stop after the same step."""
+    import torch
+
+    if args.world_size == 1:
+        return flag
+    flags = torch.tensor(int(flag), device=args.device)
+    torch.distributed.all_reduce(flags, op=torch.distributed.ReduceOp.MAX)
+    return bool(flags.item())
+
+
+def collate(samples: Sequence[tuple[np.ndarray, int]]) -> dict[str, Any]:
+    """Return a batch of films (uint8 tensor of shape (n, side, side)) and their labels (int tensor of shape (n,))."""
+    import torch
+
+    pictures, labels = zip(*samples, strict=True)
+    return {"films": torch.from_numpy(np.stack(pictures)), "labels": torch.tensor(labels)}

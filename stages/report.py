@@ -1,0 +1,351 @@
+"""Draw the study as one page that needs nothing else: numbers with intervals, curves, films, provenance.
+
+in   metrics  metrics.json; manifest, points, normalized, split, infer, localize, answers  tables; calibration  JSON per
+     model; train, curve  of the training; fetch  of the base model; template  Jinja2; results  folder of the films
+out  report  one HTML file without script, font or address
+"""
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from stages.lib import cli, figures, files, overlays, params, summary, tables
+from stages.lib.calibration import Calibration
+from stages.lib.calibration import read as read_calibration
+from stages.lib.charts import Chart
+from stages.lib.classification import reliability
+from stages.lib.errors import TableError
+from stages.lib.examples import Group, Record, by_answer, by_place, records
+from stages.lib.matching import distances, match
+from stages.lib.wording import fact, name, threshold_name
+
+Draw = Callable[[Record, str | None], dict[str, Any]]
+
+
+@params.section
+class Params:
+    """What the page shows beyond the numbers."""
+
+    title: params.Text  # of the page
+    examples: params.NonNegativeInt  # films shown per group
+    film_px: params.Count  # width and height of a film on the page, pixels
+    operating_point: Literal["f1", "youden", "specificity_95"]  # threshold, chosen on validation, that calls a film
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """Everything that the page is made of; mappings go from the name of a model or localizer to its part."""
+
+    metrics: Mapping[str, Any]
+    manifest: pa.Table
+    points: pa.Table
+    normalized: pa.Table
+    split: pa.Table
+    infer: Mapping[str, pa.Table]
+    calibration: Mapping[str, Calibration]
+    localize: Mapping[str, pa.Table]
+    answers: Mapping[str, pa.Table]
+    train: Mapping[str, Any] | None
+    curve: Sequence[Mapping[str, float | None]]
+    fetch: Mapping[str, Any] | None
+
+
+def report(study: Study, params: Params, picture: Callable[[str], bytes]) -> dict[str, Any]:
+    """Return all that the template shows.
+
+    Args:
+        study: The artifacts.
+        params: What is shown.
+        picture: Returns the PNG of a normalized film, given its path relative to the results folder.
+    """
+    settings = _settings(study.metrics)
+    films = records(
+        study.manifest, study.normalized, study.split, study.points, study.infer, study.localize, study.answers
+    )
+    model = list(study.infer)[-1]
+    draw = partial(_card, params=params, settings=settings, picture=picture)
+    return {
+        "title": params.title,
+        "warnings": summary.warnings(study.metrics),
+        "headline": summary.headline(study.metrics),
+        "tiles": summary.tiles(study.metrics, model),
+        "models": list(study.metrics["classification"]),
+        "classification": summary.classification(study.metrics, params.operating_point),
+        "reference": summary.reference(study.metrics),
+        "charts": _charts(study, settings, params.operating_point),
+        "matrices": summary.matrices(study.metrics, params.operating_point),
+        "operating_point": threshold_name(params.operating_point),
+        "settings": settings,
+        "localization": summary.localization(study.metrics),
+        "examples_model": model,
+        "answer_groups": _answer_groups(films, study, settings, params, draw),
+        "place_groups": _place_groups(films, study, settings, params, draw),
+        "training": _training(study),
+        "data": _data(study),
+        "provenance": summary.provenance(study.metrics, study.fetch or {}),
+        "fetch": study.fetch,
+        "calibration": {model: fitted.document() for model, fitted in study.calibration.items()},
+    }
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How it was measured, from the provenance of metrics.json: what is drawn is what was measured.
+
+    Attributes:
+        sources: Sources of the films that the classification was measured on.
+        tight: Tolerance of a hit, share of the diagonal.
+        tolerant: The wider one.
+        bins: Of the reliability diagram.
+        confidence: Of the intervals.
+    """
+
+    sources: tuple[str, ...]
+    tight: float
+    tolerant: float
+    bins: int
+    confidence: float
+
+
+def _settings(metrics: Mapping[str, Any]) -> Settings:
+    try:
+        given = metrics["provenance"]["parameters"]["metrics"]
+        return Settings(
+            sources=tuple(given["sources"]),
+            tight=given["tight_share"],
+            tolerant=given["tolerant_share"],
+            bins=given["ece_bins"],
+            confidence=given["confidence"],
+        )
+    except (KeyError, TypeError) as error:
+        raise TableError(
+            f"metrics.json: its provenance lacks the parameter metrics.{error}; run metrics again"
+        ) from error
+
+
+def _charts(study: Study, settings: Settings, chosen: str) -> list[Chart]:
+    """Return the ROC, the precision-recall and the reliability charts of the test split, as far as they are defined."""
+    measured = {model: splits.get("test", {}) for model, splits in study.metrics["classification"].items()}
+    curves, calibrations = {}, []
+    for model, table in study.infer.items():
+        labels, given, calibrated = _test_scores(study, table, settings.sources)
+        if len(labels):
+            kinds = {"ece": given} if calibrated is None else {"ece": given, "ece_calibrated": calibrated}
+            bins = {kind: reliability(labels, s, settings.bins, settings.confidence) for kind, s in kinds.items()}
+            calibrations.append(figures.reliability(model, bins, measured.get(model, {})))
+        if 0 < labels.sum() < len(labels):
+            curves[model] = figures.Curve(labels, given, measured.get(model, {}))
+    both = [figures.roc(curves, chosen), figures.precision_recall(curves, chosen)] if curves else []
+    return both + calibrations
+
+
+def _test_scores(
+    study: Study, table: pa.Table, sources: Sequence[str]
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64] | None]:
+    """Return labels, scores and calibrated scores of the films that the classification was measured on."""
+    source = dict(zip(*(study.manifest[name].to_pylist() for name in ("image_id", "source")), strict=True))
+    rows = [
+        row
+        for row in table.select(["image_id", "split", "label", "score", "score_calibrated"]).to_pylist()
+        if row["split"] == "test" and row["label"] is not None and source[row["image_id"]] in sources
+    ]
+    calibrated = [row["score_calibrated"] for row in rows]
+    return (
+        np.array([row["label"] for row in rows], np.int64),
+        np.array([row["score"] for row in rows], np.float64),
+        None if None in calibrated else np.array(calibrated, np.float64),
+    )
+
+
+def _answer_groups(
+    films: Mapping[str, Record], study: Study, settings: Settings, params: Params, draw: Draw
+) -> list[dict[str, Any]]:
+    """Return test films that the last model (the tuned one) called rightly and wrongly."""
+    model = list(study.infer)[-1]
+    fitted = study.calibration.get(model)
+    threshold = fitted.thresholds.get(params.operating_point) if fitted else None
+    measured = [film for film in films.values() if film.split == "test" and film.source in settings.sources]
+    groups = by_answer(measured, model, 0.5 if threshold is None else threshold, params.examples)
+    return [_group(group, next(iter(study.localize), None), draw) for group in groups]
+
+
+def _place_groups(
+    films: Mapping[str, Record], study: Study, settings: Settings, params: Params, draw: Draw
+) -> dict[str, list[dict[str, Any]]]:
+    """Return for each localizer films with nodules found and missed, and healthy films with points."""
+    made = {}
+    for localizer in study.localize:
+        hits = partial(_hits, localizer=localizer, tolerant=settings.tolerant)
+        groups = by_place(list(films.values()), localizer, hits, params.examples)
+        made[localizer] = [_group(group, localizer, draw) for group in groups]
+    return made
+
+
+def _hits(film: Record, localizer: str, tolerant: float) -> int:
+    """Return how many true points of a film have a prediction within the tolerant distance, one to one."""
+    predicted = [(row["x"], row["y"]) for row in film.findings.get(localizer, ())]
+    gaps = distances(predicted, [(row["x"], row["y"]) for row in film.points])
+    return len(match(gaps, tolerant * film.geometry.diagonal_px)[0])
+
+
+def _group(group: Group, localizer: str | None, draw: Draw) -> dict[str, Any]:
+    cards = [draw(film, localizer) for film in group.films]
+    return {"title": group.title, "rule": group.rule, "total": group.total, "cards": cards}
+
+
+def _card(
+    film: Record, localizer: str | None, *, params: Params, settings: Settings, picture: Callable[[str], bytes]
+) -> dict[str, Any]:
+    """Return one film as it is shown: its picture, its points, and what was said about it."""
+    answer = film.answers.get(localizer, {}) if localizer else {}
+    found = film.findings.get(localizer, []) if localizer else []
+    facts = [{1: "nodule", 0: "no finding", None: "not labelled"}[film.label], name(film.source)]
+    facts += [name(film.split).lower()] if film.split else []
+    facts += [f"{name(model).lower()} {score:.3f}" for model, score in film.scores.items()]
+    return {
+        "image_id": film.image_id,
+        "picture": overlays.embed(picture(film.png), params.film_px),
+        "rings": overlays.rings(film.points, film.geometry, settings.tight, settings.tolerant),
+        "findings": overlays.findings(found, film.geometry, name(localizer or "")),
+        "facts": facts,
+        "localizer": name(localizer or ""),
+        "parsed": answer.get("parsed"),
+        "words": answer.get("answer"),
+    }
+
+
+def _training(study: Study) -> dict[str, Any]:
+    """Return the charts of the training, its key figures, its checkpoints and its notes."""
+    columns = list(study.curve[0]) if study.curve else []
+    losses = [column for column in columns if "loss" in column]
+    judged = [column for column in columns if column.startswith("val_") and column not in losses]
+    charts = [figures.training(study.curve, losses, "Loss"), figures.training(study.curve, judged, "Validation metric")]
+    log = study.train or {}
+    return {
+        "charts": [chart for chart in charts if chart],
+        "figures": {name(key): fact(value) for key, value in log.items() if not isinstance(value, list | dict)},
+        "checkpoints": [{key: fact(value) for key, value in row.items()} for row in log.get("checkpoints", ())],
+        "selected": fact(log.get("selected_step")),
+        "notes": log.get("notes", ()),
+    }
+
+
+def _data(study: Study) -> dict[str, Any]:
+    """Return how many films there are of each kind, every rejected film, and every answer that was not read."""
+    given = study.metrics["provenance"]["parameters"].get("normalize", {})
+    part = dict(zip(study.split["image_id"].to_pylist(), study.split["split"].to_pylist(), strict=True))
+    rows = study.manifest.select(["image_id", "file_name", "source", "label", "status", "problem"]).to_pylist()
+    columns = ["train", "val", "test", "unused", "rejected"]
+    counts: Counter[tuple[str, Any, str]] = Counter()
+    for row in rows:
+        where = "rejected" if row["status"] == "rejected" else part.get(row["image_id"], "unused")
+        counts[row["source"], row["label"], where] += 1
+    kinds = sorted({(source, label) for source, label, _ in counts}, key=lambda kind: (kind[0], str(kind[1])))
+    label_names = {1: "Nodule", 0: "No finding", None: "Not labelled"}
+    lines = [
+        {"source": name(source), "label": label_names[label], "counts": [counts[source, label, c] for c in columns]}
+        for source, label in kinds
+    ]
+    unread = [
+        {"localizer": name(localizer), **answer}
+        for localizer, table in study.answers.items()
+        for answer in table.to_pylist()
+        if answer["parsed"] == "malformed"
+    ]
+    return {
+        "columns": columns,
+        "lines": lines,
+        "total": [sum(line["counts"][k] for line in lines) for k in range(len(columns))],
+        "films": len(rows),
+        "rejected": [row for row in rows if row["status"] == "rejected"],
+        "remarks": [row for row in rows if row["status"] == "ok" and row["problem"]],
+        "answers": {name(k): Counter(table["parsed"].to_pylist()) for k, table in study.answers.items()},
+        "unread": unread,
+        "contracts": sorted(set(study.normalized["contract"].to_pylist())),
+        "percentiles": [given[key] for key in ("low_percentile", "high_percentile") if key in given],
+        "sides": sorted(set(study.normalized["side_px"].to_pylist())),
+    }
+
+
+def page(view: Mapping[str, Any], template: str) -> str:
+    """Return the page as HTML; every value of `view` is escaped, and one that the template wants and lacks is an error.
+
+    Args:
+        view: What `report` returned.
+        template: Text of the Jinja2 template.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    surroundings = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    surroundings.filters["name"] = name
+    return surroundings.from_string(template).render(view)
+
+
+def _read_film(results: Path, png: str) -> bytes:
+    try:
+        return (results / png).read_bytes()
+    except OSError as error:
+        raise TableError(f"{results / png}: {error.strerror}; wanted a normalized film, run normalize again") from error
+
+
+def _read_json(path: str) -> Any:
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TableError(f"{path}: not readable as JSON ({error}); run the pipeline again") from error
+
+
+def _read_curve(path: str | None) -> list[dict[str, float | None]]:
+    if path is None:
+        return []
+    with Path(path).open(newline="", encoding="utf-8") as handle:
+        return [{key: float(text) if text else None for key, text in row.items()} for row in csv.DictReader(handle)]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read the study, draw the page, write it."""
+    single = ("template", "metrics", "manifest", "points", "normalized", "split", "train", "curve", "fetch", "results")
+    many = ("infer", "calibration", "localize", "answers")
+    args = cli.parse(
+        __doc__,
+        argv,
+        params={"report": Params},
+        reads=(*single, *many),
+        writes=("report",),
+        optional=("train", "curve", "fetch", "calibration", "localize", "answers"),
+        many=many,
+    )
+    calibrations = [read_calibration(path) for path in args.calibration or ()]
+    study = Study(
+        metrics=_read_json(args.metrics),
+        manifest=tables.read(args.manifest, tables.MANIFEST),
+        points=tables.read(args.points, tables.POINTS),
+        normalized=tables.read(args.normalized, tables.NORMALIZED),
+        split=tables.read(args.split, tables.SPLIT),
+        infer={Path(path).stem: tables.read(path, tables.INFER) for path in args.infer},
+        calibration={fitted.model: fitted for fitted in calibrations},
+        localize={Path(path).stem: tables.read(path, tables.LOCALIZE) for path in args.localize or ()},
+        answers={
+            Path(path).stem.removesuffix("_answers"): tables.read(path, tables.ANSWERS) for path in args.answers or ()
+        },
+        train=_read_json(args.train) if args.train else None,
+        curve=_read_curve(args.curve),
+        fetch=_read_json(args.fetch) if args.fetch else None,
+    )
+    view = report(study, args.params.report, partial(_read_film, Path(args.results)))
+    html = page(view, Path(args.template).read_text(encoding="utf-8"))
+    files.write_bytes(args.report, html.encode())
+    cli.LOG.info("report: %s, %.1f MB", args.report, len(html.encode()) / 1e6)
+
+
+if __name__ == "__main__":
+    cli.run(main)

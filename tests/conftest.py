@@ -1,0 +1,45 @@
+"""What all tests share: the real films if they are there, and what a skipped test means."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from tiny_base import tiny_base, tiny_study, trained  # noqa: F401
+
+ROOT = Path(__file__).parents[1]
+REAL_FILMS = ROOT.parent / "shared" / "data" / "nodulocc_mini"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out tests of what cannot be here: real films that are not part of the project, and a GPU."""
+    absent = {
+        name
+        for name, here in (("real_films", REAL_FILMS.is_dir()), ("gpu", shutil.which("nvidia-smi") is not None))
+        if not here
+    }
+    left_out = [item for item in items if absent & {mark.name for mark in item.iter_markers()}]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_terminal_summary(terminalreporter, exitstatus: int, config: pytest.Config) -> None:
+    """Say why each skipped test was skipped."""
+    for report in terminalreporter.stats.get("skipped", []):
+        terminalreporter.write_line(f"skipped: {report.nodeid}: {report.longrepr[2]}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Make a skipped test a failure where NODULEFLOW_NO_SKIPS is set."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped: Sequence[object] = reporter.stats.get("skipped", []) if reporter else []
+    if skipped and os.environ.get("NODULEFLOW_NO_SKIPS"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture
+def real_films() -> Path:
+    """The folder of real films; only for tests marked `real_films`."""
+    return REAL_FILMS

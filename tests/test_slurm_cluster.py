@@ -1,0 +1,52 @@
+"""The test cluster is a real one: it hands out two GPU slots, queues the third job, and leaves nothing behind."""
+
+import subprocess
+import time
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+import slurm_cluster as fixture
+
+# one cluster per machine: with xdist, all that take it have to run in one worker
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("slurm")]
+
+
+def submit(*options):
+    return subprocess.run(["sbatch", "--parsable", *options], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_two_jobs_with_a_gpu_each_run_side_by_side_and_the_third_waits(slurm_cluster, tmp_path):
+    for number in range(3):
+        command = "echo $CUDA_VISIBLE_DEVICES; sleep 2"
+        submit("--gpus=1", f"--comment=three_{number}", f"--output={tmp_path}/{number}", f"--wrap={command}")
+    deadline = time.monotonic() + 60
+    while any(job.state in ("PENDING", "RUNNING", "COMPLETING") for job in slurm_cluster.jobs()):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    jobs = [job for job in slurm_cluster.jobs() if job.rule.startswith("three_")]
+    assert [(job.gpus, job.state) for job in jobs] == [(1, "COMPLETED")] * 3
+    assert {(tmp_path / "0").read_text(), (tmp_path / "1").read_text()} == {"0\n", "1\n"}
+    first, second, third = sorted(jobs, key=lambda job: job.start)
+    assert second.start < first.end
+    assert third.start >= min(first.end, second.end)
+
+
+def test_more_than_the_machine_has_may_be_asked_for_so_that_real_requests_run(slurm_cluster, tmp_path):
+    submit("--wait", "--cpus-per-task=8", "--mem=64000", f"--output={tmp_path}/o", "--wrap=echo ran")
+    assert (tmp_path / "o").read_text() == "ran\n"
+
+
+def test_a_machine_that_is_part_of_a_cluster_is_left_alone(slurm_cluster, tmp_path):
+    assert "belongs to a Slurm" in fixture.obstacle()
+    up = subprocess.run(["bash", fixture.SCRIPT, "up", tmp_path / "other"], capture_output=True, text=True, check=False)
+    assert up.returncode == 3
+    assert Path("/etc/slurm/slurm.conf").resolve().is_file()
+    assert slurm_cluster.jobs() is not None
+
+
+def test_a_line_of_scontrol_is_read():
+    line = (
+        "JobId=7 JobState=COMPLETED StartTime=2026-01-02T03:04:05 EndTime=Unknown Comment=rule_a TresPerJob=gres:gpu:2"
+    )
+    assert fixture.job(line) == fixture.Job("rule_a", 2, "COMPLETED", datetime(2026, 1, 2, 3, 4, 5), None)

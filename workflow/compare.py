@@ -1,0 +1,208 @@
+"""Compare two experiments: the parameters that differ, the metrics with their intervals, and the difference.
+
+    python -m workflow.compare A [B] [--all] [--json]
+
+A and B are names of DVC experiments, or Git revisions (a branch, a tag, a commit); B is the working folder if left out.
+"""
+
+import argparse
+import json
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stages.lib import cli, params
+from stages.lib.errors import ExperimentError
+
+WORKSPACE = "workspace"
+PARAMS, METRICS = "params.yaml", "results/metrics.json"
+# Shown without --all, in this order: the figures that one would quote.
+MAIN = (
+    "classification.*.test.roc_auc",
+    "classification.*.test.pr_auc",
+    "classification.*.test.balanced_accuracy_at_f1",
+    "classification.*.test.f1_at_f1",
+    "classification.*.test.sensitivity_at_specificity_95",
+    "classification.*.test.ece_calibrated",
+    "localization.*.tolerant.recall",
+    "localization.*.tolerant.f1",
+    "localization.*.healthy.false_points_per_film",
+)
+NOTE = (
+    "* The two intervals do not overlap. Overlap is no test: where two runs see the same films, a difference can be "
+    "certain although their intervals overlap."
+)
+
+
+def compare(a: Mapping[str, Any], b: Mapping[str, Any], patterns: Sequence[str] = MAIN) -> dict[str, Any]:
+    """Return what differs between two experiments.
+
+    Args:
+        a: "params" and "metrics" of the first, as its files have them.
+        b: The same of the second.
+        patterns: Names of the metrics wanted, such as `classification.*.test.roc_auc`, in the order wanted.
+
+    Returns:
+        params, one entry per parameter that differs: key, a, b (None where it is missing). metrics, one entry per
+        metric of either: metric, a and b (its value, low, high, n, or None where it is missing), difference (b - a,
+        None if either has no value), apart (whether the intervals do not overlap, None if either has none).
+    """
+    left, right = dict(_flat(a["params"])), dict(_flat(b["params"]))
+    keys = [key for key in {**left, **right} if key not in left or key not in right or left[key] != right[key]]
+    ours, theirs = dict(_leaves(a["metrics"])), dict(_leaves(b["metrics"]))
+    names = {**ours, **theirs}
+    wanted = dict.fromkeys(name for pattern in patterns for name in names if fnmatch(name, pattern))
+    return {
+        "params": [{"key": key, "a": left.get(key), "b": right.get(key)} for key in keys],
+        "metrics": [{"metric": name, **_versus(ours.get(name), theirs.get(name))} for name in wanted],
+    }
+
+
+def load(revision: str, root: Path = Path()) -> dict[str, Any]:
+    """Return "params" and "metrics" of an experiment, a Git revision, or the working folder.
+
+    Raises:
+        ExperimentError: If there is no such revision, it has no metrics, or they are not on this machine.
+    """
+    params_text, metrics_text = (_text(revision, name, root) for name in (PARAMS, METRICS))
+    try:
+        return {"params": yaml.safe_load(params_text) or {}, "metrics": json.loads(metrics_text)}
+    except (yaml.YAMLError, ValueError) as error:
+        raise ExperimentError(f"{revision}: {PARAMS} or {METRICS} cannot be read: {error}") from error
+
+
+def _text(revision: str, name: str, root: Path) -> str:
+    if revision == WORKSPACE:
+        try:
+            return (root / name).read_text()
+        except FileNotFoundError as error:
+            raise ExperimentError(f"{revision}: there is no {name}; run 'dvc repro' or 'snakemake' first") from error
+    import dvc.api
+    from dvc.exceptions import DvcException, FileMissingError, PathMissingError
+    from dvc.scm import RevError
+
+    try:
+        return str(dvc.api.read(name, repo=str(root), rev=revision))
+    except RevError as error:
+        raise ExperimentError(params.unknown(revision, [WORKSPACE, *_experiments(root)])) from error
+    except (FileMissingError, FileNotFoundError, PathMissingError) as error:
+        raise ExperimentError(
+            f"{revision}: {name} is not to be had: the run did not come to its end, or its files are in the cache of "
+            "another machine ('dvc push' there and 'dvc pull' here)"
+        ) from error
+    except DvcException as error:
+        raise ExperimentError(f"{revision}: {error}") from error
+
+
+def _experiments(root: Path) -> list[str]:
+    """Return the names of the experiments that DVC keeps as Git references."""
+    command = ["git", "-C", str(root), "for-each-ref", "--format=%(refname)", "refs/exps"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
+    parts = [name.split("/") for name in listed]
+    return sorted(part[-1] for part in parts if len(part) == 5)
+
+
+def _flat(document: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(document, Mapping):
+        for key, value in document.items():
+            yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, document
+
+
+def _leaves(document: Any, prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the dotted name and content of each metric: each mapping that has a "value"."""
+    if isinstance(document, Mapping):
+        if "value" in document:
+            yield prefix, {key: document.get(key) for key in ("value", "low", "high", "n")}
+            return
+        for key, value in document.items():
+            yield from _leaves(value, f"{prefix}.{key}" if prefix else str(key))
+
+
+def _versus(a: Mapping[str, Any] | None, b: Mapping[str, Any] | None) -> dict[str, Any]:
+    first, second = a or {}, b or {}
+    values = [first.get("value"), second.get("value")]
+    bounds = [one.get(end) for one in (first, second) for end in ("low", "high")]
+    return {
+        "a": a,
+        "b": b,
+        "difference": None if None in values else second["value"] - first["value"],
+        "apart": None if None in bounds else second["low"] > first["high"] or first["low"] > second["high"],
+    }
+
+
+def show(found: Mapping[str, Any], a: str, b: str) -> str:
+    """Return `found`, as `compare` gives it, as text for a terminal."""
+    lines = ["Parameters that differ" if found["params"] else "The parameters are the same."]
+    if found["params"]:
+        rows = [[entry["key"], *(_word(entry[side]) for side in "ab")] for entry in found["params"]]
+        lines += _columns([["", a, b], *rows], right=False)
+    metrics = found["metrics"]
+    lines += ["", "Metrics, value [interval]" if metrics else "Neither has a metric of those asked for; try --all."]
+    if metrics:
+        rows = [
+            [
+                entry["metric"],
+                *(_figure(entry[side]) for side in "ab"),
+                _signed(entry["difference"]) + (" *" if entry["apart"] else "  "),
+            ]
+            for entry in metrics
+        ]
+        lines += _columns([["", a, b, "difference  "], *rows], right=True)
+        lines += ["", NOTE]
+    uneven = [e["metric"] for e in metrics if e["a"] and e["b"] and e["a"]["n"] != e["b"]["n"]]
+    if uneven:
+        lines += ["", f"Not the same films: n differs in {len(uneven)} of these metrics, the first {uneven[0]}."]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _columns(rows: Sequence[Sequence[str]], right: bool) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  "
+        + "  ".join(f"{cell:{'>' if right and column else '<'}{widths[column]}}" for column, cell in enumerate(row))
+        for row in rows
+    ]
+
+
+def _word(value: Any) -> str:
+    return "-" if value is None else json.dumps(value) if isinstance(value, list) else str(value)
+
+
+def _figure(leaf: Mapping[str, Any] | None) -> str:
+    if leaf is None:
+        return "-"
+    if leaf["value"] is None:
+        return "undefined"
+    if leaf["low"] is None or leaf["high"] is None:
+        return _number(leaf["value"])
+    return f"{_number(leaf['value'])} [{_number(leaf['low'])}, {_number(leaf['high'])}]"
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def _signed(value: float | None) -> str:
+    return "-" if value is None else ("+" if value >= 0 else "") + _number(value)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read two experiments and print how they differ."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("a", help="experiment or Git revision")
+    parser.add_argument("b", nargs="?", default=WORKSPACE, help="the same; the working folder if left out")
+    parser.add_argument("--all", action="store_true", help="every metric, not only the main ones")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    args = parser.parse_args(argv)
+    found = compare(load(args.a), load(args.b), ["*"] if args.all else MAIN)
+    print(json.dumps({"a": args.a, "b": args.b, **found}, indent=2) if args.json else show(found, args.a, args.b))
+
+
+if __name__ == "__main__":
+    cli.run(main)

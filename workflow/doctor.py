@@ -1,0 +1,399 @@
+"""Say what is missing on this machine for the preset in force.
+
+    python -m workflow.doctor [--params params.yaml]
+
+Each line is OK, MEND with what mends it, or -- for what this preset can do without. Exit code 0 if nothing has to be
+mended. Only the standard library is imported at the top: the doctor has to speak where the environment is not whole.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PYTHON = (3, 11)
+LOCKS = ("requirements-torch.lock", "requirements.lock")
+# A machine sold with 4, 16 or 24 GB shows a little less.
+SHOWN = 0.9
+MEMORY_GB, MEMORY_4B_GB = 4.0, 16.0
+GPU_GB = 24.0
+DISK_GB = 2.0
+MODEL_GB = 9.0
+# Normalized real films as PNG took 0.33 to 0.46 bytes per pixel.
+BYTES_PER_PIXEL = 0.46
+BFLOAT16_CAPABILITY = (8, 0)
+HUB_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line: what was looked at, and the command or deed that mends it (None if nothing has to be mended)."""
+
+    what: str
+    mend: str | None = None
+    optional: bool = False
+
+    def __str__(self) -> str:
+        if self.optional:
+            return f"--    {self.what}"
+        return f"OK    {self.what}" if self.mend is None else f"MEND  {self.what}: {self.mend}"
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU as nvidia-smi shows it: name, memory in GB, compute capability."""
+
+    name: str
+    memory_gb: float
+    capability: tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """What was found on a machine; every field is a fact, `checks` judges them."""
+
+    python: tuple[int, int, int]
+    cores: int
+    memory_gb: float
+    free_gb: float
+    packages: Mapping[str, str]  # installed: name as the lock spells it, version
+    locked: Mapping[str, str]  # wanted, for this Python
+    repositories: Mapping[str, bool]  # git, commit, dvc: whether it is there
+    gpus: Sequence[Gpu]
+    slurm: Sequence[str] | None  # generic resources of each node; None without Slurm
+    chromium: str | None
+    token: str | None  # where a token was found, never the token
+    access: str | None  # as stages.fetch.access, or "refused: ..."; None if the preset wants no model of the hub
+    data: Mapping[str, bool]  # name in the data folder: whether it is there
+    films: int
+
+
+def checks(document: Mapping[str, Any], machine: Machine) -> list[Check]:
+    """Return every line about `machine` for the study that `document` describes.
+
+    Args:
+        document: The parameters, section by section.
+        machine: What was found.
+    """
+    large = needs_gpu(document)
+    return [
+        _python(machine),
+        _packages(machine),
+        *_repositories(machine),
+        Check(f"processor: {machine.cores} cores"),
+        _memory(machine, large),
+        _disk(document, machine, large),
+        *_gpu(document, machine, large),
+        *_hub(document, machine),
+        _data(document, machine),
+        _slurm(machine),
+        _chromium(machine),
+        Check("second environment: only CheXagent-2 wants one, and localize does not ask for it", optional=True),
+    ]
+
+
+def needs_gpu(document: Mapping[str, Any]) -> bool:
+    """Return whether the study runs a model too large for a processor: one of the hub, or one in bfloat16.
+
+    >>> needs_gpu({"fetch": {"base": "a/b", "revision": "main"}})
+    True
+    >>> needs_gpu({"fetch": {"base": "results/pretrain", "revision": "none"}, "model": {"dtype": "float32"}})
+    False
+    """
+    return _of(document, "fetch", "revision", "none") != "none" or _of(document, "model", "dtype", "") == "bfloat16"
+
+
+def _python(machine: Machine) -> Check:
+    found = f"Python {'.'.join(map(str, machine.python))}"
+    if machine.python[:2] >= PYTHON:
+        return Check(found)
+    return Check(found, f"install Python {PYTHON[0]}.{PYTHON[1]} or newer, then 'make setup'")
+
+
+def _packages(machine: Machine) -> Check:
+    if not machine.locked:
+        return Check("packages: there is no requirements.lock to compare with", "git checkout requirements.lock")
+    odd = [
+        f"{name} {machine.packages.get(name, 'is missing')} (wanted {version})"
+        for name, version in sorted(machine.locked.items())
+        if machine.packages.get(name, "").partition("+")[0] != version
+    ]
+    if not odd:
+        return Check(f"packages: {len(machine.locked)} at their locked versions")
+    more = f" and {len(odd) - 3} more" if len(odd) > 3 else ""
+    return Check(f"packages: {', '.join(odd[:3])}{more}", "make setup")
+
+
+def _repositories(machine: Machine) -> list[Check]:
+    wanted = {
+        "git": ("Git repository", "git init"),
+        "commit": ("first commit", "git add --all && git commit -m 'Start'"),
+        "dvc": ("DVC repository", "dvc init"),
+    }
+    return [
+        Check(
+            f"{what}: {'there' if machine.repositories[key] else 'none'}", None if machine.repositories[key] else mend
+        )
+        for key, (what, mend) in wanted.items()
+    ]
+
+
+def _memory(machine: Machine, large: bool) -> Check:
+    wanted = MEMORY_4B_GB if large else MEMORY_GB
+    found = f"memory: {machine.memory_gb:.1f} GB"
+    if machine.memory_gb >= wanted * SHOWN:
+        return Check(found)
+    return Check(f"{found}, wanted {wanted:g}", "close other programs or take a larger machine")
+
+
+def _disk(document: Mapping[str, Any], machine: Machine, large: bool) -> Check:
+    side = _of(document, "normalize", "side_px", 0)
+    films_gb = machine.films * side * side * BYTES_PER_PIXEL / 1e9
+    weights_gb = MODEL_GB if large and machine.access != "cached" else 0.0
+    wanted = DISK_GB + films_gb + weights_gb
+    found = f"disk: {machine.free_gb:.0f} GB free"
+    need = f"wanted {wanted:.0f} (normalized films {films_gb:.0f}, weights {weights_gb:.0f}, the rest {DISK_GB:.0f})"
+    if machine.free_gb >= wanted:
+        return Check(f"{found}, {need}")
+    return Check(f"{found}, {need}", "free space, or make results/ a link to a larger disk")
+
+
+def _gpu(document: Mapping[str, Any], machine: Machine, large: bool) -> list[Check]:
+    if not machine.gpus:
+        if not large:
+            return [Check("GPU: none, and this preset wants none", optional=True)]
+        if any("gpu" in resources for resources in machine.slurm or ()):
+            return [Check("GPU: none on this machine, but Slurm has some: run with 'snakemake --profile slurm'")]
+        return [Check("GPU: nvidia-smi shows none", f"run on a machine with a GPU of {GPU_GB:g} GB, or on Slurm")]
+    best = max(machine.gpus, key=lambda gpu: gpu.memory_gb)
+    found = f"GPU: {len(machine.gpus)} x {best.name}, {best.memory_gb:.0f} GB"
+    if not large:
+        return [Check(f"{found}; this preset wants none", optional=True)]
+    lines = [
+        Check(found)
+        if best.memory_gb >= GPU_GB * SHOWN
+        else Check(
+            f"{found}, wanted {GPU_GB:g}", "lower train.micro_batch and raise train.accumulation, or take a larger GPU"
+        )
+    ]
+    if best.capability >= BFLOAT16_CAPABILITY:
+        lines.append(Check("bfloat16: the GPU computes in it"))
+    else:
+        shown = ".".join(map(str, best.capability))
+        lines.append(Check(f"bfloat16: compute capability {shown}, wanted 8.0", "take an Ampere GPU or newer"))
+    if "+cpu" in machine.packages.get("torch", ""):
+        lines.append(Check("torch is the build without CUDA", "pip install --force-reinstall torch from pytorch.org"))
+    return lines
+
+
+def _hub(document: Mapping[str, Any], machine: Machine) -> list[Check]:
+    base = _of(document, "fetch", "base", "")
+    if machine.access is None:
+        made = f"model: {base}"
+        if _is_made(base):
+            return [Check(f"{made} is made by the study itself; no Hugging Face token wanted")]
+        if Path(base).is_dir():
+            return [Check(f"{made} is a folder here; no Hugging Face token wanted")]
+        return [Check(f"{made} is not there", "set fetch.base in params.yaml to a model's folder, or an id of the hub")]
+    token = (
+        Check(f"Hugging Face token: in {machine.token}")
+        if machine.token
+        else Check("Hugging Face token: none in HF_TOKEN or .env", optional=True)
+    )
+    if machine.access == "unreachable":
+        return [token, Check(f"model: {base} not checked, the hub does not answer from here", optional=True)]
+    if machine.access == "cached":
+        return [token, Check(f"model: {base} is in the local cache")]
+    if machine.access == "allowed":
+        return [token, Check(f"model: {base} may be fetched")]
+    return [token, Check(f"model: {base} may not be had", machine.access.removeprefix("refused: "))]
+
+
+def _data(document: Mapping[str, Any], machine: Machine) -> Check:
+    root = _of(document, "ingest", "root", "")
+    if _is_made(root):
+        return Check(f"data: {root} is made by the study itself")
+    labels = "classification_labels.csv"
+    folders = [name for name, there in machine.data.items() if there and name != labels]
+    if machine.data.get(labels) and folders:
+        return Check(f"data: {root}, {machine.films} rows of labels, {' and '.join(sorted(folders))}")
+    if not any(machine.data.values()):
+        return Check(
+            f"data: {root} is not there, or holds no films", "set ingest.root in params.yaml to the data folder"
+        )
+    lacking = [labels] if not machine.data.get(labels) else []
+    if not folders:
+        lacking.append(" or ".join(sorted(name for name in machine.data if name != labels)))
+    return Check(f"data: {root} lacks {' and '.join(lacking)}", "set ingest.root in params.yaml to the data folder")
+
+
+def _slurm(machine: Machine) -> Check:
+    if machine.slurm is None:
+        return Check("Slurm: none; only 'snakemake --profile slurm' wants it", optional=True)
+    gpus = sum("gpu" in resources for resources in machine.slurm)
+    return Check(f"Slurm: {len(machine.slurm)} nodes, {gpus} with GPUs")
+
+
+def _chromium(machine: Machine) -> Check:
+    if machine.chromium is None:
+        return Check("Chromium: none; only the report's own tests want it", optional=True)
+    return Check(f"Chromium: {machine.chromium}")
+
+
+def _of(document: Mapping[str, Any], section: str, key: str, otherwise: Any) -> Any:
+    values = document.get(section)
+    return values.get(key, otherwise) if isinstance(values, Mapping) else otherwise
+
+
+def _is_made(path: str) -> bool:
+    return Path(path).parts[:1] == ("results",)
+
+
+def look(document: Mapping[str, Any]) -> Machine:
+    """Return what is found on this machine, asking only about what the study of `document` wants.
+
+    Raises:
+        ImportError: If the environment is not whole.
+    """
+    import psutil
+
+    root = Path(_of(document, "ingest", "root", ""))
+    labels = root / "classification_labels.csv"
+    names = ("classification_labels.csv", "lidc_png_16_bit", "nih_filtered_images")
+    token, access = hub(document)
+    return Machine(
+        python=sys.version_info[:3],
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        memory_gb=_memory_limit(psutil.virtual_memory().total) / 1e9,
+        free_gb=shutil.disk_usage("results" if Path("results").is_dir() else ".").free / 1e9,
+        packages=installed(),
+        locked=locked("".join(path.read_text() for path in map(Path, LOCKS) if path.is_file())),
+        repositories={
+            "git": _answer(["git", "rev-parse", "--is-inside-work-tree"]) is not None,
+            "commit": _answer(["git", "rev-parse", "--verify", "HEAD"]) is not None,
+            "dvc": Path(".dvc/config").is_file(),
+        },
+        gpus=gpus(
+            _answer(["nvidia-smi", "--query-gpu=name,memory.total,compute_cap", "--format=csv,noheader,nounits"])
+        ),
+        slurm=nodes.split() if (nodes := _answer(["sinfo", "-h", "-N", "-o", "%G"])) is not None else None,
+        chromium=next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None),
+        token=token,
+        access=access,
+        data={name: (root / name).exists() for name in names},
+        films=max(sum(1 for _ in labels.open("rb")) - 1, 0) if labels.is_file() else 0,
+    )
+
+
+def hub(document: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Return where the hub's token was found and whether the base model may be had; None, None for a folder."""
+    from stages import fetch
+    from stages.lib import params
+    from stages.lib.errors import ModelError
+
+    section = params.parse(document, {"fetch": fetch.Params}).fetch
+    if not section.on_hub:
+        return None, None
+    place = None
+    try:
+        token = fetch.read_token(os.environ)
+        if token:
+            place = "the environment" if os.environ.get("HF_TOKEN", "").strip() else ".env"
+        return place, fetch.access(section, token, fetch.is_offline(os.environ), HUB_TIMEOUT_S)
+    except ModelError as error:
+        return place, f"refused: {error}"
+
+
+def locked(text: str) -> dict[str, str]:
+    """Return name and version of each package that a lock file wants on this Python and system.
+
+    >>> locked("a-b==1.0 \\\\\\n    --hash=sha256:00\\nc==2 ; python_version < '3'\\n# via d\\n")
+    {'a-b': '1.0'}
+    """
+    from packaging.requirements import Requirement
+
+    lines = (line.rstrip("\\ ") for line in text.splitlines())
+    wanted = [Requirement(line) for line in lines if line and not line.startswith((" ", "#", "-"))]
+    return {
+        one.name: next(iter(one.specifier)).version for one in wanted if one.marker is None or one.marker.evaluate()
+    }
+
+
+def installed() -> dict[str, str]:
+    """Return name (as a lock file spells it) and version of each package of this environment."""
+    from packaging.utils import canonicalize_name
+
+    return {canonicalize_name(name): one.version for one in metadata.distributions() if (name := one.metadata["Name"])}
+
+
+def gpus(answer: str | None) -> list[Gpu]:
+    """Return the GPUs in an answer of nvidia-smi (name, MiB, compute capability); none if it did not answer.
+
+    >>> gpus("NVIDIA GeForce RTX 4090, 24564, 8.9")
+    [Gpu(name='NVIDIA GeForce RTX 4090', memory_gb=25.757220864, capability=(8, 9))]
+    """
+    found = []
+    for line in (answer or "").splitlines():
+        fields = [field.strip() for field in line.split(",")]
+        if len(fields) == 3 and fields[1].isdigit():
+            major, _, minor = fields[2].partition(".")
+            capability = (int(major), int(minor)) if major.isdigit() and minor.isdigit() else (0, 0)
+            found.append(Gpu(fields[0], int(fields[1]) * 2**20 / 1e9, capability))
+    return found
+
+
+def _memory_limit(total: int) -> int:
+    """Return the bytes of memory that this process may use: those of the machine, or of its control group."""
+    limit = Path("/sys/fs/cgroup/memory.max")
+    text = limit.read_text().strip() if limit.is_file() else "max"
+    return min(total, int(text)) if text.isdigit() else total
+
+
+def _answer(command: Sequence[str]) -> str | None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def examine(path: str, look: Callable[[Mapping[str, Any]], Machine] = look) -> list[Check]:
+    """Return every line about this machine for the parameters in the file `path`."""
+    try:
+        import yaml
+
+        from stages.lib import study
+        from stages.lib.errors import ParamsError
+
+        try:
+            document = yaml.safe_load(Path(path).read_text())
+            if not isinstance(document, Mapping):
+                raise ValueError("it holds no sections")
+            study.check(document)
+            return checks(document, look(document))
+        except (OSError, ValueError, yaml.YAMLError, ParamsError) as error:
+            return [Check(f"{path}: {error}", "make preset NAME=demo, or correct it")]
+    except ImportError as error:
+        return [Check(f"packages: {error}", "make setup")]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the lines; return 0 if nothing has to be mended, else 1."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--params", default="params.yaml", metavar="FILE", help="the preset in force")
+    lines = examine(parser.parse_args(argv).params)
+    for line in lines:
+        print(line)
+    bad = sum(line.mend is not None for line in lines)
+    print(f"\n{bad} to mend" if bad else "\nAll that this preset wants is here")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,160 @@
+"""Write dvc.yaml from the rules: the same DAG, so that DVC versions what Snakemake runs.
+
+`python -m workflow.dvc_sync` writes it, `--check` says whether it is up to date. The source is the text of a dry run of
+everything (`snakemake -n -p --forceall`), which holds each rule's inputs, outputs and command as they really are. A
+rule `x_part` is a shard of the rule `x`; both make one DVC stage, `x`. A DVC stage runs Snakemake for its own rules
+alone, so both engines share commands, records and profile. The hash behind a command is that of the rule's own
+command, so that an edited rule is a changed stage.
+"""
+
+import argparse
+import hashlib
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+HEADER = "# Generated from rules/ by `make sync`; do not edit.\n"
+METRICS = "results/summary.json"
+CURVE = "results/train/curve.csv"
+PART = re.compile(r"^\d+-of-\d+$")
+
+
+@dataclass
+class Job:
+    """One job of the dry run: its rule, files and command."""
+
+    rule: str
+    reads: list[str] = field(default_factory=list)
+    writes: list[str] = field(default_factory=list)
+    command: str = ""
+
+
+def dry_run(root: Path) -> str:
+    """Return what Snakemake says of a run of everything in `root`.
+
+    Raises:
+        SystemExit: If Snakemake refuses, with its words.
+    """
+    command = [sys.executable, "-m", "snakemake", "-n", "-p", "--forceall", "--nocolor", "--nolock"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.stderr + done.stdout)
+    return done.stdout + done.stderr
+
+
+def jobs(text: str) -> list[Job]:
+    """Return the jobs of a dry run's text, in its order."""
+    found: list[Job] = []
+    for line in text.splitlines():
+        if match := re.match(r"(?:local)?rule (\w+):$", line):
+            found.append(Job(match[1]))
+        elif match := re.match(r"    (input|output): (.*)$", line):
+            getattr(found[-1], "reads" if match[1] == "input" else "writes").extend(match[2].split(", "))
+        elif match := re.match(r"Shell command: (.*)$", line):
+            found[-1].command = match[1]
+    return found
+
+
+def dvc(found: list[Job], params: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the document of dvc.yaml.
+
+    Args:
+        found: All jobs of the study.
+        params: The parameters in force; the folders of films and of a local base model are dependencies by name.
+    """
+    outside = {"ingest": ("ingest", "root")}
+    if params["fetch"]["revision"] == "none":
+        outside["fetch"] = ("fetch", "base")
+    stages: dict[str, list[Job]] = {}
+    for job in found:
+        if job.writes:
+            stages.setdefault(job.rule.removesuffix("_part"), []).append(job)
+    document: dict[str, Any] = {"stages": {}}
+    for name in _in_order_of_flow(stages):
+        members = stages[name]
+        writes = {_whole(path) for job in members for path in job.writes if not _temporary(path)}
+        own = {_whole(path) for job in members for path in job.writes}
+        reads = {_whole(path) for job in members for path in job.reads} - own
+        if name in outside:
+            section, key = outside[name]
+            reads = (reads - {str(params[section][key])}) | {f"${{{section}.{key}}}"}
+        rules = sorted({job.rule for job in members})
+        target = sorted(path for path in writes if "." in Path(path).name) or sorted(writes)
+        metrics = sorted(writes & {METRICS})
+        document["stages"][name] = {
+            "cmd": f"snakemake --cores all --rerun-incomplete --allowed-rules {' '.join(rules)}"
+            f" -- {' '.join(target)}  # rule {_digest(members)}",
+            "deps": sorted(reads),
+            "params": sorted({section for job in members for section in _sections(job.command)}),
+            "outs": sorted(writes - set(metrics)),
+        }
+        if metrics:
+            document["stages"][name]["metrics"] = metrics
+    document["plots"] = [{CURVE: {"x": "step", "y": ["loss", "val_loss"]}}]
+    return document
+
+
+def _in_order_of_flow(stages: Mapping[str, list[Job]]) -> list[str]:
+    """Names of the stages, each behind those it reads from; otherwise by name, whatever the order of the dry run."""
+    maker = {path: name for name, members in stages.items() for job in members for path in job.writes}
+    needs = {
+        name: {maker[path] for job in members for path in job.reads if path in maker} - {name}
+        for name, members in stages.items()
+    }
+    ordered: list[str] = []
+    while len(ordered) < len(needs):
+        ordered.append(min(name for name in needs if name not in ordered and needs[name] <= set(ordered)))
+    return ordered
+
+
+def _temporary(path: str) -> bool:
+    return path.startswith("results/parts/")
+
+
+def _whole(path: str) -> str:
+    """The folder that holds a part's folder: the number of parts is not part of the DAG."""
+    return str(Path(path).parent) if PART.match(Path(path).name) else path
+
+
+def _sections(command: str) -> list[str]:
+    words = shlex.split(command.partition(" 2>&1")[0].strip("()"))
+    return list(json.loads(words[words.index("--params") + 1])) if "--params" in words else []
+
+
+def _digest(members: list[Job]) -> str:
+    """A hash of the commands without the values of the parameters and the numbers of the parts."""
+    texts = {re.sub(r"--params '.*?}' --", "--params --", job.command) for job in members}
+    texts = {re.sub(r"(\S*\d+-of-\d+\S*\s*)+", "PART ", text) for text in texts}
+    return hashlib.sha256("\n".join(sorted(texts)).encode()).hexdigest()[:8]
+
+
+def render(root: Path) -> str:
+    """Return the text that dvc.yaml must have."""
+    params = yaml.safe_load((root / "params.yaml").read_text())
+    document = dvc(jobs(dry_run(root)), params)
+    return HEADER + yaml.safe_dump(document, sort_keys=False, width=1000)
+
+
+def main() -> None:
+    """Write dvc.yaml, or check it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="exit with 1 if dvc.yaml is not as it must be")
+    args = parser.parse_args()
+    root = Path.cwd()
+    wanted, path = render(root), root / "dvc.yaml"
+    if args.check and (not path.exists() or path.read_text() != wanted):
+        sys.exit("dvc.yaml does not agree with rules/ and params.yaml; run `make sync`")
+    if not args.check:
+        path.write_text(wanted)
+
+
+if __name__ == "__main__":
+    main()

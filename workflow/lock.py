@@ -1,0 +1,72 @@
+"""Write requirements.lock: the exact version and the hashes of every package that pyproject.toml leads to.
+
+    python -m workflow.lock [--upgrade]
+
+Versions that are locked already are kept where they still fit; --upgrade takes the newest. torch and what only its CUDA
+build wants are left out, since their files differ from machine to machine: requirements-torch.lock names the version of
+torch that was resolved against, and it is installed first. Wants uv and a package index.
+"""
+
+import argparse
+import re
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from stages.lib import cli, files
+from stages.lib.errors import NoduleflowError
+
+LOCK, TORCH = "requirements.lock", "requirements-torch.lock"
+PYTHON = "3.11"
+OF_TORCH = re.compile(r"torch|triton|cuda-.*|nvidia-(?!ml-py$).*")
+HEADER = """\
+# Every package but torch, with hashes, for Python {python} or newer. Written by 'make lock' from pyproject.toml.
+#   pip install -r {torch}
+#   pip install --no-deps --require-hashes -r {lock}
+"""
+
+
+def without_torch(text: str) -> str:
+    """Return a lock file's text without torch and the packages of its CUDA build; its other dependencies stay.
+
+    >>> without_torch("a==1 \\\\\\n    --hash=x\\ntorch==2 \\\\\\n    --hash=y\\n    # via a\\nnvidia-ml-py==3 \\\\\\n")
+    'a==1 \\\\\\n    --hash=x\\nnvidia-ml-py==3 \\\\\\n'
+    """
+    blocks = re.split(r"^(?=\S)", text, flags=re.MULTILINE)
+    return "".join(block for block in blocks if not OF_TORCH.fullmatch(re.split(r"[=\s]", block, maxsplit=1)[0]))
+
+
+def lock(root: Path, upgrade: bool) -> str:
+    """Return the text of the lock file for the project in `root`.
+
+    Raises:
+        NoduleflowError: If uv is not installed, or finds no set of versions that fits.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        resolved = Path(folder) / LOCK
+        if (root / LOCK).is_file():
+            resolved.write_bytes((root / LOCK).read_bytes())
+        command = ["uv", "pip", "compile", "pyproject.toml", "--extra", "dev", "--constraints", TORCH]
+        command += ["--universal", "--fork-strategy", "fewest", "--python-version", PYTHON, "--generate-hashes"]
+        command += ["--no-header", "--no-annotate", "--quiet", "--output-file", str(resolved)]
+        command += ["--upgrade"] if upgrade else []
+        try:
+            subprocess.run(command, cwd=root, check=True, capture_output=True, text=True)
+        except FileNotFoundError as error:
+            raise NoduleflowError("uv is not installed; 'pip install uv' brings it") from error
+        except subprocess.CalledProcessError as error:
+            raise NoduleflowError(f"uv found no lock:\n{error.stderr}") from error
+        return HEADER.format(python=PYTHON, torch=TORCH, lock=LOCK) + without_torch(resolved.read_text())
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Resolve and write the lock file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--upgrade", action="store_true", help="take the newest versions")
+    args = parser.parse_args(argv)
+    files.write_bytes(LOCK, lock(Path(), args.upgrade).encode())
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,38 @@
+"""Put a preset's parameters in force: params.yaml is replaced, and dvc.yaml follows.
+
+What was in params.yaml is kept as params.yaml.before if it is no preset itself.
+"""
+
+import sys
+from pathlib import Path
+
+import yaml
+
+from stages.lib import study
+from stages.lib.errors import ParamsError
+from workflow import dvc_sync
+
+PRESETS = Path("workflow/presets")
+
+
+def main() -> None:
+    """Take the preset named on the command line."""
+    names = sorted(path.stem for path in PRESETS.glob("*.yaml"))
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name not in names:
+        sys.exit(f"preset {name!r}: unknown; known are {', '.join(names)}: make preset NAME={names[0]}")
+    wanted, path = (PRESETS / f"{name}.yaml").read_text(), Path("params.yaml")
+    try:
+        study.check(yaml.safe_load(wanted))
+    except ParamsError as error:
+        sys.exit(str(error))
+    if path.exists() and path.read_text() not in {(PRESETS / f"{known}.yaml").read_text() for known in names}:
+        path.replace("params.yaml.before")
+        print("your params.yaml is kept as params.yaml.before")
+    path.write_text(wanted)
+    Path("dvc.yaml").write_text(dvc_sync.render(Path.cwd()))
+    print(f"params.yaml and dvc.yaml are those of the preset {name}; `snakemake -n` shows the plan")
+
+
+if __name__ == "__main__":
+    main()

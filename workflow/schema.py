@@ -1,0 +1,31 @@
+"""Write workflow/schemas/params.schema.json, which editors read, from the stages' Params; `--check` compares."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from stages.lib import params, study
+
+PATH = Path("workflow/schemas/params.schema.json")
+
+
+def render() -> str:
+    """Return the text that the schema must have."""
+    return json.dumps(params.json_schema(study.sections(), study.DEMO), indent=2) + "\n"
+
+
+def main() -> None:
+    """Write the schema, or check it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="exit with 1 if the schema is not as it must be")
+    args = parser.parse_args()
+    if not args.check:
+        PATH.parent.mkdir(parents=True, exist_ok=True)
+        PATH.write_text(render())
+    elif not PATH.exists() or PATH.read_text() != render():
+        sys.exit(f"{PATH} does not agree with the stages' Params; run `make sync`")
+
+
+if __name__ == "__main__":
+    main()
