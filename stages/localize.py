@@ -2,10 +2,9 @@
 
 in   manifest  tables.MANIFEST; normalized  tables.NORMALIZED; base  fetch.json; split  tables.SPLIT, and
      points  tables.POINTS, which decide what "measured" films are
-out  localize  tables.LOCALIZE; answers  tables.ANSWERS; timing  seconds as JSON, apart from what is reproducible
+out  localize  tables.LOCALIZE; answers  tables.ANSWERS
 """
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,10 @@ from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
-from stages.lib import boxes, cli, files, films, models, params, parts, tables
+from stages.lib import boxes, cli, models, params, parts, tables
 from stages.lib.errors import TableError
 from stages.lib.geometry import Geometry
+from stages.lib.normalized import load
 from stages.lib.progress import track
 
 
@@ -133,7 +133,7 @@ def medgemma(base: Path, model: models.ModelParams, params: Params) -> Localizer
     def ask(pngs: Sequence[Path]) -> list[Answer]:
         words = models.generate(
             loaded,
-            [films.load(png) for png in pngs],
+            [load(png) for png in pngs],
             params.request,
             params.max_new_tokens,
             image_first=params.image_first,
@@ -191,14 +191,14 @@ def _original(finding: Finding, geometry: Geometry) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Read the tables, ask the base model, write the findings, its words, and the time it took."""
+    """Read the tables, ask the base model, write the findings and its words."""
     args = cli.parse(
         __doc__,
         argv,
         params={"localize": Params, "model": models.ModelParams},
         reads=["manifest", "normalized", "base", "split", "points", "part", "results"],
-        writes=["localize", "answers", "timing"],
-        optional=["split", "points", "timing"],
+        writes=["localize", "answers"],
+        optional=["split", "points"],
     )
     section: Params = args.params.localize
     asked = tables.read(args.normalized, tables.NORMALIZED)
@@ -208,20 +208,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         asked = measured(asked, split, points)
     asked = parts.take(asked, args.part)
     manifest = tables.read(args.manifest, tables.MANIFEST)
-    began = time.monotonic()
     localizer = medgemma(models.read_base(args.base).folder, args.params.model, section)
-    loaded = time.monotonic()
     found, answers = localize(manifest, asked, Path(args.results), localizer, section)
-    timing = {
-        "images": asked.num_rows,
-        "batch_size": section.batch_size,
-        "seconds_loading": loaded - began,
-        "seconds_asking": time.monotonic() - loaded,
-    }
     tables.write(args.localize, found, tables.LOCALIZE)
     tables.write(args.answers, answers, tables.ANSWERS)
-    if args.timing:
-        files.write_json(args.timing, timing)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from stages.lib.geometry import Geometry
 from stages.lib.progress import track
 
 LABEL = "nodule"
+LATTICE = 50  # units of a box: finer digits are noise to a tower with patches of 125
 GREYS = 4095  # of the 12-bit film before it is normalized
 LEAST_BOX_PX = (
     8.0  # side of the box about a nodule, normalized pixels: a smaller one is too fine for the tower's patches
@@ -145,8 +146,19 @@ def talks(prompt: prompts.PromptParams, localize: localize.Params, box_share: fl
 
 
 def in_reading_order(nodules: Sequence[Box]) -> str:
-    """Return the answer with these boxes, from top to bottom."""
-    return boxes.write(sorted(nodules, key=lambda box: (box.y0, box.x0)))
+    """Return the answer with these nodules from top to bottom, each a box of two steps of the lattice about its place.
+
+    >>> in_reading_order([Box(411, 305, 470, 361, "nodule")])
+    '[{"box_2d": [400, 300, 500, 400], "label": "nodule"}]'
+    """
+    return boxes.write(sorted((_on_lattice(box) for box in nodules), key=lambda box: (box.y0, box.x0)))
+
+
+def _on_lattice(box: Box) -> Box:
+    y, x = (LATTICE * round((low + high) / 2 / LATTICE) for low, high in ((box.y0, box.y1), (box.x0, box.x1)))
+    edges = (y - LATTICE, x - LATTICE, y + LATTICE, x + LATTICE)
+    y0, x0, y1, x1 = (min(max(edge, 0), boxes.UNITS) for edge in edges)
+    return Box(y0, x0, y1, x1, box.label)
 
 
 def examples(

@@ -13,6 +13,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 SMALL: Mapping[str, Mapping[str, Any]] = {
+    "study": {"shards": 1},
     "simulate": {"nih_patients": 24, "lidc_films": 6, "unlabelled_films": 4},
     "split": {"fractions": [0.5, 0.2, 0.3]},
     "train": {"max_steps": 4, "eval_every_steps": 2, "save_every_steps": 2},

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from slurm_cluster import slurm_cluster  # noqa: F401
 from tiny_base import tiny_base, tiny_study, trained  # noqa: F401
 
 ROOT = Path(__file__).parents[1]

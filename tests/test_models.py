@@ -119,7 +119,7 @@ def test_each_answer_has_to_be_one_token(loaded):
     assert models.answer_ids(loaded, PROMPT) == tuple(loaded.tokenizer.convert_tokens_to_ids(["No", "Yes"]))
     for odd in ("Nodule present", "Ж"):
         with pytest.raises(ModelError, match="wanted one token each"):
-            models.answer_ids(loaded, replace(PROMPT, positive_answer=odd))
+            models.answer_ids(loaded, replace(PROMPT, answers=f"{odd}/No"))
 
 
 def test_answers_are_the_logits_after_the_last_token_and_their_share_of_the_probability(loaded):
@@ -201,7 +201,7 @@ def test_greedy_words_begin_with_the_likeliest_token_and_hold_no_special_ones(lo
 
 def test_weights_are_really_nf4_with_double_quantization_and_only_in_the_language_model(quantized):
     found = models.quantized(quantized.model)
-    assert len(found) == 4 * 7
+    assert len(found) == quantized.model.config.text_config.num_hidden_layers * 7
     assert all(name.startswith("model.language_model.layers.") for name in found)
     for layer in found.values():
         state = layer.weight.quant_state
@@ -264,7 +264,7 @@ def test_rank_16_trains_this_many_parameters_of_the_real_4b(targets, millions):
 def test_the_language_target_leaves_the_tower_and_the_head_alone(loaded, tiny_base):
     model = trainer.lora(models.load(tiny_base.folder, EXACT).model, train_params(lora_targets="language"))
     trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-    assert len(trained) == 4 * 7 * 2
+    assert len(trained) == loaded.model.config.text_config.num_hidden_layers * 7 * 2
     assert all("language_model.layers" in name and ".lora_" in name for name in trained)
 
 

@@ -15,7 +15,7 @@ def test_the_study_runs_on_slurm_with_a_gpu_slot_for_each_gpu_stage(
     slurm_cluster: fixture.Cluster, tmp_path: Path
 ) -> None:
     before = len(slurm_cluster.jobs())
-    folder = checkouts.copy(tmp_path / "study")
+    folder = checkouts.copy(tmp_path / "study", {**checkouts.SMALL, "study": {"shards": 2}})
     quick = ("--slurm-init-seconds-before-status-checks", "3", "--latency-wait", "10")
     checkouts.run(folder, "snakemake", "--profile", "slurm", *quick)
     assert (folder / "results" / "report.html").stat().st_size

@@ -146,6 +146,30 @@ def test_dropout_is_on_in_training_and_off_in_evaluation(tiny_study, tiny_base):
         assert (one == two).all() == same
 
 
+def test_training_learns_which_answer_goes_with_which_films(tiny_base, tmp_path):
+    import cv2
+
+    rng = np.random.default_rng(3)
+    labels = np.arange(48) % 3 // 2
+    for number, label in enumerate(labels):
+        film = rng.integers(0, 128, (112, 112)) + 100 * label
+        cv2.imwrite(str(tmp_path / f"{number:02d}.png"), film.astype(np.uint8))
+    names = [f"{number:02d}" for number in range(48)]
+    learn, val = (
+        training.Films(ids=names[part], paths=[tmp_path / f"{n}.png" for n in names[part]], labels=labels[part])
+        for part in (slice(0, 30), slice(30, 48))
+    )
+    params = train_params(max_steps=12, eval_every_steps=12, save_every_steps=12, peak_lr=0.02, rank=8, alpha=16.0)
+    task = training.Task(train=learn, val=val, contract="", base=tiny_base, model=NF4, prompt=PROMPT, params=params)
+    outcome = trainer.fit(task, tmp_path / "checkpoints")
+    assert outcome.table[-1]["average_precision"] == 1.0
+    assert outcome.table[-1]["balanced_accuracy"] > 0.9
+    loaded = models.load(tiny_base.folder, NF4, adapter=outcome.checkpoint)
+    answers = models.answer_logits(loaded, np.stack([val[i][0] for i in range(len(val))]), PROMPT)
+    said = answers[:, 1] > answers[:, 0]
+    assert (said == (val.labels == 1)).mean() > 0.9
+
+
 def test_an_interrupted_run_ends_with_bitwise_the_adapter_of_an_undisturbed_one(
     tiny_study, tiny_base, tmp_path, monkeypatch
 ):

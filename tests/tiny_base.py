@@ -13,9 +13,7 @@ from stages.lib.params import parse
 from stages.train import Params
 from stages.train import main as train_main
 
-PROMPT = prompts.PromptParams(
-    question="Is there a nodule?", positive_answer="Yes", negative_answer="No", image_first=True
-)
+PROMPT = prompts.PromptParams(question="Is there a nodule?", answers="Yes/No", image_first=True)
 EXACT = models.ModelParams(dtype="float32", attention="sdpa", quantization="none")
 NF4 = models.ModelParams(dtype="float32", attention="sdpa", quantization="nf4")
 TRAIN = {

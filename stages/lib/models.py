@@ -6,6 +6,7 @@ films, so all its rows have the same tokens and nothing is padded. torch, transf
 
 import json
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -373,9 +374,11 @@ def _check_quantized(model: Any) -> None:
 
 
 def _quiet() -> None:
-    """Keep the hub's client off the network and silent, before it is first imported."""
+    """Keep the hub's client off the network, before it is first imported, and known warnings out of the log."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # peft 0.21 asks transformers 5.23 for an attribute by its old name
+    warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)

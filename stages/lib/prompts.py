@@ -10,13 +10,23 @@ class PromptParams:
     """The question whether a film shows a nodule."""
 
     question: params.Text  # put to the model with each film
-    positive_answer: params.Text  # one token of the model: a nodule
-    negative_answer: params.Text  # one token of the model: no nodule
+    answers: params.Text  # nodule/no nodule, a token each; in one text, since YAML 1.1 reads a bare Yes as true
     image_first: bool  # whether the film stands before the question, or after it
 
     def __post_init__(self) -> None:
-        if self.positive_answer == self.negative_answer:
-            raise ValueError(f"two different answers (both are {self.positive_answer!r})")
+        words = [word.strip() for word in self.answers.split("/")]
+        if len(words) != 2 or not all(words) or words[0] == words[1]:
+            raise ValueError(f"two different answers with a slash between, such as Yes/No, found {self.answers!r}")
+
+    @property
+    def positive_answer(self) -> str:
+        """The answer that means a nodule."""
+        return self.answers.split("/")[0].strip()
+
+    @property
+    def negative_answer(self) -> str:
+        """The answer that means no nodule."""
+        return self.answers.split("/")[1].strip()
 
 
 def messages(text: str, *, image_first: bool) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ SPECIAL = (
 )
 WORDS = (  # one token each, as in Gemma; any other word is spelled in characters, any other character in bytes
     *("Yes", "No", "Answer", "Does", "Find", "Is", "Locate", "Return", "The", "There", "This"),
-    *("\n\n", "user", "model", '"box_2d"', '"label"', '"nodule"', "▁[", ",▁"),
+    *("\n\n", '"box_2d"', '"label"', '"nodule"', "▁[", ",▁"),
     *("▁a", "▁an", "▁and", "▁answer", "▁any", "▁are", "▁as", "▁bounding", "▁box", "▁boxes", "▁chest", "▁coordinates"),
     *(
         "▁does",
@@ -46,7 +46,7 @@ WORDS = (  # one token each, as in Gemma; any other word is spelled in character
     *("▁in", "▁is", "▁JSON", "▁key", "▁keys", "▁list", "▁locate", "▁lung", "▁lungs", "▁no", "▁No", "▁nodule"),
     *("▁nodules", "▁none", "▁not", "▁of", "▁on", "▁only", "▁or", "▁pulmonary", "▁radiograph", "▁return", "▁show"),
     *("▁shows", "▁that", "▁the", "▁there", "▁this", "▁to", "▁visible", "▁where", "▁with", "▁word", "▁X-ray", "▁Yes"),
-    *("▁Answer", "▁Find", "▁Locate", "▁Return"),
+    *("▁Answer", "▁Find", "▁Locate", "▁Return", "user", "model"),
 )
 # Gemma's turns: an image stands for <start_of_image>, the answer follows "<start_of_turn>model" and a line break.
 CHAT_TEMPLATE = """\
@@ -98,14 +98,14 @@ def configuration(vocabulary_size: int) -> Any:
         vocab_size=vocabulary_size,
         hidden_size=128,
         intermediate_size=256,
-        num_hidden_layers=4,
+        num_hidden_layers=3,
         num_attention_heads=4,
         num_key_value_heads=2,
         head_dim=32,
         query_pre_attn_scalar=32,
         max_position_embeddings=2048,
         sliding_window=512,
-        layer_types=["sliding_attention", "sliding_attention", "sliding_attention", "full_attention"],
+        layer_types=["sliding_attention", "sliding_attention", "full_attention"],
         eos_token_id=[SPECIAL.index("<eos>"), SPECIAL.index("<end_of_turn>")],
     )
     vision = SiglipVisionConfig(
