@@ -102,11 +102,11 @@ def parse(answer: str) -> Parsed:
     boxes: list[Box] = []
     lost = not balanced(text)
     nothing = False
+    groups: list[tuple[str, str | None]] = []
     if not keys:
         groups = [(group, None) for group in INNERMOST.findall(text)]
         lost |= not groups
     else:
-        groups = []
         ends = [key.start() for key in keys[1:]] + [len(text)]
         begins = [0, *(key.end() for key in keys[:-1])]
         for begin, key, end in zip(begins, keys, ends, strict=True):

@@ -1,8 +1,8 @@
 """How the tiny base is taught: first its vision tower alone, then its text model with the tower frozen.
 
-The order matters: trained together from random weights, neither learns. The tower learns a dense task (is there a nodule
-in this patch, and where in it); the text model then learns to say what the tower saw, in the very conversations that it
-will be asked in. Learning rates follow the step, never the clock.
+The order matters: trained together from random weights, neither learns. The tower learns a dense task (is there a
+nodule in this patch, and where); the text model then learns to say what the tower saw, in the very conversations that
+it will be asked in. Learning rates follow the step, never the clock.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -51,8 +51,8 @@ def dense_targets(boxes: Sequence[Sequence[Box]], grid: int) -> tuple[np.ndarray
 
     Returns:
         presence: float32 of shape (n, grid * grid), 1 where the centre of a nodule lies.
-        facts: float32 of shape (n, grid * grid, 7): presence; y0, x0, y1, x1 of the nodule in half films from the middle
-            of the film, 0 where there is none; row and column of the patch in the same unit, everywhere.
+        facts: float32 of shape (n, grid * grid, 7): presence; y0, x0, y1, x1 of the nodule in half films from the
+            middle of the film, 0 where there is none; row and column of the patch in the same unit, everywhere.
 
     >>> presence, facts = dense_targets([[Box(0, 500, 500, 1000, None)]], 2)
     >>> presence.tolist(), facts[0, 1].tolist(), facts[0, 2].tolist()
@@ -119,8 +119,8 @@ def batches(count: int, size: int, steps: int, rng: np.random.Generator) -> Iter
 def whiten(loaded: models.Loaded, images: np.ndarray) -> None:
     """Set the tower's patch embedding to the principal patterns of the films' patches, each of unit spread.
 
-    Raw patches differ in brightness a hundred times more than in what a nodule adds; from random weights the tower would
-    spend its steps on that. The embedding is left alone afterwards, since one step of the optimizer would undo it.
+    Raw patches differ in brightness a hundred times more than in what a nodule adds; from random weights the tower
+    would spend its steps on that. The embedding is left alone afterwards: one step of the optimizer would undo it.
 
     Args:
         loaded: The model; its patch embedding is changed in place.

@@ -124,7 +124,7 @@ def configuration(vocabulary_size: int) -> Any:
         boi_token_index=SPECIAL.index("<start_of_image>"),
         eoi_token_index=SPECIAL.index("<end_of_image>"),
         image_token_index=SPECIAL.index("<image_soft_token>"),
-        eos_token_id=text.eos_token_id,
+        eos_token_id=text.eos_token_id,  # type: ignore[call-arg]
     )
 
 
@@ -135,7 +135,7 @@ def processor() -> Any:
     tokens, merges = vocabulary()
     tokenizer = GemmaTokenizer(
         vocab=tokens,
-        merges=merges,
+        merges=merges,  # type: ignore[arg-type]
         add_bos_token=True,
         padding_side="left",
         model_max_length=2048,
