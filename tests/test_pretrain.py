@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from stages import localize, pretrain
-from stages.lib import boxes, models, params, pretraining, prompts
+from stages.lib import boxes, models, params, prompts
 from stages.lib.boxes import Box
 
 ROOT = Path(__file__).parents[1]
@@ -47,23 +47,6 @@ def test_what_is_taught_about_boxes_can_be_read_back_at_the_edge_of_the_film_too
         (box,) = told.boxes
         assert abs((box.y0 + box.y1) / 2 - (y + 35)) <= 50
         assert abs((box.x0 + box.x1) / 2 - (x + 35)) <= 50
-
-
-def test_the_text_model_reads_presence_from_the_first_step_after_the_handing_over(tmp_path: Path) -> None:
-    """Two patches that differ in presence alone come out of the projector further apart than of a random one."""
-    import torch
-
-    from stages.lib import tiny
-
-    tiny.build(tmp_path / "base", 0)
-    loaded = models.load(tmp_path / "base", MODEL)
-    head = torch.nn.Linear(loaded.model.config.vision_config.hidden_size, 5)
-    films = np.random.default_rng(0).integers(0, 255, (4, 112, 112), dtype=np.uint8)
-    weight = loaded.model.model.multi_modal_projector.mm_input_projection_weight
-    direction = head.weight[0] / head.weight[0].norm()
-    before = (direction @ weight).norm().item()
-    pretraining.hand_over(loaded, head, films, np.random.default_rng(1))
-    assert (direction @ weight).norm().item() > 5 * before
 
 
 def quality(base: Path) -> tuple[float, float]:
