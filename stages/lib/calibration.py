@@ -14,7 +14,7 @@ from stages.lib.errors import CalibrationError
 
 Floats = NDArray[np.float64]
 
-TEMPERATURES = (0.05, 20.0)  # a fit outside has no data behind it: separable classes, or a score that knows nothing
+TEMPERATURES = (0.01, 20.0)  # a fit outside has no data behind it: separable classes, or a score that knows nothing
 
 
 @dataclass(frozen=True, kw_only=True)
