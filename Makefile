@@ -27,7 +27,7 @@ demo: $(READY) ## run the embedded study and say where the report is
 	@$(RUN) python -m workflow.summary
 
 test: $(READY) ## all tests that this machine can run
-	$(RUN) OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup $(PYTEST)
+	$(RUN) OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile $(PYTEST)
 
 check: $(READY) ## formatting, lint, types, and the agreement of dvc.yaml and the schema with the rules
 	$(RUN) ruff format --check .

@@ -10,7 +10,7 @@ import yaml
 
 from stages.lib import tables
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("study")]
+pytestmark = pytest.mark.slow
 
 MEASURE = {"metrics", "report"}
 TUNED = {"infer_tuned_part", "infer_tuned"}

@@ -11,7 +11,7 @@ import pytest
 
 from stages.lib import tables
 
-pytestmark = [pytest.mark.slow, pytest.mark.real_films, pytest.mark.xdist_group("study")]
+pytestmark = [pytest.mark.slow, pytest.mark.real_films]
 
 
 @pytest.fixture(scope="module")
