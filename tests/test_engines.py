@@ -109,6 +109,21 @@ def test_a_changed_line_of_a_module_reruns_what_imports_it(
         path.write_text(before)
 
 
+def test_a_changed_film_outside_of_the_pipeline_reruns_ingest_under_both_engines(tmp_path: Path) -> None:
+    folder, films = checkouts.copy(tmp_path / "checkout"), tmp_path / "films"
+    checkouts.run(folder, "snakemake", "--cores", "1", "results/simulate")
+    shutil.move(folder / "results" / "simulate", films)
+    checkouts.change(folder, {"ingest": {"root": str(films)}})
+    checkouts.run(folder, "snakemake", "--cores", "1", "results/manifest.parquet")
+    checkouts.run(folder, "dvc", "commit", "-f", "ingest")
+    assert checkouts.planned(folder, "results/manifest.parquet") == set()
+    assert json.loads(checkouts.run(folder, "dvc", "status", "--json", "ingest")) == {}
+    one, other = sorted((films / "nih_filtered_images").glob("*.png"))[:2]
+    one.write_bytes(other.read_bytes())
+    assert checkouts.planned(folder, "results/manifest.parquet") == {"ingest"}
+    assert set(json.loads(checkouts.run(folder, "dvc", "status", "--json", "ingest"))) == {"ingest"}
+
+
 def test_an_experiment_changes_what_it_should_and_both_engines_stay_clean(study: Path) -> None:
     """Last of the file, since it changes the results: `dvc exp run -S`, and the comparison of it with what was."""
     before = (study / "results" / "split.parquet").read_bytes()
