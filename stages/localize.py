@@ -1,167 +1,173 @@
-"""Ask the base model where the nodules are; keep its words, and map its boxes to points of the original film.
+"""Ask a localizer where the nodules are; keep its words, and map what it finds to points of the original film.
 
-in   manifest  tables.MANIFEST; normalized  tables.NORMALIZED; base  fetch.json; split  tables.SPLIT, and
-     points  tables.POINTS, which decide what "measured" films are
-out  localize  tables.LOCALIZE; answers  tables.ANSWERS
+The stages localize_medgemma, localize_relevance and localize_chexagent are this with a model behind it.
+
+in   manifest  tables.MANIFEST; normalized  tables.NORMALIZED; split  tables.SPLIT, and points  tables.POINTS, which
+     decide what films are "choosing" and "measured" ones
+     choice    JSON written by choose: the requests of the bank to put; left out, all of them are put
+     results   folder that the films' paths are relative to
+out  votes     tables.VOTES: a film without findings has no row; answers  tables.ANSWERS: one row per question
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import argparse
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 
-from stages.lib import boxes, cli, models, params, parts, tables
+from stages.lib import choice, cli, params, parts, tables, views
 from stages.lib.errors import TableError
 from stages.lib.geometry import Geometry
 from stages.lib.normalized import load
 from stages.lib.progress import track
+from stages.lib.questions import Answer, Finding, Question
+
+Localizer = Callable[[Sequence[Question]], Iterator[Answer]]
+FILES = ("manifest", "normalized", "split", "points", "choice", "part", "results")
+OPTIONAL = ("split", "points", "choice")
 
 
 @params.section
 class Params:
-    """What a localizer is asked, and about which films."""
+    """Which localizers there are, and which films they are asked about."""
 
-    request: params.Text  # put to the model with each film
-    image_first: bool  # whether the film stands before the request, or after it
-    max_new_tokens: params.Count  # the answer is cut there; about 45 per box
-    batch_size: params.Count  # films per batch; changes the time, not the answers
-    films: Literal["measured", "all"]  # "measured": those with points and those of the test split
+    localizers: tuple[Literal["medgemma", "relevance", "chexagent"], ...]
+    views: tuple[views.Name, ...]  # of each film; several are merged to votes, and cost as many times the work
+    films: Literal["choosing", "measured", "all"]  # "measured": those with points, test films, and choosing ones
 
-
-@dataclass(frozen=True)
-class Finding:
-    """One finding, in fractions of the padded square from edge to edge: u to the right, v down.
-
-    Attributes:
-        u: Column of the point, the centre of the box if there is one.
-        v: Row of the point.
-        box: Left, top, right, bottom; None if the localizer gives points.
-        confidence: In [0, 1]; None if the localizer gives none.
-        phrase: The model's name of the finding, untouched; None if it gave none.
-    """
-
-    u: float
-    v: float
-    box: tuple[float, float, float, float] | None
-    confidence: float | None
-    phrase: str | None
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a localizer said about one film.
-
-    Attributes:
-        words: Verbatim.
-        parsed: What the parser made of them: ok, empty or malformed.
-        findings: In the order of the answer.
-    """
-
-    words: str
-    parsed: str
-    findings: tuple[Finding, ...]
-
-
-class Localizer(Protocol):
-    """Films in, points with words out."""
-
-    def __call__(self, pngs: Sequence[Path]) -> list[Answer]:
-        """Return one answer per normalized film, in order."""
-        ...
+    def __post_init__(self) -> None:
+        problems = [
+            f"each of {name} once, found {list(found)}"
+            for name, found in (("localizers", self.localizers), ("views", self.views))
+            if not found or len(set(found)) < len(found)
+        ]
+        if problems:
+            raise ValueError("; ".join(problems))
 
 
 def localize(
-    manifest: pa.Table, normalized: pa.Table, results: Path, localizer: Localizer, params: Params
+    manifest: pa.Table,
+    normalized: pa.Table,
+    requests: Sequence[str],
+    results: Path,
+    localizer: Localizer,
+    params: Params,
 ) -> tuple[pa.Table, pa.Table]:
-    """Return the findings of each film of `normalized` in original pixels, and the localizer's words.
+    """Return the findings in each film of `normalized` in original pixels, and the localizer's words.
 
     Args:
         manifest: Table of `tables.MANIFEST` with at least the films of `normalized`.
         normalized: Table of `tables.NORMALIZED`: the films to ask about.
+        requests: What is asked about each view of each film.
         results: The folder that the films' paths are relative to.
-        localizer: Asked about `params.batch_size` films at a time.
+        localizer: Takes questions, those of one request in a row, and yields their answers in order.
         params: See `Params`.
 
     Returns:
-        Tables of `tables.LOCALIZE` (a film without findings has no row) and of `tables.ANSWERS` (one row per film).
+        Tables of `tables.VOTES` and of `tables.ANSWERS`.
 
     Raises:
         TableError: If a film is not in the manifest.
     """
     films = normalized.to_pylist()
     geometries = _geometries(manifest, films)
-    rows: list[dict[str, Any]] = []
+    asked = [(request, view, film) for request in requests for view in params.views for film in films]
+    questions = [
+        Question(
+            key=f"{film['image_id']}\t{view}\t{request}",
+            pixels=partial(_shown, results / film["png"], view),
+            request=request,
+        )
+        for request, view, film in asked
+    ]
+    votes: list[dict[str, Any]] = []
     answers: list[dict[str, Any]] = []
-    batches = [films[start : start + params.batch_size] for start in range(0, len(films), params.batch_size)]
-    for batch in track(batches, total=len(films), what="localize", size=params.batch_size):
-        said = localizer([results / film["png"] for film in batch])
-        for film, answer in zip(batch, said, strict=True):
-            geometry = geometries[film["image_id"]]
-            answers.append({"image_id": film["image_id"], "answer": answer.words, "parsed": answer.parsed})
-            rows += [
-                {"image_id": film["image_id"], "rank": rank, **_original(finding, geometry)}
-                for rank, finding in enumerate(answer.findings)
-            ]
-    return tables.from_rows(rows, tables.LOCALIZE), tables.from_rows(answers, tables.ANSWERS)
+    said = track(localizer(questions), total=len(questions), what="localize", unit="questions")
+    for (request, view, film), answer in zip(asked, said, strict=True):
+        name = film["image_id"]
+        known = {"image_id": name, "request": request, "view": view}
+        answers.append({**known, "answer": answer.words, "parsed": answer.parsed})
+        votes += [
+            {**known, "rank": rank, **_original(views.VIEWS[view].back(finding), geometries[name])}
+            for rank, finding in enumerate(answer.findings)
+        ]
+    return tables.from_rows(votes, tables.VOTES), tables.from_rows(answers, tables.ANSWERS)
 
 
-def measured(normalized: pa.Table, split: pa.Table | None, points: pa.Table | None) -> pa.Table:
-    """Return the films that the metrics look at: those with points and those of the test split.
+def chosen_films(
+    normalized: pa.Table, split: pa.Table | None, points: pa.Table | None, params: Params, splits: Sequence[str]
+) -> pa.Table:
+    """Return the films that are asked about.
 
-    Without a split and points there is nothing to measure (films to predict), and every film is returned.
+    "choosing" films are those of `choice.films`; "measured" ones are these, all others with points, and the test split.
+    Without a split and points there is nothing to choose by or to measure, and every film is asked about.
+
+    Args:
+        normalized: All films.
+        split: Which split each is in.
+        points: Where the nodules are.
+        params: See `Params`.
+        splits: Splits whose films choose, `choose.splits`.
     """
-    if split is None and points is None:
+    if params.films == "all" or (split is None and points is None):
         return normalized
-    wanted: set[str] = set()
-    if split is not None:
-        wanted |= {row["image_id"] for row in split.to_pylist() if row["split"] == "test"}
-    if points is not None:
-        wanted |= set(points["image_id"].to_pylist())
+    known = split.to_pylist() if split is not None else []
+    marked = set(points["image_id"].to_pylist()) if points is not None else set()
+    wanted = choice.films(known, marked, splits)
+    if params.films == "measured":
+        wanted |= marked | {row["image_id"] for row in known if row["split"] == "test"}
     return normalized.filter(pa.array([name in wanted for name in normalized["image_id"].to_pylist()], pa.bool_()))
 
 
-def medgemma(base: Path, model: models.ModelParams, params: Params) -> Localizer:
-    """Return a localizer that asks the base model in `base` for boxes in MedGemma's format.
+def parse(
+    doc: str | None, argv: Sequence[str] | None, sections: Mapping[str, type], reads: Sequence[str]
+) -> argparse.Namespace:
+    """Return the arguments of a stage that asks a localizer.
 
-    Raises:
-        ModelError: If the model cannot be loaded.
+    Args:
+        doc: Docstring of the stage.
+        argv: Arguments; None for those of the process.
+        sections: The class of each section that it wants beside `localize` and `choose`.
+        reads: Names of its inputs beside those that all localizers read.
     """
-    loaded = models.load(base, model)
-
-    def ask(pngs: Sequence[Path]) -> list[Answer]:
-        words = models.generate(
-            loaded,
-            [load(png) for png in pngs],
-            params.request,
-            params.max_new_tokens,
-            image_first=params.image_first,
-        )
-        return [read(answer) for answer in words]
-
-    return ask
-
-
-def read(words: str) -> Answer:
-    """Return an answer in MedGemma's format as findings; the point is the centre of the box.
-
-    >>> read('[{"box_2d": [400, 300, 500, 350], "label": "nodule"}]').findings
-    (Finding(u=0.325, v=0.45, box=(0.3, 0.4, 0.35, 0.5), confidence=None, phrase='nodule'),)
-    """
-    parsed = boxes.parse(words)
-    unit = float(boxes.UNITS)
-    findings = tuple(
-        Finding(
-            u=(box.x0 + box.x1) / 2 / unit,
-            v=(box.y0 + box.y1) / 2 / unit,
-            box=(box.x0 / unit, box.y0 / unit, box.x1 / unit, box.y1 / unit),
-            confidence=None,
-            phrase=box.label,
-        )
-        for box in parsed.boxes
+    return cli.parse(
+        doc,
+        argv,
+        params={"localize": Params, "choose": choice.ChooseParams, **sections},
+        reads=[*FILES, *reads],
+        writes=["votes", "answers"],
+        optional=[*OPTIONAL, *(name for name in reads if name == "adapter")],
     )
-    return Answer(words, parsed.status, findings)
+
+
+def run(args: argparse.Namespace, bank: Sequence[str], localizer: Callable[[], Localizer]) -> None:
+    """Read the films of one part, ask about them, write the findings and the words.
+
+    Args:
+        args: What `parse` returned.
+        bank: All requests that may be put.
+        localizer: Returns the localizer; called only if there is a film to ask about.
+    """
+    section: Params = args.params.localize
+    split = tables.read(args.split, tables.SPLIT) if args.split else None
+    points = tables.read(args.points, tables.POINTS) if args.points else None
+    films = chosen_films(
+        tables.read(args.normalized, tables.NORMALIZED), split, points, section, args.params.choose.splits
+    )
+    films = parts.take(films, args.part)
+    requests = choice.requests(args.choice, bank) if args.choice else bank
+    ask = localizer() if films.num_rows else lambda questions: iter(())
+    manifest = tables.read(args.manifest, tables.MANIFEST)
+    votes, answers = localize(manifest, films, requests, Path(args.results), ask, section)
+    tables.write(args.votes, votes, tables.VOTES)
+    tables.write(args.answers, answers, tables.ANSWERS)
+
+
+def _shown(png: Path, view: str) -> np.ndarray:
+    return views.VIEWS[view].show(load(png))
 
 
 def _geometries(manifest: pa.Table, films: Sequence[dict[str, Any]]) -> dict[str, Geometry]:
@@ -188,31 +194,3 @@ def _original(finding: Finding, geometry: Geometry) -> dict[str, Any]:
         row["x0"], row["y0"] = geometry.from_unit(left, top)
         row["x1"], row["y1"] = geometry.from_unit(right, bottom)
     return row
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Read the tables, ask the base model, write the findings and its words."""
-    args = cli.parse(
-        __doc__,
-        argv,
-        params={"localize": Params, "model": models.ModelParams},
-        reads=["manifest", "normalized", "base", "split", "points", "part", "results"],
-        writes=["localize", "answers"],
-        optional=["split", "points"],
-    )
-    section: Params = args.params.localize
-    asked = tables.read(args.normalized, tables.NORMALIZED)
-    if section.films == "measured":
-        split = tables.read(args.split, tables.SPLIT) if args.split else None
-        points = tables.read(args.points, tables.POINTS) if args.points else None
-        asked = measured(asked, split, points)
-    asked = parts.take(asked, args.part)
-    manifest = tables.read(args.manifest, tables.MANIFEST)
-    localizer = medgemma(models.read_base(args.base).folder, args.params.model, section)
-    found, answers = localize(manifest, asked, Path(args.results), localizer, section)
-    tables.write(args.localize, found, tables.LOCALIZE)
-    tables.write(args.answers, answers, tables.ANSWERS)
-
-
-if __name__ == "__main__":
-    cli.run(main)

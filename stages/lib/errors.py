@@ -67,5 +67,9 @@ class CalibrationError(NoduleflowError):
     """Scores cannot be calibrated as asked, or a threshold is asked for that was never chosen."""
 
 
+class ChoiceError(NoduleflowError):
+    """A request or a cutoff cannot be chosen, or the file of the choice cannot be used."""
+
+
 class ExperimentError(NoduleflowError):
     """An experiment or a Git revision cannot be found, or has no results."""
