@@ -1,18 +1,24 @@
 """Localization: whom it asks, where the points land, and that the words are kept."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pyarrow as pa
 import pytest
+from tiny_base import EXACT
 
 from stages import localize as stage
+from stages import localize_medgemma
 from stages.lib import tables
 from stages.lib.errors import TableError
-from stages.lib.models import Base, ModelParams
-from stages.localize import Answer, Finding, Params
+from stages.lib.models import Base
+from stages.lib.questions import Answer, Finding, Question, batches
+from stages.localize import Params
 
-PARAMS = Params(request="Where?", image_first=True, max_new_tokens=8, batch_size=2, films="measured")
+PARAMS = Params(localizers=("medgemma",), views=("whole",), films="measured")
+BOTH = Params(localizers=("medgemma",), views=("whole", "mirrored"), films="measured")
 
 
 def film(name: str, width_px: int, height_px: int) -> dict:
@@ -43,11 +49,16 @@ class FromTable:
 
     def __init__(self, answers: dict[str, Answer]) -> None:
         self.answers = answers
-        self.asked: list[list[str]] = []
+        self.asked: list[str] = []
 
-    def __call__(self, pngs: Sequence[Path]) -> list[Answer]:
-        self.asked.append([png.stem for png in pngs])
-        return [self.answers.get(png.stem, Answer("nothing", "empty", ())) for png in pngs]
+    def __call__(self, questions: Sequence[Question]) -> Iterator[Answer]:
+        for question in questions:
+            self.asked.append(question.key)
+            yield self.answers.get(question.key.split("\t")[0], Answer("nothing", "empty", ()))
+
+
+def ask(folder: Path, localizer: FromTable, params: Params = PARAMS, manifest: pa.Table = MANIFEST):
+    return stage.localize(manifest, NORMALIZED, ["Where?"], folder, localizer, params)
 
 
 MIDDLE = Finding(u=0.5, v=0.5, box=(0.25, 0.4, 0.75, 0.6), confidence=None, phrase="nodule on the left")
@@ -55,7 +66,7 @@ MIDDLE = Finding(u=0.5, v=0.5, box=(0.25, 0.4, 0.75, 0.6), confidence=None, phra
 
 def test_a_box_lands_in_pixels_of_the_original_whatever_its_shape(tmp_path: Path) -> None:
     answer = Answer("words", "ok", (MIDDLE,))
-    found, _ = stage.localize(MANIFEST, NORMALIZED, tmp_path, FromTable(dict.fromkeys(SIZES, answer)), PARAMS)
+    found, _ = ask(tmp_path, FromTable(dict.fromkeys(SIZES, answer)))
     rows = {row["image_id"]: row for row in found.to_pylist()}
     assert [(row["x"], row["y"]) for row in rows.values()] == [(199.5, 99.5), (99.5, 199.5), (149.5, 149.5)]
     assert [rows["a"][edge] for edge in ("x0", "y0", "x1", "y1")] == pytest.approx([99.5, 59.5, 299.5, 139.5])
@@ -65,7 +76,7 @@ def test_a_box_lands_in_pixels_of_the_original_whatever_its_shape(tmp_path: Path
 def test_the_words_of_every_film_are_kept_and_a_film_without_findings_has_no_row(tmp_path: Path) -> None:
     said = {"a": Answer("Final Answer: []", "empty", ()), "b": Answer("{oops", "malformed", ())}
     said["c"] = Answer("two", "ok", (MIDDLE, MIDDLE))
-    found, answers = stage.localize(MANIFEST, NORMALIZED, tmp_path, FromTable(said), PARAMS)
+    found, answers = ask(tmp_path, FromTable(said))
     assert [(row["image_id"], row["rank"]) for row in found.to_pylist()] == [("c", 0), ("c", 1)]
     assert found["phrase"].to_pylist() == ["nodule on the left"] * 2
     assert [(row["answer"], row["parsed"]) for row in answers.to_pylist()] == [
@@ -75,43 +86,69 @@ def test_the_words_of_every_film_are_kept_and_a_film_without_findings_has_no_row
     ]
 
 
-def test_films_are_asked_in_batches_in_the_order_of_their_ids(tmp_path: Path) -> None:
-    localizer = FromTable({})
-    stage.localize(MANIFEST, NORMALIZED, tmp_path, localizer, PARAMS)
-    assert localizer.asked == [["a", "b"], ["c"]]
+def test_each_view_of_each_film_is_asked_and_its_places_are_brought_back(tmp_path: Path) -> None:
+    left = Answer("words", "ok", (Finding(u=0.25, v=0.5, box=None, confidence=0.5, phrase="left"),))
+    localizer = FromTable({"c": left})
+    votes, answers = ask(tmp_path, localizer, BOTH)
+    assert localizer.asked == [f"{name}\t{view}\tWhere?" for view in ("whole", "mirrored") for name in "abc"]
+    assert answers.num_rows == 6
+    assert [(row["view"], row["x"], row["phrase"]) for row in votes.to_pylist()] == [
+        ("mirrored", 224.5, "right"),
+        ("whole", 74.5, "left"),
+    ]
+
+
+def test_a_question_shows_the_view_of_its_film(tmp_path: Path) -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (112, 112), dtype=np.uint8)
+    for name in SIZES:
+        cv2.imwrite(str(tmp_path / f"{name}.png"), picture)
+    seen: list[np.ndarray] = []
+
+    def look(questions: Sequence[Question]) -> Iterator[Answer]:
+        for question in questions:
+            seen.append(question.pixels())
+            yield Answer("", "empty", ())
+
+    stage.localize(MANIFEST, NORMALIZED, ["Where?"], tmp_path, look, BOTH)
+    assert (seen[0] == picture).all()
+    assert (seen[3] == picture[:, ::-1]).all()
+
+
+def test_batches_keep_the_order_and_never_hold_two_requests() -> None:
+    questions = [Question(key=str(k), pixels=lambda: np.zeros(1), request="ab"[k // 3]) for k in range(5)]
+    assert [[q.key for q in batch] for batch in batches(questions, 2)] == [["0", "1"], ["2"], ["3", "4"]]
 
 
 def test_a_film_that_the_manifest_does_not_know_is_named(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="c"):
-        stage.localize(MANIFEST.slice(0, 2), NORMALIZED, tmp_path, FromTable({}), PARAMS)
+        ask(tmp_path, FromTable({}), manifest=MANIFEST.slice(0, 2))
 
 
-def test_measured_films_are_those_of_the_test_split_and_those_with_points() -> None:
-    rows = [
-        {"image_id": name, "patient_id": name, "label": 1, "split": part}
-        for name, part in zip(SIZES, ("train", "test", "train"), strict=True)
-    ]
+def test_films_that_are_asked_about_are_those_that_choose_or_are_measured() -> None:
+    parts, labels = {"a": "train", "b": "test", "c": "train"}, {"a": 0, "b": 1, "c": 1}
+    rows = [{"image_id": n, "patient_id": n, "label": labels[n], "split": parts[n]} for n in SIZES]
     split = tables.from_rows(rows, tables.SPLIT)
     points = tables.from_rows([{"image_id": "c", "point": 0, "x": 1.0, "y": 1.0}], tables.POINTS)
 
-    def names(table: pa.Table) -> list[str]:
-        return table["image_id"].to_pylist()
+    def names(split: pa.Table | None, points: pa.Table | None, films: str, splits: Sequence[str]) -> str:
+        params = Params(localizers=("medgemma",), views=("whole",), films=films)  # type: ignore[arg-type]
+        return "".join(stage.chosen_films(NORMALIZED, split, points, params, splits)["image_id"].to_pylist())
 
-    assert names(stage.measured(NORMALIZED, split, points)) == ["b", "c"]
-    assert names(stage.measured(NORMALIZED, split, None)) == ["b"]
-    assert names(stage.measured(NORMALIZED, None, None)) == ["a", "b", "c"]
+    assert names(split, points, "choosing", ["train"]) == "ac"
+    assert names(split, points, "choosing", ["val"]) == ""
+    assert names(split, points, "measured", ["train"]) == "abc"
+    assert names(split, points, "measured", ["val"]) == "bc"
+    assert names(split, None, "measured", ["train"]) == "b"
+    assert names(None, None, "measured", ["train"]) == "abc"
+    assert names(split, points, "all", ["val"]) == "abc"
 
 
-def test_the_base_model_is_asked_by_the_same_interface(tiny_base: Base, tmp_path: Path) -> None:
+def test_the_base_model_is_asked_by_the_same_interface(tiny_base: Base) -> None:
     """The random tiny base says nothing of use, but it says it about each film, alone or in a batch."""
-    import cv2
-    import numpy as np
-
-    pngs = [tmp_path / f"{index}.png" for index in range(3)]
-    for index, png in enumerate(pngs):
-        cv2.imwrite(str(png), np.random.default_rng(index).integers(0, 255, (112, 112), dtype=np.uint8))
-    model = ModelParams(dtype="float32", attention="sdpa", quantization="none", cache_features=False)
-    ask = stage.medgemma(tiny_base.folder, model, PARAMS)
-    together = ask(pngs)
-    assert [answer.words for answer in together] == [ask([png])[0].words for png in pngs]
+    films = [np.random.default_rng(k).integers(0, 255, (112, 112), dtype=np.uint8) for k in range(3)]
+    questions = [Question(key=str(k), pixels=lambda k=k: films[k], request="Where?") for k in range(3)]
+    params = localize_medgemma.Params(requests=("Where?",), image_first=True, max_new_tokens=8, batch_size=2)
+    localizer = localize_medgemma.localizer(tiny_base.folder, EXACT, params)
+    together = list(localizer(questions))
+    assert [answer.words for answer in together] == [next(localizer([question])).words for question in questions]
     assert {answer.parsed for answer in together} <= {"ok", "empty", "malformed"}

@@ -22,6 +22,7 @@ class PredictParams:
     root: params.Text  # folder of unlabelled films
     adapter: params.Text  # folder of the trained adapter
     calibration: params.Text  # calibration that was fitted with it
+    localize: params.Text  # folder of the requests and cutoffs that were chosen; none: whole banks, and no cutoff
 
 
 HOMES = {
@@ -38,6 +39,11 @@ HOMES = {
     "infer": "stages.infer:Params",
     "calibrate": "stages.calibrate:Params",
     "localize": "stages.localize:Params",
+    "choose": "stages.lib.choice:ChooseParams",
+    "medgemma": "stages.localize_medgemma:Params",
+    "merge": "stages.lib.places:MergeParams",
+    "combine": "stages.lib.places:MergeParams",
+    "cascade": "stages.cascade:Params",
     "metrics": "stages.metrics:Params",
     "submit": "stages.submit:Params",
     "report": "stages.report:Params",
