@@ -14,7 +14,6 @@ import pyarrow as pa
 from stages.gather import gather
 from stages.lib import cli, files, places, tables
 from stages.lib.choice import ChooseParams
-from stages.lib.errors import ChoiceError
 from stages.lib.operating import best
 
 
@@ -26,16 +25,14 @@ def choose(
     Of equals the one that found more, then the first by name. F1 counts points within the tolerance on the films that
     choose, healthy ones included.
 
-    Raises:
-        ChoiceError: If no film that chooses was asked about.
+    Without a film to choose by, no request is chosen, and the reason is told: localizers then put the first of their
+    bank.
     """
     asked = set(answers["image_id"].to_pylist())
     films = places.choosing(asked, points, split, params)
     if not films:
-        raise ChoiceError(
-            f"no film with marked nodules is in the splits {list(params.splits)}, so no request can be chosen; wanted "
-            "some: change choose.splits or split.fractions, or leave one request in the bank"
-        )
+        reason = f"no film with marked nodules is in the splits {', '.join(params.splits)}"
+        return {"requests": [], "splits": list(params.splits), "bank": [], "reason": reason}
     diagonal, rows = places.diagonals(manifest), []
     for request in sorted(set(answers["request"].to_pylist())):
         found = [row for row in votes.to_pylist() if row["request"] == request]
@@ -65,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         tables.read(args.points, tables.POINTS),
         args.params.choose,
     )
+    if "reason" in found:
+        cli.LOG.warning("warning: no request is chosen, the first of the bank is put: %s", found["reason"])
     for row in found["bank"]:
         kept = "chosen" if row["request"] in found["requests"] else "not chosen"
         cli.LOG.info(

@@ -1,14 +1,13 @@
 """Ask the base model, in words, for boxes around nodules.
 
-in   base  results/fetch.json; the others as stages/localize.py
-out  as stages/localize.py
+in   base  results/fetch.json; the others as stages/lib/localizing.py
+out  as stages/lib/localizing.py
 """
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from stages import localize
-from stages.lib import boxes, cli, models, params
+from stages.lib import boxes, cli, localizing, models, params
 from stages.lib.questions import Answer, Finding, Question, batches
 
 
@@ -22,7 +21,7 @@ class Params:
     batch_size: params.Count  # films per batch; changes the time, not the answers
 
 
-def localizer(base: Path, model: models.ModelParams, params: Params) -> localize.Localizer:
+def localizer(base: Path, model: models.ModelParams, params: Params) -> localizing.Localizer:
     """Return a localizer that asks the base model in `base` for boxes in MedGemma's format.
 
     Raises:
@@ -64,9 +63,9 @@ def read(words: str) -> Answer:
 def main(argv: Sequence[str] | None = None) -> None:
     """Read the films of one part, ask the base model, write the findings and its words."""
     sections = {"medgemma": Params, "model": models.ModelParams}
-    args = localize.parse(__doc__, argv, sections, ["base"])
+    args = localizing.parse(__doc__, argv, sections, ["base"])
     section: Params = args.params.medgemma
-    localize.run(
+    localizing.run(
         args, section.requests, lambda: localizer(models.read_base(args.base).folder, args.params.model, section)
     )
 

@@ -82,13 +82,13 @@ def test_the_request_with_the_best_f1_is_chosen_and_the_test_films_have_no_say()
     assert [row["f1"] for row in found["bank"]] == [1.0, 0.5, 0.0]
 
 
-def test_a_bank_without_films_to_choose_by_is_an_error():
-    with pytest.raises(ChoiceError, match=r"no film with marked nodules is in the splits \['val'\]"):
-        choose_stage.choose(
-            rows(tables.VOTES, []),
-            rows(tables.ANSWERS, answers(["c", "j"])),
-            *(MANIFEST, SPLIT, POINTS, choice.ChooseParams(splits=("val",), requests_kept=1, tolerance_share=0.05)),
-        )
+def test_without_films_to_choose_by_the_first_of_the_bank_is_put_and_the_reason_told(tmp_path):
+    how = choice.ChooseParams(splits=("val",), requests_kept=1, tolerance_share=0.05)
+    nothing = rows(tables.VOTES, []), rows(tables.ANSWERS, answers(["c", "j"])), MANIFEST, SPLIT
+    found = choose_stage.choose(*nothing, rows(tables.POINTS, []), how)
+    assert (found["requests"], found["reason"]) == ([], "no film with marked nodules is in the splits val")
+    (tmp_path / "choice.json").write_text(json.dumps(found))
+    assert choice.requests(tmp_path / "choice.json", ["one", "two"]) == ["one"]
 
 
 def test_a_choice_that_is_not_of_the_bank_or_not_there_is_refused(tmp_path):

@@ -9,13 +9,13 @@ import pyarrow as pa
 import pytest
 from tiny_base import EXACT
 
-from stages import localize as stage
 from stages import localize_medgemma
+from stages.lib import localizing as stage
 from stages.lib import tables
 from stages.lib.errors import TableError
+from stages.lib.localizing import Params
 from stages.lib.models import Base
 from stages.lib.questions import Answer, Finding, Question, batches
-from stages.localize import Params
 
 PARAMS = Params(localizers=("medgemma",), views=("whole",), films="measured")
 BOTH = Params(localizers=("medgemma",), views=("whole", "mirrored"), films="measured")

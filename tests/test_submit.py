@@ -13,7 +13,7 @@ from stages.lib import files, tables
 from stages.lib.calibration import Calibration
 from stages.lib.errors import CalibrationError, TableError
 
-PARAMS = {"threshold": "f1", "max_points": 2, "points_for": "positive_films"}
+PARAMS = {"localizer": "medgemma", "threshold": "f1", "max_points": 2, "points_for": "positive_films"}
 HOSTILE = 'a, "quoted"\nand broken.png'
 
 

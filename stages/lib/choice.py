@@ -50,13 +50,15 @@ def read(path: str | Path) -> dict[str, Any]:
 
 
 def requests(path: str | Path, bank: Sequence[str]) -> list[str]:
-    """Return the chosen requests.
+    """Return the chosen requests; the first of the bank if none could be chosen.
 
     Raises:
         ChoiceError: If the file cannot be read, or names a request that is not in the bank.
     """
     found = read(path).get("requests", [])
     strange = [request for request in found if request not in bank]
-    if strange or not found:
-        raise ChoiceError(f"{path}: found the requests {found}, wanted some of the bank {list(bank)}; run choose again")
-    return list(found)
+    if strange:
+        raise ChoiceError(
+            f"{path}: found the requests {strange}, wanted some of the bank {list(bank)}; run choose again"
+        )
+    return list(found or bank[:1])

@@ -38,7 +38,7 @@ HOMES = {
     "train": "stages.train:Params",
     "infer": "stages.infer:Params",
     "calibrate": "stages.calibrate:Params",
-    "localize": "stages.localize:Params",
+    "localize": "stages.lib.localizing:Params",
     "choose": "stages.lib.choice:ChooseParams",
     "medgemma": "stages.localize_medgemma:Params",
     "merge": "stages.lib.places:MergeParams",
