@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from stages import metrics as stage
-from stages.lib import classification, files, provenance, tables
+from stages.lib import audit, classification, files, provenance, tables
 from stages.lib.calibration import Calibration
 from stages.lib.errors import ParamsError, TableError, UndefinedMetricError
 from stages.lib.params import parse
@@ -102,7 +102,7 @@ def study():
     }
     points = [("l0", 0, 50, 50), ("l0", 1, 200, 200), ("l1", 0, 100, 100), ("l2", 0, 10, 10)]
     asked = [("l0", "ok"), ("l1", "ok"), ("l2", "malformed"), ("n71", "ok"), ("n72", "empty"), ("n01", "ok")]
-    return stage.Tables(
+    return audit.Tables(
         manifest=tables.from_rows(films, tables.MANIFEST),
         split=tables.from_rows(parts, tables.SPLIT),
         points=tables.from_rows(
@@ -318,15 +318,15 @@ def test_resamples_that_lost_a_class_are_skipped_and_counted_for_every_metric(st
 
 
 def test_shared_patients_and_pictures_are_named_as_leaks(study):
-    assert not any("LEAK" in sentence for sentence in stage.leaks(study))
+    assert not any("LEAK" in sentence for sentence in audit.leaks(study))
     rows = [row | ({"split": "train"} if row["image_id"] == "n00" else {}) for row in study.split.to_pylist()]
-    shared = stage.leaks(replace(study, split=tables.from_rows(rows, tables.SPLIT)))
+    shared = audit.leaks(replace(study, split=tables.from_rows(rows, tables.SPLIT)))
     assert len(shared) == 1 and "patients are shared between parts: 1 of 43" in shared[0]
     films = study.manifest.to_pylist()
     for row in films:
         if row["image_id"] in ("n00", "n79"):
             row["pixel_sha256"] = "twins"
-    twins = stage.leaks(replace(study, manifest=tables.from_rows(films, tables.MANIFEST)))
+    twins = audit.leaks(replace(study, manifest=tables.from_rows(films, tables.MANIFEST)))
     assert len(twins) == 1 and "1 of 82 pictures are in more than one split" in twins[0]
 
 
