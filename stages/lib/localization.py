@@ -1,5 +1,6 @@
 """How well predicted points find the nodules of films that have them, and what they do on healthy ones."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from stages.lib.bootstrap import Outcome, attempt
 from stages.lib.errors import UndefinedMetricError
-from stages.lib.matching import distances, match
+from stages.lib.matching import distances, match_many
 
 
 @dataclass(frozen=True)
@@ -68,22 +69,33 @@ def find(films: Sequence[Film], share: float, *, throws: int, rng: np.random.Gen
         throws: How often points are thrown to know what chance would find.
         rng: Of the throws.
     """
-    found, chance, errors, owners = [], [], [], []
-    for number, film in enumerate(films):
-        gaps = distances(film.predictions, film.points)
-        rows, columns = match(gaps, film.threshold_px(share))
-        found.append(len(rows))
-        errors.append(gaps[rows, columns])
-        owners.append(np.full(len(rows), number))
-        chance.append(chance_hits(film, share, throws, rng))
+    found = np.zeros(len(films), np.int64)
+    errors, owners = [np.zeros(0)], [np.zeros(0, np.int64)]
+    for numbers in by_size(films):
+        some = [films[number] for number in numbers]
+        gaps = distances(np.stack([film.predictions for film in some]), np.stack([film.points for film in some]))
+        pairs = match_many(gaps, np.array([film.threshold_px(share) for film in some]))
+        found[numbers] = pairs.sum(axis=(1, 2))
+        errors.append(gaps[pairs])
+        owners.append(np.repeat(numbers, found[numbers]))
+    film = np.concatenate(owners)
+    order = np.argsort(film, kind="stable")
     return Hits(
-        np.array(found, np.int64),
+        found,
         np.array([len(film.predictions) for film in films], np.int64),
         np.array([len(film.points) for film in films], np.int64),
-        np.array(chance, np.float64),
-        np.concatenate([np.zeros(0), *errors]),
-        np.concatenate([np.zeros(0, np.int64), *owners]),
+        np.array([chance_hits(film, share, throws, rng) for film in films], np.float64),
+        np.concatenate(errors)[order],
+        film[order],
     )
+
+
+def by_size(films: Sequence[Film]) -> list[NDArray[np.int64]]:
+    """Return the numbers of the films in groups that have equally many predictions and equally many nodules."""
+    sizes: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+    for number, film in enumerate(films):
+        sizes[len(film.predictions), len(film.points)].append(number)
+    return [np.array(numbers, np.int64) for numbers in sizes.values()]
 
 
 def chance_hits(film: Film, share: float, throws: int, rng: np.random.Generator) -> float:
@@ -97,12 +109,11 @@ def chance_hits(film: Film, share: float, throws: int, rng: np.random.Generator)
     size = np.array([film.width_px, film.height_px])
     # A film spans -0.5 to its width - 0.5: coordinates are 0 at the centre of a pixel.
     thrown = rng.random((throws, n, 2)) * size - 0.5
-    steps = thrown[:, :, None, :] - film.points[None, None, :, :]
-    gaps = np.hypot(steps[..., 0], steps[..., 1])
+    gaps = distances(thrown, film.points)
     near = (gaps <= threshold).sum(axis=(1, 2))
-    crowded = np.flatnonzero(near > 1)
-    pairs = int((near == 1).sum()) + sum(len(match(gaps[throw], threshold)[0]) for throw in crowded)
-    return pairs / throws
+    crowded = gaps[near > 1]
+    pairs = (near == 1).sum() + match_many(crowded, np.full(len(crowded), threshold)).sum()
+    return float(pairs / throws)
 
 
 def ratio(part: float, whole: float, why: str) -> float:

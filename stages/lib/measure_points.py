@@ -12,6 +12,7 @@ from stages.lib import froc
 from stages.lib import localization as loc
 from stages.lib.bootstrap import Outcome, attempt, replicate
 from stages.lib.errors import UndefinedMetricError
+from stages.lib.matching import distances
 from stages.lib.scorecard import Entry, entries, entry
 
 FROC_NAMES = tuple(f"sensitivity_at_{rate}" for rate in ("1_8", "1_4", "1_2", "1", "2", "4", "8"))
@@ -183,8 +184,7 @@ def joint(
     for name, share in settings.tolerances.items():
         hit = np.array(
             [
-                len(loc.match(loc.distances(one.film.predictions, one.film.points), one.film.threshold_px(share))[0])
-                > 0
+                bool((distances(one.film.predictions, one.film.points) <= one.film.threshold_px(share)).any())
                 if one.located
                 else len(one.film.predictions) == 0
                 for one in films
