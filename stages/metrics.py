@@ -54,7 +54,7 @@ CHIEF_SCORES: tuple[str, ...] = (
 CHIEF_POINTS: Mapping[str, tuple[str, ...]] = {
     "tight": ("precision", "recall", "f1"),
     "tolerant": ("precision", "recall", "f1"),
-    "films": ("count_exact", "nearest_point_px"),
+    "films": ("count_exact", "nearest_point_px", "nearest_point_mm"),
     "healthy": ("false_points_per_film",),
 }
 OpenShare = Annotated[float, Field(gt=0, lt=1)]
@@ -72,11 +72,23 @@ class Params:
     ece_bins: params.Count  # bins of equal mass for the calibration error
     other_prevalence: OpenShare  # share of films with a nodule that PPV and NPV are translated to
     sources: tuple[params.Text, ...]  # sources of the films that the classification is measured on
+    size_edges_mm: tuple[params.PositiveFloat, ...]  # diameters between two strata of nodules; none for no strata
+    contrast_edges: tuple[
+        float, ...
+    ]  # contrasts between two strata, in the unit of the data's table; none for no strata
+    stratum_nodules_min: params.Count  # nodules below which a stratum has no recall
 
     def __post_init__(self) -> None:
         """Check what the types do not say."""
+        problems = []
         if self.tight_share >= self.tolerant_share:
-            raise ValueError(f"tight_share {self.tight_share} is not below tolerant_share {self.tolerant_share}")
+            problems.append(f"tight_share {self.tight_share} is not below tolerant_share {self.tolerant_share}")
+        for name in ("size_edges_mm", "contrast_edges"):
+            edges = getattr(self, name)
+            if list(edges) != sorted(set(edges)):
+                problems.append(f"{name} {list(edges)} do not rise")
+        if problems:
+            raise ValueError("; ".join(problems))
 
 
 def metrics(study: Tables, params: Params) -> dict[str, Any]:
@@ -151,9 +163,10 @@ def gather(
     study: Tables, localizer: str, films: Mapping[str, Mapping[str, Any]], split: Mapping[str, Mapping[str, Any]]
 ) -> list[Asked]:
     """Return every film that a localizer was asked about, with its nodules and the points predicted."""
-    points: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    points: dict[str, list[list[float]]] = defaultdict(list)
     for row in study.points.to_pylist():
-        points[row["image_id"]].append((row["x"], row["y"]))
+        values = (row[name] for name in ("x", "y", "diameter_mm", "contrast"))
+        points[row["image_id"]].append([np.nan if value is None else value for value in values])
     predictions: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
     for row in study.localize[localizer].to_pylist():
         confidence = np.nan if row["confidence"] is None else row["confidence"]
@@ -162,35 +175,45 @@ def gather(
     for image in study.answers[localizer]["image_id"].to_pylist():
         facts = films[image]
         found = np.array(predictions.get(image, []), np.float64).reshape(-1, 3)
+        true = np.array(points.get(image, []), np.float64).reshape(-1, 4)
         film = localization.Film(
             image_id=image,
             patient_id=facts["patient_id"],
             width_px=facts["width_px"],
             height_px=facts["height_px"],
-            points=np.array(points.get(image, []), np.float64).reshape(-1, 2),
+            points=true[:, :2],
             predictions=found[:, :2],
+            spacing_mm=facts["spacing_mm"],
+            diameter_mm=true[:, 2],
+            contrast=true[:, 3],
         )
         asked.append(Asked(film, found[:, 2], facts["label"], split.get(image, {}).get("split")))
     return asked
 
 
 def locate(asked: Sequence[Asked], study: Tables, params: Params) -> dict[str, Any]:
-    """Return the measures of a localizer, alone and together with each classifier."""
+    """Return the measures of a localizer in each view, on test films also together with each classifier."""
     settings = measure_points.Settings(
         draws=params.draws,
         seed=params.seed,
         confidence=params.confidence,
         tolerances={"tight": params.tight_share, "tolerant": params.tolerant_share},
+        size_edges_mm=params.size_edges_mm,
+        contrast_edges=params.contrast_edges,
+        stratum_nodules_min=params.stratum_nodules_min,
     )
-    document = measure_points.measure(asked, settings)
-    document["joint"] = {}
+    document = {
+        view: measure_points.measure(ones, settings, healthy_too=view == "test")
+        for view, ones in measure_points.views(asked).items()
+    }
+    document["test"]["joint"] = {}
     for model, infer in study.infer.items():
         fitted = study.calibration[model]
         threshold = fitted.thresholds.get("f1")
         column = fitted.thresholds_on if threshold is not None else "score"
         limit = measure_scores.HALF if threshold is None else threshold
         called = {row["image_id"]: row[column] >= limit for row in infer.to_pylist() if row[column] is not None}
-        document["joint"][model] = measure_points.joint(asked, called, limit, settings)
+        document["test"]["joint"][model] = measure_points.joint(asked, called, limit, settings)
     return document
 
 
@@ -233,9 +256,9 @@ def summary(document: Mapping[str, Any]) -> dict[str, Any]:
     {'tuned': {'roc_auc': 0.9}}
     """
     groups = {model: (splits.get("test", {}), CHIEF_SCORES) for model, splits in document["classification"].items()}
-    for name, parts in document["localization"].items():
+    for name, views in document["localization"].items():
         for part, keys in CHIEF_POINTS.items():
-            groups[f"{name}_{part}"] = (parts.get(part, {}), keys)
+            groups[f"{name}_{part}"] = (views["test"].get(part, {}), keys)
     return {
         group: {key: entries[key]["value"] for key in keys if entries.get(key, {}).get("value") is not None}
         for group, (entries, keys) in groups.items()

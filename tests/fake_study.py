@@ -240,6 +240,9 @@ def _metrics(results: Path) -> None:
             "ece_bins": 8,
             "other_prevalence": 0.05,
             "sources": ["nih", "lidc"],
+            "size_edges_mm": [10.0, 20.0],
+            "contrast_edges": [],
+            "stratum_nodules_min": 3,
         },
     }
     named = options(results)

@@ -137,7 +137,12 @@ def warnings(
         unasked = len(with_points - {one.film.image_id for one in ones})
         if unasked:
             found.append(f"{name}: {unasked} of {len(with_points)} films with points were not asked about.")
-        if not any(one.healthy for one in ones):
+        tested = [one for one in ones if one.split == "test"]
+        if with_points and not any(one.located for one in tested):
+            found.append(
+                f"{name}: no test film with a marked nodule was asked about, so its chief numbers are unknown."
+            )
+        if not any(one.healthy for one in tested):
             found.append(f"{name}: no healthy test film was asked about, so its false points are unknown.")
     return found
 

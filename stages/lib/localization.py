@@ -25,6 +25,9 @@ class Film:
         height_px: Height.
         points: The nodules, x and y, shape (m, 2).
         predictions: The points predicted, x and y, shape (n, 2).
+        spacing_mm: Millimetres per pixel; None if it is not known.
+        diameter_mm: Of each nodule, NaN where it is not known, shape (m,); None if none is known.
+        contrast: Of each nodule, NaN where it is not known, shape (m,); None if none is known.
     """
 
     image_id: str
@@ -33,6 +36,9 @@ class Film:
     height_px: int
     points: NDArray[np.float64]
     predictions: NDArray[np.float64]
+    spacing_mm: float | None = None
+    diameter_mm: NDArray[np.float64] | None = None
+    contrast: NDArray[np.float64] | None = None
 
     def threshold_px(self, share: float) -> float:
         """Return a share of the diagonal of the original, pixels."""
@@ -50,6 +56,7 @@ class Hits:
         chance: Pairs to be expected if as many points were thrown anywhere on the film, shape (n,).
         radial_error_px: Distance within each pair, shape (pairs,).
         film: Number of the film of each pair, shape (pairs,).
+        found: Whether each nodule is in a pair, film after film, shape (nodules,).
     """
 
     true_positives: NDArray[np.int64]
@@ -58,6 +65,12 @@ class Hits:
     chance: NDArray[np.float64]
     radial_error_px: NDArray[np.float64]
     film: NDArray[np.int64]
+    found: NDArray[np.bool_]
+
+    @property
+    def owner(self) -> NDArray[np.int64]:
+        """Number of the film of each nodule, shape (nodules,)."""
+        return np.repeat(np.arange(len(self.points)), self.points)
 
 
 def find(films: Sequence[Film], share: float, *, throws: int, rng: np.random.Generator) -> Hits:
@@ -71,6 +84,7 @@ def find(films: Sequence[Film], share: float, *, throws: int, rng: np.random.Gen
     """
     found = np.zeros(len(films), np.int64)
     errors, owners = [np.zeros(0)], [np.zeros(0, np.int64)]
+    nodules = [np.zeros(0, bool) for _ in films]
     for numbers in by_size(films):
         some = [films[number] for number in numbers]
         gaps = distances(np.stack([film.predictions for film in some]), np.stack([film.points for film in some]))
@@ -78,6 +92,8 @@ def find(films: Sequence[Film], share: float, *, throws: int, rng: np.random.Gen
         found[numbers] = pairs.sum(axis=(1, 2))
         errors.append(gaps[pairs])
         owners.append(np.repeat(numbers, found[numbers]))
+        for number, hit in zip(numbers, np.any(pairs, axis=1).tolist(), strict=True):
+            nodules[number] = np.array(hit, bool)
     film = np.concatenate(owners)
     order = np.argsort(film, kind="stable")
     return Hits(
@@ -87,6 +103,7 @@ def find(films: Sequence[Film], share: float, *, throws: int, rng: np.random.Gen
         np.array([chance_hits(film, share, throws, rng) for film in films], np.float64),
         np.concatenate(errors)[order],
         film[order],
+        np.concatenate([np.zeros(0, bool), *nodules]),
     )
 
 
@@ -152,24 +169,63 @@ def measure_hits(hits: Hits, weights: NDArray[Any]) -> dict[str, Outcome]:
         weights: How often each film counts, shape (n,).
 
     Returns:
-        Value, or the reason why there is none, of: precision, recall, f1 (micro); f1_macro (mean over films); pck (the
-        share of nodules found, equal to recall); mean_radial_error_px, std_radial_error_px (ddof 0),
-        median_radial_error_px; chance_recall.
+        Value, or the reason why there is none, of: precision, recall, f1 (micro); precision_macro (mean over films with
+        a prediction), recall_macro and f1_macro (mean over films); pck (the share of nodules found, equal to recall);
+        mean_radial_error_px, std_radial_error_px (ddof 0), median_radial_error_px; chance_recall.
     """
     found = float(np.dot(weights, hits.true_positives))
     points = float(np.dot(weights, hits.points))
     measures = precision_recall_f1(found, float(np.dot(weights, hits.predictions)), points)
-    each = 2 * hits.true_positives / np.maximum(hits.predictions + hits.points, 1)
+    spoken = weights * (hits.predictions > 0)
+    of_each = {
+        "precision_macro": (hits.true_positives / np.maximum(hits.predictions, 1), spoken, "no point was predicted"),
+        "recall_macro": (hits.true_positives / np.maximum(hits.points, 1), weights, "there is no film"),
+        "f1_macro": (
+            2 * hits.true_positives / np.maximum(hits.predictions + hits.points, 1),
+            weights,
+            "there is no film",
+        ),
+    }
     errors = np.repeat(hits.radial_error_px, weights[hits.film])
     no_pair = "no predicted point is near enough to a nodule"
     return {
         **measures,
-        "f1_macro": attempt(ratio, np.dot(weights, each), weights.sum(), "there is no film"),
+        **{name: attempt(ratio, np.dot(times, each), times.sum(), why) for name, (each, times, why) in of_each.items()},
         "pck": measures["recall"],
         "mean_radial_error_px": attempt(_of_any, np.mean, errors, no_pair),
         "std_radial_error_px": attempt(_of_any, np.std, errors, no_pair),
         "median_radial_error_px": attempt(_of_any, np.median, errors, no_pair),
         "chance_recall": attempt(ratio, np.dot(weights, hits.chance), points, "no film has a point"),
+    }
+
+
+def measure_mm(
+    errors_px: NDArray[np.float64],
+    film: NDArray[np.int64],
+    spacing_mm: NDArray[np.float64],
+    why: str,
+    weights: NDArray[Any],
+) -> dict[str, Outcome]:
+    """Return mean and median of distances in millimetres, over the films whose spacing is known.
+
+    Args:
+        errors_px: Distances, shape (k,), pixels.
+        film: Number of the film of each, shape (k,).
+        spacing_mm: Millimetres per pixel of each film, NaN where it is not known, shape (n,).
+        why: The reason if there is no distance on such a film.
+        weights: How often each film counts, shape (n,).
+
+    >>> measure_mm(np.array([10.0, 99.0]), np.array([0, 1]), np.array([0.2, np.nan]), "", np.ones(2, int))
+    {'mean': 2.0, 'median': 2.0}
+    """
+    if np.isnan(spacing_mm).all():
+        reason = UndefinedMetricError("no film with marked nodules has a known spacing (spacing_mm in the manifest)")
+        return {"mean": reason, "median": reason}
+    measured = ~np.isnan(spacing_mm[film])
+    millimetres = np.repeat((errors_px * spacing_mm[film])[measured], weights[film[measured]])
+    return {
+        "mean": attempt(_of_any, np.mean, millimetres, why),
+        "median": attempt(_of_any, np.median, millimetres, why),
     }
 
 
