@@ -20,6 +20,15 @@ from stages.lib.errors import UndefinedMetricError
 from stages.lib.matching import distances
 from stages.lib.scorecard import Entry, entries, entry
 
+FILMS_NAMES = (
+    "count_exact",
+    "count_exact_with_healthy",
+    "count_error",
+    "count_bias",
+    "nearest_point_px",
+    "nearest_point_mm",
+    "mean_nearest_point_mm",
+)
 FROC_NAMES = tuple(f"sensitivity_at_{rate}" for rate in ("1_8", "1_4", "1_2", "1", "2", "4", "8"))
 
 
@@ -149,6 +158,7 @@ def measure(asked: Sequence[Asked], settings: Settings, *, healthy_too: bool = T
             {"share_with_point": (int((points > 0).sum()), len(healthy))},
         )
         document["froc"] = _froc([one for one in asked if one.located or one.healthy], settings)
+    document["films"] = {key: document["films"][key] for key in FILMS_NAMES if key in document["films"]}
     return document
 
 

@@ -7,7 +7,7 @@ NOTE = (
     "LIDC films with points, and no healthy film; patients were shared between training and test"
 )
 CHALLENGE = (
-    "best of five teams on the external test set of NoduLoCC2026, each the best of its kind and not of one team "
+    "the best figures of five teams on the external test set of NoduLoCC2026, which need not be one team's "
     "(abstract of arXiv 2606.21290)"
 )
 TABLE: dict[str, Any] = {
