@@ -194,7 +194,7 @@ def measure_hits(hits: Hits, weights: NDArray[Any]) -> dict[str, Outcome]:
         "pck": measures["recall"],
         "mean_radial_error_px": attempt(_of_any, np.mean, errors, no_pair),
         "std_radial_error_px": attempt(_of_any, np.std, errors, no_pair),
-        "median_radial_error_px": attempt(_of_any, np.median, errors, no_pair),
+        "median_radial_error_px": attempt(_of_any, _median, errors, no_pair),
         "chance_recall": attempt(ratio, np.dot(weights, hits.chance), points, "no film has a point"),
     }
 
@@ -225,8 +225,14 @@ def measure_mm(
     millimetres = np.repeat((errors_px * spacing_mm[film])[measured], weights[film[measured]])
     return {
         "mean": attempt(_of_any, np.mean, millimetres, why),
-        "median": attempt(_of_any, np.median, millimetres, why),
+        "median": attempt(_of_any, _median, millimetres, why),
     }
+
+
+def _median(values: NDArray[np.float64]) -> float:
+    """Return the median; NumPy's own takes ten times as long on so few values, and resampling asks for it often."""
+    ordered = np.sort(values)
+    return float((ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2)
 
 
 def _of_any(summary: Any, values: NDArray[np.float64], why: str) -> float:
@@ -276,7 +282,7 @@ def measure_counts(counted: Counted, weights: NDArray[Any]) -> dict[str, Outcome
     mean = partial(ratio, whole=float(weights.sum()), why="there is no film")
     nearest = np.repeat(counted.nearest_px, weights[counted.film])
     return {
-        "nearest_point_px": attempt(_of_any, np.median, nearest, "no point was predicted"),
+        "nearest_point_px": attempt(_of_any, _median, nearest, "no point was predicted"),
         "count_exact": attempt(mean, np.dot(weights, excess == 0)),
         "count_error": attempt(mean, np.dot(weights, np.abs(excess))),
         "count_bias": attempt(mean, np.dot(weights, excess)),

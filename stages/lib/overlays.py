@@ -17,7 +17,7 @@ from stages.lib.geometry import Geometry
 JPEG_QUALITY = 82
 MARKS = (
     "M{left} {top}l3 3m0-3l-3 3",
-    "M{x} {top}v3M{left} {y}h3",
+    "M{x} {y}m0-2v4m-2-2h4",
     "M{x} {top}l1.7 2.8h-3.4z",
     "M{x} {top}l1.5 1.5l-1.5 1.5l-1.5-1.5z",
     "M{left} {top}h3v3h-3z",
@@ -74,7 +74,7 @@ def mark(x: float, y: float, place: int) -> str:
     """Return the path of the mark of the localizer at a place of the list, about (x, y).
 
     >>> mark(50, 50, 1)
-    'M50 48.5v3M48.5 50h3'
+    'M50 50m0-2v4m-2-2h4'
     """
     corner = {"left": f"{round(x - 1.5, 2):g}", "top": f"{round(y - 1.5, 2):g}"}
     return MARKS[place % len(MARKS)].format(x=f"{x:g}", y=f"{y:g}", **corner)
