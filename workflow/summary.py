@@ -55,6 +55,8 @@ def written(entry: Mapping[str, Any]) -> str:
 
     >>> written({"value": 0.912, "low": 0.85, "high": 0.95, "n": 142})
     '0.912  [0.850, 0.950]  n = 142'
+    >>> written({"value": 0.5, "low": 0.25, "high": 0.75, "n": 8, "n_points": 12})
+    '0.500  [0.250, 0.750]  n = 8 with 12 nodules'
     >>> written({"value": None, "reason": "no film with a nodule"})
     'undefined: no film with a nodule'
     """
@@ -62,6 +64,7 @@ def written(entry: Mapping[str, Any]) -> str:
         return f"undefined: {entry.get('reason', 'not measured')}"
     interval = f"  [{entry['low']:.3f}, {entry['high']:.3f}]" if entry.get("low") is not None else ""
     count = f"  n = {entry['n']}" if "n" in entry else ""
+    count += f" with {entry['n_points']} nodules" if entry.get("n_points") else ""
     return f"{entry['value']:.3f}{interval}{count}"
 
 

@@ -67,11 +67,6 @@ class Hits:
     film: NDArray[np.int64]
     found: NDArray[np.bool_]
 
-    @property
-    def owner(self) -> NDArray[np.int64]:
-        """Number of the film of each nodule, shape (nodules,)."""
-        return np.repeat(np.arange(len(self.points)), self.points)
-
 
 def find(films: Sequence[Film], share: float, *, throws: int, rng: np.random.Generator) -> Hits:
     """Match predictions and nodules on every film.
@@ -169,13 +164,16 @@ def measure_hits(hits: Hits, weights: NDArray[Any]) -> dict[str, Outcome]:
         weights: How often each film counts, shape (n,).
 
     Returns:
-        Value, or the reason why there is none, of: precision, recall, f1 (micro); precision_macro (mean over films with
-        a prediction), recall_macro and f1_macro (mean over films); pck (the share of nodules found, equal to recall);
-        mean_radial_error_px, std_radial_error_px (ddof 0), median_radial_error_px; chance_recall.
+        Value, or the reason why there is none, of: true_positives, false_positives, false_negatives; precision, recall,
+        f1 (micro); precision_macro (mean over films with a prediction), recall_macro and f1_macro (mean over films); pck
+        (the share of nodules found, equal to recall); mean_radial_error_px, std_radial_error_px (ddof 0),
+        median_radial_error_px; chance_recall.
     """
-    found = float(np.dot(weights, hits.true_positives))
-    points = float(np.dot(weights, hits.points))
-    measures = precision_recall_f1(found, float(np.dot(weights, hits.predictions)), points)
+    found, predicted, points = (
+        int(np.dot(weights, each)) for each in (hits.true_positives, hits.predictions, hits.points)
+    )
+    counts = {"true_positives": found, "false_positives": predicted - found, "false_negatives": points - found}
+    measures = precision_recall_f1(found, predicted, points)
     spoken = weights * (hits.predictions > 0)
     of_each = {
         "precision_macro": (hits.true_positives / np.maximum(hits.predictions, 1), spoken, "no point was predicted"),
@@ -189,6 +187,10 @@ def measure_hits(hits: Hits, weights: NDArray[Any]) -> dict[str, Outcome]:
     errors = np.repeat(hits.radial_error_px, weights[hits.film])
     no_pair = "no predicted point is near enough to a nodule"
     return {
+        **{
+            name: number if len(weights) else UndefinedMetricError("there is no film")
+            for name, number in counts.items()
+        },
         **measures,
         **{name: attempt(ratio, np.dot(times, each), times.sum(), why) for name, (each, times, why) in of_each.items()},
         "pck": measures["recall"],

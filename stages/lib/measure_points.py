@@ -18,7 +18,7 @@ from stages.lib import localization as loc
 from stages.lib.bootstrap import Outcome, attempt, replicate
 from stages.lib.errors import UndefinedMetricError
 from stages.lib.matching import distances
-from stages.lib.scorecard import Entry, entries, entry
+from stages.lib.scorecard import Entry, entries
 
 FILMS_NAMES = (
     "count_exact",
@@ -123,10 +123,6 @@ def measure(asked: Sequence[Asked], settings: Settings, *, healthy_too: bool = T
             located, partial(loc.measure_mm, hits.radial_error_px, hits.film, spacing, no_pair), settings, told
         )
         section |= {f"{kind}_radial_error_mm": measured for kind, measured in in_mm.items()}
-        facts = {"n": len(located), **counts}
-        section["true_positives"] = entry(found, facts)
-        section["false_positives"] = entry(n_predictions - found, facts)
-        section["false_negatives"] = entry(n_points - found, facts)
         if healthy_too:
             false = np.append(hits.predictions - hits.true_positives, [len(film.predictions) for film in healthy])
             call = partial(_false_points, false)

@@ -101,6 +101,8 @@ def cell(metric: Any, *, signed: bool = False) -> Cell:
 
     >>> cell({"value": 0.9123, "low": 0.85, "high": 0.95, "n": 142}).text
     '0.912'
+    >>> cell({"value": 7, "low": 3.0, "high": 11.5}).interval
+    '[3, 12]'
     >>> cell({"value": None, "reason": "no positive film"})
     Cell(text='—', interval='', value=None, low=None, high=None, note='no positive film')
     """
@@ -110,7 +112,9 @@ def cell(metric: Any, *, signed: bool = False) -> Cell:
         return Cell(DASH, "", None, None, None, str(facts.get("reason") or "not measured"))
     interval = ""
     if low is not None and high is not None:
-        interval = f"[{decimal(low, signed=signed)}, {decimal(high, signed=signed)}]"
+        # The ends of a count's interval may lie between two counts; they are shown as counts.
+        ends = [round(end) if isinstance(value, int) else end for end in (low, high)]
+        interval = f"[{decimal(ends[0], signed=signed)}, {decimal(ends[1], signed=signed)}]"
     return Cell(decimal(value, signed=signed), interval, value, low, high, _behind(facts))
 
 
