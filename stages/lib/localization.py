@@ -165,8 +165,8 @@ def measure_hits(hits: Hits, weights: NDArray[Any]) -> dict[str, Outcome]:
 
     Returns:
         Value, or the reason why there is none, of: true_positives, false_positives, false_negatives; precision, recall,
-        f1 (micro); precision_macro (mean over films with a prediction), recall_macro and f1_macro (mean over films); pck
-        (the share of nodules found, equal to recall); mean_radial_error_px, std_radial_error_px (ddof 0),
+        f1 (micro); precision_macro (mean over films with a prediction), recall_macro and f1_macro (mean over films);
+        pck (the share of nodules found, equal to recall); mean_radial_error_px, std_radial_error_px (ddof 0),
         median_radial_error_px; chance_recall.
     """
     found, predicted, points = (
