@@ -5,6 +5,7 @@ in   manifest     tables.MANIFEST
      points       tables.POINTS
      infer        tables.INFER of each model; the file's name is the model's
      calibration  <model>_calibration.json of each model
+     twin         tables.INFER: the tuned model on validation films, its weights in the other form
      localize     tables.LOCALIZE of each localizer; the file's name is the localizer's
      answers      <localizer>_answers.parquet of each localizer: the films it was asked about
      train        train.json; its notes become warnings, and it is kept with the provenance
@@ -31,6 +32,7 @@ from stages.lib import (
     localization,
     measure_points,
     measure_scores,
+    measure_twin,
     params,
     provenance,
     published,
@@ -38,6 +40,7 @@ from stages.lib import (
 )
 from stages.lib.audit import SPLITS, Tables
 from stages.lib.calibration import Calibration
+from stages.lib.errors import ParamsError
 from stages.lib.measure_points import Asked
 from stages.lib.measure_scores import Scored
 
@@ -90,6 +93,17 @@ class Params:
         if problems:
             raise ValueError("; ".join(problems))
 
+    @property
+    def of_scores(self) -> measure_scores.Settings:
+        """How the classification is measured."""
+        return measure_scores.Settings(
+            draws=self.draws,
+            seed=self.seed,
+            confidence=self.confidence,
+            ece_bins=self.ece_bins,
+            other_prevalence=self.other_prevalence,
+        )
+
 
 def metrics(study: Tables, params: Params) -> dict[str, Any]:
     """Return the document of all metrics, without its provenance.
@@ -100,13 +114,7 @@ def metrics(study: Tables, params: Params) -> dict[str, Any]:
     audit.check(study, params.sources)
     films = {row["image_id"]: row for row in study.manifest.to_pylist()}
     split = {row["image_id"]: row for row in study.split.to_pylist()}
-    settings = measure_scores.Settings(
-        draws=params.draws,
-        seed=params.seed,
-        confidence=params.confidence,
-        ece_bins=params.ece_bins,
-        other_prevalence=params.other_prevalence,
-    )
+    settings = params.of_scores
     scored = {
         (model, name): collect(infer, study.calibration[model], films, split, name, params.sources)
         for model, infer in study.infer.items()
@@ -217,16 +225,23 @@ def locate(asked: Sequence[Asked], study: Tables, params: Params) -> dict[str, A
     return document
 
 
+def weigh(study: Tables, twin: pa.Table, weights: str, params: Params) -> dict[str, Any]:
+    """Return how the tuned model's answers change with the form of its weights, see `measure_twin.measure`."""
+    rows = study.manifest.select(["image_id", "source", "patient_id"]).to_pylist()
+    patients = {row["image_id"]: row["patient_id"] for row in rows if row["source"] in params.sources}
+    return measure_twin.measure(study.infer[FIRST], twin, patients, weights, params.of_scores)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Read, measure, write."""
     args = cli.parse(
         __doc__,
         argv,
         params={"metrics": Params},
-        reads=("manifest", "split", "points", "infer", "calibration", "localize", "answers", "train"),
+        reads=("manifest", "split", "points", "infer", "calibration", "twin", "localize", "answers", "train"),
         writes=("metrics", "summary"),
         many=("infer", "calibration", "localize", "answers"),
-        optional=("localize", "answers", "train", "summary"),
+        optional=("twin", "localize", "answers", "train", "summary"),
     )
     study = Tables(
         manifest=tables.read(args.manifest, tables.MANIFEST),
@@ -238,11 +253,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         answers={_stem(path, "_answers"): tables.read(path, tables.ANSWERS) for path in args.answers or ()},
     )
     document = metrics(study, args.params.metrics)
+    whole = given(argv)
+    if args.twin:
+        twin = tables.read(args.twin, tables.INFER)
+        weights = whole.get("infer", {}).get("weights")
+        if weights not in measure_twin.OTHER:
+            raise ParamsError("--twin:", [f"found infer.weights {weights!r}, wanted one of {list(measure_twin.OTHER)}"])
+        document["weights"] = weigh(study, twin, weights, args.params.metrics)
     train = calibration.read_object(args.train) if args.train else {}
     document["warnings"] += [f"train: {note}" for note in train.get("notes", ())]
     for sentence in document["warnings"]:
         cli.LOG.warning("%s", sentence)
-    document["provenance"] = provenance.record(given(argv), study.manifest, study.points)
+    document["provenance"] = provenance.record(whole, study.manifest, study.points)
     document["provenance"]["train"] = {key: value for key, value in train.items() if key not in CLOCKED}
     files.write_json(args.metrics, document)
     if args.summary:

@@ -80,6 +80,7 @@ def report(study: Study, params: Params, picture: Callable[[str], bytes]) -> dic
         "tiles": summary.tiles(study.metrics, model),
         "models": list(study.metrics["classification"]),
         "classification": summary.classification(study.metrics, params.operating_point),
+        "weights": summary.weights(study.metrics),
         "reference": summary.reference(study.metrics),
         "charts": _charts(study, settings, params.operating_point),
         "froc": _froc_charts(films, study, settings),
