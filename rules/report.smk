@@ -15,9 +15,11 @@ rule metrics:
         split="results/split.parquet",
         infer=["results/infer/zero_shot.parquet", "results/infer/tuned.parquet"],
         calibration=["results/infer/zero_shot_calibration.json", "results/infer/tuned_calibration.json"],
+        twin="results/infer/tuned_twin.parquet",
         localize=expand("results/localize/{localizer}.parquet", localizer=FOUND),
         answers=expand("results/localize/{localizer}_answers.parquet", localizer=FOUND),
         choice=expand("results/localize/{localizer}_choice.json", localizer=LOCALIZERS),
+        cutoff=expand("results/localize/{localizer}_cutoff.json", localizer=[*LOCALIZERS, "combined"]),
         train="results/train/train.json",
         base="results/fetch.json",
         code=code("metrics"),
@@ -31,9 +33,9 @@ rule metrics:
         values=section(*[name for name in config if name not in ("study", "pretrain", "submit", "report", "predict")]),
     shell:
         "python -m stages.metrics --params {params.values:q} --manifest {input.manifest} --points {input.points}"
-        " --split {input.split} --infer {input.infer} --calibration {input.calibration} --localize {input.localize}"
-        " --answers {input.answers} --choice {input.choice} --train {input.train} --metrics {output.metrics} --summary {output.summary}"
-        " 2>&1 | tee {log}"
+        " --split {input.split} --infer {input.infer} --calibration {input.calibration} --twin {input.twin}"
+        " --localize {input.localize} --answers {input.answers} --choice {input.choice} --cutoff {input.cutoff}"
+        " --train {input.train} --metrics {output.metrics} --summary {output.summary} 2>&1 | tee {log}"
 
 
 rule submit:
@@ -74,7 +76,6 @@ rule report:
         calibration=["results/infer/zero_shot_calibration.json", "results/infer/tuned_calibration.json"],
         localize=expand("results/localize/{localizer}.parquet", localizer=FOUND),
         answers=expand("results/localize/{localizer}_answers.parquet", localizer=FOUND),
-        choice=expand("results/localize/{localizer}_choice.json", localizer=LOCALIZERS),
         train="results/train/train.json",
         curve="results/train/curve.csv",
         base="results/fetch.json",

@@ -5,8 +5,11 @@ in   manifest     tables.MANIFEST
      points       tables.POINTS
      infer        tables.INFER of each model; the file's name is the model's
      calibration  <model>_calibration.json of each model
+     twin         tables.INFER: the tuned model on validation films, its weights in the other form
      localize     tables.LOCALIZE of each localizer; the file's name is the localizer's
      answers      <localizer>_answers.parquet of each localizer: the films it was asked about
+     choice       <localizer>_choice.json of each localizer: its bank of requests and what was chosen
+     cutoff       <localizer>_cutoff.json of each localizer: from which confidence on its points are shown
      train        train.json; its notes become warnings, and it is kept with the provenance
 out  metrics      JSON: classification, comparison, localization, reference, warnings, counts, provenance
      summary      JSON: the chief numbers alone, for `dvc metrics` and `dvc exp show`
@@ -26,11 +29,13 @@ from pydantic import Field
 from stages.lib import (
     audit,
     calibration,
+    choice,
     cli,
     files,
     localization,
     measure_points,
     measure_scores,
+    measure_twin,
     params,
     provenance,
     published,
@@ -38,6 +43,7 @@ from stages.lib import (
 )
 from stages.lib.audit import SPLITS, Tables
 from stages.lib.calibration import Calibration
+from stages.lib.errors import ParamsError
 from stages.lib.measure_points import Asked
 from stages.lib.measure_scores import Scored
 
@@ -90,6 +96,17 @@ class Params:
         if problems:
             raise ValueError("; ".join(problems))
 
+    @property
+    def of_scores(self) -> measure_scores.Settings:
+        """How the classification is measured."""
+        return measure_scores.Settings(
+            draws=self.draws,
+            seed=self.seed,
+            confidence=self.confidence,
+            ece_bins=self.ece_bins,
+            other_prevalence=self.other_prevalence,
+        )
+
 
 def metrics(study: Tables, params: Params) -> dict[str, Any]:
     """Return the document of all metrics, without its provenance.
@@ -100,13 +117,7 @@ def metrics(study: Tables, params: Params) -> dict[str, Any]:
     audit.check(study, params.sources)
     films = {row["image_id"]: row for row in study.manifest.to_pylist()}
     split = {row["image_id"]: row for row in study.split.to_pylist()}
-    settings = measure_scores.Settings(
-        draws=params.draws,
-        seed=params.seed,
-        confidence=params.confidence,
-        ece_bins=params.ece_bins,
-        other_prevalence=params.other_prevalence,
-    )
+    settings = params.of_scores
     scored = {
         (model, name): collect(infer, study.calibration[model], films, split, name, params.sources)
         for model, infer in study.infer.items()
@@ -167,14 +178,14 @@ def gather(
     for row in study.points.to_pylist():
         values = (row[name] for name in ("x", "y", "diameter_mm", "contrast"))
         points[row["image_id"]].append([np.nan if value is None else value for value in values])
-    predictions: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
+    predictions: dict[str, list[tuple[float, float, float, bool]]] = defaultdict(list)
     for row in study.localize[localizer].to_pylist():
         confidence = np.nan if row["confidence"] is None else row["confidence"]
-        predictions[row["image_id"]].append((row["x"], row["y"], confidence))
+        predictions[row["image_id"]].append((row["x"], row["y"], confidence, row["shown"]))
     asked = []
-    for image in study.answers[localizer]["image_id"].to_pylist():
+    for image in sorted(set(study.answers[localizer]["image_id"].to_pylist())):
         facts = films[image]
-        found = np.array(predictions.get(image, []), np.float64).reshape(-1, 3)
+        found = np.array(predictions.get(image, []), np.float64).reshape(-1, 4)
         true = np.array(points.get(image, []), np.float64).reshape(-1, 4)
         film = localization.Film(
             image_id=image,
@@ -182,12 +193,12 @@ def gather(
             width_px=facts["width_px"],
             height_px=facts["height_px"],
             points=true[:, :2],
-            predictions=found[:, :2],
+            predictions=found[found[:, 3] == 1, :2],
             spacing_mm=facts["spacing_mm"],
             diameter_mm=true[:, 2],
             contrast=true[:, 3],
         )
-        asked.append(Asked(film, found[:, 2], facts["label"], split.get(image, {}).get("split")))
+        asked.append(Asked(film, found[:, :2], found[:, 2], facts["label"], split.get(image, {}).get("split")))
     return asked
 
 
@@ -217,16 +228,35 @@ def locate(asked: Sequence[Asked], study: Tables, params: Params) -> dict[str, A
     return document
 
 
+def weigh(study: Tables, twin: pa.Table, weights: str, params: Params) -> dict[str, Any]:
+    """Return how the tuned model's answers change with the form of its weights, see `measure_twin.measure`."""
+    rows = study.manifest.select(["image_id", "source", "patient_id"]).to_pylist()
+    patients = {row["image_id"]: row["patient_id"] for row in rows if row["source"] in params.sources}
+    return measure_twin.measure(study.infer[FIRST], twin, patients, weights, params.of_scores)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Read, measure, write."""
     args = cli.parse(
         __doc__,
         argv,
         params={"metrics": Params},
-        reads=("manifest", "split", "points", "infer", "calibration", "localize", "answers", "train"),
+        reads=(
+            "manifest",
+            "split",
+            "points",
+            "infer",
+            "calibration",
+            "twin",
+            "localize",
+            "answers",
+            "choice",
+            "cutoff",
+            "train",
+        ),
         writes=("metrics", "summary"),
-        many=("infer", "calibration", "localize", "answers"),
-        optional=("localize", "answers", "train", "summary"),
+        many=("infer", "calibration", "localize", "answers", "choice", "cutoff"),
+        optional=("twin", "localize", "answers", "choice", "cutoff", "train", "summary"),
     )
     study = Tables(
         manifest=tables.read(args.manifest, tables.MANIFEST),
@@ -238,11 +268,21 @@ def main(argv: Sequence[str] | None = None) -> None:
         answers={_stem(path, "_answers"): tables.read(path, tables.ANSWERS) for path in args.answers or ()},
     )
     document = metrics(study, args.params.metrics)
+    whole = given(argv)
+    if args.twin:
+        twin = tables.read(args.twin, tables.INFER)
+        weights = whole.get("infer", {}).get("weights")
+        if weights not in measure_twin.OTHER:
+            raise ParamsError("--twin:", [f"found infer.weights {weights!r}, wanted one of {list(measure_twin.OTHER)}"])
+        document["weights"] = weigh(study, twin, weights, args.params.metrics)
+    for kind in ("choice", "cutoff"):
+        paths = getattr(args, kind) or ()
+        document[kind] = {_stem(path, f"_{kind}"): choice.read(path) for path in paths}
     train = calibration.read_object(args.train) if args.train else {}
     document["warnings"] += [f"train: {note}" for note in train.get("notes", ())]
     for sentence in document["warnings"]:
         cli.LOG.warning("%s", sentence)
-    document["provenance"] = provenance.record(given(argv), study.manifest, study.points)
+    document["provenance"] = provenance.record(whole, study.manifest, study.points)
     document["provenance"]["train"] = {key: value for key, value in train.items() if key not in CLOCKED}
     files.write_json(args.metrics, document)
     if args.summary:

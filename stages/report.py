@@ -80,6 +80,7 @@ def report(study: Study, params: Params, picture: Callable[[str], bytes]) -> dic
         "tiles": summary.tiles(study.metrics, model),
         "models": list(study.metrics["classification"]),
         "classification": summary.classification(study.metrics, params.operating_point),
+        "weights": summary.weights(study.metrics),
         "reference": summary.reference(study.metrics),
         "charts": _charts(study, settings, params.operating_point),
         "froc": _froc_charts(films, study, settings),
@@ -178,7 +179,7 @@ def _froc_curve(
     asked = [f for f in films if f.split == "test" and localizer in f.answers and (f.points or f.label == 0)]
     confidences, verdicts = [np.zeros(0)], [np.zeros(0, np.int64)]
     for film in asked:
-        rows = film.findings.get(localizer, ())
+        rows = film.ranked.get(localizer, ())
         predicted = np.array([(row["x"], row["y"]) for row in rows], np.float64).reshape(-1, 2)
         true = np.array([(row["x"], row["y"]) for row in film.points], np.float64).reshape(-1, 2)
         confidences.append(np.array([row["confidence"] for row in rows], np.float64))

@@ -82,7 +82,8 @@ def scores(rows, values, calibrated=True):
 
 def findings(*rows):
     return tables.from_rows(
-        [{"image_id": i, "rank": rank, "x": x, "y": y, "confidence": c} for i, rank, x, y, c in rows], tables.LOCALIZE
+        [{"image_id": i, "rank": rank, "x": x, "y": y, "confidence": c, "shown": True} for i, rank, x, y, c in rows],
+        tables.LOCALIZE,
     )
 
 
@@ -125,7 +126,11 @@ def study():
         },
         answers={
             "medgemma": tables.from_rows(
-                [{"image_id": image, "answer": "...", "parsed": parsed} for image, parsed in asked], tables.ANSWERS
+                [
+                    {"image_id": image, "request": "where", "view": "whole", "answer": "...", "parsed": parsed}
+                    for image, parsed in asked
+                ],
+                tables.ANSWERS,
             )
         },
     )

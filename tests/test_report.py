@@ -238,6 +238,15 @@ def test_the_points_of_all_localizers_are_on_a_film_each_with_its_own_mark(resul
     assert boxed == {"place-1"}
 
 
+def test_the_page_tells_how_answers_change_with_the_form_of_the_weights(results: Path, html: str) -> None:
+    facts = json.loads((results / "metrics.json").read_text())["weights"]
+    assert facts["margin_change_largest"]["value"] == pytest.approx(0.6)
+    assert "by 0.300 in the median and by 0.600 at most" in html
+    for form, words in (("as_trained", "Adapter on the base as it was trained"), ("merged", "unquantized base")):
+        assert words in html
+        assert f"{facts['forms'][form]['brier']['value']:.3f}" in html
+
+
 def test_the_first_sentence_states_the_finding_with_its_interval(page: Page, results: Path) -> None:
     tuned = json.loads((results / "metrics.json").read_text())["classification"]["tuned"]["test"]["roc_auc"]
     sentence = re.sub(r"\s+", " ", page.text)

@@ -71,7 +71,8 @@ SPLIT = tables.from_rows(
 
 def points(*rows):
     return tables.from_rows(
-        [{"image_id": i, "rank": rank, "x": x, "y": y, "confidence": c} for i, rank, x, y, c in rows], tables.LOCALIZE
+        [{"image_id": i, "rank": rank, "x": x, "y": y, "confidence": c, "shown": True} for i, rank, x, y, c in rows],
+        tables.LOCALIZE,
     )
 
 

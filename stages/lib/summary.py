@@ -150,6 +150,25 @@ def at_threshold(key: str) -> tuple[str, str | None]:
     return key, None if key in FREE else "half"
 
 
+def weights(metrics: Facts) -> dict[str, Any] | None:
+    """Return how the tuned model's answers on validation change with the form of its weights; None if not measured."""
+    facts = metrics.get("weights")
+    if not facts:
+        return None
+    forms: Mapping[str, Facts] = facts["forms"]
+    rows = [
+        {
+            "name": name(key),
+            "lower": key in LOWER_IS_BETTER,
+            "cells": [cell(form.get(key)) for form in forms.values()],
+            "difference": cell(facts["difference"].get(key), signed=True),
+        }
+        for key in next(iter(forms.values()))
+    ]
+    moved = {key: cell(facts[key]) for key in ("margin_change_median", "margin_change_largest", "calls_changed")}
+    return {"forms": list(forms), "rows": rows, "n": facts["calls_changed"]["n"], **moved}
+
+
 def matrices(metrics: Facts, chosen: str) -> list[dict[str, Any]]:
     """Return one confusion matrix of the test split for each model, at 0.5 and at the chosen threshold."""
     made = []

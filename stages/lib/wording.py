@@ -23,6 +23,8 @@ NAMES: Mapping[str, str] = {
     "brier_calibrated": "Brier score, calibrated",
     "ece": "Calibration error (ECE)",
     "ece_calibrated": "Calibration error (ECE), calibrated",
+    "as_trained": "Adapter on the base as it was trained",
+    "merged": "Adapter merged into the unquantized base",
     "ppv_by_bayes": "PPV at another prevalence",
     "npv_by_bayes": "NPV at another prevalence",
     "non_lesion_fraction": "False points per film, healthy ones included",
