@@ -7,7 +7,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format sync preset doctor compare lock
+.PHONY: help setup demo test check format sync preset doctor compare bench lock
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -55,6 +55,9 @@ doctor: $(READY) ## what is missing on this machine for the parameters in force
 
 compare: $(READY) ## two experiments side by side: make compare A=exp-one [B=exp-two]
 	@$(RUN) python -m workflow.compare $(A) $(B)
+
+bench: $(READY) ## count and measure what it costs: make bench [ONLY=flops]
+	@$(RUN) OMP_NUM_THREADS=1 python -m workflow.bench $(ONLY)
 
 lock: $(READY) ## resolve requirements.lock anew
 	$(RUN) python -m workflow.lock

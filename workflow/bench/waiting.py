@@ -1,0 +1,60 @@
+"""Which share of the time the model waits for films: read from what the stages themselves say of it."""
+
+import json
+import re
+import subprocess
+import sys
+
+from workflow.bench.films import Study
+from workflow.bench.result import MEASURED, Result
+
+COMMAND = "make bench ONLY=waiting"
+STEPS = 12
+SHARE = "data_wait_share"
+
+
+def train(study: Study) -> float | None:
+    """Return the share in a short training by stages.train; None if its log has none."""
+    section = {**study.params["train"], "max_steps": STEPS, "eval_every_steps": STEPS, "save_every_steps": STEPS}
+    params = json.dumps({"train": section, "model": study.params["model"], "prompt": study.params["prompt"]})
+    _run(
+        "stages.train",
+        *("--params", params, "--results", str(study.folder)),
+        *study.named(manifest="manifest.parquet", normalized="normalized.parquet", split="split.parquet"),
+        *study.named(base="fetch.json", checkpoints="checkpoints", adapter="adapter", log="train.json"),
+        *study.named(curve="curve.csv"),
+    )
+    return json.loads((study.folder / "train.json").read_text()).get(SHARE)
+
+
+def infer(study: Study) -> float | None:
+    """Return the share that stages.infer logs; None if it logs none."""
+    log = _run(
+        "stages.infer",
+        *study.options("infer", "model", "prompt"),
+        *study.named(normalized="normalized.parquet", base="fetch.json", infer="infer.parquet"),
+        *("--part", "1-of-1", "--results", str(study.folder)),
+    )
+    found = re.findall(rf"{SHARE}\D*([\d.]+)", log)
+    return float(found[-1]) if found else None
+
+
+def _run(module: str, *options: str) -> str:
+    done = subprocess.run([sys.executable, "-m", module, *options], capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.stderr)
+    return done.stderr
+
+
+def bench(study: Study) -> dict[str, Result]:
+    """Return the share of the time that the model waits for films, in training and in inference."""
+    return {
+        f"waiting.{name}": Result(
+            value=share,
+            unit="of the time",
+            label=MEASURED,
+            command=COMMAND,
+            note="" if share is not None else f"the stage says no {SHARE}",
+        )
+        for name, share in (("train", train(study)), ("infer", infer(study)))
+    }
