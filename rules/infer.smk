@@ -26,7 +26,8 @@ rule infer_zero_shot_part:
         given="--split results/split.parquet",
     shell:
         "python -m stages.infer --params {params.values:q} --base {input.base} --normalized {input.normalized}"
-        " {params.given} --part {wildcards.scatteritem} --results results --infer {output.infer} 2>&1 | tee {log}"
+        " {params.given} --part {wildcards.scatteritem} --results results"
+        " --features results/features --infer {output.infer} 2>&1 | tee {log}"
 
 
 use rule infer_zero_shot_part as infer_tuned_part with:
