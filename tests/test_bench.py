@@ -102,7 +102,7 @@ def test_infer_sees_each_film_once_computes_one_position_and_generates_nothing(t
     inner.vision_tower.register_forward_hook(tower, with_kwargs=True)
     loaded.model.lm_head.register_forward_hook(head)
     films = tables.read(tiny_study / "normalized.parquet", tables.NORMALIZED)
-    given = infer.Params(batch_size=4, splits=("train", "val", "test"))
+    given = infer.Params(batch_size=4, splits=("train", "val", "test"), readers=0, weights="as_trained")
     table = infer.infer(films, None, tiny_study, lambda p: models.answer_logits(loaded, p, PROMPT), given)
     assert seen == {"tower": table.num_rows, "head": table.num_rows} == {"tower": 26, "head": 26}
 

@@ -70,7 +70,9 @@ def text_tokens(prompt: prompts.PromptParams) -> int:
 
     It knows the words of the question as Gemma's does; the real one may need a token or two more.
     """
-    demo = models.load(DEMO_BASE, models.ModelParams(dtype="float32", attention="sdpa", quantization="none"))
+    demo = models.load(
+        DEMO_BASE, models.ModelParams(dtype="float32", attention="sdpa", quantization="none", cache_features=False)
+    )
     blank = np.zeros((1, demo.side_px, demo.side_px), dtype=np.uint8)
     batch = models.encode(demo, blank, prompt.question, image_first=prompt.image_first)
     return int(batch["input_ids"].shape[1]) - demo.image_tokens

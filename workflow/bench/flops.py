@@ -63,18 +63,6 @@ def films(loaded: models.Loaded, n: int, *, cached: bool) -> Any:
     return torch.zeros((n, loaded.side_px, loaded.side_px), dtype=torch.uint8, device="meta")
 
 
-def ask(loaded: models.Loaded, film: Any, prompt: prompts.PromptParams, *, cached: bool) -> Any:
-    """Return the logits of the answer, from films as pixels or as features."""
-    if not cached:
-        return models.ask(loaded, film, prompt)
-    from transformers.modeling_outputs import BaseModelOutputWithPooling
-
-    batch = models.encode(loaded, films(loaded, len(film), cached=False), prompt.question, image_first=True)
-    del batch["pixel_values"]
-    features = {"image": BaseModelOutputWithPooling(pooler_output=film)}
-    return loaded.model(**batch, mm_encoder_outputs=features, logits_to_keep=1, use_cache=False).logits[:, -1, :]
-
-
 def forward(prompt: prompts.PromptParams, text_tokens: int, *, cached: bool = False, n: int = 1) -> float:
     """Return the operations of asking the real model about one film, by the project's own `models.ask`."""
     import torch
@@ -83,7 +71,7 @@ def forward(prompt: prompts.PromptParams, text_tokens: int, *, cached: bool = Fa
 
     def work() -> None:
         with torch.no_grad():
-            ask(loaded, films(loaded, n, cached=cached), prompt, cached=cached)
+            models.ask(loaded, films(loaded, n, cached=cached), prompt)
 
     return count(work) / n
 
@@ -102,7 +90,7 @@ def step(recipe: Recipe, prompt: prompts.PromptParams, text_tokens: int, params:
             batch = models.encode(loaded, film, prompt.question, image_first=prompt.image_first)
             logits = model(**batch, use_cache=False).logits
         else:
-            logits = ask(loaded, film, prompt, cached=recipe.cached)
+            logits = models.ask(loaded, film, prompt)
         logits.sum().backward()
 
     return count(work)

@@ -10,11 +10,11 @@ from workflow.bench.result import MEASURED, Result
 
 COMMAND = "make bench ONLY=waiting"
 STEPS = 12
-SHARE = "data_wait_share"
+SAID = re.compile(r"waited for films ([\d.]+) %")
 
 
-def train(study: Study) -> float | None:
-    """Return the share in a short training by stages.train; None if its log has none."""
+def train(study: Study) -> float:
+    """Return the share in a short training by stages.train."""
     section = {**study.params["train"], "max_steps": STEPS, "eval_every_steps": STEPS, "save_every_steps": STEPS}
     params = json.dumps({"train": section, "model": study.params["model"], "prompt": study.params["prompt"]})
     _run(
@@ -24,19 +24,21 @@ def train(study: Study) -> float | None:
         *study.named(base="fetch.json", checkpoints="checkpoints", adapter="adapter", log="train.json"),
         *study.named(curve="curve.csv"),
     )
-    return json.loads((study.folder / "train.json").read_text()).get(SHARE)
+    return float(json.loads((study.folder / "train.json").read_text())["data_wait_share"])
 
 
-def infer(study: Study) -> float | None:
-    """Return the share that stages.infer logs; None if it logs none."""
+def infer(study: Study) -> float:
+    """Return the share that stages.infer logs."""
     log = _run(
         "stages.infer",
         *study.options("infer", "model", "prompt"),
         *study.named(normalized="normalized.parquet", base="fetch.json", infer="infer.parquet"),
         *("--part", "1-of-1", "--results", str(study.folder)),
     )
-    found = re.findall(rf"{SHARE}\D*([\d.]+)", log)
-    return float(found[-1]) if found else None
+    found = SAID.findall(log)
+    if not found:
+        raise ValueError(f"stages.infer does not say how long the model waited:\n{log}")
+    return float(found[-1]) / 100
 
 
 def _run(module: str, *options: str) -> str:
@@ -49,12 +51,9 @@ def _run(module: str, *options: str) -> str:
 def bench(study: Study) -> dict[str, Result]:
     """Return the share of the time that the model waits for films, in training and in inference."""
     return {
-        f"waiting.{name}": Result(
-            value=share,
-            unit="of the time",
-            label=MEASURED,
-            command=COMMAND,
-            note="" if share is not None else f"the stage says no {SHARE}",
+        f"waiting.{name}": Result(value=share, unit="of the time", label=MEASURED, command=COMMAND, note=note)
+        for name, share, note in (
+            ("train", train(study), f"{STEPS} steps, reading from pixels"),
+            ("infer", infer(study), f"{study.normalized.num_rows} films, reading from pixels"),
         )
-        for name, share in (("train", train(study)), ("infer", infer(study)))
     }
