@@ -7,7 +7,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format sync preset doctor compare bench lock
+.PHONY: help setup demo test check format sync preset doctor compare bench estimate lock
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -58,6 +58,9 @@ compare: $(READY) ## two experiments side by side: make compare A=exp-one [B=exp
 
 bench: $(READY) ## count and measure what it costs: make bench [ONLY=flops]
 	@$(RUN) OMP_NUM_THREADS=1 python -m workflow.bench $(ONLY)
+
+estimate: $(READY) ## what the study takes on a GPU: make estimate [GPU="RTX 4090"] [PRESET=nodulocc]
+	@$(RUN) python -m workflow.estimate --gpu "$(GPU)" --preset "$(PRESET)"
 
 lock: $(READY) ## resolve requirements.lock anew
 	$(RUN) python -m workflow.lock

@@ -17,6 +17,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from stages.lib.costs import needs_gpu
+
 PYTHON = (3, 11)
 LOCKS = ("requirements-torch.lock", "requirements.lock")
 # A machine sold with 4, 16 or 24 GB shows a little less.
@@ -96,17 +98,6 @@ def checks(document: Mapping[str, Any], machine: Machine) -> list[Check]:
         _chromium(machine),
         Check("second environment: only CheXagent-2 wants one, and localize does not ask for it", optional=True),
     ]
-
-
-def needs_gpu(document: Mapping[str, Any]) -> bool:
-    """Return whether the study runs a model too large for a processor: one of the hub, or one in bfloat16.
-
-    >>> needs_gpu({"fetch": {"base": "a/b", "revision": "main"}})
-    True
-    >>> needs_gpu({"fetch": {"base": "results/pretrain", "revision": "none"}, "model": {"dtype": "float32"}})
-    False
-    """
-    return _of(document, "fetch", "revision", "none") != "none" or _of(document, "model", "dtype", "") == "bfloat16"
 
 
 def _python(machine: Machine) -> Check:
