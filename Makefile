@@ -19,6 +19,7 @@ $(READY): requirements.lock requirements-torch.lock
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-torch.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m workflow.plots
 	@touch $@
 
 demo: $(READY) ## run the embedded study and say where the report is

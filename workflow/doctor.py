@@ -66,7 +66,7 @@ class Machine:
     free_gb: float
     packages: Mapping[str, str]  # installed: name as the lock spells it, version
     locked: Mapping[str, str]  # wanted, for this Python
-    repositories: Mapping[str, bool]  # git, commit, dvc: whether it is there
+    repositories: Mapping[str, bool]  # git, commit, dvc, plots: whether it is there
     gpus: Sequence[Gpu]
     slurm: Sequence[str] | None  # generic resources of each node; None without Slurm
     chromium: str | None
@@ -126,6 +126,7 @@ def _repositories(machine: Machine) -> list[Check]:
         "git": ("Git repository", "git init"),
         "commit": ("first commit", "git add --all && git commit -m 'Start'"),
         "dvc": ("DVC repository", "dvc init"),
+        "plots": ("page for dvc plots, with its scripts", "python -m workflow.plots"),
     }
     return [
         Check(
@@ -269,6 +270,7 @@ def look(document: Mapping[str, Any]) -> Machine:
             "git": _answer(["git", "rev-parse", "--is-inside-work-tree"]) is not None,
             "commit": _answer(["git", "rev-parse", "--verify", "HEAD"]) is not None,
             "dvc": Path(".dvc/config").is_file(),
+            "plots": Path(".dvc/plots.html").is_file(),
         },
         gpus=gpus(
             _answer(["nvidia-smi", "--query-gpu=name,memory.total,compute_cap", "--format=csv,noheader,nounits"])
