@@ -23,7 +23,7 @@ def films(rng: np.random.Generator, n: int) -> list[Film]:
 
 
 def bench(n: int = FILMS) -> dict[str, Result]:
-    """Return the processor seconds that `localization.find` takes to match them, with one throw to know what chance finds."""
+    """Return the processor seconds that `localization.find` takes, with one throw to know what chance finds."""
     rng = np.random.default_rng(SEED)
     made = films(rng, n)
     seconds = []
