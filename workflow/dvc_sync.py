@@ -24,6 +24,10 @@ import yaml
 HEADER = "# Generated from rules/ by `make sync`; do not edit.\n"
 METRICS = "results/summary.json"
 CURVE = "results/train/curve.csv"
+LIVE = {  # what training writes while it runs
+    "loss of the run in progress": ["loss", "val_loss"],
+    "validation of the run in progress": ["val_balanced_accuracy", "val_f1", "val_average_precision"],
+}
 PART = re.compile(r"^\d+-of-\d+$")
 
 
@@ -98,7 +102,10 @@ def dvc(found: list[Job], params: Mapping[str, Mapping[str, Any]]) -> dict[str, 
         }
         if metrics:
             document["stages"][name]["metrics"] = metrics
-    document["plots"] = [{CURVE: {"x": "step", "y": ["loss", "val_loss"]}}]
+    document["plots"] = [{CURVE: {"x": "step", "y": ["loss", "val_loss"], "y_label": "loss", "template": "curve"}}]
+    for name, columns in LIVE.items():
+        y = {f"results/live/plots/metrics/{column}.tsv": column for column in columns}
+        document["plots"].append({name: {"x": "step", "y": y, "y_label": name.split()[0], "template": "curve"}})
     return document
 
 
