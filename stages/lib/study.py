@@ -38,6 +38,7 @@ HOMES = {
     "infer": "stages.infer:Params",
     "calibrate": "stages.calibrate:Params",
     "localize": "stages.localize:Params",
+    "chexagent": "stages.lib.chexagent:ChexagentParams",
     "metrics": "stages.metrics:Params",
     "submit": "stages.submit:Params",
     "report": "stages.report:Params",
@@ -45,6 +46,7 @@ HOMES = {
 }
 
 DEMO = ("simulate", "pretrain")  # sections that only the demo study has: the others bring their films and model
+OPTIONAL = (*DEMO, "chexagent")  # sections that a study may do without; CheXagent-2 is too large for the demo
 
 
 def sections() -> dict[str, type]:
@@ -59,7 +61,7 @@ def check(document: Any) -> None:
     Raises:
         ParamsError: With every problem of every section.
     """
-    wanted = {name: cls for name, cls in sections().items() if name not in DEMO or name in document}
+    wanted = {name: cls for name, cls in sections().items() if name not in OPTIONAL or name in document}
     params.parse(document, wanted, whole=True)
 
 
