@@ -28,6 +28,7 @@ REF, REF_END, BOX, BOX_END = "<|ref|>", "<|/ref|>", "<|box|>", "<|/box|>"
 TRUNCATED = "<|truncated|>"  # put behind an answer that was cut; the model has no such token
 FAILED = "<|failed|>"  # put before the error of a question that has no answer
 MARK = re.compile(r"<\|\s{0,2}(/?)(ref|box)\s{0,2}\|>", re.IGNORECASE)
+HALF = re.compile(r"<(?:\|\s{0,2}/?\w{0,12}\|?)?\Z")  # a mark that the answer ends in
 NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)"
 POINT = re.compile(rf"\(\s*({NUMBER})\s*,\s*({NUMBER})\s*\)")
 BARE = re.compile(rf"\s*(?:{POINT.pattern}[\s,;.]*)+")
@@ -90,7 +91,7 @@ def parse(answer: str) -> Parsed:
     ('empty', 'malformed')
     """
     text = answer.removesuffix(TRUNCATED)
-    lost = text != answer
+    lost = text != answer or HALF.search(text) is not None
     if text.lstrip().startswith(FAILED):
         return Parsed("malformed", ())
     boxes: list[Box] = []
