@@ -305,7 +305,7 @@ def test_the_worker_s_files_have_short_names_and_grey_and_probes_are_among_them(
     head, rows = chexagent_worker.read_task(task)
     assert len(rows) == len(asked)
     films = sorted(path.name for path in (tmp_path / "private/films").iterdir())
-    assert films == [*(f"{number:06d}.png" for number in range(1, len(asked))), "grey.png"]
+    assert films == [*(f"{number:06d}.png" for number in range(len(asked))), "grey.png"]
     assert len({row["png"] for row in head["probe"]}) == params.probe_films
     assert sorted(path.name for path in (tmp_path / "private/encoder").iterdir()) == [
         "config.json",

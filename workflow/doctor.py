@@ -25,6 +25,8 @@ MEMORY_GB, MEMORY_4B_GB = 4.0, 16.0
 GPU_GB = 24.0
 DISK_GB = 2.0
 MODEL_GB = 9.0
+# CheXagent-2's environment took 6.2 GB with CUDA; its weights and its encoder's are said to be about 8.
+CHEXAGENT_ENVIRONMENT_GB, CHEXAGENT_GB = 6.5, 8.0
 # Normalized real films as PNG took 0.33 to 0.46 bytes per pixel.
 BYTES_PER_PIXEL = 0.46
 BFLOAT16_CAPABILITY = (8, 0)
@@ -158,9 +160,13 @@ def _disk(document: Mapping[str, Any], machine: Machine, large: bool) -> Check:
     side = _of(document, "normalize", "side_px", 0)
     films_gb = machine.films * side * side * BYTES_PER_PIXEL / 1e9
     weights_gb = MODEL_GB if large and machine.access != "cached" else 0.0
+    if machine.chexagent is not None:
+        weights_gb += CHEXAGENT_GB if machine.chexagent_access in ("allowed", "unreachable") else 0.0
+        weights_gb += CHEXAGENT_ENVIRONMENT_GB if machine.chexagent != "ready" else 0.0
     wanted = DISK_GB + films_gb + weights_gb
     found = f"disk: {machine.free_gb:.0f} GB free"
-    need = f"wanted {wanted:.0f} (normalized films {films_gb:.0f}, weights {weights_gb:.0f}, the rest {DISK_GB:.0f})"
+    parts = f"normalized films {films_gb:.0f}, weights and environments {weights_gb:.0f}, the rest {DISK_GB:.0f}"
+    need = f"wanted {wanted:.0f} ({parts})"
     if machine.free_gb >= wanted:
         return Check(f"{found}, {need}")
     return Check(f"{found}, {need}", "free space, or make results/ a link to a larger disk")

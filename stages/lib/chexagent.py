@@ -14,10 +14,11 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from subprocess import Popen
+from subprocess import Popen, TimeoutExpired
 from typing import Any, Literal
 
 import numpy as np
@@ -33,7 +34,7 @@ FOLDER = "none"
 COMMIT = r"[0-9a-f]{40}"
 GREY = 128
 SECONDS_BETWEEN_LOOKS = 0.2
-LAST_WORDS = 2000
+LAST_WORDS, LAST_WORDS_S = 2000, 10.0
 
 
 @params.section
@@ -218,7 +219,7 @@ def prepare(
     _link(Path(where.fetched["model"]["folder"]), private / "model", code=Path(where.fetched["code"]["folder"]))
     _link(Path(where.fetched["encoder"]["folder"]), private / "encoder")
     (private / "films").mkdir()
-    probes = _spread(left, digests, params.probe_films)
+    probes = _spread(digests, params.probe_films)
     wanted = sorted({*left, *probes})
     for number in track(wanted, total=len(wanted), what="write films"):
         _write_film(private / _png(number), _film(questions[number]))
@@ -287,8 +288,8 @@ def _follow(
     params: ChexagentParams,
     where: Setting,
 ) -> Iterator[str]:
-    answers = {key: line for key, line in _answers(chexagent_worker.read_journal(journal)[0]).items() if _final(line)}
-    read_to = chexagent_worker.read_journal(journal)[1]
+    old, read_to = chexagent_worker.read_journal(journal)
+    answers = {key: line for key, line in _answers(old).items() if _final(line)}
     log = journal.with_name("worker.log")
     process = isolation.start(command(where, task, journal), private, log, os.environ)
     began = told = log.stat().st_size
@@ -304,16 +305,19 @@ def _follow(
                 deadline = time.monotonic() + params.batch_timeout_s
             while waiting and waiting[-1].key in answers:
                 yield _words(answers[waiting.pop().key])
-            if waiting and ended:
+            if new or not waiting:
+                continue
+            if ended:
                 raise _ended(process, log, began, journal)
-            if waiting and time.monotonic() > deadline:
+            if time.monotonic() > deadline:
                 raise WorkerError(
                     f"CheXagent-2 gave no answer in time and was ended (chexagent.start_timeout_s "
                     f"{params.start_timeout_s:g}, batch_timeout_s {params.batch_timeout_s:g}): raise them, or look at "
                     f"{log}; run again and it goes on"
                 )
-            if waiting:
-                time.sleep(SECONDS_BETWEEN_LOOKS)
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        with suppress(TimeoutExpired):
+            process.wait(timeout=LAST_WORDS_S)
         _tell(log, told)
     finally:
         isolation.end(process)
@@ -382,9 +386,16 @@ def _png(number: int) -> str:
     return f"films/{number:06d}.png"
 
 
-def _spread(left: Sequence[int], digests: Sequence[str], count: int) -> list[int]:
-    """Return `count` of the questions, spread evenly over all films that differ; fewer if there are not so many."""
-    different = list({digests[number]: number for number in reversed(left)}.values())[::-1]
+def _spread(digests: Sequence[str], count: int) -> list[int]:
+    """Return `count` of the questions, spread evenly over all films that differ; fewer if there are not so many.
+
+    >>> _spread(["a", "a", "b", "c", "d", "e"], 3), _spread(["a", "a"], 3)
+    ([0, 3, 5], [0])
+    """
+    first: dict[str, int] = {}
+    for number, digest in enumerate(digests):
+        first.setdefault(digest, number)
+    different = list(first.values())
     if len(different) <= count:
         return different
     return [different[round(place * (len(different) - 1) / (count - 1))] for place in range(count)]
