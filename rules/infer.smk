@@ -2,7 +2,10 @@
 
 in   results/normalized.parquet  results/split.parquet  results/fetch.json  results/train/adapter
 out  results/infer/zero_shot.parquet  results/infer/tuned.parquet  and their calibrations
+     results/infer/tuned_twin.parquet: the validation films again, with the adapter merged if it was not, and vice versa
 """
+
+OTHER = {"as_trained": "merged", "merged": "as_trained"}
 
 
 rule infer_zero_shot_part:
@@ -26,7 +29,8 @@ rule infer_zero_shot_part:
         given="--split results/split.parquet",
     shell:
         "python -m stages.infer --params {params.values:q} --base {input.base} --normalized {input.normalized}"
-        " {params.given} --part {wildcards.scatteritem} --results results --infer {output.infer} 2>&1 | tee {log}"
+        " {params.given} --part {wildcards.scatteritem} --results results"
+        " --features results/features --infer {output.infer} 2>&1 | tee {log}"
 
 
 use rule infer_zero_shot_part as infer_tuned_part with:
@@ -80,3 +84,27 @@ use rule infer_zero_shot as infer_tuned with:
     params:
         values=section("calibrate"),
         given="--train results/train/train.json --calibration results/infer/tuned_calibration.json",
+
+
+use rule infer_tuned_part as infer_twin_part with:
+    output:
+        infer=temp("results/parts/infer_twin/{scatteritem}.parquet"),
+    log:
+        "results/logs/infer_twin/{scatteritem}.log",
+    params:
+        values=section("infer", "model", "prompt", splits=["val"], weights=OTHER[config["infer"]["weights"]]),
+        given="--split results/split.parquet --adapter results/train/adapter",
+
+
+rule infer_twin:
+    """Put together what the tuned model says of the validation films with its weights in the other form."""
+    input:
+        parts=gather.part("results/parts/infer_twin/{scatteritem}.parquet"),
+        code=code("gather"),
+    output:
+        infer="results/infer/tuned_twin.parquet",
+    log:
+        "results/logs/infer_twin.log",
+    localrule: True
+    shell:
+        "python -m stages.gather --table infer --parts {input.parts} --out {output.infer} 2>&1 | tee {log}"

@@ -46,5 +46,5 @@ rule train:
     shell:
         "python -m stages.train --params {params.values:q} --base {input.base} --manifest {input.manifest}"
         " --normalized {input.normalized} --split {input.split} --results results"
-        " --checkpoints results/checkpoints --adapter {output.adapter} --log {output.log} --curve {output.curve}"
-        " 2>&1 | tee {log}"
+        " --checkpoints results/checkpoints --features results/features --live results/live --adapter {output.adapter} --log {output.log}"
+        " --curve {output.curve} 2>&1 | tee {log}"

@@ -6,8 +6,10 @@ in   normalized  tables.NORMALIZED
      adapter     folder written by train; left out to ask the base as it is
      results     folder that the films' paths are relative to
 out  infer       tables.INFER, score_calibrated not fitted yet
+     features    folder that vision features are kept in, if model.cache_features is on
 """
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -15,11 +17,12 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from stages.lib import adapters, cli, models, params, parts, progress, prompts, tables
+from stages.lib import adapters, cli, features, models, params, parts, progress, prompts, tables
+from stages.lib.ahead import Reader
 from stages.lib.errors import ContractError, ModelError
 from stages.lib.normalized import load
 
-Ask = Callable[[np.ndarray], np.ndarray]
+Ask = Callable[[list[Any]], np.ndarray]
 
 
 @params.section
@@ -27,10 +30,21 @@ class Params:
     """How the films are put to the model."""
 
     batch_size: params.Count  # films in one forward pass
+    readers: params.NonNegativeInt  # threads that read films ahead; 0 reads them between the passes
+    weights: Literal[
+        "as_trained", "merged"
+    ]  # adapter on the base as model.quantization holds it; or merged into model.dtype
     splits: tuple[Literal["train", "val", "test"], ...]  # films of a study that are asked; a bare folder is asked whole
 
 
-def infer(normalized: pa.Table, split: pa.Table | None, results: Path, ask: Ask, params: Params) -> pa.Table:
+def infer(
+    normalized: pa.Table,
+    split: pa.Table | None,
+    results: Path,
+    ask: Ask,
+    params: Params,
+    load: Callable[[Path], Any] = load,
+) -> pa.Table:
     """Return what the model answers about each film, in batches in the order of their ids.
 
     Args:
@@ -38,9 +52,10 @@ def infer(normalized: pa.Table, split: pa.Table | None, results: Path, ask: Ask,
         split: Table of `tables.SPLIT`, or None for films without labels. With it, only films of `params.splits` are
             asked.
         results: Folder that the films' paths are relative to.
-        ask: Takes films, uint8 array of shape (n, side, side); returns float array of shape (n, 3), as
+        ask: Takes n films, or what `load` made of them; returns float array of shape (n, 3), as
             `models.answer_logits`.
         params: See `Params`.
+        load: Reads a film: uint8 array of shape (side, side), or its vision features.
 
     Returns:
         Table of `tables.INFER`.
@@ -51,11 +66,15 @@ def infer(normalized: pa.Table, split: pa.Table | None, results: Path, ask: Ask,
     """
     rows = chosen(normalized, split, params)
     batches = [rows[start : start + params.batch_size] for start in range(0, len(rows), params.batch_size)]
-    for batch in progress.track(batches, total=len(rows), what="infer", size=params.batch_size):
-        pictures = np.stack([load(results / row.pop("png")) for row in batch])
+    films = Reader([[results / row.pop("png") for row in batch] for batch in batches], load, params.readers)
+    began = time.monotonic()
+    work = zip(batches, films, strict=True)
+    for batch, pictures in progress.track(work, total=len(rows), what="infer", size=params.batch_size):
         for row, (negative, positive, mass) in zip(batch, ask(pictures).tolist(), strict=True):
             row.update(logit_negative=negative, logit_positive=positive, answer_mass=min(mass, 1.0))
             row["score"] = score(negative, positive)
+    share = films.waited / max(time.monotonic() - began, 1e-9)
+    cli.LOG.info("infer: the model waited for films %.1f %% of the time", 100 * share)
     odd = [row["image_id"] for row in rows if not np.isfinite([row["score"], row["answer_mass"]]).all()]
     if odd:
         raise ModelError(f"the model's answer is not a finite number for {len(odd)} films: {', '.join(odd[:10])}")
@@ -89,8 +108,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         argv,
         params={"infer": Params, "model": models.ModelParams, "prompt": prompts.PromptParams},
         reads=["normalized", "split", "base", "adapter", "part", "results"],
-        writes=["infer"],
-        optional=["split", "adapter"],
+        writes=["infer", "features"],
+        optional=["split", "adapter", "features"],
     )
     normalized = tables.read(args.normalized, tables.NORMALIZED)
     split = tables.read(args.split, tables.SPLIT) if args.split else None
@@ -103,13 +122,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     if adapter and contracts:
         adapters.check(adapter, contracts[0], base, prompt)
-    loaded = models.load(base.folder, args.params.model, adapter=adapter)
+    asked, results = parts.take(normalized, args.part), Path(args.results)
+    merged = args.params.infer.weights == "merged"
+    loaded = models.load(base.folder, args.params.model, adapter=adapter, merged=merged)
+    root = Path(args.features) if args.features and args.params.model.cache_features else None
+    store = features.store(root, loaded, "".join(contracts))
+    if store:
+        store.fill(loaded, [results / row["png"] for row in chosen(asked, split, args.params.infer)])
     table = infer(
-        parts.take(normalized, args.part),
+        asked,
         split,
-        Path(args.results),
+        results,
         lambda pictures: models.answer_logits(loaded, pictures, prompt),
         args.params.infer,
+        store.load if store else load,
     )
     tables.write(args.infer, table, tables.INFER)
 

@@ -43,7 +43,7 @@ from stages.lib.measure_scores import Scored
 
 SPLITS = ("val", "test")
 FIRST, SECOND = "tuned", "zero_shot"
-CLOCKED = ("seconds", "resumed_from_step")  # keys of train.json that differ from run to run
+CLOCKED = ("seconds", "data_wait_share", "resumed_from_step")  # keys of train.json that differ from run to run
 CHIEF_SCORES: tuple[str, ...] = (
     "roc_auc",
     "pr_auc",

@@ -106,7 +106,9 @@ def pretrain(folder: Path, params: Params, prompt: prompts.PromptParams, localiz
     text_films, text_boxes = examples(of_text, numbers, params)
 
     tiny.build(folder, params.seed)
-    loaded = models.load(folder, models.ModelParams(dtype="float32", attention="sdpa", quantization="none"))
+    loaded = models.load(
+        folder, models.ModelParams(dtype="float32", attention="sdpa", quantization="none", cache_features=False)
+    )
     tower = pretraining.teach_tower(
         loaded,
         tower_films,

@@ -9,6 +9,8 @@ out  adapter      folder: PEFT's adapter and noduleflow.json
      log          JSON: what was trained, on what, and the table of checkpoints
      curve        CSV: loss, learning rate and validation metrics by step
      checkpoints  folder that an interrupted run goes on from; exit code 75 asks for that
+     live         folder of curves to watch while it trains, by DVCLive
+     features     folder that vision features are kept in, if model.cache_features is on
 """
 
 import csv
@@ -28,13 +30,6 @@ from stages.lib.errors import ContractError, PreemptedError, TrainingError
 
 Params = training.TrainParams
 GO_ON = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, start it again
-CURVE = {
-    "step": "step",
-    "loss": "loss",
-    "grad_norm": "grad_norm",
-    "learning_rate": "learning_rate",
-    **{f"val_{name}": f"eval_{name}" for name in training.METRICS},
-}
 
 
 def films_of(
@@ -87,8 +82,9 @@ def train(task: training.Task, checkpoints: Path) -> tuple[Path, dict[str, Any],
     from stages.lib import trainer
 
     outcome = trainer.fit(task, checkpoints)
-    labels, order = task.train.labels, task.order
-    seen = np.unique(order)
+    labels = task.train.labels
+    samples = outcome.steps * task.samples // task.params.max_steps
+    seen = np.unique(task.order[:samples])
     negatives = int((labels == 0).sum())
     row = next(row for row in outcome.table if f"checkpoint-{row['step']}" == outcome.checkpoint.name)
     losses = [entry["loss"] for entry in outcome.history if "loss" in entry]
@@ -101,10 +97,11 @@ def train(task: training.Task, checkpoints: Path) -> tuple[Path, dict[str, Any],
         "films_positive": len(labels) - negatives,
         "validation_films": len(task.val),
         "validation_films_positive": int(task.val.labels.sum()),
-        "steps": task.params.max_steps,
-        "samples": task.samples,
-        "samples_per_step": task.samples // task.params.max_steps,
-        "epochs": task.samples / sampling.epoch_length(labels, task.params.sampler),
+        "steps": outcome.steps,
+        "steps_planned": task.params.max_steps,
+        "samples": samples,
+        "samples_per_step": samples // outcome.steps,
+        "epochs": samples / sampling.epoch_length(labels, task.params.sampler),
         "coverage_of_negatives": float((labels[seen] == 0).sum() / negatives),
         "training_odds": task.training_odds,
         "positive_weight": task.params.positive_weight,
@@ -116,6 +113,7 @@ def train(task: training.Task, checkpoints: Path) -> tuple[Path, dict[str, Any],
         "notes": outcome.notes,
         "resumed_from_step": outcome.resumed_from,
         "seconds": outcome.seconds,
+        "data_wait_share": outcome.data_wait_share,
     }
     card = adapters.card(
         task.contract,
@@ -136,13 +134,13 @@ def curve(history: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     for entry in history:
         steps.setdefault(int(entry["step"]), {}).update(entry)
     wanted = [step for step in sorted(steps) if "loss" in steps[step]]
-    return [{column: steps[step].get(key) for column, key in CURVE.items()} for step in wanted]
+    return [{column: steps[step].get(key) for column, key in training.CURVE.items()} for step in wanted]
 
 
 def write_curve(path: str, rows: Sequence[dict[str, Any]]) -> None:
     """Write the rows of `curve` as CSV; a missing value is an empty cell."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(CURVE), lineterminator="\n")
+    writer = csv.DictWriter(text, fieldnames=list(training.CURVE), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     files.write_bytes(path, text.getvalue().encode())
@@ -155,7 +153,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         argv,
         params={"train": Params, "model": models.ModelParams, "prompt": prompts.PromptParams},
         reads=["manifest", "normalized", "split", "base", "results"],
-        writes=["checkpoints", "adapter", "log", "curve"],
+        writes=["checkpoints", "adapter", "log", "curve", "live", "features"],
+        optional=["live", "features"],
     )
     params = args.params.train
     learn, val, contract = films_of(
@@ -173,6 +172,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         model=args.params.model,
         prompt=args.params.prompt,
         params=params,
+        live=Path(args.live) if args.live else None,
+        features=Path(args.features) if args.features and args.params.model.cache_features else None,
     )
     try:
         checkpoint, card, log, rows = train(task, Path(args.checkpoints))

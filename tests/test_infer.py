@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import asdict
 
 import cv2
 import numpy as np
@@ -13,12 +14,12 @@ from stages.lib.errors import ContractError, ImageError, ModelError
 ALL = ("train", "val", "test")
 
 
-def params(batch_size=4, splits=ALL):
-    return stage.Params(batch_size=batch_size, splits=splits)
+def params(batch_size=4, splits=ALL, readers=0):
+    return stage.Params(batch_size=batch_size, splits=splits, readers=readers, weights="as_trained")
 
 
 def brightness(pictures):
-    mean = pictures.reshape(len(pictures), -1).mean(axis=1)
+    mean = np.stack(pictures).reshape(len(pictures), -1).mean(axis=1)
     return np.stack([np.zeros(len(pictures)), mean, np.full(len(pictures), 0.5)], axis=1)
 
 
@@ -29,7 +30,7 @@ def ask_all(study, ask=brightness, split=True, **changes):
 
 
 def run(study, out, *more, splits=ALL, part="1-of-1", **asked):
-    document = {"infer": {"batch_size": 4, "splits": splits}, "model": MODEL, "prompt": {**ASKED, **asked}}
+    document = {"infer": asdict(params(splits=splits)), "model": MODEL, "prompt": {**ASKED, **asked}}
     named = {"params": json.dumps(document), "normalized": study / "normalized.parquet", "base": study / "fetch.json"}
     named |= {"part": part, "results": study, "infer": out}
     stage.main([text for name, value in named.items() for text in (f"--{name}", str(value))] + list(map(str, more)))
@@ -159,3 +160,28 @@ def test_an_adapter_trained_in_4_bits_answers_nearly_the_same_on_the_unquantized
         for params in (NF4, EXACT)
     ]
     assert 0 < np.abs(found[0] - found[1])[:, :2].max() < 1.5
+
+
+@pytest.mark.parametrize("model", [EXACT, NF4], ids=["float32", "nf4"])
+def test_a_merged_adapter_answers_as_it_does_beside_the_unquantized_base(tiny_base, adapter, model):
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 112, 112), dtype=np.uint8)
+    beside = models.answer_logits(models.load(tiny_base.folder, EXACT, adapter=adapter), pictures, PROMPT)
+    merged = models.load(tiny_base.folder, model, adapter=adapter, merged=True)
+    assert not models.quantized(merged.model)
+    assert not any("lora_" in name for name, _ in merged.model.named_parameters())
+    np.testing.assert_allclose(models.answer_logits(merged, pictures, PROMPT), beside, atol=1e-4)
+    plain = models.answer_logits(models.load(tiny_base.folder, EXACT), pictures, PROMPT)
+    assert np.abs(plain - beside).max() > 1e-3
+
+
+def test_kept_features_change_no_byte_and_readers_no_row(tiny_study, tmp_path):
+    for name, kept in (("films", False), ("kept", True), ("again", True)):
+        document = {"infer": asdict(params(readers=2)), "model": {**MODEL, "cache_features": kept}, "prompt": ASKED}
+        named = {"params": json.dumps(document), "normalized": tiny_study / "normalized.parquet", "part": "1-of-1"}
+        named |= {"base": tiny_study / "fetch.json", "results": tiny_study, "features": tmp_path / "features"}
+        named |= {"infer": tmp_path / f"{name}.parquet"}
+        stage.main([text for option, value in named.items() for text in (f"--{option}", str(value))])
+        assert len(list(tmp_path.glob("features/*/*/*.safetensors"))) == (26 if kept else 0)
+    assert (tmp_path / "films.parquet").read_bytes() == (tmp_path / "kept.parquet").read_bytes()
+    assert (tmp_path / "again.parquet").read_bytes() == (tmp_path / "kept.parquet").read_bytes()
+    assert ask_all(tiny_study, readers=3).equals(ask_all(tiny_study))

@@ -110,7 +110,7 @@ def test_the_base_model_is_asked_by_the_same_interface(tiny_base: Base, tmp_path
     pngs = [tmp_path / f"{index}.png" for index in range(3)]
     for index, png in enumerate(pngs):
         cv2.imwrite(str(png), np.random.default_rng(index).integers(0, 255, (112, 112), dtype=np.uint8))
-    model = ModelParams(dtype="float32", attention="sdpa", quantization="none")
+    model = ModelParams(dtype="float32", attention="sdpa", quantization="none", cache_features=False)
     ask = stage.medgemma(tiny_base.folder, model, PARAMS)
     together = ask(pngs)
     assert [answer.words for answer in together] == [ask([png])[0].words for png in pngs]

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 SECTIONS = {"pretrain": pretrain.Params, "prompt": prompts.PromptParams, "localize": localize.Params}
 SHIPPED = params.parse(yaml.safe_load((ROOT / "workflow/presets/demo.yaml").read_text()), SECTIONS)
 FEW = replace(SHIPPED.pretrain, tower_films=6, tower_steps=2, tower_batch=4, text_films=6, text_steps=3, text_batch=4)
-MODEL = models.ModelParams(dtype="float32", attention="sdpa", quantization="none")
+MODEL = models.ModelParams(dtype="float32", attention="sdpa", quantization="none", cache_features=False)
 
 
 def test_equal_parameters_make_equal_bytes_and_both_phases_learn_something(tmp_path: Path) -> None:

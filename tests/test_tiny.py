@@ -21,7 +21,9 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def loaded(folder) -> models.Loaded:
-    return models.load(folder, models.ModelParams(dtype="float32", attention="sdpa", quantization="none"))
+    return models.load(
+        folder, models.ModelParams(dtype="float32", attention="sdpa", quantization="none", cache_features=False)
+    )
 
 
 def test_it_has_the_classes_of_medgemma(loaded):

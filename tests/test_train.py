@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_base import ASKED, EXACT, NF4, PROMPT, TRAIN, train_options, train_params
+from tiny_base import ASKED, EXACT, MODEL, NF4, PROMPT, TRAIN, train_options, train_params
 
 from stages import train as stage
 from stages.lib import adapters, checkpoints, files, models, prompts, tables, trainer, training
@@ -40,7 +40,7 @@ def weights(folder):
 
 
 def test_the_stage_writes_an_adapter_a_log_and_a_curve(trained):
-    assert {path.name for path in trained.iterdir()} == {"adapter", "checkpoints", "curve.csv", "train.json"}
+    assert {path.name for path in trained.iterdir()} == {"adapter", "checkpoints", "curve.csv", "live", "train.json"}
     assert {path.name for path in (trained / "adapter").iterdir()} == {
         "adapter_config.json",
         "adapter_model.safetensors",
@@ -379,6 +379,71 @@ def test_a_selection_that_is_undefined_falls_back_to_the_last_and_leaves_a_note(
     assert "f1 is undefined" in notes[0]
 
 
+def test_training_stops_when_validation_has_not_become_better_and_goes_not_on_when_started_again(
+    tiny_study, tiny_base, tmp_path, monkeypatch
+):
+    values = iter([0.5, 0.8, 0.8, 0.7, 0.9, 0.9])
+    measured = {**dict.fromkeys(training.METRICS, 0.0)}
+    monkeypatch.setattr(training, "validation_metrics", lambda *_: {**measured, "f1": next(values)})
+    task = task_of(
+        tiny_study, tiny_base, max_steps=6, eval_every_steps=1, save_every_steps=3, select_by="f1", patience=2
+    )
+    outcome = trainer.fit(task, tmp_path)
+    assert (outcome.steps, [row["step"] for row in outcome.table]) == (4, [3, 4])
+    assert outcome.checkpoint.name == "checkpoint-3"
+    assert "stopped after step 4 of 6: f1 on validation had not become better in 2 measurements" in outcome.notes[0]
+    again = trainer.fit(task, tmp_path)
+    assert (again.steps, again.checkpoint, again.table) == (4, outcome.checkpoint, outcome.table)
+    assert next(values) == 0.9
+
+
+def test_patience_counts_measurements_and_an_undefined_one_is_no_better():
+    def history(*values):
+        return [{"step": step, "eval_loss": value} for step, value in enumerate(values)]
+
+    params = train_params(select_by="loss", patience=2)
+    assert not training.exhausted(history(0.5, 0.6), params)
+    assert training.exhausted(history(0.5, 0.6, 0.5), params)
+    assert training.exhausted(history(0.5, None, None), params)
+    assert not training.exhausted(history(None, 0.5, None), params)
+    assert not training.exhausted(history(0.5, 0.6, 0.4), params)
+    with pytest.raises(ParamsError, match="patience 0 beside select_by last"):
+        train_params(select_by="last", patience=2)
+
+
+def test_the_curves_to_watch_are_those_of_the_log_also_after_an_interruption(
+    tiny_study, tiny_base, tmp_path, monkeypatch
+):
+    task = replace(task_of(tiny_study, tiny_base), live=tmp_path / "live")
+    commit = checkpoints.commit
+
+    def killed(folder):
+        if folder.name == "checkpoint-4":
+            raise KeyboardInterrupt
+        commit(folder)
+
+    monkeypatch.setattr(checkpoints, "commit", killed)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(task, tmp_path)
+    monkeypatch.undo()
+    outcome = trainer.fit(task, tmp_path)
+    for column in ("loss", "val_f1"):
+        rows = list(csv.DictReader((tmp_path / f"live/plots/metrics/{column}.tsv").open(), delimiter="\t"))
+        wanted = [(row["step"], row[column]) for row in stage.curve(outcome.history) if row[column] is not None]
+        assert [(int(row["step"]), float(row[column])) for row in rows] == wanted
+
+
+def test_the_time_that_the_model_waits_for_films_is_measured(tiny_study, tiny_base, tmp_path, monkeypatch):
+    import time
+
+    from stages.lib import normalized
+
+    task = task_of(tiny_study, tiny_base, max_steps=2)
+    slow = replace(task.train, load=lambda path: time.sleep(0.2) or normalized.load(path))
+    assert trainer.fit(task, tmp_path / "a").data_wait_share < 0.2
+    assert trainer.fit(replace(task, train=slow), tmp_path / "b").data_wait_share > 0.5
+
+
 def test_the_selected_checkpoint_outlives_newer_ones(tiny_study, tiny_base, tmp_path, monkeypatch):
     scores = iter([0.9, 0.5, 0.4, 0.3])
     monkeypatch.setattr(
@@ -411,6 +476,42 @@ def test_a_process_that_is_told_to_stop_writes_a_checkpoint_and_started_again_en
     assert not (tmp_path / "cut/adapter").exists()
     done = subprocess.run(command, cwd=Path(__file__).parents[1], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert "going on from" in done.stderr
+    for name in ("curve.csv", *(f"adapter/{path.name}" for path in (tmp_path / "whole/adapter").iterdir())):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+@pytest.mark.slow
+def test_a_process_killed_at_a_step_and_again_while_it_writes_a_checkpoint_ends_as_if_undisturbed(tiny_study, tmp_path):
+    changes = {"max_steps": 20, "save_every_steps": 1, "eval_every_steps": 1, "lora_targets": "language"}
+    cached = {"model": {**MODEL, "cache_features": True}, **changes}
+    stage.main(train_options(tiny_study, tmp_path / "whole", **cached))
+    options = train_options(tiny_study, tmp_path / "cut", **cached)
+    command = [sys.executable, "-m", "stages.train", *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def started():
+        return subprocess.Popen(command, cwd=Path(__file__).parents[1], env=environment, stderr=subprocess.PIPE)
+
+    def written(least):
+        return [
+            path for path in (tmp_path / "cut/checkpoints").glob("*/checkpoint-*") if checkpoints.step(path) >= least
+        ]
+
+    with started() as process:
+        while not written(3):
+            assert process.poll() is None
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    with started() as process:
+        while not any(not (path / checkpoints.COMMIT).exists() for path in written(8)):
+            assert process.poll() is None
+        process.kill()
+    newest = max(written(8), key=checkpoints.step)
+    assert not (newest / checkpoints.COMMIT).exists()
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"{newest} is set aside" in done.stderr
     assert "going on from" in done.stderr
     for name in ("curve.csv", *(f"adapter/{path.name}" for path in (tmp_path / "whole/adapter").iterdir())):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name

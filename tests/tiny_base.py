@@ -14,8 +14,8 @@ from stages.train import Params
 from stages.train import main as train_main
 
 PROMPT = prompts.PromptParams(question="Is there a nodule?", answers="Yes/No", image_first=True)
-EXACT = models.ModelParams(dtype="float32", attention="sdpa", quantization="none")
-NF4 = models.ModelParams(dtype="float32", attention="sdpa", quantization="nf4")
+EXACT = models.ModelParams(dtype="float32", attention="sdpa", quantization="none", cache_features=False)
+NF4 = models.ModelParams(dtype="float32", attention="sdpa", quantization="nf4", cache_features=False)
 TRAIN = {
     "sources": ["nih"],
     "sampler": "balanced_rotation",
@@ -35,6 +35,7 @@ TRAIN = {
     "eval_every_steps": 2,
     "save_every_steps": 2,
     "select_by": "last",
+    "patience": 0,
     "keep_checkpoints": 3,
     "data_loader_workers": 0,
     "seed": 1,
@@ -98,12 +99,13 @@ def tiny_study(tmp_path_factory, tiny_base) -> Path:
     return results
 
 
-def train_options(study: Path, out: Path, **changes) -> list[str]:
+def train_options(study: Path, out: Path, model=MODEL, **changes) -> list[str]:
     """The options of stages.train, for the films of `study`."""
-    params = {"train": {**TRAIN, **changes}, "model": MODEL, "prompt": ASKED}
+    params = {"train": {**TRAIN, **changes}, "model": model, "prompt": ASKED}
     named = {name: study / f"{name}.parquet" for name in ("manifest", "normalized", "split")}
     named |= {"base": study / "fetch.json", "results": study, "params": json.dumps(params)}
     named |= {"checkpoints": out / "checkpoints", "adapter": out / "adapter"}
+    named |= {"features": out / "features", "live": out / "live"}
     named |= {"log": out / "train.json", "curve": out / "curve.csv"}
     return [text for name, value in named.items() for text in (f"--{name}", str(value))]
 

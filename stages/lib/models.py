@@ -29,6 +29,7 @@ class ModelParams:
     dtype: Literal["bfloat16", "float32"]  # of all weights that are not quantized; float16 overflows in Gemma 3
     attention: Literal["sdpa", "eager"]  # sdpa is the fast one; both give the same to rounding
     quantization: Literal["nf4", "none"]  # of the language model's linear layers; nf4 is doubly quantized
+    cache_features: bool  # keep each film's vision features on the disk, where the tower is not tuned; same answers
 
 
 @dataclass(frozen=True)
@@ -104,13 +105,14 @@ def read_base(path: str | Path) -> Base:
     return base
 
 
-def load(base: Path, params: ModelParams, *, adapter: Path | None = None) -> Loaded:
+def load(base: Path, params: ModelParams, *, adapter: Path | None = None, merged: bool = False) -> Loaded:
     """Return the model in a local folder, in eval mode, on the GPU if there is one.
 
     Args:
         base: Folder with weights, configuration, processor and tokenizer.
         params: See `ModelParams`.
-        adapter: Folder of a PEFT adapter to put on it; whether it belongs to this base is for `adapters.read` to say.
+        adapter: Folder of a PEFT adapter to put on it; whether it belongs to this base is for `adapters.check` to say.
+        merged: Whether to leave the base unquantized and add the adapter into its weights.
 
     Raises:
         ModelError: If the folder does not hold such a model, or quantization did not reach the layers it should.
@@ -125,7 +127,8 @@ def load(base: Path, params: ModelParams, *, adapter: Path | None = None) -> Loa
         raise ModelError(f"{base}: found no config.json, wanted the folder of a model; run fetch again")
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if torch.cuda.is_available() else "cpu"
     options: dict[str, Any] = {"dtype": getattr(torch, params.dtype), "attn_implementation": params.attention}
-    if params.quantization == "nf4":
+    quantize = params.quantization == "nf4" and not merged
+    if quantize:
         options["quantization_config"] = quantization_config(params)
     try:
         processor = AutoProcessor.from_pretrained(base, backend="pil", local_files_only=True)
@@ -134,7 +137,7 @@ def load(base: Path, params: ModelParams, *, adapter: Path | None = None) -> Loa
         )
     except (OSError, ValueError) as error:
         raise ModelError(f"{base}: cannot be loaded as a vision-language model: {error}") from error
-    if params.quantization == "nf4":
+    if quantize:
         _check_quantized(model)
         keep_autograd(model)
     if adapter is not None:
@@ -142,6 +145,7 @@ def load(base: Path, params: ModelParams, *, adapter: Path | None = None) -> Loa
 
         try:
             model = PeftModel.from_pretrained(model, str(adapter))
+            model = model.merge_and_unload() if merged else model
         except (OSError, ValueError, RuntimeError) as error:
             raise ModelError(f"{adapter}: cannot be put on {base}: {error}") from error
     return ready(model.eval(), processor)
@@ -228,29 +232,59 @@ def encode(loaded: Loaded, images: Any, text: str, *, image_first: bool) -> dict
 
     Args:
         loaded: The model.
-        images: n films, uint8 arrays of shape (side_px, side_px), or one tensor of them.
+        images: n films, uint8 arrays of shape (side_px, side_px), or their vision features, as `features` gives them;
+            a sequence, or one tensor.
         text: The question.
         image_first: Whether the film stands before it.
 
     Returns:
         input_ids, attention_mask and token_type_ids (which lets the tokens of a film attend both ways), int tensors of
-        shape (n, tokens), and pixel_values, of shape (n, 3, side_px, side_px) in the type of the model.
+        shape (n, tokens), and pixel_values, of shape (n, 3, side_px, side_px) in the type of the model, or
+        mm_encoder_outputs, which holds the features.
+
+    Raises:
+        ContractError: If a film has not the side that the model takes.
+    """
+    import torch
+    from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+    stack = images if isinstance(images, torch.Tensor) else torch.stack([torch.as_tensor(image) for image in images])
+    tokens = {name: ids.expand(len(stack), -1) for name, ids in _tokens(loaded, text, image_first).items()}
+    if stack.is_floating_point():
+        seen = BaseModelOutputWithPooling(pooler_output=stack.to(loaded.device, non_blocking=True))
+        return {**tokens, "mm_encoder_outputs": {"image": seen}}
+    return {**tokens, "pixel_values": _pixels(loaded, stack)}
+
+
+def features(loaded: Loaded, films: Sequence[np.ndarray]) -> Any:
+    """Return what the vision tower and the projector make of each film, which `encode` takes in the films' place.
+
+    Args:
+        loaded: The model.
+        films: n films, uint8 arrays of shape (side_px, side_px).
+
+    Returns:
+        Tensor of shape (n, image_tokens, hidden) in the type of the model.
 
     Raises:
         ContractError: If a film has not the side that the model takes.
     """
     import torch
 
-    shapes = {tuple(image.shape) for image in images}
+    with torch.no_grad():
+        pixels = _pixels(loaded, torch.from_numpy(np.stack(films)))
+        return loaded.model.get_image_features(pixels, return_dict=True).pooler_output
+
+
+def _pixels(loaded: Loaded, films: Any) -> Any:
+    """Return films, uint8 tensor of shape (n, side_px, side_px), as the tower takes them."""
     wanted = (loaded.side_px, loaded.side_px)
-    if shapes != {wanted}:
+    if tuple(films.shape[1:]) != wanted:
         raise ContractError(
-            f"found films of shape {sorted(shapes)}, wanted {wanted}, as the model takes; set normalize.side_px"
+            f"found films of shape {tuple(films.shape[1:])}, wanted {wanted}, as the model takes; set normalize.side_px"
         )
-    tokens = _tokens(loaded, text, image_first)
-    films = images if isinstance(images, torch.Tensor) else torch.from_numpy(np.stack(list(images)))
-    pixels = loaded.greys[:, films.to(loaded.device).long()].transpose(0, 1).to(loaded.model.dtype)
-    return {**{name: ids.expand(len(images), -1) for name, ids in tokens.items()}, "pixel_values": pixels}
+    greys = loaded.greys[:, films.to(loaded.device, non_blocking=True).long()]
+    return greys.transpose(0, 1).to(loaded.model.dtype)
 
 
 def ask(loaded: Loaded, images: Any, prompt: prompts.PromptParams, *, through: Any = None) -> Any:

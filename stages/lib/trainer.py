@@ -10,14 +10,14 @@ import os
 import signal
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from stages.lib import checkpoints, files, models, training
+from stages.lib import checkpoints, features, files, live, models, training
 from stages.lib.cli import LOG
 from stages.lib.errors import PreemptedError, TrainingError
 from stages.lib.training import METRICS, Task, TrainParams
@@ -44,7 +44,9 @@ class Outcome:
         table: Step and validation metrics of every checkpoint written; None where a metric is undefined.
         selected_by: Metric that the checkpoint was selected by, or "last".
         notes: Sentences that the report has to repeat.
+        steps: Optimizer steps done, those before an interruption included.
         seconds: Wall-clock time of this process's part.
+        data_wait_share: Share of the training time of this process's part that the model waited for films.
         resumed_from: Step that it went on from; 0 for a fresh start.
     """
 
@@ -55,7 +57,9 @@ class Outcome:
     table: list[dict[str, Any]]
     selected_by: str
     notes: list[str]
+    steps: int
     seconds: float
+    data_wait_share: float
     resumed_from: int
 
 
@@ -121,12 +125,19 @@ def fit(task: Task, root: Path) -> Outcome:
         del trainer
         torch.cuda.empty_cache()
     kept = {checkpoints.step(path) for path in checkpoints.complete(folder)}
-    if task.params.max_steps not in kept:
-        raise TrainingError(f"training ended without a sound checkpoint of step {task.params.max_steps} in {folder}")
+    done = trainer.state.global_step
+    if done not in kept:
+        raise TrainingError(f"training ended without a sound checkpoint of step {done} in {folder}")
     trainable, total = trainer.model.get_nb_trainable_parameters()
     history = list(trainer.state.log_history)
     table = training.table_of(history, task.params)
     selected_by, notes = training.selection_rule(table, task.params.select_by)
+    if done < task.params.max_steps:
+        notes.append(
+            f"training stopped after step {done} of {task.params.max_steps}: {task.params.select_by} on validation had "
+            f"not become better in {task.params.patience} measurements"
+        )
+    LOG.info("train: the model waited for films %.1f %% of the time", 100 * trainer.watch.data_wait_share)
     return Outcome(
         checkpoint=folder / f"checkpoint-{training.select([r for r in table if r['step'] in kept], selected_by)}",
         trainable=trainable,
@@ -135,6 +146,8 @@ def fit(task: Task, root: Path) -> Outcome:
         table=table,
         selected_by=selected_by,
         notes=notes,
+        steps=done,
+        data_wait_share=trainer.watch.data_wait_share,
         seconds=time.monotonic() - began,
         resumed_from=resumed_from,
     )
@@ -156,14 +169,21 @@ def _newest(task: Task, trainer: Any, folder: Path) -> Path | None:
 
 def _run(trainer: Any, newest: Path | None) -> None:
     """Train on from a checkpoint, if there is one; a SIGTERM ends it after the current step, with a checkpoint."""
+    from transformers import TrainerState
+
     if newest:
         LOG.info("train: going on from %s", newest)
+        state = TrainerState.load_from_json(str(newest / "trainer_state.json"))
+        if training.exhausted(state.log_history, trainer.task.params):
+            trainer.state = state
+            return
     before = signal.signal(signal.SIGTERM, lambda *_: trainer.watch.stop())
     try:
         trainer.train(resume_from_checkpoint=str(newest) if newest else None)
     finally:
         signal.signal(signal.SIGTERM, before)
-    if trainer.watch.stopped and trainer.state.global_step < trainer.state.max_steps:
+    done = trainer.state.global_step == trainer.state.max_steps
+    if trainer.watch.stopped and not done and not training.exhausted(trainer.state.log_history, trainer.task.params):
         raise PreemptedError(
             f"asked to stop after step {trainer.state.global_step} of {trainer.state.max_steps}; a checkpoint is "
             "written: start again to go on"
@@ -178,6 +198,7 @@ def _trainer(task: Task, folder: Path, micro: int, accumulation: int) -> Any:
 
     loaded = models.load(task.base.folder, task.model)
     loaded = models.ready(lora(loaded.model, task.params), loaded.processor)
+    task = _with_features(task, loaded)
     params = task.params
     arguments = TrainingArguments(
         output_dir=str(folder),
@@ -218,7 +239,20 @@ def _trainer(task: Task, folder: Path, micro: int, accumulation: int) -> Any:
     arguments._n_gpu = min(arguments.n_gpu, 1)  # DataParallel would multiply the batch by the number of GPUs
     trainer = trainer_class()(task, loaded, arguments)
     trainer.remove_callback(PrinterCallback)
+    if task.live:
+        trainer.add_callback(live.watcher(task.live))
     return trainer
+
+
+def _with_features(task: Task, loaded: models.Loaded) -> Task:
+    """Return `task` with vision features in the place of films, if the tower is not tuned and they are to be kept."""
+    store = features.store(task.features, loaded, task.contract)
+    if store is None:
+        return task
+    shown = [task.train.paths[index] for index in np.unique(task.order)]
+    rank, processes = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    store.fill(loaded, [*shown, *task.val.paths][rank::processes])
+    return replace(task, train=replace(task.train, load=store.load), val=replace(task.val, load=store.load))
 
 
 @cache
@@ -230,18 +264,28 @@ def trainer_class() -> Any:
     class Watch(TrainerCallback):
         """Says how far training is, and stops it when it must stop."""
 
-        def __init__(self) -> None:
+        def __init__(self, params: TrainParams) -> None:
+            self.params = params
             self.stopped = False
             self.bad = 0
             self.began = self.said = time.monotonic()
             self.first = 0
+            self.waited = 0.0
+            self.ended = self.began
 
         def stop(self) -> None:
             """Ask for a checkpoint and an end after the current step."""
             self.stopped = True
 
+        @property
+        def data_wait_share(self) -> float:
+            return self.waited / max(self.ended - self.began, 1e-9)
+
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             self.first, self.began = state.global_step, time.monotonic()
+
+        def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.ended = time.monotonic()
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if _any(self.stopped, args):
@@ -277,6 +321,8 @@ def trainer_class() -> Any:
             )
             if state.is_world_process_zero:
                 LOG.info("train: step %d, validation %s", state.global_step, text)
+            if training.exhausted(state.log_history, self.params):
+                control.should_save = control.should_training_stop = True
 
     class AnswerTrainer(Trainer):
         loss_is_scaled_for_ga = True  # `answer_loss` is already divided by the films of the whole step
@@ -285,7 +331,7 @@ def trainer_class() -> Any:
             self.task, self.loaded = task, loaded
             self.pair = list(models.answer_ids(loaded, task.prompt))
             self.shift = math.log(task.training_odds * task.params.positive_weight)
-            self.watch = Watch()
+            self.watch = Watch(task.params)
             super().__init__(
                 model=loaded.model,
                 args=args,
@@ -301,6 +347,12 @@ def trainer_class() -> Any:
 
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
             return self.task.order.tolist()
+
+        def get_batch_samples(self, *args: Any, **named: Any) -> Any:
+            began = time.monotonic()
+            found = super().get_batch_samples(*args, **named)
+            self.watch.waited += time.monotonic() - began
+            return found
 
         def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> Any:
             """Films of the optimizer step; the library would count labels as tokens and leave out the first."""
@@ -354,9 +406,9 @@ def _any(flag: bool, args: Any) -> bool:
     return bool(flags.item())
 
 
-def collate(samples: Sequence[tuple[np.ndarray, int]]) -> dict[str, Any]:
-    """Return a batch of films (uint8 tensor of shape (n, side, side)) and their labels (int tensor of shape (n,))."""
+def collate(samples: Sequence[tuple[Any, int]]) -> dict[str, Any]:
+    """Return films (or their vision features) as one tensor, and their labels as an int tensor of shape (n,)."""
     import torch
 
     pictures, labels = zip(*samples, strict=True)
-    return {"films": torch.from_numpy(np.stack(pictures)), "labels": torch.tensor(labels)}
+    return {"films": torch.stack([torch.as_tensor(one) for one in pictures]), "labels": torch.tensor(labels)}

@@ -1,7 +1,7 @@
 """What decides a training run, and what it is judged by: films, parameters, schedule, loss, validation metrics."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +11,14 @@ import numpy as np
 from stages.lib import files, models, normalized, params, prompts, sampling
 
 METRICS = ("loss", "balanced_accuracy", "f1", "average_precision")
-HARMLESS = ("data_loader_workers", "keep_checkpoints")  # parameters that do not change what comes out
+CURVE = {  # columns of the curve by step, and what the Trainer calls them
+    "step": "step",
+    "loss": "loss",
+    "grad_norm": "grad_norm",
+    "learning_rate": "learning_rate",
+    **{f"val_{name}": f"eval_{name}" for name in METRICS},
+}
+HARMLESS = ("data_loader_workers", "keep_checkpoints", "cache_features")  # they do not change what comes out
 
 
 @params.section
@@ -36,6 +43,7 @@ class TrainParams:
     eval_every_steps: params.Count  # optimizer steps between two measurements on validation films
     save_every_steps: params.Count  # optimizer steps between two checkpoints; a multiple of eval_every_steps
     select_by: Literal["last", "loss", "balanced_accuracy", "f1", "average_precision"]  # on validation
+    patience: params.NonNegativeInt  # measurements in a row without a better select_by that end training; 0: never
     keep_checkpoints: params.Count  # newest ones kept, beside the selected one; at least 2
     data_loader_workers: params.NonNegativeInt  # processes that read films ahead; 0 reads them in the main one
     seed: params.Seed
@@ -47,6 +55,8 @@ class TrainParams:
                 f"save_every_steps that is a multiple of eval_every_steps (found {self.save_every_steps} and "
                 f"{self.eval_every_steps}), so that every checkpoint is measured"
             )
+        if self.patience and self.select_by == "last":
+            problems.append("patience 0 beside select_by last, which measures nothing by which to stop")
         if self.keep_checkpoints < 2:
             problems.append("keep_checkpoints of 2 or more: one alone is lost if it is broken")
         if not self.sources:
@@ -63,17 +73,19 @@ class Films:
         ids: image_id of each.
         paths: Where each normalized film is.
         labels: Int array of shape (n,), 0 or 1.
+        load: Reads what is put to the model: the film itself, or its vision features.
     """
 
     ids: list[str]
     paths: list[Path]
     labels: np.ndarray
+    load: Callable[[Path], Any] = normalized.load
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
-        return normalized.load(self.paths[index]), int(self.labels[index])
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        return self.load(self.paths[index]), int(self.labels[index])
 
     @property
     def digest(self) -> str:
@@ -93,6 +105,8 @@ class Task:
         model: How it is held.
         prompt: What it is asked.
         params: How it is trained.
+        live: Folder for curves to watch; None if there are to be none.
+        features: Folder for the films' vision features; None if none are to be kept.
     """
 
     train: Films
@@ -102,6 +116,8 @@ class Task:
     model: models.ModelParams
     prompt: prompts.PromptParams
     params: TrainParams
+    live: Path | None = None
+    features: Path | None = None
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -205,8 +221,35 @@ def select(table: Sequence[dict[str, Any]], select_by: str) -> int:
     """
     if select_by == "last":
         return int(table[-1]["step"])
-    sign = -1 if select_by == "loss" else 1
-    return int(max(table, key=lambda row: (sign * row[select_by], -row["step"]))["step"])
+    return int(max(table, key=lambda row: (merit(row, select_by), -row["step"]))["step"])
+
+
+def merit(row: Mapping[str, Any], select_by: str) -> float:
+    """Return the value that is larger for a better checkpoint."""
+    return -row[select_by] if select_by == "loss" else row[select_by]
+
+
+def exhausted(history: Sequence[dict[str, Any]], params: TrainParams) -> bool:
+    """Return whether the last `patience` measurements were none of them better than the best one before.
+
+    A measurement without a value counts as no better. Before `patience` + 1 measurements the answer is no.
+
+    >>> from types import SimpleNamespace
+    >>> history = [{"eval_f1": value} for value in (0.5, 0.7, 0.7, 0.6)]
+    >>> [exhausted(history, SimpleNamespace(patience=n, select_by="f1")) for n in (0, 1, 2, 3)]
+    [False, True, True, False]
+    """
+    key = f"eval_{params.select_by}"
+    values = [
+        None if entry[key] is None else merit({params.select_by: entry[key]}, params.select_by)
+        for entry in history
+        if key in entry
+    ]
+    if not params.patience or len(values) <= params.patience:
+        return False
+    before, last = values[: -params.patience], values[-params.patience :]
+    best = max((value for value in before if value is not None), default=-math.inf)
+    return all(value is None or value <= best for value in last)
 
 
 def selection_rule(table: Sequence[dict[str, Any]], select_by: str) -> tuple[str, list[str]]:
@@ -225,5 +268,6 @@ def table_of(history: Sequence[dict[str, Any]], params: TrainParams) -> list[dic
     """
     measured = {int(entry["step"]): entry for entry in history if "eval_f1" in entry}
     last = max((int(entry["step"]) for entry in history), default=0)
-    steps = [step for step in range(1, last + 1) if step % params.save_every_steps == 0 or step == params.max_steps]
+    ends = {params.max_steps, last if exhausted(history, params) else params.max_steps}
+    steps = [step for step in range(1, last + 1) if step % params.save_every_steps == 0 or step in ends]
     return [{"step": step, **{name: measured.get(step, {}).get(f"eval_{name}") for name in METRICS}} for step in steps]
