@@ -12,6 +12,7 @@ about how well nodules are found.
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import numpy as np
 import pytest
 import standin
@@ -510,6 +512,41 @@ def test_fetching_records_the_files_of_model_code_and_encoder(anywhere):
     assert found["model"]["commit"] is None
 
 
+def test_model_code_and_encoder_come_from_the_hub_at_their_own_commits(anywhere, tmp_path, monkeypatch):
+    params, _ = anywhere
+    commits = {"revision": "a" * 40, "code_revision": "b" * 40, "encoder_revision": "c" * 40}
+    for commit, source in zip(commits.values(), (params.model, params.model, params.encoder), strict=True):
+        shutil.copytree(source, tmp_path / "snapshots" / commit)
+    for path in (tmp_path / "snapshots" / commits["code_revision"]).iterdir():
+        if path.suffix != ".py":
+            path.unlink()
+    asked = []
+
+    def snapshot_download(base, *, revision, token, allow_patterns, **options):
+        asked.append((base, revision, token, "*.py" in allow_patterns))
+        return str(tmp_path / "snapshots" / revision)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    found = fetch_chexagent.fetch_chexagent(section(model="a/b", encoder="c/d", **commits), TOKEN, False)
+    assert asked == [
+        ("a/b", "a" * 40, TOKEN, True),
+        ("a/b", "b" * 40, TOKEN, True),
+        ("c/d", "c" * 40, TOKEN, False),
+    ]
+    assert [found[part]["commit"] for part in ("model", "code", "encoder")] == list(commits.values())
+    assert set(found["code"]["files"]) == {path.name for path in standin.CODE.glob("*.py")}
+    assert TOKEN not in json.dumps(found)
+
+
+@pytest.mark.parametrize("part", ["model", "encoder"])
+def test_what_is_missing_is_named_by_its_own_parameter(anywhere, part):
+    params, _ = anywhere
+    with pytest.raises(
+        ModelError, match=rf"^chexagent\.{part}: there is no folder nobody/here; .* chexagent\.\w*revision"
+    ):
+        fetch_chexagent.fetch_chexagent(replace(params, **{part: "nobody/here"}), None, True)
+
+
 def test_code_that_no_commit_pins_is_refused(anywhere):
     params, _ = anywhere
     path = Path(params.model) / "config.json"
@@ -560,6 +597,17 @@ def test_an_environment_is_built_again_when_its_locks_change_and_never_over_some
     with pytest.raises(EnvironmentBuildError, match="is no environment"):
         chexagent_env.build(other)
     assert (other / "film.png").exists()
+
+
+def test_the_record_names_an_environment_below_the_working_folder_by_a_relative_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(chexagent_env, "_install", lambda python: None)
+    monkeypatch.setattr(chexagent_env, "check", lambda python: {"transformers": "4.40.0"})
+    record = chexagent_env.build(Path("environment"))
+    assert record["python"] == "environment/bin/python"
+    assert chexagent_env.ready(Path("environment")) == record
+    where = chexagent.Setting({}, record)
+    assert str(tmp_path / "environment/bin/python") in chexagent.command(where, Path("task"), Path("journal"))
 
 
 def test_an_interpreter_with_another_transformers_is_no_environment(tmp_path):

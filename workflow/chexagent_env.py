@@ -48,7 +48,8 @@ def build(folder: Path, *, layered: bool = False, python: Path | None = None) ->
         python: An interpreter made by other means, to be checked and recorded in `folder`.
 
     Returns:
-        python, its path; kind, "full", "layered" or "given"; locks, a hash of the lock files; versions.
+        python, its path, relative to the working folder if it lies below it, so that the record of one machine serves
+        another; kind, "full", "layered" or "given"; locks, a hash of the lock files; versions.
 
     Raises:
         EnvironmentBuildError: If no fit Python is found, a package cannot be had, or what was built is not as wanted.
@@ -69,7 +70,7 @@ def build(folder: Path, *, layered: bool = False, python: Path | None = None) ->
             _install_layer(own)
         elif python is None:
             _install(own)
-        record = {"python": str(own), "kind": kind, "locks": digest(), "versions": check(own)}
+        record = {"python": str(_from_here(own)), "kind": kind, "locks": digest(), "versions": check(own)}
         folder.mkdir(exist_ok=True)
         files.write_json(folder / READY, record)
         return record
@@ -131,6 +132,10 @@ def layer_of(text: str) -> str:
     """
     blocks = re.split(r"^(?=\S)", text, flags=re.MULTILINE)
     return "".join(block for block in blocks if re.split(r"[=\s]", block, maxsplit=1)[0] in LAYER)
+
+
+def _from_here(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _python(layered: bool) -> str:

@@ -276,7 +276,8 @@ def command(where: Setting, task: Path, journal: Path) -> list[str]:
             "warning: this system lets no process run without a network (unshare is missing or forbidden): "
             "CheXagent-2's own code runs with one, though without a token; the journal says so"
         )
-    program = [where.built["python"], "-I", str(Path(chexagent_worker.__file__).resolve())]
+    python = Path(where.built["python"]).absolute()  # not resolved: a link into an environment is what makes it one
+    program = [str(python), "-I", str(Path(chexagent_worker.__file__).resolve())]
     return [*(prefix or []), *program, str(task), str(journal.resolve())]
 
 
