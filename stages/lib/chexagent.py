@@ -176,7 +176,7 @@ def answer(
     if not left:
         yield from (_words(known[question.key]) for question in questions)
         return
-    with tempfile.TemporaryDirectory(prefix="chexagent-") as private:
+    with tempfile.TemporaryDirectory(prefix=chexagent_worker.PRIVATE) as private:
         task = prepare(Path(private), questions, left, digests, params, where)
         yield from _follow(questions, Path(private), task, journal, params, where)
 

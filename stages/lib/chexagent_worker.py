@@ -13,6 +13,7 @@ the model writes is kept verbatim, special tokens included, up to its end-of-tex
 import hashlib
 import json
 import os
+import shutil
 import sys
 import threading
 import time
@@ -24,6 +25,7 @@ from typing import Any, NoReturn
 
 TRANSFORMERS = "4.40.0"
 REFUSED, BLIND = 3, 4  # exit codes: cannot work as asked; answers alike whatever it is shown
+PRIVATE = "chexagent-"  # how the name of a worker's private folder begins
 SYSTEM = "You are a helpful assistant."
 MARKS = ("<|", "|>")  # what special tokens are written with: never part of a question or a path
 TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN", "HF_TOKEN_PATH")
@@ -56,7 +58,7 @@ def main(task: Path, journal: Path) -> None:
         say(f"{len(questions)} questions, {len(questions) - len(left)} of them answered before")
         if not left:
             return
-        die_with(os.getppid())
+        die_with(os.getppid(), task.parent)
         code = check_code(Path(head["model"]), head["code"])
         talker = Talker(head)
         size, notes = first_look(talker, head, left)
@@ -399,12 +401,14 @@ def lock(handle: Any, path: Path) -> None:
         raise RefusalError(f"another worker is writing to {path}; wait for it, or end it") from None
 
 
-def die_with(parent: int) -> None:
-    """End this process when the one that started it has gone: nobody would read its answers."""
+def die_with(parent: int, private: Path) -> None:
+    """End this process when the one that started it has gone, which can no longer clear away the films in `private`."""
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(1.0)
+        if private.name.startswith(PRIVATE):
+            shutil.rmtree(private, ignore_errors=True)
         os._exit(REFUSED)
 
     threading.Thread(target=watch, daemon=True).start()
