@@ -23,6 +23,11 @@ if set(study.DEMO) <= set(config):
     include: "rules/demo.smk"
 
 
+if "chexagent" in config:
+
+    include: "rules/chexagent.smk"
+
+
 include: "rules/data.smk"
 include: "rules/train.smk"
 include: "rules/infer.smk"

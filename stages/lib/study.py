@@ -41,6 +41,7 @@ HOMES = {
     "localize": "stages.lib.localizing:Params",
     "choose": "stages.lib.choice:ChooseParams",
     "medgemma": "stages.localize_medgemma:Params",
+    "chexagent": "stages.lib.chexagent:ChexagentParams",
     "merge": "stages.lib.places:MergeParams",
     "combine": "stages.lib.places:MergeParams",
     "cascade": "stages.cascade:Params",
@@ -51,6 +52,7 @@ HOMES = {
 }
 
 DEMO = ("simulate", "pretrain")  # sections that only the demo study has: the others bring their films and model
+OPTIONAL = (*DEMO, "chexagent")  # sections that a study may do without; CheXagent-2 is too large for the demo
 
 
 def sections() -> dict[str, type]:
@@ -65,7 +67,7 @@ def check(document: Any) -> None:
     Raises:
         ParamsError: With every problem of every section.
     """
-    wanted = {name: cls for name, cls in sections().items() if name not in DEMO or name in document}
+    wanted = {name: cls for name, cls in sections().items() if name not in OPTIONAL or name in document}
     params.parse(document, wanted, whole=True)
 
 
