@@ -38,6 +38,7 @@ HOMES = {
     "infer": "stages.infer:Params",
     "calibrate": "stages.calibrate:Params",
     "localize": "stages.localize:Params",
+    "relevance": "stages.lib.relevance:RelevanceParams",
     "metrics": "stages.metrics:Params",
     "submit": "stages.submit:Params",
     "report": "stages.report:Params",
