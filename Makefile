@@ -7,7 +7,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format sync preset doctor compare lock
+.PHONY: help setup demo test check format sync preset doctor compare bench estimate lock
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -19,6 +19,7 @@ $(READY): requirements.lock requirements-torch.lock
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-torch.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m workflow.plots
 	@touch $@
 
 demo: $(READY) ## run the embedded study and say where the report is
@@ -55,6 +56,12 @@ doctor: $(READY) ## what is missing on this machine for the parameters in force
 
 compare: $(READY) ## two experiments side by side: make compare A=exp-one [B=exp-two]
 	@$(RUN) python -m workflow.compare $(A) $(B)
+
+bench: $(READY) ## count and measure what it costs: make bench [ONLY=flops]
+	@$(RUN) OMP_NUM_THREADS=1 python -m workflow.bench $(ONLY)
+
+estimate: $(READY) ## what the study takes on a GPU: make estimate [GPU="RTX 4090"] [PRESET=nodulocc]
+	@$(RUN) python -m workflow.estimate --gpu "$(GPU)" --preset "$(PRESET)"
 
 lock: $(READY) ## resolve requirements.lock anew
 	$(RUN) python -m workflow.lock

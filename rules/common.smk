@@ -1,14 +1,16 @@
 """What the chapters share: the checked parameters, the code of a stage, the environment of a command."""
 
+import atexit
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from shlex import quote
 
 from snakemake.exceptions import WorkflowError
 
-from stages.lib import study
+from stages.lib import costs, study
 from stages.lib.code import closure
 from stages.lib.errors import ParamsError
 
@@ -43,3 +45,18 @@ def made(path):
 def watched(path):
     """A fingerprint of what comes from outside the pipeline, so that a changed file there reruns what reads it."""
     return "" if made(path) else study.fingerprint(path)
+
+
+def dry_run():
+    """Whether this is `snakemake -n`; while it reads its rules, only its command line says so."""
+    return any(word in ("--dry-run", "--dryrun") or re.fullmatch(r"-[pqFfk]*n[pqFfk]*", word) for word in sys.argv[1:])
+
+
+def show_estimate():
+    """What the real study takes on a GPU of 24 GB, behind the plan."""
+    films = costs.count_films(Path("results"), config)
+    print("", *costs.lines(config, costs.GPUS["RTX 4090"], films), sep="\n", file=sys.stderr)
+
+
+if dry_run() and costs.needs_gpu(config):
+    atexit.register(show_estimate)

@@ -13,6 +13,7 @@ rule metrics:
         split="results/split.parquet",
         infer=["results/infer/zero_shot.parquet", "results/infer/tuned.parquet"],
         calibration=["results/infer/zero_shot_calibration.json", "results/infer/tuned_calibration.json"],
+        twin="results/infer/tuned_twin.parquet",
         localize=["results/localize/medgemma.parquet"],
         answers=["results/localize/medgemma_answers.parquet"],
         train="results/train/train.json",
@@ -28,7 +29,8 @@ rule metrics:
         values=section(*[name for name in config if name not in ("study", "pretrain", "submit", "report", "predict")]),
     shell:
         "python -m stages.metrics --params {params.values:q} --manifest {input.manifest} --points {input.points}"
-        " --split {input.split} --infer {input.infer} --calibration {input.calibration} --localize {input.localize}"
+        " --split {input.split} --infer {input.infer} --calibration {input.calibration} --twin {input.twin}"
+        " --localize {input.localize}"
         " --answers {input.answers} --train {input.train} --metrics {output.metrics} --summary {output.summary}"
         " 2>&1 | tee {log}"
 

@@ -19,12 +19,11 @@ import pyarrow as pa
 from stages.lib import cli, images, layout, tables
 from stages.lib import params as parameters
 from stages.lib.errors import DataError
+from stages.lib.layout import Point
 from stages.lib.progress import track
 
 LISTED = 20  # problems of one kind that an error spells out
 CHUNK = 16  # films that a process takes at once: below it, starting a process costs more than it saves
-
-Point = tuple[float, float]
 
 
 @parameters.section
@@ -60,10 +59,17 @@ def ingest(params: Params) -> tuple[pa.Table, pa.Table]:
         if row["problem"]:
             cli.LOG.info("ingest: %s, %s: %s", row["status"], row["file_name"], row["problem"])
     points = [
-        {"image_id": row["image_id"], "point": number, "x": x, "y": y}
+        {
+            "image_id": row["image_id"],
+            "point": number,
+            "x": point.x,
+            "y": point.y,
+            "diameter_mm": point.diameter(row["spacing_mm"]),
+            "contrast": point.contrast,
+        }
         for row in rows
         if row["status"] == "ok"
-        for number, (x, y) in enumerate(folder.points.get(row["image_id"], []))
+        for number, point in enumerate(folder.points.get(row["image_id"], []))
     ]
     return tables.from_rows(rows, tables.MANIFEST), tables.from_rows(points, tables.POINTS)
 
@@ -106,7 +112,7 @@ def judge(film: layout.Film, found: images.Facts, points: Sequence[Point]) -> di
         points: The nodules marked on it, pixels of the original.
     """
     reasons = [found.problem] if found.problem else []
-    remarks = list(film.remarks)
+    remarks = [*film.remarks, *([found.remark] if found.remark else [])]
     if points and film.label == 0:
         reasons.append(f"labelled No Finding, but has {len(points)} point(s)")
     if points and film.label is None:
@@ -115,9 +121,9 @@ def judge(film: layout.Film, found: images.Facts, points: Sequence[Point]) -> di
         remarks.append("labelled Nodule, but has no point")
     if found.width_px and found.height_px:
         reasons += [
-            f"point ({x:g}, {y:g}) is outside of its {found.width_px} x {found.height_px} pixels"
-            for x, y in points
-            if not (-0.5 <= x <= found.width_px - 0.5 and -0.5 <= y <= found.height_px - 0.5)
+            f"point ({point.x:g}, {point.y:g}) is outside of its {found.width_px} x {found.height_px} pixels"
+            for point in points
+            if not (-0.5 <= point.x <= found.width_px - 0.5 and -0.5 <= point.y <= found.height_px - 0.5)
         ]
     return {
         "image_id": film.image_id,
@@ -129,6 +135,7 @@ def judge(film: layout.Film, found: images.Facts, points: Sequence[Point]) -> di
         "width_px": found.width_px,
         "height_px": found.height_px,
         "bit_depth": found.bit_depth,
+        "spacing_mm": film.spacing_mm or found.spacing_mm,
         "sha256": found.sha256,
         "pixel_sha256": found.pixel_sha256,
         "status": "rejected" if reasons else "ok",

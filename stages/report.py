@@ -8,7 +8,7 @@ out  report  one HTML file without script, font or address
 import csv
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from stages.lib import cli, figures, files, overlays, params, summary, tables
+from stages.lib import cli, figures, files, froc, overlays, params, summary, tables
 from stages.lib.calibration import Calibration
 from stages.lib.calibration import read as read_calibration
 from stages.lib.charts import Chart
@@ -72,7 +72,7 @@ def report(study: Study, params: Params, picture: Callable[[str], bytes]) -> dic
         study.manifest, study.normalized, study.split, study.points, study.infer, study.localize, study.answers
     )
     model = list(study.infer)[-1]
-    draw = partial(_card, params=params, settings=settings, picture=picture)
+    draw = partial(_card, localizers=list(study.localize), params=params, settings=settings, picture=picture)
     return {
         "title": params.title,
         "warnings": summary.warnings(study.metrics),
@@ -80,8 +80,14 @@ def report(study: Study, params: Params, picture: Callable[[str], bytes]) -> dic
         "tiles": summary.tiles(study.metrics, model),
         "models": list(study.metrics["classification"]),
         "classification": summary.classification(study.metrics, params.operating_point),
+        "weights": summary.weights(study.metrics),
         "reference": summary.reference(study.metrics),
         "charts": _charts(study, settings, params.operating_point),
+        "froc": _froc_charts(films, study, settings),
+        "places": [
+            {"localizer": localizer, "style": overlays.style(k), "mark": overlays.mark(5, 5, k)}
+            for k, localizer in enumerate(study.localize)
+        ],
         "matrices": summary.matrices(study.metrics, params.operating_point),
         "operating_point": threshold_name(params.operating_point),
         "settings": settings,
@@ -148,6 +154,40 @@ def _charts(study: Study, settings: Settings, chosen: str) -> list[Chart]:
     return both + calibrations
 
 
+def _froc_charts(films: Mapping[str, Record], study: Study, settings: Settings) -> list[Chart]:
+    """Return the FROC chart at each tolerance; none if no localizer gives confidences."""
+    charts = []
+    for tolerance, share in (("tight", settings.tight), ("tolerant", settings.tolerant)):
+        shown = {}
+        for place, localizer in enumerate(study.localize):
+            measured = study.metrics["localization"].get(localizer, {}).get("test", {})
+            near, curve = measured.get(tolerance, {}), measured.get("froc", {}).get(tolerance, {})
+            ends = tuple(near.get(key, {}).get("value") for key in ("non_lesion_fraction", "recall"))
+            point = (ends[0], ends[1]) if None not in ends else None
+            has_curve = curve.get("cpm", {}).get("value") is not None
+            false, found = _froc_curve(films.values(), localizer, share) if has_curve else (None, None)
+            shown[localizer] = figures.Froc(overlays.style(place), false, found, curve, point)
+        if any(one.false is not None for one in shown.values()):
+            charts.append(figures.froc(shown, f"FROC, within {share:g} of the diagonal ({tolerance})"))
+    return charts
+
+
+def _froc_curve(
+    films: Iterable[Record], localizer: str, share: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the steps of the FROC curve of a localizer on the test films that it was asked about."""
+    asked = [f for f in films if f.split == "test" and localizer in f.answers and (f.points or f.label == 0)]
+    confidences, verdicts = [np.zeros(0)], [np.zeros(0, np.int64)]
+    for film in asked:
+        rows = film.findings.get(localizer, ())
+        predicted = np.array([(row["x"], row["y"]) for row in rows], np.float64).reshape(-1, 2)
+        true = np.array([(row["x"], row["y"]) for row in film.points], np.float64).reshape(-1, 2)
+        confidences.append(np.array([row["confidence"] for row in rows], np.float64))
+        verdicts.append(froc.judge(predicted, confidences[-1], true, share * film.geometry.diagonal_px))
+    points = sum(len(film.points) for film in asked)
+    return froc.curve(np.concatenate(confidences), np.concatenate(verdicts), len(asked), points)
+
+
 def _test_scores(
     study: Study, table: pa.Table, sources: Sequence[str]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64] | None]:
@@ -175,7 +215,7 @@ def _answer_groups(
     threshold = fitted.thresholds.get(params.operating_point) if fitted else None
     measured = [film for film in films.values() if film.split == "test" and film.source in settings.sources]
     groups = by_answer(measured, model, 0.5 if threshold is None else threshold, params.examples)
-    return [_group(group, next(iter(study.localize), None), draw) for group in groups]
+    return [_group(group, None, draw) for group in groups]
 
 
 def _place_groups(
@@ -203,11 +243,27 @@ def _group(group: Group, localizer: str | None, draw: Draw) -> dict[str, Any]:
 
 
 def _card(
-    film: Record, localizer: str | None, *, params: Params, settings: Settings, picture: Callable[[str], bytes]
+    film: Record,
+    localizer: str | None,
+    *,
+    localizers: Sequence[str],
+    params: Params,
+    settings: Settings,
+    picture: Callable[[str], bytes],
 ) -> dict[str, Any]:
-    """Return one film as it is shown: its picture, its points, and what was said about it."""
-    answer = film.answers.get(localizer, {}) if localizer else {}
-    found = film.findings.get(localizer, []) if localizer else []
+    """Return one film as it is shown: its picture, the points of all localizers, and what was said about it.
+
+    Boxes are shown of the localizer that the film is an example of, or of the only one there is.
+    """
+    alone = localizer or (localizers[0] if len(localizers) == 1 else None)
+    found = [
+        finding
+        for place, one in enumerate(localizers)
+        for finding in overlays.findings(
+            film.findings.get(one, []), film.geometry, name(one), place=place, boxed=one == alone
+        )
+    ]
+    said = [localizer] if localizer else localizers
     facts = [{1: "nodule", 0: "no finding", None: "not labelled"}[film.label], name(film.source)]
     facts += [name(film.split).lower()] if film.split else []
     facts += [f"{name(model).lower()} {score:.3f}" for model, score in film.scores.items()]
@@ -215,11 +271,13 @@ def _card(
         "image_id": film.image_id,
         "picture": overlays.embed(picture(film.png), params.film_px),
         "rings": overlays.rings(film.points, film.geometry, settings.tight, settings.tolerant),
-        "findings": overlays.findings(found, film.geometry, name(localizer or "")),
+        "findings": found,
         "facts": facts,
-        "localizer": name(localizer or ""),
-        "parsed": answer.get("parsed"),
-        "words": answer.get("answer"),
+        "answers": [
+            {"localizer": name(one), "parsed": film.answers[one]["parsed"], "words": film.answers[one]["answer"]}
+            for one in said
+            if one in film.answers
+        ],
     }
 
 

@@ -1,7 +1,8 @@
 """Make a synthetic data folder in the challenge's layout, with the exact truth about every nodule.
 
 out  out  a folder: nih_filtered_images/, lidc_png_16_bit/, unlabelled/, classification_labels.csv,
-          localization_labels.csv, and the truth, which no later stage reads: lesions.csv, unlabelled_truth.csv
+          localization_labels.csv, and the truth: lesions.csv, of which ingest takes size and contrast of the marked
+          nodules, for metrics alone, and unlabelled_truth.csv, which no stage reads
 """
 
 import csv
@@ -176,7 +177,8 @@ def tables(made: Sequence[tuple[Order, Sequence[films.Nodule]]]) -> dict[str, li
             unlabelled += [label | nodule for nodule in truth or [dict.fromkeys(TRUTH, "")]]
             continue
         patient = f"LIDC-IDRI-{order.number + 1:04d}" if order.folder == LIDC else ""
-        classes.append(label | {"LIDC_ID": patient})
+        spacing = f"{films.spacing_mm(order.width_px):.6f}"
+        classes.append(label | {"LIDC_ID": patient, "spacing_mm": spacing})
         lesions += [{"file_name": order.file_name} | nodule for nodule in truth]
         if order.folder == LIDC:
             points += [{"file_name": order.file_name, "x": round(n.x), "y": round(n.y)} for n in nodules]
@@ -193,7 +195,7 @@ def _rounded(value: Any) -> Any:
 
 
 COLUMNS = {
-    "classification_labels.csv": ("file_name", "label", "LIDC_ID"),
+    "classification_labels.csv": ("file_name", "label", "LIDC_ID", "spacing_mm"),
     "localization_labels.csv": ("file_name", "x", "y"),
     "lesions.csv": ("file_name", *TRUTH),
     "unlabelled_truth.csv": ("file_name", "label", *TRUTH),

@@ -17,6 +17,8 @@ HOSTILE = "<img src=x onerror=alert(1)>.png"
 HOSTILE_USED = '0004" onload="alert(2)\' <b>&amp;.png'
 SIDE = 112
 MODELS = {"zero_shot": 0.7, "tuned": 2.2}
+LOCALIZERS = {"medgemma": 55.0, "chexagent": 90.0, "relevance": 70.0}  # how far off each points, pixels
+CONFIDENT = ("relevance",)  # those that give confidences, and no boxes
 STEPS = 200
 
 
@@ -33,7 +35,9 @@ def write(folder: Path, seed: int = 7) -> Path:
         (results / _png(film)).write_bytes(_picture(rng, film, mine))
     for model, strength in MODELS.items():
         _infer(results, rng, model, strength, used)
-    _localize(results, rng, points, used)
+    _twin(results)
+    for localizer, spread in LOCALIZERS.items():
+        _localize(results, rng, localizer, spread, points, used)
     _training(results, rng)
     _metrics(results)
     return results
@@ -51,8 +55,8 @@ def options(results: Path) -> list[str]:
         "split": [results / "split.parquet"],
         "infer": [results / f"infer/{model}.parquet" for model in MODELS],
         "calibration": [results / f"infer/{model}_calibration.json" for model in MODELS],
-        "localize": [results / "localize/medgemma.parquet"],
-        "answers": [results / "localize/medgemma_answers.parquet"],
+        "localize": [results / f"localize/{localizer}.parquet" for localizer in LOCALIZERS],
+        "answers": [results / f"localize/{localizer}_answers.parquet" for localizer in LOCALIZERS],
         "train": [results / "train/train.json"],
         "curve": [results / "train/curve.csv"],
         "fetch": [results / "fetch.json"],
@@ -81,10 +85,12 @@ def _films(rng: np.random.Generator) -> tuple[list[dict[str, Any]], list[dict[st
         name = HOSTILE_USED if number == 4 else f"{number:04d}.png"
         width, height = int(rng.integers(1700, 2100)), int(rng.integers(1900, 2100))
         film = _film(name, "lidc", f"lidc-{number:04d}", 1, width, height, 16)
+        film["spacing_mm"] = 0.175 if number % 3 else None
         films.append(film)
         for point in range(1 + number % 2):
             x, y = (0.28 + 0.44 * point) * width, float(rng.uniform(0.3, 0.7)) * height
-            points.append({"image_id": film["image_id"], "point": point, "x": x, "y": y})
+            size = {"diameter_mm": float(rng.uniform(4, 28)) if number % 4 else None}
+            points.append({"image_id": film["image_id"], "point": point, "x": x, "y": y, **size})
     problems = {HOSTILE: "is HTML, not PNG", "00099999_000.png": "truncated", "00088888_000.png": "every pixel is 0"}
     for name, problem in problems.items():
         films.append(_film(name, "nih", name, 0, None, None, None) | {"status": "rejected", "problem": problem})
@@ -164,25 +170,45 @@ def _infer(results: Path, rng: np.random.Generator, model: str, strength: float,
     files.write_json(results / f"infer/{model}_calibration.json", fitted.document())
 
 
+def _twin(results: Path) -> None:
+    """The tuned model again on validation films, as if its weights had been in another form."""
+    rows = [
+        row for row in tables.read(results / "infer/tuned.parquet", tables.INFER).to_pylist() if row["split"] == "val"
+    ]
+    for number, row in enumerate(rows):
+        row["logit_positive"] += 0.3 * (number % 3)
+        row["score"] = float(1 / (1 + np.exp(-row["logit_positive"])))
+    tables.write(results / "infer/tuned_twin.parquet", tables.from_rows(rows, tables.INFER), tables.INFER)
+
+
 def _localize(
-    results: Path, rng: np.random.Generator, points: list[dict[str, Any]], used: list[dict[str, Any]]
+    results: Path,
+    rng: np.random.Generator,
+    localizer: str,
+    spread: float,
+    points: list[dict[str, Any]],
+    used: list[dict[str, Any]],
 ) -> None:
+    confident = localizer in CONFIDENT
     rows, answers = [], []
     for number, film in enumerate(used):
         mine = [point for point in points if point["image_id"] == film["image_id"]]
         away = 600 if number % 5 == 0 else 0
-        centres = [(p["x"] + rng.normal(0, 55), p["y"] + away + rng.normal(0, 55)) for p in mine]
-        if not mine and number % 7 == 0:
-            centres = [(0.7 * film["width_px"], 0.4 * film["height_px"])]
+        centres = [(p["x"] + rng.normal(0, spread), p["y"] + away + rng.normal(0, spread)) for p in mine]
+        if (not mine and number % 7 == 0) or confident:
+            centres += [(0.7 * film["width_px"], float(rng.uniform(0.3, 0.6)) * film["height_px"])]
         for rank, (x, y) in enumerate(centres):
-            box = {"x0": x - 90, "y0": y - 80, "x1": x + 90, "y1": y + 80}
-            rows.append({"image_id": film["image_id"], "rank": rank, "x": x, "y": y, **box, "phrase": "nodule"})
+            row: dict[str, Any] = {"image_id": film["image_id"], "rank": rank, "x": x, "y": y, "phrase": "nodule"}
+            if confident:
+                row["confidence"] = float(rng.uniform(0.2, 1.0 if rank < len(mine) else 0.6))
+            else:
+                row |= {"x0": x - 90, "y0": y - 80, "x1": x + 90, "y1": y + 80}
+            rows.append(row)
         words = "".join(f'{{"box_2d": [{y:.0f}, {x:.0f}], "label": "nodule"}}' for x, y in centres)
         parsed = "malformed" if number % 23 == 5 else "ok" if centres else "empty"
         answer = "I see <b>something" if parsed == "malformed" else f"Final Answer: [{words}]"
         answers.append({"image_id": film["image_id"], "answer": answer, "parsed": parsed})
-    for name, found in (("localize", rows), ("answers", answers)):
-        stem = "medgemma" if name == "localize" else "medgemma_answers"
+    for name, stem, found in (("localize", localizer, rows), ("answers", f"{localizer}_answers", answers)):
         schema = tables.SCHEMAS[name]
         tables.write(results / f"localize/{stem}.parquet", tables.from_rows(found, schema), schema)
 
@@ -231,6 +257,7 @@ def _metrics(results: Path) -> None:
         "split": {"unit": "image", "seed": 1},
         "normalize": {"low_percentile": 0.5, "high_percentile": 99.5, "side_px": SIDE},
         "prompt": {"question": "Nodule? </script>"},
+        "infer": {"weights": "as_trained"},
         "metrics": {
             "draws": 25,
             "seed": 1,
@@ -240,6 +267,9 @@ def _metrics(results: Path) -> None:
             "ece_bins": 8,
             "other_prevalence": 0.05,
             "sources": ["nih", "lidc"],
+            "size_edges_mm": [10.0, 20.0],
+            "contrast_edges": [],
+            "stratum_nodules_min": 3,
         },
     }
     named = options(results)
@@ -249,4 +279,5 @@ def _metrics(results: Path) -> None:
         first = named.index(name)
         last = next((k for k in range(first + 1, len(named)) if named[k].startswith("--")), len(named))
         arguments += named[first:last]
+    arguments += ["--twin", str(results / "infer/tuned_twin.parquet")]
     metrics.main(["--params", json.dumps(parameters), *arguments, "--metrics", str(results / "metrics.json")])

@@ -126,3 +126,12 @@ def test_a_wrong_parameter_stops_snakemake_before_anything_runs(tmp_path: Path) 
     text = done.stdout + done.stderr
     assert "split.sead: unknown; did you mean 'split.seed'?" in text
     assert "normalize.side_px: found 0" in text
+
+
+def test_the_tests_that_are_said_to_hold_a_difference_exist() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "CONTRIBUTING.md").read_text()))
+    known = {
+        name for path in (ROOT / "tests").glob("test_*.py") for name in re.findall(r"def (test_\w+)", path.read_text())
+    }
+    assert len(named) >= 15
+    assert named <= known

@@ -47,15 +47,57 @@ def test_the_challenge_layout_becomes_a_manifest_and_points_in_original_pixels(t
         ("00000012_001", "nih", "nih-00000012", 0, 8, "ok"),
         ("0026", "lidc", "LIDC-IDRI-0026", 1, 16, "ok"),
     ]
+    unknown = {"diameter_mm": None, "contrast": None}
     assert points == [
-        {"image_id": "0026", "point": 0, "x": 3.5, "y": 4.0},
-        {"image_id": "0026", "point": 1, "x": 39.5, "y": -0.5},
+        {"image_id": "0026", "point": 0, "x": 3.5, "y": 4.0, **unknown},
+        {"image_id": "0026", "point": 1, "x": 39.5, "y": -0.5, **unknown},
     ]
+    assert {row["spacing_mm"] for row in rows} == {None}
     path = tmp_path / "lidc_png_16_bit" / "0026.png"
     assert rows[2]["path"] == str(path)
     assert rows[2]["sha256"] == files.sha256_file(path)
     assert rows[2]["pixel_sha256"] == images.pixel_sha256(film(2, dtype=np.uint16))
     assert (rows[2]["width_px"], rows[2]["height_px"], rows[2]["problem"]) == (40, 36, None)
+
+
+SPACED = "file_name,label,LIDC_ID,spacing_mm\n0026.png,Nodule,LIDC-IDRI-0026,0.5\n00000012_000.png,Nodule,,\n"
+
+
+def test_a_spacing_and_sizes_are_read_where_the_tables_have_them(tmp_path: Path) -> None:
+    sized = (
+        "file_name,x,y,contrast,Diameter_PX,diameter_mm\n0026.png,3,4,-2,30,\n0026.png,8,9,,30,12\n0026.png,1,1,,,\n"
+    )
+    rows, points = read(challenge(tmp_path, FILMS, SPACED, sized))
+    assert {row["image_id"]: row["spacing_mm"] for row in rows} == {
+        "0026": 0.5,
+        "00000012_000": None,
+        "00000012_001": None,
+    }
+    assert [(p["diameter_mm"], p["contrast"]) for p in points] == [(15.0, -2.0), (12.0, None), (None, None)]
+    _, points = read(challenge(tmp_path, FILMS, LABELS, sized))
+    assert [p["diameter_mm"] for p in points] == [None, 12.0, None]  # pixels alone are no millimetres
+
+
+def test_sizes_beside_the_challenges_tables_go_to_the_point_on_the_same_pixel(tmp_path: Path) -> None:
+    root = challenge(tmp_path, FILMS, SPACED, "file_name,x,y,contrast\n0026.png,3,4,9\n0026.png,20,20,\n")
+    lesions = "file_name,x,y,diameter_px,contrast\n0026.png,2.6,4.4,8,5\n0026.png,21,20,7,7\n00000012_000.png,1,1,9,9\n"
+    (root / "lesions.csv").write_text(lesions)
+    _, points = read(root)
+    assert [(p["x"], p["y"], p["diameter_mm"], p["contrast"]) for p in points] == [(3, 4, 4, 9), (20, 20, None, None)]
+    (root / "lesions.csv").write_text("file_name,x,y,diameter_px\n0026.png,3,4,-8\n")
+    assert "lesions.csv line 2: '0026.png' has diameter_px '-8'" in refusal(root)
+
+
+def test_a_dicom_film_tells_its_own_spacing_unless_the_table_does(tmp_path: Path) -> None:
+    root = challenge(tmp_path, FILMS, SPACED)
+    nih = root / "nih_filtered_images"
+    dicom(nih / "a.dcm", film(5, dtype=np.uint16), ImagerPixelSpacing=[0.143, 0.143], PixelSpacing=[0.1, 0.1])
+    dicom(nih / "b.dcm", film(6, dtype=np.uint16), PixelSpacing=[0.2, 0.1])
+    dicom(nih / "c.dcm", film(7, dtype=np.uint16), PixelSpacing=[0.2, 0.2])
+    (root / "classification_labels.csv").write_text(SPACED + "c.dcm,Nodule,,0.3\n")
+    found = {row["image_id"]: row for row in read(root)[0]}
+    assert [found[name]["spacing_mm"] for name in "abc"] == [0.143, None, 0.3]
+    assert "PixelSpacing 0.2 by 0.1 mm is not square" in found["b"]["problem"] and found["b"]["status"] == "ok"
 
 
 def test_a_relative_root_gives_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,9 +217,16 @@ def test_the_same_pixels_under_two_names_are_remarked_on_both(tmp_path: Path) ->
         (
             LABELS + "0026.png,Nodule,LIDC-IDRI-0027\n",
             POINTS,
-            ["'0026.png' is listed before with another label or LIDC_ID"],
+            ["'0026.png' is listed before with another label, LIDC_ID or spacing_mm"],
         ),
         (LABELS + "a.png,Nodul,\n", POINTS, ["'a.png' is labelled 'Nodul', wanted one of Nodule, No Finding"]),
+        (
+            "file_name,label,LIDC_ID,spacing_mm\na.png,Nodule,,-1\nb.png,Nodule,,0,2\n",
+            POINTS,
+            ["line 2: 'a.png' has spacing_mm '-1', wanted a number above 0, or nothing", "line 3: 5 cells"],
+        ),
+        (LABELS, "file_name,x,y,diameter_mm\n0026.png,3,4,big\n", ["'0026.png' has diameter_mm 'big', wanted"]),
+        (LABELS, "file_name,x,y,contrast\n0026.png,3,4,low\n", ["'0026.png' has contrast 'low', wanted a number, or"]),
         (LABELS, "file_name,x\n", ["localization_labels.csv: no column 'y'"]),
         (LABELS, POINTS + "0026.png,nan,4,c\n", ["line 4: '0026.png' at ('nan', '4'), wanted two numbers"]),
         (LABELS, POINTS + "0026.png,3;4,,c\n", ["wanted two numbers"]),
@@ -370,6 +419,8 @@ def test_the_real_films_are_all_taken_and_their_points_are_on_them(real_films: P
     assert {row["bit_depth"] for row in rows.values() if row["source"] == "lidc"} == {16}
     found = sorted((p["image_id"], p["x"], p["y"]) for p in points.to_pylist())
     assert found == sorted(listed) and len(found) == 15
+    assert {p["diameter_mm"] for p in points.to_pylist()} == {None}  # lesions.csv has pixels, and no spacing is known
+    assert sorted(p["contrast"] for p in points.to_pylist())[::14] == [3.5, 8.0]
     for image_id, x, y in found:
         assert 0 <= x < rows[image_id]["width_px"] and 0 <= y < rows[image_id]["height_px"]
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from stages.lib import localization as loc
+from stages.lib import strata
 from stages.lib.errors import UndefinedMetricError
 from stages.lib.published import TABLE
 
@@ -42,7 +43,10 @@ def test_the_tolerance_is_a_share_of_the_diagonal_of_the_original_inclusive():
 
 def test_measures_by_hand():
     measured = loc.measure_hits(find(), np.ones(4, int))
+    assert [measured[name] for name in ("true_positives", "false_positives", "false_negatives")] == [2, 2, 3]
     assert measured["precision"] == pytest.approx(2 / 4)
+    assert measured["precision_macro"] == pytest.approx((1 + 1 / 2 + 0) / 3)  # the third film has no prediction
+    assert measured["recall_macro"] == pytest.approx((1 / 2 + 1 + 0 + 0) / 4)
     assert measured["recall"] == measured["pck"] == pytest.approx(2 / 5)
     assert measured["f1"] == pytest.approx(2 * 0.5 * 0.4 / 0.9)
     assert measured["f1_macro"] == pytest.approx((2 / 3 + 2 / 3 + 0 + 0) / 4)
@@ -105,6 +109,40 @@ def test_more_points_and_wider_tolerances_are_luckier():
     one, many = (film([[150, 200]], np.zeros((n, 2))) for n in (1, 5))
     lucky = [loc.chance_hits(f, s, 4000, np.random.default_rng(0)) for f, s in ((one, 0.05), (many, 0.05), (one, 0.1))]
     assert lucky[0] < lucky[1] and lucky[0] < lucky[2]
+
+
+def test_distances_in_mm_are_those_in_pixels_times_the_spacing_and_each_film_has_its_own():
+    hits = find()
+    spacing = np.array([0.5, 0.2, np.nan, np.nan])
+    measured = loc.measure_mm(hits.radial_error_px, hits.film, spacing, "why", np.ones(4, int))
+    assert measured == pytest.approx({"mean": (10 * 0.5 + 5 * 0.2) / 2, "median": (10 * 0.5 + 5 * 0.2) / 2})
+    twice = loc.measure_mm(hits.radial_error_px, hits.film, spacing, "why", np.array([3, 1, 1, 1]))
+    assert twice == pytest.approx({"mean": (3 * 5 + 1) / 4, "median": 5.0})
+    for known, why in ((spacing * np.nan, "known spacing"), (np.array([np.nan, np.nan, 0.5, 0.5]), "too far")):
+        none = loc.measure_mm(hits.radial_error_px, hits.film, known, "too far", np.ones(4, int))
+        assert all(why in str(value) for value in none.values())
+
+
+def test_every_nodule_is_told_as_found_or_not_in_the_order_of_the_films():
+    hits = find()
+    assert hits.found.tolist() == [True, False, True, False, False]
+
+
+def test_nodules_are_divided_by_the_thirds_and_halves_of_their_film_and_by_edges():
+    places = [[99.4, 132.8], [149.5, 132.9], [149.4, 399.4], [-0.5, -0.5]]
+    sized = loc.Film(
+        "film", "a", 300, 400, np.array(places), np.zeros((0, 2)), diameter_mm=np.array([10, 20, np.nan, 9.99])
+    )
+    plain = film([[10, 200]], [])  # of which nothing is known
+    made = strata.divide([sized, plain], size_edges_mm=[10, 20], contrast_edges=[1])
+    height = {part.key: np.flatnonzero(part.members).tolist() for part in made["height"].parts}
+    assert height == {"upper": [0, 3], "middle": [1, 4], "lower": [2]}
+    side = {part.key: np.flatnonzero(part.members).tolist() for part in made["side"].parts}
+    assert side == {"patients_right": [0, 2, 3, 4], "patients_left": [1]}
+    size = {part.key: np.flatnonzero(part.members).tolist() for part in made["size"].parts}
+    assert size == {"below_10": [3], "10_to_20": [0], "from_20": [1]}
+    assert made["size"].unknown == 2
+    assert made["contrast"].parts == () and made["contrast"].reason == "the contrast of no nodule is known"
 
 
 def test_what_has_no_value_says_why():

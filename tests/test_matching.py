@@ -1,5 +1,6 @@
 """Claims about stages.lib.matching and stages.lib.froc."""
 
+import time
 from itertools import combinations, permutations
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from stages.lib import froc
 from stages.lib.errors import MetricInputError, UndefinedMetricError
-from stages.lib.matching import distances, match
+from stages.lib.matching import TRIED, distances, match, match_many
 
 points = st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), max_size=4)
 
@@ -76,10 +77,46 @@ def test_what_is_not_points_is_refused(predicted, why):
         distances(predicted, [[0, 0]])
 
 
+@settings(max_examples=200, deadline=None)
+@given(
+    st.integers(0, 5), st.integers(0, 6), st.integers(1, 4), st.sampled_from([0, 1, 2, 2.5, 5, 12]), st.integers(0, 999)
+)
+def test_many_films_at_once_are_matched_as_well_as_each_alone_ties_among_them(n, m, films, threshold, seed):
+    rng = np.random.default_rng(seed)
+    gaps = distances(rng.integers(0, 7, (films, n, 2)), rng.integers(0, 7, (films, m, 2)))
+    thresholds = threshold * np.arange(1, films + 1.0)
+    for one, limit, pairs in zip(gaps, thresholds, match_many(gaps, thresholds), strict=True):
+        rows, columns = match(one, limit)
+        assert pairs.sum() == len(rows)
+        assert one[pairs].sum() == pytest.approx(one[rows, columns].sum())
+        assert (one[pairs] <= limit).all()
+        assert pairs.sum(axis=0).max(initial=0) <= 1 and pairs.sum(axis=1).max(initial=0) <= 1
+
+
+def test_films_with_more_points_than_can_be_tried_are_matched_one_by_one():
+    assert TRIED < 7 * 6 * 5 * 4
+    gaps = distances(np.random.default_rng(1).random((3, 7, 2)), np.random.default_rng(2).random((3, 4, 2)))
+    pairs = match_many(gaps, np.full(3, 0.4))
+    for one, found in zip(gaps, pairs, strict=True):
+        rows, columns = match(one, 0.4)
+        assert np.argwhere(found).tolist() == sorted([int(r), int(c)] for r, c in zip(rows, columns, strict=True))
+
+
+def test_a_hundred_thousand_films_are_matched_in_seconds():
+    rng = np.random.default_rng(0)
+    true = rng.random((100_000, 3, 2)) * 2000
+    began = time.process_time()
+    pairs = match_many(distances(true + rng.normal(0, 60, true.shape), true), np.full(100_000, 141.0))
+    assert time.process_time() - began < 10
+    assert 280_000 < pairs.sum() < 283_000
+
+
 @pytest.mark.parametrize("threshold", [-1.0, np.nan, np.inf])
 def test_a_threshold_that_is_no_distance_is_refused(threshold):
     with pytest.raises(MetricInputError, match="threshold"):
         match(np.zeros((1, 1)), threshold)
+    with pytest.raises(MetricInputError, match="threshold"):
+        match_many(np.zeros((2, 1, 1)), np.array([1.0, threshold]))
 
 
 # Four films, three nodules far apart on the first two; each detection lies on a nodule or far from all.

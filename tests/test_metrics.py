@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from stages import metrics as stage
-from stages.lib import classification, files, provenance, tables
+from stages.lib import audit, classification, files, provenance, tables
 from stages.lib.calibration import Calibration
 from stages.lib.errors import ParamsError, TableError, UndefinedMetricError
 from stages.lib.params import parse
@@ -24,6 +24,9 @@ SECTION = {
     "ece_bins": 5,
     "other_prevalence": 0.05,
     "sources": ["nih"],
+    "size_edges_mm": [10.0, 20.0],
+    "contrast_edges": [0.5],
+    "stratum_nodules_min": 2,
 }
 PARAMS = stage.Params(**{**SECTION, "sources": ("nih",)})
 MODELS = {"zero_shot": 0.5, "tuned": 1.5}
@@ -102,7 +105,7 @@ def study():
     }
     points = [("l0", 0, 50, 50), ("l0", 1, 200, 200), ("l1", 0, 100, 100), ("l2", 0, 10, 10)]
     asked = [("l0", "ok"), ("l1", "ok"), ("l2", "malformed"), ("n71", "ok"), ("n72", "empty"), ("n01", "ok")]
-    return stage.Tables(
+    return audit.Tables(
         manifest=tables.from_rows(films, tables.MANIFEST),
         split=tables.from_rows(parts, tables.SPLIT),
         points=tables.from_rows(
@@ -223,7 +226,8 @@ def test_one_model_alone_is_measured_and_compared_with_nothing(study):
 
 
 def test_localization_by_hand_with_a_malformed_answer_as_no_point(study):
-    found = stage.metrics(study, PARAMS)["localization"]["medgemma"]
+    views = stage.metrics(study, PARAMS)["localization"]["medgemma"]
+    found = views["all"]
     tight = found["tight"]
     counts = [tight[name]["value"] for name in ("true_positives", "false_positives", "false_negatives")]
     assert counts == [2, 1, 2]
@@ -233,11 +237,65 @@ def test_localization_by_hand_with_a_malformed_answer_as_no_point(study):
     assert found["films"]["count_exact"]["value"] == 0.0
     assert found["films"]["count_error"]["value"] == pytest.approx(1.0)
     assert tight["chance_recall"]["value"] < 0.03
-    assert tight["non_lesion_fraction"]["value"] == pytest.approx((1 + 2) / 5)
+    assert (tight["precision_macro"]["value"], tight["recall_macro"]["value"]) == pytest.approx((3 / 4, 1 / 2))
+    assert not {"healthy", "froc", "joint"} & set(found) and "non_lesion_fraction" not in tight
+
+
+def test_the_chief_view_has_test_films_alone(study):
+    found = stage.metrics(study, PARAMS)["localization"]["medgemma"]["test"]
+    tight = found["tight"]  # l1 with a hit and a point too many, l2 with none; l0 is of training
+    counts = [tight[name]["value"] for name in ("true_positives", "false_positives", "false_negatives")]
+    assert counts == [1, 1, 1]
+    assert tight["non_lesion_fraction"]["value"] == pytest.approx((1 + 2) / 4)
+    right = found["films"]["count_exact_with_healthy"]  # n72 alone of l1, l2, n71 and n72
+    assert (right["value"], right["n"], right["n_healthy"]) == (0.25, 4, 2)
+
+
+def test_distances_in_mm_are_of_the_films_whose_spacing_is_known(study):
+    nothing = stage.metrics(study, PARAMS)["localization"]["medgemma"]["all"]
+    for entry in (nothing["tight"]["median_radial_error_mm"], nothing["films"]["nearest_point_mm"]):
+        assert entry["value"] is None and "no film with marked nodules has a known spacing" in entry["reason"]
+        assert entry["n"] == 0
+    films = [row | ({"spacing_mm": 0.2} if row["image_id"] == "l1" else {}) for row in study.manifest.to_pylist()]
+    spaced = replace(study, manifest=tables.from_rows(films, tables.MANIFEST))
+    found = stage.metrics(spaced, PARAMS)["localization"]["medgemma"]["all"]
+    matched = found["tight"]["mean_radial_error_mm"]
+    assert matched["value"] == pytest.approx(5 * 0.2)
+    assert (matched["n"], matched["n_patients"], matched["n_points"], matched["n_predictions"]) == (1, 1, 1, 2)
+    far = np.hypot(150, 200)
+    assert found["films"]["nearest_point_mm"]["value"] == pytest.approx((5 + far) / 2 * 0.2)
+    assert found["films"]["mean_nearest_point_mm"]["value"] == pytest.approx((5 + far) / 2 * 0.2)
+    assert found["tight"]["median_radial_error_px"]["value"] == pytest.approx(7.5)
+
+
+def test_strata_have_the_recall_of_their_nodules_or_the_reason_why_not(study):
+    found = stage.metrics(study, PARAMS)["localization"]["medgemma"]["all"]["strata"]
+    # 300 x 400 pixels: l0 (50, 50) found, (200, 200) not; l1 (100, 100) found; l2 (10, 10) not.
+    upper = found["height"]["parts"]["upper"]["tight"]
+    assert upper["value"] == pytest.approx(2 / 3) and (upper["n"], upper["n_points"]) == (3, 3)
+    assert upper["low"] <= upper["value"] <= upper["high"] and upper["wilson_low"] > 0
+    middle = found["height"]["parts"]["middle"]["tight"]
+    assert middle["value"] is None and middle["reason"] == "too few nodules: 1, wanted at least 2"
+    assert found["height"]["parts"]["lower"]["tight"]["reason"] == "there is no such nodule"
+    assert found["side"]["parts"]["patients_right"]["tight"]["n_points"] == 3
+    assert "stand-in" in found["height"]["note"] and "patient's right" in found["side"]["note"]
+    assert found["size"]["parts"] == {} and found["size"]["n_unknown"] == 4
+    assert found["size"]["reason"] == "the diameter of no nodule is known in mm"
+    rows = study.points.to_pylist()
+    for row, size in zip(rows, (9.0, 10.0, 19.9, None), strict=True):
+        row["diameter_mm"] = size
+    sized = stage.metrics(replace(study, points=tables.from_rows(rows, tables.POINTS)), PARAMS)
+    size = sized["localization"]["medgemma"]["all"]["strata"]["size"]
+    assert [(key, part["from"], part["to"], part["tight"]["n_points"]) for key, part in size["parts"].items()] == [
+        ("below_10", None, 10, 1),
+        ("10_to_20", 10, 20, 2),
+        ("from_20", 20, None, 0),
+    ]
+    assert size["n_unknown"] == 1 and size["parts"]["10_to_20"]["tight"]["value"] == 0.5
 
 
 def test_healthy_films_are_those_of_the_test_split_that_were_asked_about(study):
-    healthy = stage.metrics(study, PARAMS)["localization"]["medgemma"]["healthy"]
+    healthy = stage.metrics(study, PARAMS)["localization"]["medgemma"]["test"]["healthy"]
     assert healthy["false_points_per_film"]["n"] == 2  # n71 and n72; n01 is of validation
     assert healthy["false_points_per_film"]["value"] == 1.0
     assert healthy["share_with_point"]["value"] == 0.5
@@ -247,25 +305,25 @@ def test_the_joint_score_wants_label_and_point_right(study):
     sure = {row["image_id"]: 0.9 if row["label"] else 0.1 for row in study.infer["tuned"].to_pylist()}
     rows = [(row["image_id"], row["split"], row["label"]) for row in study.infer["tuned"].to_pylist()]
     right = replace(study, infer={"tuned": scores(rows, [sure[image] for image, _, _ in rows])})
-    joint = stage.metrics(right, PARAMS)["localization"]["medgemma"]["joint"]["tuned"]["tight"]
+    joint = stage.metrics(right, PARAMS)["localization"]["medgemma"]["test"]["joint"]["tuned"]["tight"]
     # Test films: l1 has a hit, l2 has none; n71 is healthy with points, n72 healthy without.
     assert (joint["right"]["value"], joint["right"]["n"], joint["right"]["threshold"]) == (0.5, 4, 0.4)
     assert joint["nodule_right"]["value"] == joint["healthy_right"]["value"] == 0.5
     wrong = replace(study, infer={"tuned": scores(rows, [1 - sure[image] for image, _, _ in rows])})
-    joint = stage.metrics(wrong, PARAMS)["localization"]["medgemma"]["joint"]["tuned"]["tight"]
+    joint = stage.metrics(wrong, PARAMS)["localization"]["medgemma"]["test"]["joint"]["tuned"]["tight"]
     assert joint["right"]["value"] == 0.0
 
 
 def test_froc_exists_only_if_every_point_has_a_confidence(study):
-    assert "no curve" in stage.metrics(study, PARAMS)["localization"]["medgemma"]["froc"]["reason"]
+    assert "no curve" in stage.metrics(study, PARAMS)["localization"]["medgemma"]["test"]["froc"]["reason"]
     table = study.localize["medgemma"]
     place = table.column_names.index("confidence")
     sure = table.set_column(place, "confidence", pa.array([0.9, 0.8, 0.3, 0.5, 0.2, 0.1]))
     froc = stage.metrics(replace(study, localize={"medgemma": tables.check(sure, tables.LOCALIZE)}), PARAMS)
-    tight = froc["localization"]["medgemma"]["froc"]["tight"]
-    # In order: l0 .9 found, l1 .8 found, n71 .5 false, l1 .3 false, n71 .2 false; five films, four points.
+    tight = froc["localization"]["medgemma"]["test"]["froc"]["tight"]
+    # In order: l1 .8 found, l1 .3 false, n71 .2 and .1 false; four films, two points.
     assert tight["sensitivity_at_1_8"]["value"] == 0.5 and tight["cpm"]["value"] == 0.5
-    assert (tight["cpm"]["n"], tight["cpm"]["n_points"]) == (5, 4)
+    assert (tight["cpm"]["n"], tight["cpm"]["n_points"]) == (4, 2)
 
 
 def test_without_a_fit_the_calibrated_numbers_are_null_with_the_reason(study):
@@ -279,7 +337,7 @@ def test_without_a_fit_the_calibrated_numbers_are_null_with_the_reason(study):
         assert found[name]["value"] is None and found[name]["reason"] == "validation has no nodule"
     assert found["roc_auc"]["value"] is not None
     assert any("not calibrated" in sentence for sentence in document["warnings"])
-    assert document["localization"]["medgemma"]["joint"]["tuned"]["tight"]["right"]["threshold"] == 0.5
+    assert document["localization"]["medgemma"]["test"]["joint"]["tuned"]["tight"]["right"]["threshold"] == 0.5
     assert document["comparison"]["test"]["f1_at_f1"]["value"] is None
 
 
@@ -318,15 +376,15 @@ def test_resamples_that_lost_a_class_are_skipped_and_counted_for_every_metric(st
 
 
 def test_shared_patients_and_pictures_are_named_as_leaks(study):
-    assert not any("LEAK" in sentence for sentence in stage.leaks(study))
+    assert not any("LEAK" in sentence for sentence in audit.leaks(study))
     rows = [row | ({"split": "train"} if row["image_id"] == "n00" else {}) for row in study.split.to_pylist()]
-    shared = stage.leaks(replace(study, split=tables.from_rows(rows, tables.SPLIT)))
+    shared = audit.leaks(replace(study, split=tables.from_rows(rows, tables.SPLIT)))
     assert len(shared) == 1 and "patients are shared between parts: 1 of 43" in shared[0]
     films = study.manifest.to_pylist()
     for row in films:
         if row["image_id"] in ("n00", "n79"):
             row["pixel_sha256"] = "twins"
-    twins = stage.leaks(replace(study, manifest=tables.from_rows(films, tables.MANIFEST)))
+    twins = audit.leaks(replace(study, manifest=tables.from_rows(films, tables.MANIFEST)))
     assert len(twins) == 1 and "1 of 82 pictures are in more than one split" in twins[0]
 
 
@@ -364,7 +422,15 @@ def test_tables_that_contradict_each_other_are_refused_with_every_reason(study):
 
 
 def test_parameters_out_of_range_are_refused():
-    for changed in ({"tight_share": 0.05}, {"confidence": 1.0}, {"draws": 0}, {"sources": "nih"}, {"draw": 3}):
+    for changed in (
+        {"tight_share": 0.05},
+        {"size_edges_mm": [9.0, 9.0]},
+        {"contrast_edges": [2.0, 1.0]},
+        {"confidence": 1.0},
+        {"draws": 0},
+        {"sources": "nih"},
+        {"draw": 3},
+    ):
         with pytest.raises(ParamsError):
             parse({"metrics": {**SECTION, **changed}}, {"metrics": stage.Params})
 

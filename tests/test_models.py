@@ -10,6 +10,7 @@ from tiny_base import EXACT, NF4, PROMPT, noise_films, train_params
 
 from stages.lib import models, prompts, tiny, trainer
 from stages.lib.errors import ContractError, ModelError, TrainingError
+from workflow.bench.architecture import real_4b
 
 FILMS = noise_films(5)
 
@@ -22,33 +23,6 @@ def loaded(tiny_base):
 @pytest.fixture(scope="module")
 def quantized(tiny_base):
     return models.load(tiny_base.folder, NF4)
-
-
-def real_4b():
-    """The architecture of Gemma 3 4B, which is MedGemma's, on the meta device: no weights."""
-    import torch
-    from transformers import Gemma3Config, Gemma3ForConditionalGeneration, Gemma3TextConfig, SiglipVisionConfig
-
-    text = Gemma3TextConfig(
-        vocab_size=262208,
-        hidden_size=2560,
-        intermediate_size=10240,
-        num_hidden_layers=34,
-        num_attention_heads=8,
-        num_key_value_heads=4,
-        head_dim=256,
-    )
-    vision = SiglipVisionConfig(
-        hidden_size=1152,
-        intermediate_size=4304,
-        num_hidden_layers=27,
-        num_attention_heads=16,
-        image_size=896,
-        patch_size=14,
-        vision_use_head=False,
-    )
-    with torch.device("meta"):
-        return Gemma3ForConditionalGeneration(Gemma3Config(text_config=text, vision_config=vision))
 
 
 def test_the_stages_and_the_module_of_models_import_no_torch():

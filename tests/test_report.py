@@ -20,7 +20,9 @@ from stages import report
 from stages.lib import charts, examples, figures, overlays, summary, tables, wording
 from stages.lib.classification import average_precision, roc_auc
 from stages.lib.errors import ImageError, ParamsError, TableError
+from stages.lib.froc import RATES
 from stages.lib.geometry import Geometry
+from stages.lib.measure_points import FROC_NAMES
 
 APOSTROPHE = "\N{RIGHT SINGLE QUOTATION MARK}"
 LOADS = {"src", "href", "srcset", "xlink:href", "data", "poster", "action", "background", "formaction"}
@@ -88,6 +90,17 @@ def draw(results: Path, **changed: Any) -> str:
     return (results / "report.html").read_text()
 
 
+def study_view(results: Path) -> dict[str, Any]:
+    """Return what the page of a study shows."""
+    seen: list[dict[str, Any]] = []
+    page, report.page = report.page, lambda view, template: seen.append(dict(view)) or "<html></html>"
+    try:
+        report.main([*fake_study.options(results)[:-1], str(results / "unused.html")])
+    finally:
+        report.page = page
+    return seen[0]
+
+
 @pytest.fixture(scope="module")
 def html(results: Path) -> str:
     return draw(results)
@@ -150,19 +163,88 @@ def test_every_number_of_the_classification_tables_is_that_of_metrics_json(page:
 
 
 def test_every_number_of_the_localization_tables_is_that_of_metrics_json(page: Page, results: Path) -> None:
-    groups = json.loads((results / "metrics.json").read_text())["localization"]["medgemma"]
-    found: dict[tuple[str | None, str], list[str | None]] = {}
-    for table, metric, value, _ in page.numbers:
-        if "data-localizer" in table:
-            found.setdefault((table.get("data-group"), metric), []).append(value)
-    for metric in ("recall", "chance_recall", "mean_radial_error_px", "true_positives"):
-        assert [float(str(value)) for value in found[None, metric]] == [
-            groups[t][metric]["value"] for t in ("tight", "tolerant")
-        ]
-    for group in ("films", "healthy"):
-        for metric, entry in groups[group].items():
-            assert [float(str(value)) for value in found[group, metric]] == [entry["value"]]
+    localization = json.loads((results / "metrics.json").read_text())["localization"]
+    found: dict[tuple[str, str], list[tuple[str | None, str]]] = {}
+    for table, metric, value, text in page.numbers:
+        if "data-view" in table:
+            found.setdefault((table["data-view"], metric), []).append((value, text))
+    shown = 0
+    for (view, key), cells in found.items():
+        kind, *rest = key.split(".")
+        path = ["strata", kind, "parts", *rest] if kind in summary.STRATA else [kind, *rest]
+        assert len(cells) == len(fake_study.LOCALIZERS)
+        for localizer, (value, text) in zip(fake_study.LOCALIZERS, cells, strict=True):
+            entry = localization[localizer][view]
+            for part in path:
+                entry = entry.get(part, {})
+            if entry.get("value") is None:
+                assert value is None
+                assert entry.get("reason", "not measured") in text
+            else:
+                assert float(str(value)) == entry["value"]
+                shown += 1
+    assert shown > 200
+    for view in ("test", "all"):
+        for key in (
+            "tight.recall",
+            "tolerant.median_radial_error_mm",
+            "films.nearest_point_mm",
+            "size.from_20.tolerant",
+        ):
+            assert (view, key) in found
+    assert ("test", "healthy.share_with_point") in found
+    assert ("all", "healthy.share_with_point") not in found
     assert "Radial errors are over matched pairs only" in page.text
+    assert "left half is taken for the patient's right" in page.text
+
+
+def test_the_froc_curve_of_the_page_goes_through_the_sensitivities_of_metrics_json(results: Path) -> None:
+    view = study_view(results)
+    measured = json.loads((results / "metrics.json").read_text())["localization"]["relevance"]["test"]["froc"]
+    assert len(view["froc"]) == 2
+    for chart, tolerance in zip(view["froc"], ("tight", "tolerant"), strict=True):
+        x, y = corners(chart, overlays.style(2))
+        x = chart.x.low + x * (chart.x.high - chart.x.low)
+        for key, rate in zip(FROC_NAMES, RATES, strict=True):
+            assert y[x <= np.log2(rate) + 0.01].max() == pytest.approx(measured[tolerance][key]["value"], abs=2e-3)
+        assert [line.label for line in chart.lines[:2]] == [
+            "MedGemma: no confidences, one operating point",
+            "CheXagent-2: no confidences, one operating point",
+        ]
+
+
+def test_without_any_confidence_there_is_no_froc_chart_and_the_page_says_why(page: Page, results: Path) -> None:
+    assert "MedGemma has no FROC curve: not every point has a confidence" in page.text
+    localization = json.loads((results / "metrics.json").read_text())["localization"]
+    localization["relevance"]["test"]["froc"] = {"reason": "no point was predicted"}
+    text = Page(draw(results, localization=localization)).text
+    assert "Relevance map has no FROC curve: no point was predicted" in text
+    assert "FROC, within" not in text
+
+
+def test_the_points_of_all_localizers_are_on_a_film_each_with_its_own_mark(results: Path) -> None:
+    cards = [
+        card
+        for localizer, groups in study_view(results)["place_groups"].items()
+        for group in groups
+        for card in group["cards"]
+        if localizer == "chexagent"
+    ]
+    styles = {finding.style for card in cards for finding in card["findings"]}
+    assert styles == {"place-0", "place-1", "place-2"}
+    marks = {overlays.mark(50, 50, place) for place in range(len(overlays.MARKS))}
+    assert len(marks) == len(overlays.MARKS) == 5
+    boxed = {finding.style for card in cards for finding in card["findings"] if finding.box}
+    assert boxed == {"place-1"}
+
+
+def test_the_page_tells_how_answers_change_with_the_form_of_the_weights(results: Path, html: str) -> None:
+    facts = json.loads((results / "metrics.json").read_text())["weights"]
+    assert facts["margin_change_largest"]["value"] == pytest.approx(0.6)
+    assert "by 0.300 in the median and by 0.600 at most" in html
+    for form, words in (("as_trained", "Adapter on the base as it was trained"), ("merged", "unquantized base")):
+        assert words in html
+        assert f"{facts['forms'][form]['brier']['value']:.3f}" in html
 
 
 def test_the_first_sentence_states_the_finding_with_its_interval(page: Page, results: Path) -> None:
@@ -193,7 +275,13 @@ def test_every_rejected_film_is_listed_with_its_problem_and_their_count(page: Pa
 
 
 def test_every_unreadable_answer_is_listed(page: Page, results: Path) -> None:
-    answers = tables.read(results / "localize/medgemma_answers.parquet", tables.ANSWERS)["parsed"].to_pylist()
+    answers = [
+        parsed
+        for localizer in fake_study.LOCALIZERS
+        for parsed in tables.read(results / f"localize/{localizer}_answers.parquet", tables.ANSWERS)[
+            "parsed"
+        ].to_pylist()
+    ]
     assert answers.count("malformed") > 0
     assert sum(attrs.get("class") == "unread" for _, attrs in page.tags) == answers.count("malformed")
 
@@ -220,7 +308,8 @@ def test_a_study_without_localizer_training_and_calibration_still_has_a_page(res
     arguments = fake_study.options(results)
     for option in ("--localize", "--answers", "--train", "--curve", "--fetch"):
         first = arguments.index(option)
-        del arguments[first : first + 2]
+        last = next(k for k in range(first + 1, len(arguments)) if arguments[k].startswith("--"))
+        del arguments[first:last]
     elsewhere = results / "bare.json"
     document = json.loads((results / "metrics.json").read_text())
     elsewhere.write_text(json.dumps({**document, "localization": {}}))
@@ -275,7 +364,9 @@ def test_marks_lie_where_geometry_says_on_a_padded_film() -> None:
     assert (ring.x, ring.y) == (50.0, 50.0)
     assert ring.tolerant == pytest.approx(100 * 0.05 * np.hypot(100, 200) / 200, abs=0.01)
     row = {"rank": 0, "x": 24.5, "y": 49.5, "x0": -0.5, "y0": -0.5, "x1": 49.5, "y1": 99.5}
-    found = overlays.findings([{**row, "phrase": "nodule", "confidence": None}], geometry, "MedGemma")[0]
+    found = overlays.findings(
+        [{**row, "phrase": "nodule", "confidence": None}], geometry, "MedGemma", place=0, boxed=True
+    )[0]
     assert (found.x, found.y) == (37.5, 25.0)
     assert found.box == (25.0, 0.0, 25.0, 50.0)
 

@@ -73,6 +73,15 @@ def test_every_film_has_one_row_and_every_row_a_film(folder):
     assert sorted(named) == sorted(stored)
 
 
+def test_the_spacing_turns_a_diameter_in_pixels_into_millimetres(folder):
+    spacing = {row["file_name"]: float(row["spacing_mm"]) for row in rows(folder / "classification_labels.csv")}
+    lesions = rows(folder / "lesions.csv")
+    assert len({spacing[row["file_name"]] for row in lesions}) > 1
+    for row in lesions:
+        wanted = float(row["diameter_mm"])
+        assert float(row["diameter_px"]) * spacing[row["file_name"]] == pytest.approx(wanted, rel=1e-3)
+
+
 def test_labels_are_the_challenges_words_and_positives_come_last(folder):
     labels = [row["label"] for row in rows(folder / "classification_labels.csv")]
     assert set(labels) == {"No Finding", "Nodule"}

@@ -28,9 +28,9 @@ MAIN = (
     "classification.*.test.f1_at_f1",
     "classification.*.test.sensitivity_at_specificity_95",
     "classification.*.test.ece_calibrated",
-    "localization.*.tolerant.recall",
-    "localization.*.tolerant.f1",
-    "localization.*.healthy.false_points_per_film",
+    "localization.*.test.tolerant.recall",
+    "localization.*.test.tolerant.f1",
+    "localization.*.test.healthy.false_points_per_film",
 )
 NOTE = (
     "* The two intervals do not overlap. Overlap is no test: where two runs see the same films, a difference can be "

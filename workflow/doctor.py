@@ -17,6 +17,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from stages.lib.costs import needs_gpu
+
 PYTHON = (3, 11)
 LOCKS = ("requirements-torch.lock", "requirements.lock")
 # A machine sold with 4, 16 or 24 GB shows a little less.
@@ -64,7 +66,7 @@ class Machine:
     free_gb: float
     packages: Mapping[str, str]  # installed: name as the lock spells it, version
     locked: Mapping[str, str]  # wanted, for this Python
-    repositories: Mapping[str, bool]  # git, commit, dvc: whether it is there
+    repositories: Mapping[str, bool]  # git, commit, dvc, plots: whether it is there
     gpus: Sequence[Gpu]
     slurm: Sequence[str] | None  # generic resources of each node; None without Slurm
     chromium: str | None
@@ -98,17 +100,6 @@ def checks(document: Mapping[str, Any], machine: Machine) -> list[Check]:
     ]
 
 
-def needs_gpu(document: Mapping[str, Any]) -> bool:
-    """Return whether the study runs a model too large for a processor: one of the hub, or one in bfloat16.
-
-    >>> needs_gpu({"fetch": {"base": "a/b", "revision": "main"}})
-    True
-    >>> needs_gpu({"fetch": {"base": "results/pretrain", "revision": "none"}, "model": {"dtype": "float32"}})
-    False
-    """
-    return _of(document, "fetch", "revision", "none") != "none" or _of(document, "model", "dtype", "") == "bfloat16"
-
-
 def _python(machine: Machine) -> Check:
     found = f"Python {'.'.join(map(str, machine.python))}"
     if machine.python[:2] >= PYTHON:
@@ -135,6 +126,7 @@ def _repositories(machine: Machine) -> list[Check]:
         "git": ("Git repository", "git init"),
         "commit": ("first commit", "git add --all && git commit -m 'Start'"),
         "dvc": ("DVC repository", "dvc init"),
+        "plots": ("page for dvc plots, with its scripts", "python -m workflow.plots"),
     }
     return [
         Check(
@@ -278,6 +270,7 @@ def look(document: Mapping[str, Any]) -> Machine:
             "git": _answer(["git", "rev-parse", "--is-inside-work-tree"]) is not None,
             "commit": _answer(["git", "rev-parse", "--verify", "HEAD"]) is not None,
             "dvc": Path(".dvc/config").is_file(),
+            "plots": Path(".dvc/plots.html").is_file(),
         },
         gpus=gpus(
             _answer(["nvidia-smi", "--query-gpu=name,memory.total,compute_cap", "--format=csv,noheader,nounits"])

@@ -98,7 +98,7 @@ def dvc(found: list[Job], params: Mapping[str, Mapping[str, Any]]) -> dict[str, 
         }
         if metrics:
             document["stages"][name]["metrics"] = metrics
-    document["plots"] = [{CURVE: {"x": "step", "y": ["loss", "val_loss"]}}]
+    document["plots"] = [{CURVE: {"x": "step", "y": ["loss", "val_loss"], "y_label": "loss", "template": "curve"}}]
     return document
 
 

@@ -2,20 +2,38 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Any
 
-LINES = (
-    ("ROC AUC, zero-shot", ("classification", "zero_shot", "test", "roc_auc")),
-    ("ROC AUC, tuned", ("classification", "tuned", "test", "roc_auc")),
-    ("average precision, zero-shot", ("classification", "zero_shot", "test", "pr_auc")),
-    ("average precision, tuned", ("classification", "tuned", "test", "pr_auc")),
-    ("nodules found, tolerant", ("localization", "medgemma", "tolerant", "recall")),
-    ("nodules found by chance", ("localization", "medgemma", "tolerant", "chance_recall")),
-    ("false points per healthy film", ("localization", "medgemma", "healthy", "false_points_per_film")),
+CLASSIFICATION = (
+    ("ROC AUC, zero-shot", ("zero_shot", "test", "roc_auc")),
+    ("ROC AUC, tuned", ("tuned", "test", "roc_auc")),
+    ("average precision, zero-shot", ("zero_shot", "test", "pr_auc")),
+    ("average precision, tuned", ("tuned", "test", "pr_auc")),
 )
+LOCALIZATION = (
+    ("nodules found, tolerant", ("tolerant", "recall")),
+    ("nodules found by chance", ("tolerant", "chance_recall")),
+    ("false points per healthy film", ("healthy", "false_points_per_film")),
+)
+
+
+def lines(document: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return name and entry of each number shown: those of test films.
+
+    >>> lines({"classification": {}, "localization": {"medgemma": {"test": {}}}})[-1]
+    ('medgemma: false points per healthy film', {})
+    """
+    shown = [(words, _entry(document["classification"], keys)) for words, keys in CLASSIFICATION]
+    for localizer, views in document["localization"].items():
+        shown += [(f"{localizer}: {words}", _entry(views["test"], keys)) for words, keys in LOCALIZATION]
+    return shown
+
+
+def _entry(document: Mapping[str, Any], keys: Sequence[str]) -> Mapping[str, Any]:
+    return reduce(lambda part, key: part.get(key, {}), keys, document)
 
 
 def main() -> None:
@@ -25,9 +43,10 @@ def main() -> None:
         sys.exit(f"{path}: no such file; run `snakemake --cores 2` first")
     document = json.loads(path.read_text())
     print()
-    for words, keys in LINES:
-        entry = reduce(lambda part, key: part.get(key, {}), keys, document)
-        print(f"  {words:32}{written(entry)}")
+    shown = lines(document)
+    width = max(len(words) for words, _ in shown) + 2
+    for words, entry in shown:
+        print(f"  {words:{width}}{written(entry)}")
     print(f"\n  report  {Path('results/report.html').resolve()}\n")
 
 
@@ -36,6 +55,8 @@ def written(entry: Mapping[str, Any]) -> str:
 
     >>> written({"value": 0.912, "low": 0.85, "high": 0.95, "n": 142})
     '0.912  [0.850, 0.950]  n = 142'
+    >>> written({"value": 0.5, "low": 0.25, "high": 0.75, "n": 8, "n_points": 12})
+    '0.500  [0.250, 0.750]  n = 8 with 12 nodules'
     >>> written({"value": None, "reason": "no film with a nodule"})
     'undefined: no film with a nodule'
     """
@@ -43,6 +64,7 @@ def written(entry: Mapping[str, Any]) -> str:
         return f"undefined: {entry.get('reason', 'not measured')}"
     interval = f"  [{entry['low']:.3f}, {entry['high']:.3f}]" if entry.get("low") is not None else ""
     count = f"  n = {entry['n']}" if "n" in entry else ""
+    count += f" with {entry['n_points']} nodules" if entry.get("n_points") else ""
     return f"{entry['value']:.3f}{interval}{count}"
 
 

@@ -22,12 +22,19 @@ class Axis:
         high: Value at the right or upper end.
         ticks: Values that get a tick and a number.
         title: What is measured, with unit.
+        labels: Text of each tick, where it is not its number.
     """
 
     low: float
     high: float
     ticks: tuple[float, ...]
     title: str
+    labels: tuple[str, ...] = ()
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Text of each tick."""
+        return self.labels or tuple(tick_text(value) for value in self.ticks)
 
 
 @dataclass(frozen=True)
@@ -98,12 +105,12 @@ class Chart:
     @property
     def x_ticks(self) -> list[tuple[float, str]]:
         """Position and text of every tick of the x axis."""
-        return [(self.at_x(value), tick_text(value)) for value in self.x.ticks]
+        return [(self.at_x(value), text) for value, text in zip(self.x.ticks, self.x.texts, strict=True)]
 
     @property
     def y_ticks(self) -> list[tuple[float, str]]:
         """Position and text of every tick of the y axis."""
-        return [(self.at_y(value), tick_text(value)) for value in self.y.ticks]
+        return [(self.at_y(value), text) for value, text in zip(self.y.ticks, self.y.texts, strict=True)]
 
     @property
     def legend(self) -> list[Line]:

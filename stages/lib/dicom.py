@@ -3,11 +3,16 @@
 Taken: one frame of MONOCHROME1 or MONOCHROME2, at most 16 bits. MONOCHROME1 is inverted, so that dense is bright as in
 every other film. The rescale is applied where it keeps whole numbers; window settings are not applied, since the
 percentiles of `stages.lib.pixels` take their place. A message never quotes a field that may name the patient.
+
+The size of a pixel is that at the detector (ImagerPixelSpacing), else PixelSpacing: the body is magnified on a film, so
+what is measured there is somewhat larger than in the patient.
 """
 
 import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,17 +23,35 @@ if TYPE_CHECKING:
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
 MAX_GREY = 65535
+SPACINGS = ("ImagerPixelSpacing", "PixelSpacing")
+SQUARE = 1e-3  # relative difference of the two sides of a pixel up to which it is square
 
 
-def read_dicom(path: str | Path, *, max_pixels: int) -> tuple[np.ndarray, int, str | None]:
-    """Return the grey values of a DICOM film, the bits stored per value, and its PatientID if it has one.
+@dataclass(frozen=True)
+class Read:
+    """One DICOM film.
+
+    Attributes:
+        pixels: uint8 or uint16 of shape (height, width).
+        bit_depth: Bits stored per value.
+        patient: Its PatientID; None if it has none.
+        spacing_mm: Millimetres per pixel; None if it is not known, or differs along rows and columns.
+        remark: What is odd about it; None if nothing.
+    """
+
+    pixels: np.ndarray
+    bit_depth: int
+    patient: str | None
+    spacing_mm: float | None
+    remark: str | None
+
+
+def read_dicom(path: str | Path, *, max_pixels: int) -> Read:
+    """Return the grey values of a DICOM film, and what its header says of them.
 
     Args:
         path: File with the DICOM preamble.
         max_pixels: Pixels beyond which the picture is not decoded.
-
-    Returns:
-        uint8 or uint16 of shape (height, width), the bits, the patient.
 
     Raises:
         ImageError: If it is damaged, too big, compressed without a decoder for it here, or not one grey frame.
@@ -45,7 +68,7 @@ def read_dicom(path: str | Path, *, max_pixels: int) -> tuple[np.ndarray, int, s
             raise ImageError(f"damaged DICOM ({type(error).__name__})") from error
 
 
-def _read(path: str | Path, max_pixels: int) -> tuple[np.ndarray, int, str | None]:
+def _read(path: str | Path, max_pixels: int) -> Read:
     import pydicom
 
     meta = pydicom.filereader.read_file_meta_info(path)
@@ -56,7 +79,32 @@ def _read(path: str | Path, max_pixels: int) -> tuple[np.ndarray, int, str | Non
     stored = decode(path)
     if stored.shape != (header.Rows, header.Columns):
         raise ImageError(f"decoded to shape {stored.shape}, its header says ({header.Rows}, {header.Columns})")
-    return grey(stored, header), int(header.BitsStored), str(header.get("PatientID") or "").strip() or None
+    patient = str(header.get("PatientID") or "").strip() or None
+    return Read(grey(stored, header), int(header.BitsStored), patient, *spacing(header))
+
+
+def spacing(header: "Dataset | Mapping[str, Any]") -> tuple[float | None, str | None]:
+    """Return millimetres per pixel, and a remark if the header has a spacing that cannot be used.
+
+    >>> spacing({"ImagerPixelSpacing": [0.175, 0.175], "PixelSpacing": [0.168, 0.168]})
+    (0.175, None)
+    >>> spacing({"PixelSpacing": [0.2, 0.1]})
+    (None, 'PixelSpacing 0.2 by 0.1 mm is not square, so no distance in mm is measured')
+    """
+    for name in SPACINGS:
+        found = header.get(name)
+        if not found:
+            continue
+        try:
+            rows, columns = (float(value) for value in found)
+        except (TypeError, ValueError):
+            return None, f"{name} is not two numbers, so no distance in mm is measured"
+        if not (0 < rows < np.inf and 0 < columns < np.inf):
+            return None, f"{name} {rows:g} by {columns:g} is no size, so no distance in mm is measured"
+        if abs(rows - columns) > SQUARE * max(rows, columns):
+            return None, f"{name} {rows:g} by {columns:g} mm is not square, so no distance in mm is measured"
+        return rows, None
+    return None, None
 
 
 def check_header(header: "Dataset", max_pixels: int) -> None:

@@ -112,7 +112,7 @@ def by_answer(films: Sequence[Record], model: str, threshold: float, count: int)
 
 
 def by_place(films: Sequence[Record], localizer: str, found_on: Callable[[Record], int], count: int) -> list[Group]:
-    """Return films that `localizer` was asked about: nodules found, nodules missed, and points on healthy films.
+    """Return films that `localizer` was asked about, test films first: nodules found, missed, points on healthy films.
 
     Args:
         films: All films.
@@ -120,7 +120,8 @@ def by_place(films: Sequence[Record], localizer: str, found_on: Callable[[Record
         found_on: Returns how many of the true points of a film were found.
         count: Number of films shown per group.
     """
-    asked = sorted((film for film in films if localizer in film.answers), key=lambda film: film.image_id)
+    asked = [film for film in films if localizer in film.answers]
+    asked.sort(key=lambda film: (film.split != "test", film.image_id))
     marked = [film for film in asked if film.points]
     healthy = [film for film in asked if film.label == 0 and film.split == "test" and film.findings.get(localizer)]
     hits = {film.image_id: found_on(film) for film in marked}

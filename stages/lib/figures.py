@@ -9,8 +9,11 @@ from numpy.typing import NDArray
 
 from stages.lib.charts import Axis, Chart, fitting_axis, steps, unit_axis
 from stages.lib.classification import precision_recall_curve, roc_curve
+from stages.lib.froc import RATES
+from stages.lib.measure_points import FROC_NAMES
 from stages.lib.wording import MINUS, cell, decimal, name, threshold_name
 
+FALSE_LEAST, FALSE_MOST = 1 / 16, 8.0  # false points per film at the ends of the axis of a FROC chart
 MANY = 60  # points of a training curve that are drawn one by one
 
 
@@ -136,6 +139,60 @@ def training(curve: Sequence[Mapping[str, Any]], columns: Sequence[str], title: 
         for step, value in pairs:
             chart.add_mark(step, value, style, f"step {step:,.0f}: {label} {decimal(value)}", radius=2.5)
     return chart
+
+
+@dataclass(frozen=True)
+class Froc:
+    """One localizer at one tolerance, on the test films.
+
+    Attributes:
+        style: Its CSS class.
+        false: False points per film at each step of the curve, rising; None if it gives no confidence.
+        found: Sensitivity at each step; None likewise.
+        measured: Sensitivities at fixed rates and their mean, as metrics.json has them; empty without a curve.
+        point: False points per film and recall of all its points together; None if they are not defined.
+    """
+
+    style: str
+    false: NDArray[np.float64] | None
+    found: NDArray[np.float64] | None
+    measured: Mapping[str, Any]
+    point: tuple[float, float] | None
+
+
+def froc(localizers: Mapping[str, Froc], title: str) -> Chart:
+    """Return sensitivity against false points per film: a curve with confidences, one dot without.
+
+    The dots of a curve are the rates of metrics.json, with their intervals. What lies beyond an end of the axis is
+    drawn at that end; the tooltip has the true number.
+    """
+    texts = ("1/8", "1/4", "1/2", "1", "2", "4", "8")
+    ticks = tuple(float(value) for value in np.log2(RATES))
+    axis = Axis(float(np.log2(FALSE_LEAST)), ticks[-1], ticks, "false points per film (logarithmic)", texts)
+    chart = Chart(title, axis, unit_axis("sensitivity"))
+    for localizer, one in localizers.items():
+        if one.false is not None and one.found is not None:
+            false = np.append(one.false, FALSE_MOST)
+            found = np.append(one.found, one.found[one.false <= FALSE_MOST].max())
+            shown = false <= FALSE_MOST
+            across, up = steps(_on_axis(false[shown]), found[shown].tolist())
+            chart.add_line(across, up, one.style, legend(localizer, "cpm", one.measured))
+            for key, rate, text in zip(FROC_NAMES, RATES, texts, strict=True):
+                shown_at = cell(one.measured.get(key))
+                if shown_at.value is not None:
+                    words = f"{name(localizer)}: sensitivity {shown_at.text} {shown_at.interval} at {text} false points"
+                    ends = None if shown_at.low is None or shown_at.high is None else (shown_at.low, shown_at.high)
+                    chart.add_mark(float(np.log2(rate)), shown_at.value, one.style, words, radius=3, whisker=ends)
+        elif one.point is not None:
+            words = f"{name(localizer)}: sensitivity {one.point[1]:.3f} at {one.point[0]:.3f} false points per film"
+            x = _on_axis(np.array([one.point[0]]))[0]
+            chart.add_line([x], [one.point[1]], one.style, f"{name(localizer)}: no confidences, one operating point")
+            chart.add_mark(x, one.point[1], one.style, words)
+    return chart
+
+
+def _on_axis(false: NDArray[np.float64]) -> list[float]:
+    return [float(value) for value in np.log2(np.clip(false, FALSE_LEAST, FALSE_MOST))]
 
 
 def running_mean(values: Sequence[float], reach: int) -> list[float]:

@@ -86,8 +86,17 @@ def film(
     return Film(films_physics.develop(noise, frame, path, settings), tuple(truth), lungs)
 
 
+def spacing_mm(width_px: int) -> float:
+    """Return the size of a pixel of a film of this width, millimetres on the film.
+
+    >>> spacing_mm(354)
+    1.0
+    """
+    return WIDTH_MM / width_px
+
+
 def _frame(rng: np.random.Generator, patient: Patient, width_px: int, height_px: int) -> Frame:
-    mm_per_px = WIDTH_MM / width_px
+    mm_per_px = spacing_mm(width_px)
     fit = min(1.0, height_px / width_px) ** 0.8
     scale = fit * MAGNIFICATION * patient.size * float(rng.uniform(0.93, 1.06)) / mm_per_px
     turn = float(np.radians(rng.normal(0, 1.6)))

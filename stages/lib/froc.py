@@ -67,6 +67,20 @@ def sensitivities(
     >>> round(sum(found) / len(found), 6)
     0.809524
     """
+    false, found = curve(confidence, verdicts, films, points)
+    return tuple(float(found[false <= rate].max()) for rate in rates)
+
+
+def curve(
+    confidence: NDArray[np.float64], verdicts: NDArray[np.int64], films: float, points: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return false points per film and sensitivity as the least confidence falls; equal confidences are one step.
+
+    Arguments and errors as of `sensitivities`.
+
+    >>> curve(np.array([.9, .5, .5]), np.array([1, 1, -1]), films=2, points=2)
+    (array([0. , 0. , 0.5]), array([0. , 0.5, 1. ]))
+    """
     if not points or not films:
         raise UndefinedMetricError("no film has a point")
     if not np.isfinite(confidence).all():
@@ -76,4 +90,4 @@ def sensitivities(
     ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True)[: len(ordered)])
     found = np.append(0, np.cumsum(judged == 1)[ends]) / points
     false = np.append(0, np.cumsum(judged == -1)[ends]) / films
-    return tuple(float(found[false <= rate].max()) for rate in rates)
+    return false, found

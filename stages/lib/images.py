@@ -34,16 +34,20 @@ class Decoded:
         pixels: Grey values, uint8 or uint16, shape (height, width), dense is bright.
         bit_depth: Bits per grey value as stored.
         patient: What the file itself says whose film it is; None if it says nothing.
+        spacing_mm: Millimetres per pixel, as the file itself says; None if it says nothing of use.
+        remark: What is odd about it; None if nothing.
     """
 
     pixels: np.ndarray
     bit_depth: int
     patient: str | None = None
+    spacing_mm: float | None = None
+    remark: str | None = None
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What the file of a film says; None where it could not be read. `problem` is why it was refused."""
+    """What the file of a film says; None where it could not be read. `remark` is odd, `problem` why it was refused."""
 
     sha256: str | None = None
     width_px: int | None = None
@@ -51,6 +55,8 @@ class Facts:
     bit_depth: int | None = None
     pixel_sha256: str | None = None
     patient: str | None = None
+    spacing_mm: float | None = None
+    remark: str | None = None
     problem: str | None = None
 
 
@@ -71,7 +77,8 @@ def examine(path: str, max_pixels: int) -> Facts:
     except OSError as error:
         return Facts(sha256=digest, problem=f"cannot be opened: {error.strerror}")
     height_px, width_px = film.pixels.shape
-    return Facts(digest, width_px, height_px, film.bit_depth, pixel_sha256(film.pixels), film.patient)
+    hashed = pixel_sha256(film.pixels)
+    return Facts(digest, width_px, height_px, film.bit_depth, hashed, film.patient, film.spacing_mm, film.remark)
 
 
 def pixel_sha256(pixels: np.ndarray) -> str:
@@ -104,7 +111,7 @@ def read_grey(path: str | Path, *, max_pixels: int) -> Decoded:
     if head.startswith(PNG_SIGNATURE):
         film = read_png(Path(path).read_bytes(), max_pixels)
     elif head[128:] == b"DICM":
-        film = Decoded(*dicom.read_dicom(path, max_pixels=max_pixels))
+        film = Decoded(**vars(dicom.read_dicom(path, max_pixels=max_pixels)))
     elif not head:
         raise ImageError("an empty file")
     else:

@@ -13,6 +13,7 @@ import math
 import os
 import re
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
@@ -23,6 +24,8 @@ from stages.lib.errors import DataError
 FOLDERS = {"lidc_png_16_bit": "lidc", "nih_filtered_images": "nih"}
 LABELS_CSV = "classification_labels.csv"
 POINTS_CSV = "localization_labels.csv"
+LESIONS_CSV = "lesions.csv"
+SIZES = ("diameter_mm", "diameter_px", "contrast")  # columns that a table of points may have beyond its own
 WORDS = {"Nodule": 1, "No Finding": 0}
 UNLABELLED = ("", "nan", "na", "n/a", "null", "none")
 SUFFIXES = (".png", ".dcm", ".dicom")
@@ -43,6 +46,7 @@ class Film:
         source: nih, lidc or other.
         patient_id: Whose film it is; None if only the file itself may say.
         label: 1, 0, or None.
+        spacing_mm: Millimetres per pixel, if the label table says so.
         refused: Why it must not be opened; None if it may be.
         remarks: What is odd about it.
     """
@@ -53,8 +57,30 @@ class Film:
     source: str
     patient_id: str | None = None
     label: int | None = None
+    spacing_mm: float | None = None
     refused: str | None = None
     remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Point:
+    """A nodule: x and y in pixels of the original; its diameter in either unit and its contrast, if they are told."""
+
+    x: float
+    y: float
+    diameter_mm: float | None = None
+    diameter_px: float | None = None
+    contrast: float | None = None
+
+    def diameter(self, spacing_mm: float | None) -> float | None:
+        """Return the diameter in millimetres; None if it is not known.
+
+        >>> Point(1, 2, diameter_px=20).diameter(0.5), Point(1, 2, diameter_px=20).diameter(None)
+        (10.0, None)
+        """
+        if self.diameter_mm is None and self.diameter_px is not None and spacing_mm is not None:
+            return self.diameter_px * spacing_mm
+        return self.diameter_mm
 
 
 @dataclass
@@ -62,7 +88,7 @@ class Folder:
     """A data folder: its films by image_id, the points of each in the order of the CSV, the problems of its tables."""
 
     films: list[Film] = field(default_factory=list)
-    points: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    points: dict[str, list[Point]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     passed_over: int = 0
 
@@ -73,6 +99,7 @@ class Label:
 
     label: int | None
     lidc_id: str
+    spacing_mm: float | None = None
     remarks: tuple[str, ...] = ()
 
 
@@ -136,6 +163,12 @@ def _challenge(base: Path) -> Folder:
     labels, problems = read_labels(base / LABELS_CSV)
     points, remarks, more = read_points(base / POINTS_CSV)
     folder = Folder(problems=problems + more)
+    if (base / LESIONS_CSV).is_file() and not _leaves(base / LESIONS_CSV, base):
+        lesions, more = read_lesions(base / LESIONS_CSV)
+        folder.problems += more
+        points = {
+            name: [_sized(point, lesions.get((name, *_pixel(point)))) for point in points[name]] for name in points
+        }
     for name, source in FOLDERS.items():
         for entry in sorted(os.scandir(base / name), key=lambda entry: entry.name):
             if not _is_film(entry.name):
@@ -193,9 +226,10 @@ def _labelled(film: Film, label: Label | None) -> Film:
     if label is None:
         return replace(film, remarks=("no label",))
     if film.source == "lidc":
-        return replace(film, label=label.label, patient_id=label.lidc_id or None, remarks=label.remarks)
+        patient = label.lidc_id or None
+        return replace(film, label=label.label, spacing_mm=label.spacing_mm, patient_id=patient, remarks=label.remarks)
     odd = ("has a LIDC_ID, but is not among the LIDC films",) if label.lidc_id else ()
-    return replace(film, label=label.label, remarks=label.remarks + odd)
+    return replace(film, label=label.label, spacing_mm=label.spacing_mm, remarks=label.remarks + odd)
 
 
 def _without_file(base: Path, name: str, label: Label) -> Film:
@@ -205,10 +239,10 @@ def _without_file(base: Path, name: str, label: Label) -> Film:
     plain = name == Path(name).name and name not in (".", "..") and not CONTROL.search(name)
     if not plain:
         refused = f"unsafe name: found {name!r}, wanted the bare name of a file"
-        return Film(name, name, name, FOLDERS[folder], patient, label.label, refused, label.remarks)
+        return Film(name, name, name, FOLDERS[folder], patient, label.label, None, refused, label.remarks)
     image_id = stem if _is_film(name) else name
     path = str(base / folder / name)
-    return Film(image_id, name, path, FOLDERS[folder], patient, label.label, "file missing", label.remarks)
+    return Film(image_id, name, path, FOLDERS[folder], patient, label.label, None, "file missing", label.remarks)
 
 
 def _refusal(path: Path, base: Path, image_id: str) -> str | None:
@@ -244,9 +278,10 @@ def read_labels(path: Path) -> tuple[dict[str, Label], list[str]]:
     """Return the label of each file name in the label table, and the problems of the table.
 
     Args:
-        path: CSV with file_name, label ("Nodule", "No Finding", or empty) and LIDC_ID (empty for NIH).
+        path: CSV with file_name, label ("Nodule", "No Finding", or empty) and LIDC_ID (empty for NIH); perhaps with
+            spacing_mm, millimetres per pixel of the film as it is stored.
     """
-    rows, problems = sheets.read(path, ["file_name", "label", "LIDC_ID"])
+    rows, problems = sheets.read(path, ["file_name", "label", "LIDC_ID"], ["spacing_mm"])
     words = {word.casefold(): label for word, label in WORDS.items()}
     labels: dict[str, Label] = {}
     for row in rows:
@@ -259,38 +294,82 @@ def read_labels(path: Path) -> tuple[dict[str, Label], list[str]]:
         if label is None and word.casefold() not in UNLABELLED:
             problems.append(f"{where}: {name!r} is labelled {word!r}, wanted one of {', '.join(WORDS)}")
             continue
-        if name not in labels:
-            labels[name] = Label(label, lidc_id, () if label is not None else ("no label",))
-        elif (labels[name].label, labels[name].lidc_id) != (label, lidc_id):
-            problems.append(f"{where}: {name!r} is listed before with another label or LIDC_ID")
+        spacing, wrong = _numbers(row.cells, ["spacing_mm"])
+        if wrong:
+            problems.append(f"{where}: {name!r} has {wrong}")
+        elif name not in labels:
+            labels[name] = Label(label, lidc_id, spacing["spacing_mm"], () if label is not None else ("no label",))
+        elif (labels[name].label, labels[name].lidc_id, labels[name].spacing_mm) != (label, lidc_id, *spacing.values()):
+            problems.append(f"{where}: {name!r} is listed before with another label, LIDC_ID or spacing_mm")
         elif "listed twice" not in labels[name].remarks:
             labels[name].remarks += ("listed twice",)
     return labels, problems
 
 
-def read_points(
-    path: Path,
-) -> tuple[dict[str, list[tuple[float, float]]], dict[str, tuple[str, ...]], list[str]]:
+def read_points(path: Path) -> tuple[dict[str, list[Point]], dict[str, tuple[str, ...]], list[str]]:
     """Return the points of each file name in the point table, remarks by file name, and the problems of the table.
 
     Args:
-        path: CSV with file_name, x and y, pixels of the original. Nothing is shifted; a repeated point counts once.
+        path: CSV with file_name, x and y, pixels of the original, and perhaps diameter_mm, diameter_px and contrast.
+            Nothing is shifted; a repeated point counts once.
     """
-    rows, problems = sheets.read(path, ["file_name", "x", "y"])
-    points: dict[str, list[tuple[float, float]]] = {}
+    rows, problems = sheets.read(path, ["file_name", "x", "y"], SIZES)
+    points: dict[str, list[Point]] = {}
     remarks: dict[str, tuple[str, ...]] = {}
     for row in rows:
         name, x, y = row.cells["file_name"], number(row.cells["x"]), number(row.cells["y"])
         where = f"{path.name} line {row.line}"
+        sizes, wrong = _numbers(row.cells, SIZES)
         if not name:
             problems.append(f"{where}: no file name")
         elif x is None or y is None:
             problems.append(f"{where}: {name!r} at ({row.cells['x']!r}, {row.cells['y']!r}), wanted two numbers")
-        elif (x, y) in points.setdefault(name, []):
+        elif wrong:
+            problems.append(f"{where}: {name!r} has {wrong}")
+        elif (x, y) in [(point.x, point.y) for point in points.setdefault(name, [])]:
             remarks[name] = ("a point listed twice",)
         else:
-            points[name].append((x, y))
+            points[name].append(Point(x, y, **sizes))
     return points, remarks, problems
+
+
+def read_lesions(path: Path) -> tuple[dict[tuple[str, int, int], Point], list[str]]:
+    """Return what a table beside the challenge's says of each nodule, by file name and whole pixels, and its problems.
+
+    Nodules that no point is marked for are among them: only those of the point table are ever measured.
+
+    Args:
+        path: CSV with file_name, x and y, and perhaps diameter_mm, diameter_px and contrast.
+    """
+    points, _, problems = read_points(path)
+    return {(name, *_pixel(point)): point for name in points for point in reversed(points[name])}, problems
+
+
+def _pixel(point: Point) -> tuple[int, int]:
+    return round(point.x), round(point.y)
+
+
+def _sized(point: Point, lesion: Point | None) -> Point:
+    """Return the point with what the lesion says of it, where its own table says nothing."""
+    if lesion is None:
+        return point
+    told = {name: getattr(point, name) for name in SIZES if getattr(point, name) is not None}
+    return replace(lesion, x=point.x, y=point.y, **told)
+
+
+def _numbers(cells: Mapping[str, str], columns: Sequence[str]) -> tuple[dict[str, float | None], str]:
+    """Return the number in each column, None where the cell is empty, and a sentence about the first wrong one.
+
+    A contrast may be any number; a length is above 0.
+    """
+    values = {name: number(cells[name]) for name in columns}
+    for name, value in values.items():
+        if cells[name].casefold() in UNLABELLED:
+            continue
+        if value is None or (value <= 0 and name != "contrast"):
+            wanted = "a number" if name == "contrast" else "a number above 0"
+            return values, f"{name} {cells[name]!r}, wanted {wanted}, or nothing"
+    return values, ""
 
 
 def number(text: str) -> float | None:

@@ -1,5 +1,6 @@
 """How well predicted points find the nodules of films that have them, and what they do on healthy ones."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from stages.lib.bootstrap import Outcome, attempt
 from stages.lib.errors import UndefinedMetricError
-from stages.lib.matching import distances, match
+from stages.lib.matching import distances, match_many
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,9 @@ class Film:
         height_px: Height.
         points: The nodules, x and y, shape (m, 2).
         predictions: The points predicted, x and y, shape (n, 2).
+        spacing_mm: Millimetres per pixel; None if it is not known.
+        diameter_mm: Of each nodule, NaN where it is not known, shape (m,); None if none is known.
+        contrast: Of each nodule, NaN where it is not known, shape (m,); None if none is known.
     """
 
     image_id: str
@@ -32,6 +36,9 @@ class Film:
     height_px: int
     points: NDArray[np.float64]
     predictions: NDArray[np.float64]
+    spacing_mm: float | None = None
+    diameter_mm: NDArray[np.float64] | None = None
+    contrast: NDArray[np.float64] | None = None
 
     def threshold_px(self, share: float) -> float:
         """Return a share of the diagonal of the original, pixels."""
@@ -49,6 +56,7 @@ class Hits:
         chance: Pairs to be expected if as many points were thrown anywhere on the film, shape (n,).
         radial_error_px: Distance within each pair, shape (pairs,).
         film: Number of the film of each pair, shape (pairs,).
+        found: Whether each nodule is in a pair, film after film, shape (nodules,).
     """
 
     true_positives: NDArray[np.int64]
@@ -57,6 +65,7 @@ class Hits:
     chance: NDArray[np.float64]
     radial_error_px: NDArray[np.float64]
     film: NDArray[np.int64]
+    found: NDArray[np.bool_]
 
 
 def find(films: Sequence[Film], share: float, *, throws: int, rng: np.random.Generator) -> Hits:
@@ -68,22 +77,37 @@ def find(films: Sequence[Film], share: float, *, throws: int, rng: np.random.Gen
         throws: How often points are thrown to know what chance would find.
         rng: Of the throws.
     """
-    found, chance, errors, owners = [], [], [], []
-    for number, film in enumerate(films):
-        gaps = distances(film.predictions, film.points)
-        rows, columns = match(gaps, film.threshold_px(share))
-        found.append(len(rows))
-        errors.append(gaps[rows, columns])
-        owners.append(np.full(len(rows), number))
-        chance.append(chance_hits(film, share, throws, rng))
+    found = np.zeros(len(films), np.int64)
+    errors, owners = [np.zeros(0)], [np.zeros(0, np.int64)]
+    nodules = [np.zeros(0, bool) for _ in films]
+    for numbers in by_size(films):
+        some = [films[number] for number in numbers]
+        gaps = distances(np.stack([film.predictions for film in some]), np.stack([film.points for film in some]))
+        pairs = match_many(gaps, np.array([film.threshold_px(share) for film in some]))
+        found[numbers] = pairs.sum(axis=(1, 2))
+        errors.append(gaps[pairs])
+        owners.append(np.repeat(numbers, found[numbers]))
+        for number, hit in zip(numbers, np.any(pairs, axis=1).tolist(), strict=True):
+            nodules[number] = np.array(hit, bool)
+    film = np.concatenate(owners)
+    order = np.argsort(film, kind="stable")
     return Hits(
-        np.array(found, np.int64),
+        found,
         np.array([len(film.predictions) for film in films], np.int64),
         np.array([len(film.points) for film in films], np.int64),
-        np.array(chance, np.float64),
-        np.concatenate([np.zeros(0), *errors]),
-        np.concatenate([np.zeros(0, np.int64), *owners]),
+        np.array([chance_hits(film, share, throws, rng) for film in films], np.float64),
+        np.concatenate(errors)[order],
+        film[order],
+        np.concatenate([np.zeros(0, bool), *nodules]),
     )
+
+
+def by_size(films: Sequence[Film]) -> list[NDArray[np.int64]]:
+    """Return the numbers of the films in groups that have equally many predictions and equally many nodules."""
+    sizes: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+    for number, film in enumerate(films):
+        sizes[len(film.predictions), len(film.points)].append(number)
+    return [np.array(numbers, np.int64) for numbers in sizes.values()]
 
 
 def chance_hits(film: Film, share: float, throws: int, rng: np.random.Generator) -> float:
@@ -97,12 +121,11 @@ def chance_hits(film: Film, share: float, throws: int, rng: np.random.Generator)
     size = np.array([film.width_px, film.height_px])
     # A film spans -0.5 to its width - 0.5: coordinates are 0 at the centre of a pixel.
     thrown = rng.random((throws, n, 2)) * size - 0.5
-    steps = thrown[:, :, None, :] - film.points[None, None, :, :]
-    gaps = np.hypot(steps[..., 0], steps[..., 1])
+    gaps = distances(thrown, film.points)
     near = (gaps <= threshold).sum(axis=(1, 2))
-    crowded = np.flatnonzero(near > 1)
-    pairs = int((near == 1).sum()) + sum(len(match(gaps[throw], threshold)[0]) for throw in crowded)
-    return pairs / throws
+    crowded = gaps[near > 1]
+    pairs = (near == 1).sum() + match_many(crowded, np.full(len(crowded), threshold)).sum()
+    return float(pairs / throws)
 
 
 def ratio(part: float, whole: float, why: str) -> float:
@@ -141,25 +164,77 @@ def measure_hits(hits: Hits, weights: NDArray[Any]) -> dict[str, Outcome]:
         weights: How often each film counts, shape (n,).
 
     Returns:
-        Value, or the reason why there is none, of: precision, recall, f1 (micro); f1_macro (mean over films); pck (the
-        share of nodules found, equal to recall); mean_radial_error_px, std_radial_error_px (ddof 0),
+        Value, or the reason why there is none, of: true_positives, false_positives, false_negatives; precision, recall,
+        f1 (micro); precision_macro (mean over films with a prediction), recall_macro and f1_macro (mean over films);
+        pck (the share of nodules found, equal to recall); mean_radial_error_px, std_radial_error_px (ddof 0),
         median_radial_error_px; chance_recall.
     """
-    found = float(np.dot(weights, hits.true_positives))
-    points = float(np.dot(weights, hits.points))
-    measures = precision_recall_f1(found, float(np.dot(weights, hits.predictions)), points)
-    each = 2 * hits.true_positives / np.maximum(hits.predictions + hits.points, 1)
+    found, predicted, points = (
+        int(np.dot(weights, each)) for each in (hits.true_positives, hits.predictions, hits.points)
+    )
+    counts = {"true_positives": found, "false_positives": predicted - found, "false_negatives": points - found}
+    measures = precision_recall_f1(found, predicted, points)
+    spoken = weights * (hits.predictions > 0)
+    of_each = {
+        "precision_macro": (hits.true_positives / np.maximum(hits.predictions, 1), spoken, "no point was predicted"),
+        "recall_macro": (hits.true_positives / np.maximum(hits.points, 1), weights, "there is no film"),
+        "f1_macro": (
+            2 * hits.true_positives / np.maximum(hits.predictions + hits.points, 1),
+            weights,
+            "there is no film",
+        ),
+    }
     errors = np.repeat(hits.radial_error_px, weights[hits.film])
     no_pair = "no predicted point is near enough to a nodule"
     return {
+        **{
+            name: number if len(weights) else UndefinedMetricError("there is no film")
+            for name, number in counts.items()
+        },
         **measures,
-        "f1_macro": attempt(ratio, np.dot(weights, each), weights.sum(), "there is no film"),
+        **{name: attempt(ratio, np.dot(times, each), times.sum(), why) for name, (each, times, why) in of_each.items()},
         "pck": measures["recall"],
         "mean_radial_error_px": attempt(_of_any, np.mean, errors, no_pair),
         "std_radial_error_px": attempt(_of_any, np.std, errors, no_pair),
-        "median_radial_error_px": attempt(_of_any, np.median, errors, no_pair),
+        "median_radial_error_px": attempt(_of_any, _median, errors, no_pair),
         "chance_recall": attempt(ratio, np.dot(weights, hits.chance), points, "no film has a point"),
     }
+
+
+def measure_mm(
+    errors_px: NDArray[np.float64],
+    film: NDArray[np.int64],
+    spacing_mm: NDArray[np.float64],
+    why: str,
+    weights: NDArray[Any],
+) -> dict[str, Outcome]:
+    """Return mean and median of distances in millimetres, over the films whose spacing is known.
+
+    Args:
+        errors_px: Distances, shape (k,), pixels.
+        film: Number of the film of each, shape (k,).
+        spacing_mm: Millimetres per pixel of each film, NaN where it is not known, shape (n,).
+        why: The reason if there is no distance on such a film.
+        weights: How often each film counts, shape (n,).
+
+    >>> measure_mm(np.array([10.0, 99.0]), np.array([0, 1]), np.array([0.2, np.nan]), "", np.ones(2, int))
+    {'mean': 2.0, 'median': 2.0}
+    """
+    if np.isnan(spacing_mm).all():
+        reason = UndefinedMetricError("no film with marked nodules has a known spacing (spacing_mm in the manifest)")
+        return {"mean": reason, "median": reason}
+    measured = ~np.isnan(spacing_mm[film])
+    millimetres = np.repeat((errors_px * spacing_mm[film])[measured], weights[film[measured]])
+    return {
+        "mean": attempt(_of_any, np.mean, millimetres, why),
+        "median": attempt(_of_any, _median, millimetres, why),
+    }
+
+
+def _median(values: NDArray[np.float64]) -> float:
+    """Return the median; NumPy's own takes ten times as long on so few values, and resampling asks for it often."""
+    ordered = np.sort(values)
+    return float((ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2)
 
 
 def _of_any(summary: Any, values: NDArray[np.float64], why: str) -> float:
@@ -209,7 +284,7 @@ def measure_counts(counted: Counted, weights: NDArray[Any]) -> dict[str, Outcome
     mean = partial(ratio, whole=float(weights.sum()), why="there is no film")
     nearest = np.repeat(counted.nearest_px, weights[counted.film])
     return {
-        "nearest_point_px": attempt(_of_any, np.median, nearest, "no point was predicted"),
+        "nearest_point_px": attempt(_of_any, _median, nearest, "no point was predicted"),
         "count_exact": attempt(mean, np.dot(weights, excess == 0)),
         "count_error": attempt(mean, np.dot(weights, np.abs(excess))),
         "count_bias": attempt(mean, np.dot(weights, excess)),

@@ -1,4 +1,9 @@
-"""The localization part of metrics.json: what one localizer found, and what it did on healthy films."""
+"""The localization part of metrics.json: what one localizer found, and what it did on healthy films.
+
+Two views of it. `test` is the chief one: prompts, thresholds and combinations are chosen on other films. `all` has
+every film with marked nodules, whatever its split, as published studies measured; films that a prompt was chosen on are
+among them, and no healthy film is.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,23 +13,46 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.lib import froc
+from stages.lib import froc, strata
 from stages.lib import localization as loc
 from stages.lib.bootstrap import Outcome, attempt, replicate
 from stages.lib.errors import UndefinedMetricError
-from stages.lib.scorecard import Entry, entries, entry
+from stages.lib.matching import distances
+from stages.lib.scorecard import Entry, entries
 
+FILMS_NAMES = (
+    "count_exact",
+    "count_exact_with_healthy",
+    "count_error",
+    "count_bias",
+    "nearest_point_px",
+    "nearest_point_mm",
+    "mean_nearest_point_mm",
+)
 FROC_NAMES = tuple(f"sensitivity_at_{rate}" for rate in ("1_8", "1_4", "1_2", "1", "2", "4", "8"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How it is measured: resamples (and throws of chance), their seed, confidence, tolerances by name."""
+    """How it is measured.
+
+    Attributes:
+        draws: Resamples of patients, and throws of chance.
+        seed: Of both.
+        confidence: Of the intervals.
+        tolerances: Share of the diagonal, by name.
+        size_edges_mm: Diameters between two strata.
+        contrast_edges: Contrasts between two strata.
+        stratum_nodules_min: Nodules below which a stratum has no recall.
+    """
 
     draws: int
     seed: int
     confidence: float
     tolerances: Mapping[str, float]
+    size_edges_mm: Sequence[float] = ()
+    contrast_edges: Sequence[float] = ()
+    stratum_nodules_min: int = 1
 
 
 @dataclass(frozen=True)
@@ -50,55 +78,137 @@ class Asked:
 
     @property
     def healthy(self) -> bool:
-        """Whether it is a test film without a nodule."""
-        return self.label == 0 and self.split == "test" and not self.located
+        """Whether it is known to have no nodule."""
+        return self.label == 0 and not self.located
 
 
-def measure(asked: Sequence[Asked], settings: Settings) -> dict[str, Any]:
-    """Return the measures of a localizer.
+def views(asked: Sequence[Asked]) -> dict[str, list[Asked]]:
+    """Return the films of each view: `test`, with and without nodules, and `all` with marked nodules of any split."""
+    return {
+        "test": [one for one in asked if one.split == "test" and (one.located or one.healthy)],
+        "all": [one for one in asked if one.located],
+    }
+
+
+def measure(asked: Sequence[Asked], settings: Settings, *, healthy_too: bool = True) -> dict[str, Any]:
+    """Return the measures of a localizer on some films.
 
     Args:
-        asked: Every film it was asked about, whatever it answered.
+        asked: Films it was asked about, whatever it answered; those of which nothing is known count for nothing.
         settings: How.
+        healthy_too: Whether to measure what needs films without a nodule.
 
     Returns:
-        For each tolerance the measures of `loc.measure_hits` on films with points (of all splits), with counts and the
-        share of false points per film over these and the healthy ones; `films`, as `loc.measure_counts`; `healthy`, as
-        `loc.measure_healthy`, on test films without a nodule; and `froc`.
+        For each tolerance the measures of `loc.measure_hits` on films with points, with counts, and in mm where the
+        spacing is known; `films`, as `loc.measure_counts`; `strata`, the recall on nodules of a kind. With healthy
+        films also the false points per film over these and those (in each tolerance); the share of all films with the
+        right number of points (in `films`); `healthy`, as `loc.measure_healthy`; and `froc`.
     """
     located = [one.film for one in asked if one.located]
     healthy = [one.film for one in asked if one.healthy]
     document: dict[str, Any] = {}
     n_predictions = sum(len(film.predictions) for film in located)
     counts = {"n_points": sum(len(film.points) for film in located), "n_predictions": n_predictions}
+    spacing = np.array([np.nan if film.spacing_mm is None else film.spacing_mm for film in located])
+    told = _spaced(located)
+    all_hits: dict[str, loc.Hits] = {}
     for name, share in settings.tolerances.items():
         rng = np.random.default_rng(settings.seed)
-        hits = loc.find(located, share, throws=settings.draws, rng=rng)
+        all_hits[name] = hits = loc.find(located, share, throws=settings.draws, rng=rng)
         found, n_points = int(hits.true_positives.sum()), int(hits.points.sum())
         proportions = {"precision": (found, n_predictions), "recall": (found, n_points), "pck": (found, n_points)}
         section = _table(located, partial(loc.measure_hits, hits), settings, counts, proportions)
-        facts = {"n": len(located), **counts}
-        section["true_positives"] = entry(found, facts)
-        section["false_positives"] = entry(n_predictions - found, facts)
-        section["false_negatives"] = entry(n_points - found, facts)
-        false = np.append(hits.predictions - hits.true_positives, [len(film.predictions) for film in healthy])
-        section |= _table([*located, *healthy], partial(_false_points, false), settings, {"n_healthy": len(healthy)})
+        no_pair = "no predicted point is near enough to a nodule on a film whose spacing is known"
+        in_mm = _table(
+            located, partial(loc.measure_mm, hits.radial_error_px, hits.film, spacing, no_pair), settings, told
+        )
+        section |= {f"{kind}_radial_error_mm": measured for kind, measured in in_mm.items()}
+        if healthy_too:
+            false = np.append(hits.predictions - hits.true_positives, [len(film.predictions) for film in healthy])
+            call = partial(_false_points, false)
+            section |= _table([*located, *healthy], call, settings, {"n_healthy": len(healthy)})
         document[name] = section
     counted = loc.count(located)
-    exact = int((counted.predictions == counted.points).sum())
-    document["films"] = _table(
-        located, partial(loc.measure_counts, counted), settings, counts, {"count_exact": (exact, len(located))}
-    )
-    points = np.array([len(film.predictions) for film in healthy], np.int64)
-    document["healthy"] = _table(
-        healthy,
-        partial(loc.measure_healthy, points),
-        settings,
-        {"n_predictions": int(points.sum())},
-        {"share_with_point": (int((points > 0).sum()), len(healthy))},
-    )
-    document["froc"] = _froc([one for one in asked if one.located or one.healthy], settings)
+    exact = counted.predictions == counted.points
+    trials = {"count_exact": (int(exact.sum()), len(located))}
+    document["films"] = _table(located, partial(loc.measure_counts, counted), settings, counts, trials)
+    silent = "no point was predicted on a film whose spacing is known"
+    in_mm = _table(located, partial(loc.measure_mm, counted.nearest_px, counted.film, spacing, silent), settings, told)
+    document["films"] |= {"nearest_point_mm": in_mm["median"], "mean_nearest_point_mm": in_mm["mean"]}
+    document["strata"] = _strata(located, all_hits, settings)
+    if healthy_too:
+        points = np.array([len(film.predictions) for film in healthy], np.int64)
+        right = np.append(exact, points == 0)
+        document["films"] |= _table(
+            [*located, *healthy],
+            partial(_shares, right, {"count_exact_with_healthy": np.ones(len(right), bool)}),
+            settings,
+            {"n_healthy": len(healthy)},
+            {"count_exact_with_healthy": (int(right.sum()), len(right))},
+        )
+        document["healthy"] = _table(
+            healthy,
+            partial(loc.measure_healthy, points),
+            settings,
+            {"n_predictions": int(points.sum())},
+            {"share_with_point": (int((points > 0).sum()), len(healthy))},
+        )
+        document["froc"] = _froc([one for one in asked if one.located or one.healthy], settings)
+    document["films"] = {key: document["films"][key] for key in FILMS_NAMES if key in document["films"]}
     return document
+
+
+def _spaced(films: Sequence[loc.Film]) -> dict[str, int]:
+    """Return how much stands behind a distance in mm: films whose spacing is known, patients, nodules, predictions."""
+    spaced = [film for film in films if film.spacing_mm is not None]
+    return {
+        "n": len(spaced),
+        "n_patients": len({film.patient_id for film in spaced}),
+        "n_points": sum(len(film.points) for film in spaced),
+        "n_predictions": sum(len(film.predictions) for film in spaced),
+    }
+
+
+def _strata(films: Sequence[loc.Film], hits: Mapping[str, loc.Hits], settings: Settings) -> dict[str, Any]:
+    """Return for each division of the nodules the recall on each part, at each tolerance, or why there is none."""
+    divisions = strata.divide(films, size_edges_mm=settings.size_edges_mm, contrast_edges=settings.contrast_edges)
+    owner = np.repeat(np.arange(len(films)), [len(film.points) for film in films])
+    patients = np.array([film.patient_id for film in films], str)
+    document: dict[str, Any] = {}
+    parts = {f"{kind}.{part.key}": part for kind, division in divisions.items() for part in division.parts}
+    totals = {name: np.bincount(owner[part.members], minlength=len(films)) for name, part in parts.items()}
+    measured: dict[str, dict[str, Entry]] = {name: {} for name in parts}
+    for tolerance, found in hits.items():
+        hit = {
+            name: np.bincount(owner[part.members & found.found], minlength=len(films)) for name, part in parts.items()
+        }
+        call = partial(_recalls, hit, totals)
+        draws = replicate(call, patients, draws=settings.draws, seed=settings.seed)
+        for name, outcome in call(np.ones(len(films), np.int64)).items():
+            whole = totals[name]
+            n_points = int(whole.sum())
+            facts = {"n": int((whole > 0).sum()), "n_patients": len(set(patients[whole > 0])), "n_points": n_points}
+            trials = {name: (int(hit[name].sum()), n_points)}
+            if 0 < n_points < settings.stratum_nodules_min:
+                least = settings.stratum_nodules_min
+                outcome, trials = UndefinedMetricError(f"too few nodules: {n_points}, wanted at least {least}"), {}
+            made = entries({name: outcome}, draws, facts, confidence=settings.confidence, trials=trials)
+            measured[name][tolerance] = made[name]
+    for kind, division in divisions.items():
+        document[kind] = {"n_unknown": division.unknown, "reason": division.reason, "note": division.note}
+        document[kind]["parts"] = {
+            part.key: {"from": part.low, "to": part.high, **measured[f"{kind}.{part.key}"]} for part in division.parts
+        }
+    return document
+
+
+def _recalls(
+    found: Mapping[str, NDArray[np.int64]], totals: Mapping[str, NDArray[np.int64]], weights: NDArray[Any]
+) -> dict[str, Outcome]:
+    return {
+        name: attempt(loc.ratio, np.dot(weights, found[name]), np.dot(weights, whole), "there is no such nodule")
+        for name, whole in totals.items()
+    }
 
 
 def _table(
@@ -183,8 +293,7 @@ def joint(
     for name, share in settings.tolerances.items():
         hit = np.array(
             [
-                len(loc.match(loc.distances(one.film.predictions, one.film.points), one.film.threshold_px(share))[0])
-                > 0
+                bool((distances(one.film.predictions, one.film.points) <= one.film.threshold_px(share)).any())
                 if one.located
                 else len(one.film.predictions) == 0
                 for one in films

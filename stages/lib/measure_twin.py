@@ -13,19 +13,21 @@ import pyarrow as pa
 from stages.lib import measure_scores
 from stages.lib.errors import TableError, UndefinedMetricError
 from stages.lib.measure_scores import Scored, Settings
-from stages.lib.scorecard import Entry, entry
+from stages.lib.scorecard import entry
 
 OTHER = {"as_trained": "merged", "merged": "as_trained"}
 METRICS = ("roc_auc", "pr_auc", "brier")
 
 
-def measure(infer: pa.Table, twin: pa.Table, patients: Mapping[str, str], weights: str, settings: Settings) -> Entry:
+def measure(
+    infer: pa.Table, twin: pa.Table, patients: Mapping[str, str], weights: str, settings: Settings
+) -> dict[str, Any]:
     """Return how the answers in the two forms differ on labelled validation films.
 
     Args:
         infer: Table of `tables.INFER` in the form that is used.
         twin: The same in the other form; validation films alone.
-        patients: Patient by image_id.
+        patients: Patient by image_id of the films that are measured.
         weights: The form that is used, `infer.weights`.
         settings: How the metrics are measured.
 
@@ -37,8 +39,14 @@ def measure(infer: pa.Table, twin: pa.Table, patients: Mapping[str, str], weight
     Raises:
         TableError: If a film was asked about in one form alone.
     """
-    used = {row["image_id"]: row for row in infer.to_pylist() if row["split"] == "val" and row["label"] is not None}
-    other = {row["image_id"]: row for row in twin.to_pylist() if row["label"] is not None}
+    used, other = (
+        {
+            row["image_id"]: row
+            for row in table.to_pylist()
+            if row["split"] == "val" and row["label"] is not None and row["image_id"] in patients
+        }
+        for table in (infer, twin)
+    )
     if used.keys() != other.keys():
         odd = sorted(used.keys() ^ other.keys())
         raise TableError(

@@ -1,7 +1,8 @@
 """Example films: the picture, and above it what is true and what was predicted.
 
 Positions are per cent of the padded square, from edge to edge, as `geometry.Geometry.to_unit` gives them, so that an
-SVG of viewBox "0 0 100 100" lies exactly on the film at any size.
+SVG of viewBox "0 0 100 100" lies exactly on the film at any size. Each localizer has a mark of its own shape and, by
+its style, of its own colour, so that several can be told apart on one film, in print too.
 """
 
 import base64
@@ -14,6 +15,13 @@ from stages.lib.errors import ImageError
 from stages.lib.geometry import Geometry
 
 JPEG_QUALITY = 82
+MARKS = (
+    "M{left} {top}l3 3m0-3l-3 3",
+    "M{x} {y}m0-2v4m-2-2h4",
+    "M{x} {top}l1.7 2.8h-3.4z",
+    "M{x} {top}l1.5 1.5l-1.5 1.5l-1.5-1.5z",
+    "M{left} {top}h3v3h-3z",
+)  # cross, plus, triangle, diamond, square; about 3 wide
 
 
 @dataclass(frozen=True)
@@ -29,10 +37,12 @@ class Ring:
 
 @dataclass(frozen=True)
 class Finding:
-    """A predicted point, its box if there is one (x, y, width, height), and a tooltip."""
+    """A predicted point, the path of its mark and its style, its box (x, y, width, height) or None, and a tooltip."""
 
     x: float
     y: float
+    mark: str
+    style: str
     box: tuple[float, float, float, float] | None
     title: str
 
@@ -55,13 +65,32 @@ def rings(points: Sequence[Mapping[str, Any]], geometry: Geometry, tight: float,
     return found
 
 
-def findings(rows: Sequence[Mapping[str, Any]], geometry: Geometry, localizer: str) -> list[Finding]:
-    """Return the predictions on one film.
+def style(place: int) -> str:
+    """Return the CSS class of the localizer at a place of the list, from 0."""
+    return f"place-{place % len(MARKS)}"
+
+
+def mark(x: float, y: float, place: int) -> str:
+    """Return the path of the mark of the localizer at a place of the list, about (x, y).
+
+    >>> mark(50, 50, 1)
+    'M50 50m0-2v4m-2-2h4'
+    """
+    corner = {"left": f"{round(x - 1.5, 2):g}", "top": f"{round(y - 1.5, 2):g}"}
+    return MARKS[place % len(MARKS)].format(x=f"{x:g}", y=f"{y:g}", **corner)
+
+
+def findings(
+    rows: Sequence[Mapping[str, Any]], geometry: Geometry, localizer: str, *, place: int, boxed: bool
+) -> list[Finding]:
+    """Return the predictions of one localizer on one film.
 
     Args:
         rows: Rows of `tables.LOCALIZE` of the film.
         geometry: Geometry of the film.
         localizer: Name of the localizer, for the tooltip.
+        place: Its place among the localizers, from 0.
+        boxed: Whether boxes are shown.
     """
     found = []
     for row in rows:
@@ -72,11 +101,11 @@ def findings(rows: Sequence[Mapping[str, Any]], geometry: Geometry, localizer: s
         if row["confidence"] is not None:
             title += f", confidence {row['confidence']:.2f}"
         box = None
-        if row["x0"] is not None:
+        if boxed and row["x0"] is not None:
             left, top = _per_cent(row["x0"], row["y0"], geometry)
             right, bottom = _per_cent(row["x1"], row["y1"], geometry)
             box = (left, top, round(right - left, 2), round(bottom - top, 2))
-        found.append(Finding(x, y, box, title))
+        found.append(Finding(x, y, mark(x, y, place), style(place), box, title))
     return found
 
 

@@ -71,8 +71,11 @@ def revision(root: Path = code.ROOT) -> dict[str, Any] | None:
 
 
 def data_sha256(manifest: pa.Table, points: pa.Table) -> str:
-    """Return a hash of what the films show and what is known of them: pixels, labels, patients and points, no paths."""
-    columns = ["image_id", "source", "patient_id", "label", "pixel_sha256", "status"]
+    """Return a hash of what the films show and what is known of them: pixels and their size, labels, patients, points.
+
+    No path is in it.
+    """
+    columns = ["image_id", "source", "patient_id", "label", "spacing_mm", "pixel_sha256", "status"]
     return files.sha256_json([manifest.select(columns).to_pydict(), points.to_pydict()])
 
 

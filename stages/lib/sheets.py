@@ -20,15 +20,16 @@ class Row:
     cells: dict[str, str]
 
 
-def read(path: Path, columns: Sequence[str]) -> tuple[list[Row], list[str]]:
+def read(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> tuple[list[Row], list[str]]:
     """Return the rows of a CSV, and one sentence for each thing that is wrong with it as a CSV.
 
-    Other columns than `columns` are left out, empty rows skipped, missing trailing cells empty. Names of columns are
+    Other columns than these are left out, empty rows skipped, missing trailing cells empty. Names of columns are
     compared without regard to case.
 
     Args:
         path: UTF-8 text with a header, delimited by comma, semicolon or tab.
         columns: The columns wanted.
+        optional: Columns that may be missing; their cells are then empty.
     """
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -36,10 +37,10 @@ def read(path: Path, columns: Sequence[str]) -> tuple[list[Row], list[str]]:
         return [], [f"{path.name}: {error.strerror or error}"]
     except UnicodeDecodeError as error:
         return [], [f"{path.name}: not UTF-8 text (byte {error.start})"]
-    return parse(text, columns, path.name)
+    return parse(text, columns, path.name, optional)
 
 
-def parse(text: str, columns: Sequence[str], name: str) -> tuple[list[Row], list[str]]:
+def parse(text: str, columns: Sequence[str], name: str, optional: Sequence[str] = ()) -> tuple[list[Row], list[str]]:
     r"""Return the rows and problems of the CSV `text`, as `read`; `name` is how the problems call it.
 
     >>> parse("file_name;x\r\n007.png ;1\r\n", ["file_name", "x"], "points.csv")
@@ -50,10 +51,12 @@ def parse(text: str, columns: Sequence[str], name: str) -> tuple[list[Row], list
     header, delimiter = _header(text, columns)
     folded = [title.casefold() for title in header]
     problems = [f"{name}: no column {c!r}; found {', '.join(header)}" for c in columns if c.casefold() not in folded]
-    problems += [f"{name}: column {c!r} occurs twice" for c in columns if folded.count(c.casefold()) > 1]
+    given = [*columns, *(c for c in optional if c.casefold() in folded)]
+    problems += [f"{name}: column {c!r} occurs twice" for c in given if folded.count(c.casefold()) > 1]
     if problems:
         return [], problems
-    places = {column: folded.index(column.casefold()) for column in columns}
+    places = {column: folded.index(column.casefold()) for column in given}
+    absent = dict.fromkeys(optional, "")
     rows: list[Row] = []
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
@@ -64,7 +67,7 @@ def parse(text: str, columns: Sequence[str], name: str) -> tuple[list[Row], list
                 problems.append(f"{name} line {reader.line_num}: {len(cells)} cells, the header has {len(header)}")
             elif any(cells):
                 cells += [""] * (len(header) - len(cells))
-                rows.append(Row(reader.line_num, {column: cells[place] for column, place in places.items()}))
+                rows.append(Row(reader.line_num, absent | {column: cells[place] for column, place in places.items()}))
     except csv.Error as error:
         problems.append(f"{name} line {reader.line_num}: {error}")
     return rows, problems

@@ -11,7 +11,15 @@ Facts = Mapping[str, Any]
 LOWER_IS_BETTER = ("brier", "ece", "brier_calibrated", "ece_calibrated")
 FREE = ("roc_auc", "pr_auc", "brier", "ece", "brier_calibrated", "ece_calibrated", "prevalence")
 CELLS = ("true_positives", "false_positives", "false_negatives", "true_negatives")
-TITLES = {"films": "Films with marked nodules, whatever the distance", "healthy": "Test films without a nodule"}
+STRATA = {"size": "Diameter", "contrast": "Contrast", "height": "Height on the film", "side": "Side"}
+UNITS = {"size": " mm"}
+PARTS = {
+    "upper": "upper third",
+    "middle": "middle third",
+    "lower": "lower third",
+    "patients_right": "left half of the film (the patient's right)",
+    "patients_left": "right half of the film (the patient's left)",
+}
 
 
 def is_metric(value: Any) -> bool:
@@ -52,7 +60,8 @@ def headline(metrics: Facts) -> dict[str, Any]:
 
 
 def _places(metrics: Facts) -> Iterator[dict[str, Any]]:
-    for localizer, groups in metrics.get("localization", {}).items():
+    for localizer, views in metrics.get("localization", {}).items():
+        groups = views.get("test", {})
         near = groups.get("tolerant", {})
         if is_metric(near.get("recall")):
             chance = near.get("chance_recall")
@@ -70,13 +79,11 @@ def tiles(metrics: Facts, model: str) -> list[dict[str, Any]]:
         if is_metric(measured.get(key))
     ]
     for place in _places(metrics):
-        localizer = name(place["localizer"])
-        chance = place["chance"]
-        more = f"chance {chance.text}" if chance else ""
-        made.append({"what": f"Nodules found, {localizer}", "cell": place["recall"], "more": more})
+        more = [f"chance {place['chance'].text}"] if place["chance"] else []
         points = place["healthy"].get("false_points_per_film")
-        if is_metric(points):
-            made.append({"what": f"False points per healthy film, {localizer}", "cell": cell(points), "more": ""})
+        more += [f"{cell(points).text} false points per healthy film"] if is_metric(points) else []
+        what = f"Nodules found, {name(place['localizer'])}"
+        made.append({"what": what, "cell": place["recall"], "more": "; ".join(more)})
     return made
 
 
@@ -143,6 +150,25 @@ def at_threshold(key: str) -> tuple[str, str | None]:
     return key, None if key in FREE else "half"
 
 
+def weights(metrics: Facts) -> dict[str, Any] | None:
+    """Return how the tuned model's answers on validation change with the form of its weights; None if not measured."""
+    facts = metrics.get("weights")
+    if not facts:
+        return None
+    forms: Mapping[str, Facts] = facts["forms"]
+    rows = [
+        {
+            "name": name(key),
+            "lower": key in LOWER_IS_BETTER,
+            "cells": [cell(form.get(key)) for form in forms.values()],
+            "difference": cell(facts["difference"].get(key), signed=True),
+        }
+        for key in next(iter(forms.values()))
+    ]
+    moved = {key: cell(facts[key]) for key in ("margin_change_median", "margin_change_largest", "calls_changed")}
+    return {"forms": list(forms), "rows": rows, "n": facts["calls_changed"]["n"], **moved}
+
+
 def matrices(metrics: Facts, chosen: str) -> list[dict[str, Any]]:
     """Return one confusion matrix of the test split for each model, at 0.5 and at the chosen threshold."""
     made = []
@@ -171,45 +197,122 @@ def _tests(differences: Facts) -> list[str]:
     return made
 
 
-def localization(metrics: Facts) -> dict[str, dict[str, Any]]:
-    """Return the localization tables of each localizer.
+def localization(metrics: Facts) -> dict[str, Any]:
+    """Return the localization tables: the localizers side by side, a table for each view.
 
-    Those with a column per distance come first: what was found, the published numbers of another study, FROC where
-    there are confidences, and label and point taken together. Then come those without a distance.
+    Returns:
+        localizers; views, by "test" and "all": behind (films, patients and nodules), groups (shown at once), more
+        (folded away), strata (by tolerance). And no_curve: why a localizer has no FROC curve.
     """
+    localizers: Mapping[str, Facts] = metrics.get("localization", {})
     made = {}
-    for localizer, groups in metrics.get("localization", {}).items():
-        near = [{"title": "Films with marked nodules", "rows": _near(groups, "chance_recall", "recall")}]
-        near.append({"title": "FROC", "rows": _near(groups.get("froc", {}))})
-        for model, facts in groups.get("joint", {}).items():
-            near.append(
-                {"title": f"Together with the {name(model).lower()} model's label, test films", "rows": _near(facts)}
-            )
-        plain = [{"key": key, "title": title, "rows": _plain(groups.get(key, {}))} for key, title in TITLES.items()]
-        made[localizer] = {
-            "near": [table for table in near if table["rows"]],
-            "plain": [table for table in plain if table["rows"]],
-            "no_curve": groups.get("froc", {}).get("reason"),
+    for view in ("test", "all"):
+        measured = {localizer: views.get(view, {}) for localizer, views in localizers.items()}
+        groups = list(_place_groups(measured))
+        made[view] = {
+            "behind": _place_behind(measured),
+            "groups": [group for group in groups if not group["folded"]],
+            "more": [group for group in groups if group["folded"]],
+            "strata": {near: list(_strata(measured, near)) for near in ("tolerant", "tight")},
         }
-    return made
+    curves = {localizer: views.get("test", {}).get("froc", {}) for localizer, views in localizers.items()}
+    reasons = {localizer: froc["reason"] for localizer, froc in curves.items() if "reason" in froc}
+    return {"localizers": list(localizers), "views": made, "no_curve": reasons}
 
 
-def _near(groups: Facts, moved: str = "", anchor: str = "") -> list[dict[str, Any]]:
-    """Return a row for each metric that `groups` has by distance; the row `moved` right after the row `anchor`."""
-    near = {group: groups.get(group, {}) for group in ("tight", "tolerant")}
-    keys = list(dict.fromkeys(key for facts in near.values() for key, value in facts.items() if is_metric(value)))
-    if moved in keys and anchor in keys:
-        keys.remove(moved)
-        keys.insert(keys.index(anchor) + 1, moved)
-    return [
-        {"key": key, "name": name(key), "cells": {group: cell(facts.get(key)) for group, facts in near.items()}}
-        for key in keys
-    ]
+def _place_groups(measured: Mapping[str, Facts]) -> Iterator[dict[str, Any]]:
+    """Yield the parts of the table of a view that have a number: a row per metric, a cell per localizer."""
+    models = dict.fromkeys(model for facts in measured.values() for model in facts.get("joint", {}))
+    near = ("tight", "tolerant")
+    ways: list[tuple[tuple[str, ...], str, bool]] = [((key,), f"{name(key)} distance", False) for key in near]
+    ways += [(("films",), "Whatever the distance", False), (("healthy",), "Films without a nodule", False)]
+    ways += [(("froc", key), f"FROC, {key} distance", True) for key in near]
+    for model in models:
+        words = f"Label of the {name(model).lower()} model and point together"
+        ways += [(("joint", model, key), f"{words}, {key} distance", True) for key in near]
+    for keys, title, folded in ways:
+        found = {localizer: _at(facts, keys) for localizer, facts in measured.items()}
+        metrics = list(
+            dict.fromkeys(key for facts in found.values() for key, value in facts.items() if is_metric(value))
+        )
+        if "chance_recall" in metrics:
+            metrics.remove("chance_recall")
+            metrics.insert(metrics.index("recall") + 1, "chance_recall")
+        rows = [
+            {
+                "key": ".".join((*keys, metric)),
+                "name": name(metric),
+                "cells": {localizer: cell(facts.get(metric)) for localizer, facts in found.items()},
+            }
+            for metric in metrics
+        ]
+        if rows:
+            yield {"key": ".".join(keys), "title": title, "rows": rows, "folded": folded}
 
 
-def _plain(facts: Facts) -> list[dict[str, Any]]:
-    """Return one row for every metric of a group."""
-    return [{"key": key, "name": name(key), "cell": cell(value)} for key, value in facts.items() if is_metric(value)]
+def _at(facts: Facts, keys: tuple[str, ...]) -> Facts:
+    for key in keys:
+        facts = facts.get(key, {})
+    return facts
+
+
+def _place_behind(measured: Mapping[str, Facts]) -> str:
+    """Return how many films, patients and nodules stand behind a view, once if the localizers were asked alike."""
+    words: dict[str, list[str]] = {}
+    for localizer, facts in measured.items():
+        found, healthy = _at(facts, ("films", "count_exact")), _at(facts, ("healthy", "share_with_point"))
+        if found:
+            text = (
+                f"{found['n']:,} films with {found['n_points']:,} marked nodules, of {found['n_patients']:,} patients"
+            )
+            text += f"; {healthy['n']:,} films without a nodule" if healthy else ""
+            words.setdefault(text, []).append(name(localizer))
+    if len(words) == 1:
+        return next(iter(words))
+    return ". ".join(f"{', '.join(names)}: {text}" for text, names in words.items())
+
+
+def _strata(measured: Mapping[str, Facts], near: str) -> Iterator[dict[str, Any]]:
+    """Yield each division of the nodules: a row per part, with the recall of each localizer."""
+    for kind, title in STRATA.items():
+        found = {localizer: _at(facts, ("strata", kind)) for localizer, facts in measured.items()}
+        found = {localizer: facts for localizer, facts in found.items() if facts}
+        if not found:
+            continue
+        some = next(iter(found.values()))
+        parts = dict.fromkeys(part for facts in found.values() for part in facts["parts"])
+        rows = []
+        for part in parts:
+            entries = {
+                localizer: _at(facts, ("strata", kind, "parts", part, near)) for localizer, facts in measured.items()
+            }
+            counts = sorted({entry["n_points"] for entry in entries.values() if entry})
+            shown = {
+                "key": f"{kind}.{part}.{near}",
+                "name": part_name(next(facts["parts"][part] for facts in found.values()), part, UNITS.get(kind, "")),
+                "nodules": " to ".join(f"{count:,}" for count in dict.fromkeys((counts[0], counts[-1]))),
+                "cells": {localizer: cell(entry or None) for localizer, entry in entries.items()},
+            }
+            rows.append(shown)
+        unknown = f"not known of {some['n_unknown']:,} nodules" if some["n_unknown"] and rows else ""
+        note = "; ".join(text for text in (some.get("note"), unknown) if text)
+        yield {"title": title, "rows": rows, "note": note, "reason": some.get("reason")}
+
+
+def part_name(part: Facts, key: str, unit: str = "") -> str:
+    """Return what a part of the nodules is called.
+
+    >>> part_name({"from": None, "to": 10.0}, "below_10", " mm"), part_name({"from": 10.0, "to": 22.5}, "", " mm")
+    ('below 10 mm', '10 to 22.5 mm')
+    >>> part_name({"from": None, "to": None}, "upper")
+    'upper third'
+    """
+    low, high = part["from"], part["to"]
+    if low is None and high is None:
+        return PARTS.get(key, name(key))
+    if low is None:
+        return f"below {high:g}{unit}"
+    return f"from {low:g}{unit}" if high is None else f"{low:g} to {high:g}{unit}"
 
 
 def reference(metrics: Facts) -> dict[str, Any]:
@@ -221,6 +324,7 @@ def reference(metrics: Facts) -> dict[str, Any]:
     measures = dict.fromkeys(key for row in near.values() for key in row)
     return {
         "note": facts.get("note", ""),
+        "challenge": facts.get("challenge"),
         "columns": [name(key) for key in keys],
         "systems": [
             {"name": f"Published, {name(system).lower()}", "cells": [cell(row.get(key)) for key in keys]}

@@ -66,6 +66,7 @@ MANIFEST = Schema(
         Column("width_px", INT, "width of the original, pixels; null if it could not be read", nullable=True),
         Column("height_px", INT, "height of the original, pixels; null if it could not be read", nullable=True),
         Column("bit_depth", INT, "bits per grey value as stored; null if it could not be read", nullable=True),
+        Column("spacing_mm", FLOAT, "millimetres per pixel of the original; null if not known, or not square", True),
         Column("sha256", STRING, "SHA-256 of the file's bytes; null if there is no file", nullable=True),
         Column("pixel_sha256", STRING, "SHA-256 of the decoded grey values and their shape; null if not decoded", True),
         Column("status", STRING, "whether the film takes part", values=("ok", "rejected")),
@@ -80,6 +81,10 @@ POINTS = Schema(
         Column("point", INT, "number of the point on its film, from 0, in the order of the CSV"),
         Column("x", FLOAT, "column of the nodule's centre, pixels of the original, 0 at the centre of the first pixel"),
         Column("y", FLOAT, "row of the nodule's centre, pixels of the original, 0 at the centre of the first pixel"),
+        Column("diameter_mm", FLOAT, "diameter of the nodule, millimetres on the film; null if not known", True),
+        Column(
+            "contrast", FLOAT, "how plain the nodule is, in the unit of the data's own table; null if not known", True
+        ),
     ),
 )
 NORMALIZED = Schema(

@@ -87,6 +87,16 @@ def lora(model: Any, params: TrainParams) -> Any:
         raise TrainingError(f"train.lora_targets {params.lora_targets!r}: {error}") from error
 
 
+def checkpoint_activations(model: Any) -> None:
+    """Make a model with an adapter compute its activations twice, in training, instead of keeping them.
+
+    The library also asks for gradients of the embeddings, which only re-entrant checkpointing needs: they would run
+    back through a frozen vision tower and double the cost of a step.
+    """
+    model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+    model.get_base_model().disable_input_require_grads()
+
+
 def fit(task: Task, root: Path) -> Outcome:
     """Train an adapter, going on from the newest complete checkpoint of the same run, if there is one.
 
@@ -200,6 +210,8 @@ def _trainer(task: Task, folder: Path, micro: int, accumulation: int) -> Any:
     loaded = models.ready(lora(loaded.model, task.params), loaded.processor)
     task = _with_features(task, loaded)
     params = task.params
+    if params.gradient_checkpointing:
+        checkpoint_activations(loaded.model)
     arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=params.max_steps,
@@ -212,8 +224,6 @@ def _trainer(task: Task, folder: Path, micro: int, accumulation: int) -> Any:
         optim="adamw_torch_fused",
         weight_decay=params.weight_decay,
         max_grad_norm=params.max_grad_norm,
-        activation_checkpointing=params.gradient_checkpointing,
-        activation_checkpointing_kwargs={"use_reentrant": False} if params.gradient_checkpointing else None,
         logging_steps=1,
         logging_nan_inf_filter=False,
         eval_strategy="steps" if len(task.val) else "no",

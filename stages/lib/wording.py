@@ -9,6 +9,8 @@ NAMES: Mapping[str, str] = {
     "tuned": "Tuned",
     "medgemma": "MedGemma",
     "chexagent": "CheXagent-2",
+    "relevance": "Relevance map",
+    "combined": "Combined",
     "nih": "NIH",
     "lidc": "LIDC",
     "other": "Other",
@@ -21,6 +23,8 @@ NAMES: Mapping[str, str] = {
     "brier_calibrated": "Brier score, calibrated",
     "ece": "Calibration error (ECE)",
     "ece_calibrated": "Calibration error (ECE), calibrated",
+    "as_trained": "Adapter on the base as it was trained",
+    "merged": "Adapter merged into the unquantized base",
     "ppv_by_bayes": "PPV at another prevalence",
     "npv_by_bayes": "NPV at another prevalence",
     "non_lesion_fraction": "False points per film, healthy ones included",
@@ -40,6 +44,13 @@ NAMES: Mapping[str, str] = {
     "mean_radial_error_px": "Radial error of pairs, mean, px",
     "std_radial_error_px": "Radial error of pairs, spread, px",
     "median_radial_error_px": "Radial error of pairs, median, px",
+    "precision_macro": "Precision, mean over films",
+    "recall_macro": "Recall, mean over films",
+    "mean_radial_error_mm": "Radial error of pairs, mean, mm",
+    "median_radial_error_mm": "Radial error of pairs, median, mm",
+    "nearest_point_mm": "Distance of a point to its nearest nodule, median, mm",
+    "mean_nearest_point_mm": "Distance of a point to its nearest nodule, mean, mm",
+    "count_exact_with_healthy": "Films with the right number of points, healthy ones included",
     "nearest_point_px": "Distance of a point to its nearest nodule, median, px",
     "count_exact": "Films with the right number of points",
     "count_error": "Error of the number of points, mean",
@@ -92,6 +103,8 @@ def cell(metric: Any, *, signed: bool = False) -> Cell:
 
     >>> cell({"value": 0.9123, "low": 0.85, "high": 0.95, "n": 142}).text
     '0.912'
+    >>> cell({"value": 7, "low": 3.0, "high": 11.5}).interval
+    '[3, 12]'
     >>> cell({"value": None, "reason": "no positive film"})
     Cell(text='—', interval='', value=None, low=None, high=None, note='no positive film')
     """
@@ -101,7 +114,9 @@ def cell(metric: Any, *, signed: bool = False) -> Cell:
         return Cell(DASH, "", None, None, None, str(facts.get("reason") or "not measured"))
     interval = ""
     if low is not None and high is not None:
-        interval = f"[{decimal(low, signed=signed)}, {decimal(high, signed=signed)}]"
+        # The ends of a count's interval may lie between two counts; they are shown as counts.
+        ends = [round(end) if isinstance(value, int) else end for end in (low, high)]
+        interval = f"[{decimal(ends[0], signed=signed)}, {decimal(ends[1], signed=signed)}]"
     return Cell(decimal(value, signed=signed), interval, value, low, high, _behind(facts))
 
 

@@ -1,0 +1,96 @@
+"""Measure, print a table, write results/bench.json: `make bench`, or `make bench ONLY=flops`.
+
+Operations are counted on the real 4B architecture, without its weights. Times are ratios of interleaved runs with the
+tiny model on this CPU: they do not carry over to a GPU.
+"""
+
+import argparse
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+from stages.lib import cli, files, params, prompts, provenance, training
+from workflow.bench import films, flops, matching, memory, speed, waiting
+from workflow.bench.result import Result, table
+
+PRESETS = Path("workflow/presets")
+OUT = Path("results/bench.json")
+NAMES = ("flops", "speed", "memory", "waiting", "matching")
+
+
+def benches(study: Callable[[], films.Study]) -> dict[str, Callable[[], dict[str, Result]]]:
+    """Return what can be measured, by name.
+
+    Args:
+        study: Makes the bench's films, or returns them if they are made.
+    """
+
+    def counted() -> dict[str, Result]:
+        document = yaml.safe_load((PRESETS / "nodulocc.yaml").read_text())
+        given = params.parse(document, {"prompt": prompts.PromptParams, "train": training.TrainParams})
+        return flops.bench(given.prompt, given.train)
+
+    made = {
+        "flops": counted,
+        "speed": lambda: speed.bench(study()),
+        "memory": lambda: memory.bench(study()),
+        "waiting": lambda: waiting.bench(study()),
+        "matching": matching.bench,
+    }
+    return {name: made[name] for name in NAMES}
+
+
+def cpu() -> str:
+    """Return the name of the processor and the number of threads that torch may use."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
+    threads = os.environ.get("OMP_NUM_THREADS", "not set")
+    return f"{model or platform.processor() or platform.machine()}, OMP_NUM_THREADS {threads}"
+
+
+def run(names: Sequence[str]) -> dict[str, Result]:
+    """Return the results of the benches named."""
+    folder = Path(tempfile.mkdtemp(prefix="noduleflow-bench-"))
+    try:
+
+        @cache
+        def study() -> films.Study:
+            return films.make(folder, yaml.safe_load((PRESETS / "demo.yaml").read_text()))
+
+        found: dict[str, Result] = {}
+        for name in names:
+            cli.LOG.info("bench: %s", name)
+            found.update(benches(study)[name]())
+        return found
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def main() -> None:
+    """Run the benches named, or all; exit with 1 if a bound is not kept."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("only", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all if left out")
+    only = parser.parse_args().only
+    if unknown := [name for name in only if name not in NAMES]:
+        parser.error(f"{', '.join(unknown)}: unknown; known are {', '.join(NAMES)}")
+    found = run(only or NAMES)
+    document = {
+        "results": {name: result.row() for name, result in found.items()},
+        "provenance": {"git": provenance.revision(), "versions": provenance.versions(), "cpu": cpu()},
+    }
+    files.write_json(OUT, document)
+    print(f"\n{table(found)}\n\n{OUT}")
+    if lost := [name for name, result in found.items() if result.kept is False]:
+        sys.exit(f"not kept: {', '.join(lost)}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,69 @@
+"""The bench's own films: 512 of the demo's kind, made by the pipeline's own stages in a temporary folder."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from stages import fetch, ingest, normalize, simulate, split
+from stages.lib import tables
+
+FILMS = 512
+SEED = 77
+
+
+@dataclass(frozen=True)
+class Study:
+    """A results folder that holds films up to `split`, and a base model.
+
+    Attributes:
+        folder: The results folder.
+        params: The demo's parameters, section by section, with `FILMS` films.
+    """
+
+    folder: Path
+    params: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def normalized(self) -> pa.Table:
+        """Its table of normalized films."""
+        return tables.read(self.folder / "normalized.parquet", tables.NORMALIZED)
+
+    def options(self, *sections: str) -> list[str]:
+        """Return the option that hands these sections to a stage."""
+        return ["--params", json.dumps({name: self.params[name] for name in sections})]
+
+    def named(self, **paths: str) -> list[str]:
+        """Return options that name files of this study."""
+        return [word for name, path in paths.items() for word in (f"--{name}", str(self.folder / path))]
+
+
+def make(folder: Path, demo: Mapping[str, Mapping[str, Any]]) -> Study:
+    """Return a study of `FILMS` distinct films, made in `folder`.
+
+    Args:
+        folder: Where it goes.
+        demo: The demo's parameters; films, patients and seed are changed.
+    """
+    raw = folder / "simulate"
+    changed: dict[str, dict[str, Any]] = {
+        "simulate": {"seed": SEED, "nih_patients": FILMS, "films_per_patient_max": 1, "lidc_films": 0}
+        | {"unlabelled_films": 0},
+        "ingest": {"root": str(raw)},
+    }
+    study = Study(folder, {name: {**values, **changed.get(name, {})} for name, values in demo.items()})
+    simulate.main([*study.options("simulate"), "--out", str(raw)])
+    ingest.main([*study.options("ingest"), *study.named(manifest="manifest.parquet", points="points.parquet")])
+    normalize.main(
+        [
+            *study.options("normalize"),
+            *study.named(manifest="manifest.parquet", folder="normalized/1-of-1", normalized="normalized.parquet"),
+            *("--part", "1-of-1", "--results", str(folder)),
+        ]
+    )
+    split.main([*study.options("split"), *study.named(manifest="manifest.parquet", split="split.parquet")])
+    fetch.main([*study.options("fetch"), *study.named(out="fetch.json")])
+    return study

@@ -1,0 +1,129 @@
+"""Floating-point operations per film of the real 4B model, counted exactly, for each step from the published recipe."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from stages.lib import models, prompts, trainer, training
+from workflow.bench import architecture
+from workflow.bench.result import COUNTED, Result
+
+COMMAND = "make bench ONLY=flops"
+TERA = 1e12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One way to train.
+
+    Attributes:
+        targets: Layers with LoRA; "language" leaves the vision tower frozen.
+        checkpointing: Whether activations are computed twice instead of kept.
+        all_logits: Whether every token of the conversation gets its logits over the whole vocabulary, as the usual
+            language-model loss has it, or only the last one.
+        cached: Whether the film comes as the vision tower's features.
+    """
+
+    targets: Literal["all-linear", "language", "vision", "attention"]
+    checkpointing: bool
+    all_logits: bool
+    cached: bool = False
+
+
+PUBLISHED = Recipe(targets="all-linear", checkpointing=True, all_logits=True)
+FROZEN = replace(PUBLISHED, targets="language")
+KEPT = replace(FROZEN, checkpointing=False)
+ANSWER = replace(KEPT, all_logits=False)
+CACHED = replace(ANSWER, cached=True)
+RECIPES = {
+    "a_published": (PUBLISHED, None, "all-linear LoRA, checkpointing, logits of every token"),
+    "b_tower_frozen": (FROZEN, None, "a, with LoRA on the language model alone"),
+    "c_no_checkpointing": (KEPT, None, "b, without checkpointing"),
+    "d_answer_only": (ANSWER, 9.7, "c, with logits of the last token alone"),
+    "e_cached_features": (CACHED, 4.3, "d, with the vision features cached"),
+}
+
+
+def count(work: Callable[[], Any]) -> float:
+    """Return the floating-point operations of `work`, two per multiply-add."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with architecture.without_values(), FlopCounterMode(display=False) as counter:
+        work()
+    return float(counter.get_total_flops())
+
+
+def films(loaded: models.Loaded, n: int, *, cached: bool) -> Any:
+    """Return n films without values, as pixels or as features."""
+    import torch
+
+    if cached:
+        hidden = loaded.model.config.text_config.hidden_size
+        return torch.zeros((n, loaded.image_tokens, hidden), device="meta")
+    return torch.zeros((n, loaded.side_px, loaded.side_px), dtype=torch.uint8, device="meta")
+
+
+def forward(prompt: prompts.PromptParams, text_tokens: int, *, cached: bool = False, n: int = 1) -> float:
+    """Return the operations of asking the real model about one film, by the project's own `models.ask`."""
+    import torch
+
+    loaded = architecture.loaded(architecture.real_4b(), prompt, text_tokens)
+
+    def work() -> None:
+        with torch.no_grad():
+            models.ask(loaded, films(loaded, n, cached=cached), prompt)
+
+    return count(work) / n
+
+
+def step(recipe: Recipe, prompt: prompts.PromptParams, text_tokens: int, params: training.TrainParams) -> float:
+    """Return the operations of learning from one film: forward, backward, and what is computed twice."""
+    changed = replace(params, lora_targets=recipe.targets)
+    model = trainer.lora(architecture.real_4b(), changed).train()
+    if recipe.checkpointing:
+        trainer.checkpoint_activations(model)
+    loaded = architecture.loaded(model, prompt, text_tokens)
+
+    def work() -> None:
+        film = films(loaded, 1, cached=recipe.cached)
+        if recipe.all_logits:
+            batch = models.encode(loaded, film, prompt.question, image_first=prompt.image_first)
+            logits = model(**batch, use_cache=False).logits
+        else:
+            logits = models.ask(loaded, film, prompt)
+        logits.sum().backward()
+
+    return count(work)
+
+
+def bench(prompt: prompts.PromptParams, params: training.TrainParams) -> dict[str, Result]:
+    """Return the operations per film of asking and of learning.
+
+    Args:
+        prompt: The question, whose length counts.
+        params: How the real study trains; the rank of LoRA counts.
+    """
+    tokens = architecture.text_tokens(prompt)
+    where = f"896 px, {256 + tokens} tokens, LoRA of rank {params.rank}"
+    asked = {
+        f"flops.ask{'_cached' if cached else ''}": Result(
+            value=forward(prompt, tokens, cached=cached) / TERA,
+            unit="TFLOP per film",
+            label=COUNTED,
+            command=COMMAND,
+            note="one forward pass, the vision features cached" if cached else f"one forward pass; {where}",
+        )
+        for cached in (False, True)
+    }
+    learnt = {
+        f"flops.{name}": Result(
+            value=step(recipe, prompt, tokens, params) / TERA,
+            unit="TFLOP per sample",
+            label=COUNTED,
+            command=COMMAND,
+            at_most=bound,
+            note=words,
+        )
+        for name, (recipe, bound, words) in RECIPES.items()
+    }
+    return {**asked, **learnt}

@@ -1,0 +1,79 @@
+"""Answers of the tiny model: the project's batches of one forward pass against one generated answer per film."""
+
+import statistics
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from stages import infer
+from stages.lib import features, models, normalized, params, prompts
+from workflow.bench.films import Study
+from workflow.bench.interleave import Interleaved, Ratios
+from workflow.bench.result import MEASURED, Result
+
+COMMAND = "make bench ONLY=speed"
+ROUNDS = 8
+NEW_TOKENS = 2  # the answer and the end of the turn
+
+
+def bench(study: Study) -> dict[str, Result]:
+    """Return how many times faster `stages.infer.infer` is, as the demo runs it and without kept vision features.
+
+    Both ways read the films from their files.
+    """
+    wanted: dict[str, type] = {"model": models.ModelParams, "prompt": prompts.PromptParams, "infer": infer.Params}
+    given = params.parse(study.params, wanted)
+    loaded = models.load(models.read_base(study.folder / "fetch.json").folder, given.model)
+    films = study.normalized
+    size = films.num_rows // ROUNDS
+    pieces = [films.slice(i * size, size) for i in range(ROUNDS)]
+
+    def batches(load: Callable[[Path], Any], piece: pa.Table) -> None:
+        ask = partial(models.answer_logits, loaded, prompt=given.prompt)
+        table = infer.infer(piece, None, study.folder, ask, given.infer, load)
+        if table.num_rows != piece.num_rows:
+            raise ValueError(f"asked about {piece.num_rows} films, answered {table.num_rows}")
+
+    def one_by_one(piece: pa.Table) -> None:
+        for png in piece["png"].to_pylist():
+            film = normalized.load(study.folder / png)
+            models.generate(loaded, [film], given.prompt.question, NEW_TOKENS, image_first=given.prompt.image_first)
+
+    kept = features.store(study.folder / "features", loaded, films["contract"][0].as_py())
+    if kept is None:
+        raise ValueError("the demo's base has no vision features to keep")
+    kept.fill(loaded, [study.folder / png for png in films["png"].to_pylist()])
+    found: dict[str, Result] = {}
+    for name, load, words in (
+        ("infer", kept.load, "vision features kept"),
+        ("infer_pixels", normalized.load, "from pixels"),
+    ):
+        ratios = Interleaved(partial(batches, load), one_by_one).run(pieces, what="speed")
+        first, second = (size / seconds for seconds in ratios.seconds)
+        note = f"{words}: {first:.0f} against {second:.0f} films per processor second, {films.num_rows} films in turns"
+        found |= _results(f"speed.{name}", ratios, note, 8.0 if name == "infer" else None)
+    return found
+
+
+def _results(name: str, ratios: Ratios, note: str, at_least: float | None) -> dict[str, Result]:
+    both = {
+        f"{name}_against_generate": (ratios.ratios, note, at_least),
+        f"{name}_control": (ratios.control, "the same against itself: how far from 1 this machine is off", None),
+    }
+    return {
+        key: Result(
+            value=statistics.median(runs),
+            unit="times as fast",
+            label=MEASURED,
+            command=COMMAND,
+            low=min(runs),
+            high=max(runs),
+            runs=runs,
+            at_least=bound,
+            note=words,
+        )
+        for key, (runs, words, bound) in both.items()
+    }

@@ -1,0 +1,59 @@
+"""Which share of the time the model waits for films: read from what the stages themselves say of it."""
+
+import json
+import re
+import subprocess
+import sys
+
+from workflow.bench.films import Study
+from workflow.bench.result import MEASURED, Result
+
+COMMAND = "make bench ONLY=waiting"
+STEPS = 12
+SAID = re.compile(r"waited for films ([\d.]+) %")
+
+
+def train(study: Study) -> float:
+    """Return the share in a short training by stages.train."""
+    section = {**study.params["train"], "max_steps": STEPS, "eval_every_steps": STEPS, "save_every_steps": STEPS}
+    params = json.dumps({"train": section, "model": study.params["model"], "prompt": study.params["prompt"]})
+    _run(
+        "stages.train",
+        *("--params", params, "--results", str(study.folder)),
+        *study.named(manifest="manifest.parquet", normalized="normalized.parquet", split="split.parquet"),
+        *study.named(base="fetch.json", checkpoints="checkpoints", adapter="adapter", log="train.json"),
+        *study.named(curve="curve.csv"),
+    )
+    return float(json.loads((study.folder / "train.json").read_text())["data_wait_share"])
+
+
+def infer(study: Study) -> float:
+    """Return the share that stages.infer logs."""
+    log = _run(
+        "stages.infer",
+        *study.options("infer", "model", "prompt"),
+        *study.named(normalized="normalized.parquet", base="fetch.json", infer="infer.parquet"),
+        *("--part", "1-of-1", "--results", str(study.folder)),
+    )
+    found = SAID.findall(log)
+    if not found:
+        raise ValueError(f"stages.infer does not say how long the model waited:\n{log}")
+    return float(found[-1]) / 100
+
+
+def _run(module: str, *options: str) -> str:
+    done = subprocess.run([sys.executable, "-m", module, *options], capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.stderr)
+    return done.stderr
+
+
+def bench(study: Study) -> dict[str, Result]:
+    """Return the share of the time that the model waits for films, in training and in inference."""
+    return {
+        f"waiting.{name}": Result(value=share, unit="of the time", label=MEASURED, command=COMMAND, note=note)
+        for name, share, note in (
+            ("train", train(study), f"{STEPS} steps, reading from pixels"),
+            ("infer", infer(study), f"{study.normalized.num_rows} films, reading from pixels"),
+        )
+    }

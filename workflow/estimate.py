@@ -1,0 +1,44 @@
+"""Say what the study takes on a GPU: computed from formulas, not measured.
+
+    make estimate                                  on every GPU that is built in
+    make estimate GPU="RTX 4090" PRESET=nodulocc
+    make estimate GPU=165e12,1008e9,24e9           bfloat16 FLOP/s, bytes/s and bytes of memory
+
+The parameters are those in force, or a preset's. torch is not imported: the answer comes at once.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from stages.lib import costs, study
+from stages.lib.errors import ParamsError
+
+PRESETS = Path("workflow/presets")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the estimate for one GPU or for all that are built in."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--gpu", default="", help=f"{', '.join(costs.GPUS)}, or FLOP/s,bytes/s,bytes; all if left out")
+    parser.add_argument("--preset", default="", help="of workflow/presets; the parameters in force if left out")
+    args = parser.parse_args(argv)
+    path = PRESETS / f"{args.preset}.yaml" if args.preset else Path("params.yaml")
+    if not path.is_file():
+        known = ", ".join(sorted(found.stem for found in PRESETS.glob("*.yaml")))
+        sys.exit(f"preset {args.preset!r}: unknown; known are {known}")
+    try:
+        document = yaml.safe_load(path.read_text())
+        study.check(document)
+        gpus = [costs.gpu(args.gpu)] if args.gpu else list(costs.GPUS.values())
+    except ParamsError as error:
+        sys.exit(str(error))
+    films = costs.count_films(Path("results"), document)
+    print("\n\n".join(dict.fromkeys("\n".join(costs.lines(document, gpu, films)) for gpu in gpus)))
+
+
+if __name__ == "__main__":
+    main()
