@@ -23,17 +23,17 @@ if set(study.DEMO) <= set(config):
     include: "rules/demo.smk"
 
 
-if "chexagent" in config:
-
-    include: "rules/chexagent.smk"
-
-
 include: "rules/data.smk"
 include: "rules/train.smk"
 include: "rules/infer.smk"
 include: "rules/localize.smk"
 include: "rules/report.smk"
 include: "rules/predict.smk"
+
+
+if "chexagent" in config:
+
+    include: "rules/chexagent.smk"
 
 
 rule all:

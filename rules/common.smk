@@ -47,6 +47,12 @@ def watched(path):
     return "" if made(path) else study.fingerprint(path)
 
 
+def chosen(option, localizer):
+    """The option that names what was chosen for a localizer; nothing if predict.localize is none."""
+    folder, ending = config["predict"]["localize"], {"choice": "choice", "fitted": "cutoff"}[option]
+    return "" if folder == "none" else f"--{option} {quote(f'{folder}/{localizer}_{ending}.json')}"
+
+
 def dry_run():
     """Whether this is `snakemake -n`; while it reads its rules, only its command line says so."""
     return any(word in ("--dry-run", "--dryrun") or re.fullmatch(r"-[pqFfk]*n[pqFfk]*", word) for word in sys.argv[1:])

@@ -109,6 +109,82 @@ rule localize_medgemma:
         " 2>&1 | tee {log}"
 
 
+use rule localize_medgemma_bank_part as localize_relevance_bank_part with:
+    input:
+        base="results/fetch.json",
+        manifest="results/manifest.parquet",
+        normalized="results/normalized.parquet",
+        pngs=gather.part("results/normalized/{scatteritem}"),
+        split="results/split.parquet",
+        points="results/points.parquet",
+        code=code("localize_relevance"),
+    output:
+        votes=temp("results/parts/localize_relevance_bank/{scatteritem}.parquet"),
+        answers=temp("results/parts/localize_relevance_bank_answers/{scatteritem}.parquet"),
+    log:
+        "results/logs/localize_relevance_bank/{scatteritem}.log",
+    params:
+        stage="localize_relevance",
+        values=section("localize", "choose", "relevance", "model", films="choosing", views=["whole"]),
+        given="--base results/fetch.json --split results/split.parquet --points results/points.parquet",
+
+
+use rule localize_medgemma_choice as localize_relevance_choice with:
+    input:
+        votes=gather.part("results/parts/localize_relevance_bank/{scatteritem}.parquet"),
+        answers=gather.part("results/parts/localize_relevance_bank_answers/{scatteritem}.parquet"),
+        manifest="results/manifest.parquet",
+        split="results/split.parquet",
+        points="results/points.parquet",
+        code=code("choose"),
+    output:
+        choice="results/localize/relevance_choice.json",
+    log:
+        "results/logs/localize_relevance_choice.log",
+
+
+use rule localize_relevance_bank_part as localize_relevance_part with:
+    input:
+        base="results/fetch.json",
+        manifest="results/manifest.parquet",
+        normalized="results/normalized.parquet",
+        pngs=gather.part("results/normalized/{scatteritem}"),
+        split="results/split.parquet",
+        points="results/points.parquet",
+        choice="results/localize/relevance_choice.json",
+        code=code("localize_relevance"),
+    output:
+        votes=temp("results/parts/localize_relevance/{scatteritem}.parquet"),
+        answers=temp("results/parts/localize_relevance_answers/{scatteritem}.parquet"),
+    log:
+        "results/logs/localize_relevance/{scatteritem}.log",
+    params:
+        stage="localize_relevance",
+        values=section("localize", "choose", "relevance", "model"),
+        given="--base results/fetch.json --split results/split.parquet --points results/points.parquet"
+        " --choice results/localize/relevance_choice.json",
+
+
+use rule localize_medgemma as localize_relevance with:
+    input:
+        votes=gather.part("results/parts/localize_relevance/{scatteritem}.parquet"),
+        answers=gather.part("results/parts/localize_relevance_answers/{scatteritem}.parquet"),
+        manifest="results/manifest.parquet",
+        split="results/split.parquet",
+        points="results/points.parquet",
+        code=code("merge"),
+    output:
+        localize="results/localize/relevance.parquet",
+        words="results/localize/relevance_answers.parquet",
+        cutoff="results/localize/relevance_cutoff.json",
+    log:
+        "results/logs/localize_relevance.log",
+    params:
+        values=section("merge", "choose"),
+        given="--split results/split.parquet --points results/points.parquet"
+        " --cutoff results/localize/relevance_cutoff.json",
+
+
 rule combine:
     """Trust more what more localizers point at."""
     input:

@@ -8,12 +8,6 @@ out  results/predict/submission/
 """
 
 
-def chosen(option, localizer):
-    """The option that names what was chosen for a localizer; nothing if predict.localize is none."""
-    folder, ending = config["predict"]["localize"], {"choice": "choice", "fitted": "cutoff"}[option]
-    return "" if folder == "none" else f"--{option} {quote(f'{folder}/{localizer}_{ending}.json')}"
-
-
 rule predict:
     """The challenge's two files for the films of predict.root."""
     input:
@@ -121,6 +115,42 @@ use rule localize_medgemma as predict_localize_medgemma with:
     params:
         values=section("merge", "choose"),
         given=chosen("fitted", "medgemma"),
+        chosen=study.fingerprint(config["predict"]["localize"]),
+
+
+use rule localize_relevance_part as predict_localize_relevance_part with:
+    input:
+        base="results/fetch.json",
+        manifest="results/predict/manifest.parquet",
+        normalized="results/predict/normalized.parquet",
+        pngs=gather.part("results/predict/normalized/{scatteritem}"),
+        code=code("localize_relevance"),
+    output:
+        votes=temp("results/parts/predict_localize_relevance/{scatteritem}.parquet"),
+        answers=temp("results/parts/predict_localize_relevance_answers/{scatteritem}.parquet"),
+    log:
+        "results/logs/predict/localize_relevance/{scatteritem}.log",
+    params:
+        stage="localize_relevance",
+        values=section("localize", "choose", "relevance", "model"),
+        given=f"--base results/fetch.json {chosen('choice', 'relevance')}",
+        chosen=study.fingerprint(config["predict"]["localize"]),
+
+
+use rule localize_relevance as predict_localize_relevance with:
+    input:
+        votes=gather.part("results/parts/predict_localize_relevance/{scatteritem}.parquet"),
+        answers=gather.part("results/parts/predict_localize_relevance_answers/{scatteritem}.parquet"),
+        manifest="results/predict/manifest.parquet",
+        code=code("merge"),
+    output:
+        localize="results/predict/localize/relevance.parquet",
+        words="results/predict/localize/relevance_answers.parquet",
+    log:
+        "results/logs/predict/localize_relevance.log",
+    params:
+        values=section("merge", "choose"),
+        given=chosen("fitted", "relevance"),
         chosen=study.fingerprint(config["predict"]["localize"]),
 
 

@@ -63,7 +63,7 @@ def read(words: str) -> Answer:
 def main(argv: Sequence[str] | None = None) -> None:
     """Read the films of one part, ask the base model, write the findings and its words."""
     sections = {"medgemma": Params, "model": models.ModelParams}
-    args = localizing.parse(__doc__, argv, sections, ["base"])
+    args = localizing.parse(__doc__, argv, sections, reads=["base"])
     section: Params = args.params.medgemma
     localizing.run(
         args, section.requests, lambda: localizer(models.read_base(args.base).folder, args.params.model, section)

@@ -123,7 +123,12 @@ def chosen_films(
 
 
 def parse(
-    doc: str | None, argv: Sequence[str] | None, sections: Mapping[str, type], reads: Sequence[str]
+    doc: str | None,
+    argv: Sequence[str] | None,
+    sections: Mapping[str, type],
+    *,
+    reads: Sequence[str],
+    writes: Sequence[str] = (),
 ) -> argparse.Namespace:
     """Return the arguments of a stage that asks a localizer.
 
@@ -132,14 +137,15 @@ def parse(
         argv: Arguments; None for those of the process.
         sections: The class of each section that it wants beside `localize` and `choose`.
         reads: Names of its inputs beside those that all localizers read.
+        writes: Names of its outputs beside those that all localizers write.
     """
     return cli.parse(
         doc,
         argv,
         params={"localize": Params, "choose": choice.ChooseParams, **sections},
         reads=[*FILES, *reads],
-        writes=["votes", "answers"],
-        optional=[*OPTIONAL, *(name for name in reads if name == "adapter")],
+        writes=["votes", "answers", *writes],
+        optional=OPTIONAL,
     )
 
 

@@ -41,6 +41,7 @@ HOMES = {
     "localize": "stages.lib.localizing:Params",
     "choose": "stages.lib.choice:ChooseParams",
     "medgemma": "stages.localize_medgemma:Params",
+    "relevance": "stages.lib.relevance:RelevanceParams",
     "chexagent": "stages.lib.chexagent:ChexagentParams",
     "merge": "stages.lib.places:MergeParams",
     "combine": "stages.lib.places:MergeParams",
