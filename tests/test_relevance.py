@@ -137,7 +137,7 @@ def test_what_cannot_be_asked_is_refused(loaded):
     with pytest.raises(ContractError, match=r"wanted \(112, 112\)"):
         relevance.relevance(loaded, FILMS[:, :100], ASK, PLAIN)
     with pytest.raises(ValueError, match="two different answers"):
-        replace(PLAIN, answers="Yes")
+        replace(PLAIN, answers=("Yes",))
 
 
 @pytest.mark.parametrize(("width", "height"), [(300, 200), (200, 300), (257, 256)])
