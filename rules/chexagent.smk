@@ -41,7 +41,7 @@ rule environment_chexagent:
         "python -m workflow.chexagent_env --out {output.environment} 2>&1 | tee {log}"
 
 
-use rule localize_medgemma_bank_part as localize_chexagent_bank_part with:
+use rule localize_medgemma_choice_part as localize_chexagent_choice_part with:
     input:
         fetched="results/fetch_chexagent.json",
         environment="results/environment_chexagent.json",
@@ -52,10 +52,10 @@ use rule localize_medgemma_bank_part as localize_chexagent_bank_part with:
         points="results/points.parquet",
         code=code("localize_chexagent"),
     output:
-        votes=temp("results/parts/localize_chexagent_bank/{scatteritem}.parquet"),
-        answers=temp("results/parts/localize_chexagent_bank_answers/{scatteritem}.parquet"),
+        votes=temp("results/parts/localize_chexagent_choice/{scatteritem}.parquet"),
+        answers=temp("results/parts/localize_chexagent_choice_answers/{scatteritem}.parquet"),
     log:
-        "results/logs/localize_chexagent_bank/{scatteritem}.log",
+        "results/logs/localize_chexagent_choice/{scatteritem}.log",
     params:
         stage="localize_chexagent",
         values=section("localize", "choose", "chexagent", films="choosing", views=["whole"]),
@@ -64,8 +64,8 @@ use rule localize_medgemma_bank_part as localize_chexagent_bank_part with:
 
 use rule localize_medgemma_choice as localize_chexagent_choice with:
     input:
-        votes=gather.part("results/parts/localize_chexagent_bank/{scatteritem}.parquet"),
-        answers=gather.part("results/parts/localize_chexagent_bank_answers/{scatteritem}.parquet"),
+        votes=gather.part("results/parts/localize_chexagent_choice/{scatteritem}.parquet"),
+        answers=gather.part("results/parts/localize_chexagent_choice_answers/{scatteritem}.parquet"),
         manifest="results/manifest.parquet",
         split="results/split.parquet",
         points="results/points.parquet",
@@ -76,7 +76,7 @@ use rule localize_medgemma_choice as localize_chexagent_choice with:
         "results/logs/localize_chexagent_choice.log",
 
 
-use rule localize_chexagent_bank_part as localize_chexagent_part with:
+use rule localize_chexagent_choice_part as localize_chexagent_part with:
     input:
         fetched="results/fetch_chexagent.json",
         environment="results/environment_chexagent.json",

@@ -10,7 +10,7 @@ out  results/localize/{localizer}.parquet, its words in {localizer}_answers.parq
 LOCALIZERS = config["localize"]["localizers"]
 
 
-rule localize_medgemma_bank_part:
+rule localize_medgemma_choice_part:
     """Put every request of the bank to the films that choose."""
     input:
         base="results/fetch.json",
@@ -21,10 +21,10 @@ rule localize_medgemma_bank_part:
         points="results/points.parquet",
         code=code("localize_medgemma"),
     output:
-        votes=temp("results/parts/localize_medgemma_bank/{scatteritem}.parquet"),
-        answers=temp("results/parts/localize_medgemma_bank_answers/{scatteritem}.parquet"),
+        votes=temp("results/parts/localize_medgemma_choice/{scatteritem}.parquet"),
+        answers=temp("results/parts/localize_medgemma_choice_answers/{scatteritem}.parquet"),
     log:
-        "results/logs/localize_medgemma_bank/{scatteritem}.log",
+        "results/logs/localize_medgemma_choice/{scatteritem}.log",
     resources:
         gpu=1,
         mem_mb=16000,
@@ -42,8 +42,8 @@ rule localize_medgemma_bank_part:
 rule localize_medgemma_choice:
     """Choose the request that finds most and misses least, on films that are not test films."""
     input:
-        votes=gather.part("results/parts/localize_medgemma_bank/{scatteritem}.parquet"),
-        answers=gather.part("results/parts/localize_medgemma_bank_answers/{scatteritem}.parquet"),
+        votes=gather.part("results/parts/localize_medgemma_choice/{scatteritem}.parquet"),
+        answers=gather.part("results/parts/localize_medgemma_choice_answers/{scatteritem}.parquet"),
         manifest="results/manifest.parquet",
         split="results/split.parquet",
         points="results/points.parquet",
@@ -61,7 +61,7 @@ rule localize_medgemma_choice:
         " 2>&1 | tee {log}"
 
 
-use rule localize_medgemma_bank_part as localize_medgemma_part with:
+use rule localize_medgemma_choice_part as localize_medgemma_part with:
     input:
         base="results/fetch.json",
         manifest="results/manifest.parquet",
@@ -109,7 +109,7 @@ rule localize_medgemma:
         " 2>&1 | tee {log}"
 
 
-use rule localize_medgemma_bank_part as localize_relevance_bank_part with:
+use rule localize_medgemma_choice_part as localize_relevance_choice_part with:
     input:
         base="results/fetch.json",
         manifest="results/manifest.parquet",
@@ -119,10 +119,10 @@ use rule localize_medgemma_bank_part as localize_relevance_bank_part with:
         points="results/points.parquet",
         code=code("localize_relevance"),
     output:
-        votes=temp("results/parts/localize_relevance_bank/{scatteritem}.parquet"),
-        answers=temp("results/parts/localize_relevance_bank_answers/{scatteritem}.parquet"),
+        votes=temp("results/parts/localize_relevance_choice/{scatteritem}.parquet"),
+        answers=temp("results/parts/localize_relevance_choice_answers/{scatteritem}.parquet"),
     log:
-        "results/logs/localize_relevance_bank/{scatteritem}.log",
+        "results/logs/localize_relevance_choice/{scatteritem}.log",
     params:
         stage="localize_relevance",
         values=section("localize", "choose", "relevance", "model", films="choosing", views=["whole"]),
@@ -131,8 +131,8 @@ use rule localize_medgemma_bank_part as localize_relevance_bank_part with:
 
 use rule localize_medgemma_choice as localize_relevance_choice with:
     input:
-        votes=gather.part("results/parts/localize_relevance_bank/{scatteritem}.parquet"),
-        answers=gather.part("results/parts/localize_relevance_bank_answers/{scatteritem}.parquet"),
+        votes=gather.part("results/parts/localize_relevance_choice/{scatteritem}.parquet"),
+        answers=gather.part("results/parts/localize_relevance_choice_answers/{scatteritem}.parquet"),
         manifest="results/manifest.parquet",
         split="results/split.parquet",
         points="results/points.parquet",
@@ -143,7 +143,7 @@ use rule localize_medgemma_choice as localize_relevance_choice with:
         "results/logs/localize_relevance_choice.log",
 
 
-use rule localize_relevance_bank_part as localize_relevance_part with:
+use rule localize_relevance_choice_part as localize_relevance_part with:
     input:
         base="results/fetch.json",
         manifest="results/manifest.parquet",

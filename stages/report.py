@@ -92,6 +92,7 @@ def report(study: Study, params: Params, picture: Callable[[str], bytes]) -> dic
         "operating_point": threshold_name(params.operating_point),
         "settings": settings,
         "localization": summary.localization(study.metrics),
+        "banks": summary.banks(study.metrics),
         "examples_model": model,
         "answer_groups": _answer_groups(films, study, settings, params, draw),
         "place_groups": _place_groups(films, study, settings, params, draw),
