@@ -135,7 +135,7 @@ use rule localize_chexagent_part as predict_localize_chexagent_part with:
     params:
         stage="localize_chexagent",
         values=section("localize", "choose", "chexagent"),
-        given=f"{FILES} {chosen('choice', 'chexagent')}",
+        given=f"{FILES} {chosen('--choice', 'choice', 'chexagent')}",
         chosen=study.fingerprint(config["predict"]["localize"]),
 
 
@@ -152,5 +152,5 @@ use rule localize_chexagent as predict_localize_chexagent with:
         "results/logs/predict/localize_chexagent.log",
     params:
         values=section("merge", "choose"),
-        given=chosen("fitted", "chexagent"),
+        given=chosen("--fitted", "cutoff", "chexagent"),
         chosen=study.fingerprint(config["predict"]["localize"]),

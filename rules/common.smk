@@ -47,10 +47,11 @@ def watched(path):
     return "" if made(path) else study.fingerprint(path)
 
 
-def chosen(option, localizer):
-    """The option that names what was chosen for a localizer; nothing if predict.localize is none."""
-    folder, ending = config["predict"]["localize"], {"choice": "choice", "fitted": "cutoff"}[option]
-    return "" if folder == "none" else f"--{option} {quote(f'{folder}/{localizer}_{ending}.json')}"
+def chosen(option, kind, *localizers):
+    """The option that names what was chosen for localizers of unlabelled films; nothing if predict.localize is none."""
+    folder = config["predict"]["localize"]
+    files = [quote(f"{folder}/{localizer}_{kind}.json") for localizer in localizers]
+    return "" if folder == "none" else " ".join([option, *files])
 
 
 def dry_run():

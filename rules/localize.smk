@@ -190,6 +190,7 @@ rule combine:
     input:
         localize=expand("results/localize/{localizer}.parquet", localizer=LOCALIZERS),
         answers=expand("results/localize/{localizer}_answers.parquet", localizer=LOCALIZERS),
+        cutoffs=expand("results/localize/{localizer}_cutoff.json", localizer=LOCALIZERS),
         manifest="results/manifest.parquet",
         split="results/split.parquet",
         points="results/points.parquet",
@@ -204,6 +205,7 @@ rule combine:
     params:
         values=section("combine", "choose"),
         given="--split results/split.parquet --points results/points.parquet"
+        f" --cutoffs {' '.join(expand('results/localize/{localizer}_cutoff.json', localizer=LOCALIZERS))}"
         " --cutoff results/localize/combined_cutoff.json",
     shell:
         "python -m stages.combine --params {params.values:q} --localize {input.localize} --answers {input.answers}"

@@ -97,7 +97,7 @@ use rule localize_medgemma_part as predict_localize_medgemma_part with:
     params:
         stage="localize_medgemma",
         values=section("localize", "choose", "medgemma", "model"),
-        given=f"--base results/fetch.json {chosen('choice', 'medgemma')}",
+        given=f"--base results/fetch.json {chosen('--choice', 'choice', 'medgemma')}",
         chosen=study.fingerprint(config["predict"]["localize"]),
 
 
@@ -114,7 +114,7 @@ use rule localize_medgemma as predict_localize_medgemma with:
         "results/logs/predict/localize_medgemma.log",
     params:
         values=section("merge", "choose"),
-        given=chosen("fitted", "medgemma"),
+        given=chosen("--fitted", "cutoff", "medgemma"),
         chosen=study.fingerprint(config["predict"]["localize"]),
 
 
@@ -133,7 +133,7 @@ use rule localize_relevance_part as predict_localize_relevance_part with:
     params:
         stage="localize_relevance",
         values=section("localize", "choose", "relevance", "model"),
-        given=f"--base results/fetch.json {chosen('choice', 'relevance')}",
+        given=f"--base results/fetch.json {chosen('--choice', 'choice', 'relevance')}",
         chosen=study.fingerprint(config["predict"]["localize"]),
 
 
@@ -150,7 +150,7 @@ use rule localize_relevance as predict_localize_relevance with:
         "results/logs/predict/localize_relevance.log",
     params:
         values=section("merge", "choose"),
-        given=chosen("fitted", "relevance"),
+        given=chosen("--fitted", "cutoff", "relevance"),
         chosen=study.fingerprint(config["predict"]["localize"]),
 
 
@@ -167,7 +167,7 @@ use rule combine as predict_combine with:
         "results/logs/predict/combine.log",
     params:
         values=section("combine", "choose"),
-        given=chosen("fitted", "combined"),
+        given=f"{chosen('--fitted', 'cutoff', 'combined')} {chosen('--cutoffs', 'cutoff', *LOCALIZERS)}",
         chosen=study.fingerprint(config["predict"]["localize"]),
 
 

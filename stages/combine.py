@@ -2,6 +2,7 @@
 
 in   localize  tables.LOCALIZE and
      answers   tables.ANSWERS of each localizer; the file's name is the localizer's
+     cutoffs   JSON of each localizer, written by merge: how often its points were right on the films that choose
      manifest  tables.MANIFEST
      split, points  tables.SPLIT, tables.POINTS: films to choose the cutoff of the confidence by
      fitted    a cutoff chosen before, to apply instead
@@ -10,25 +11,34 @@ out  combined  tables.LOCALIZE; words  tables.ANSWERS: which localizers found so
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
-from stages.lib import cli, files, places, tables
+from stages.lib import choice, cli, files, places, tables
 from stages.lib.choice import ChooseParams
-from stages.lib.consensus import consensus
+from stages.lib.consensus import Place, consensus
 from stages.lib.errors import TableError
 from stages.lib.places import MergeParams
 
 
 def combine(
-    localize: Mapping[str, pa.Table], answers: Mapping[str, pa.Table], manifest: pa.Table, params: MergeParams
+    localize: Mapping[str, pa.Table],
+    answers: Mapping[str, pa.Table],
+    trust: Mapping[str, float],
+    manifest: pa.Table,
+    params: MergeParams,
 ) -> tuple[pa.Table, pa.Table]:
     """Return what the localizers agree on, see `consensus.consensus`, and a sentence about each film.
+
+    A localizer without confidences speaks with that of its record, so that it does not drown one that knows its doubts.
 
     Args:
         localize: Findings of each localizer; those below its own cutoff are votes too, of little weight.
         answers: Films that each localizer was asked about; a film is combined if all of them were.
+        trust: Confidence of a finding that has none, by localizer, see `precision`.
         manifest: Table of `tables.MANIFEST`.
         params: See `places.MergeParams`.
 
@@ -42,7 +52,10 @@ def combine(
         raise TableError(f"no film was put to all of {', '.join(answers)}; run the localizers again")
     merged, words = {}, []
     for film in sorted(asked):
-        voters = {name: here[film].get((), []) if film in here else [] for name, here in found.items()}
+        voters = {
+            name: [trusted(place, trust[name]) for place in here[film].get((), [])] if film in here else []
+            for name, here in found.items()
+        }
         merged[film] = consensus(list(voters.values()), params.near(diagonal[film]))
         spoke = [f"{name} {len(places_)}" for name, places_ in voters.items() if places_]
         words.append(
@@ -52,21 +65,39 @@ def combine(
     return places.table(merged, params.points_most), tables.from_rows(words, tables.ANSWERS)
 
 
+def trusted(place: Place, confidence: float) -> Place:
+    """Return a finding with a confidence: its own, or else the one given."""
+    return place if place.confidence is not None else replace(place, confidence=confidence)
+
+
+def precision(cutoff: Mapping[str, Any]) -> float:
+    """Return the share of a localizer's points that were right on the films that choose; 1 if there was none.
+
+    >>> precision({"cutoff": None, "hits": 15, "points": 60})
+    0.25
+    """
+    return cutoff["hits"] / cutoff["points"] if cutoff.get("points") else 1.0
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Read the localizers' findings, combine, choose or read the cutoff, write."""
     args = cli.parse(
         __doc__,
         argv,
         params={"combine": MergeParams, "choose": ChooseParams},
-        reads=["localize", "answers", "manifest", "split", "points", "fitted"],
+        reads=["localize", "answers", "cutoffs", "manifest", "split", "points", "fitted"],
         writes=["combined", "words", "cutoff"],
-        many=["localize", "answers"],
-        optional=["split", "points", "fitted", "cutoff"],
+        many=["localize", "answers", "cutoffs"],
+        optional=["cutoffs", "split", "points", "fitted", "cutoff"],
     )
     manifest = tables.read(args.manifest, tables.MANIFEST)
+    localize = {Path(path).stem: tables.read(path, tables.LOCALIZE) for path in args.localize}
+    trust = dict.fromkeys(localize, 1.0)
+    trust |= {Path(path).stem.removesuffix("_cutoff"): precision(choice.read(path)) for path in args.cutoffs or ()}
     merged, words = combine(
-        {Path(path).stem: tables.read(path, tables.LOCALIZE) for path in args.localize},
+        localize,
         {Path(path).stem.removesuffix("_answers"): tables.read(path, tables.ANSWERS) for path in args.answers},
+        trust,
         manifest,
         args.params.combine,
     )

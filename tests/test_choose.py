@@ -168,15 +168,16 @@ def test_localizers_that_agree_are_trusted_more_and_films_not_put_to_all_are_lef
         "relevance": localized({"a": [(110.0, 100.0, 0.5)], "c": [(7.0, 7.0, 0.5)]}),
     }
     asked = {"medgemma": rows(tables.ANSWERS, answers("abh")), "relevance": rows(tables.ANSWERS, answers("abc"))}
-    table, words = combine_stage.combine(found, asked, MANIFEST, MERGE)
+    trust = {"medgemma": combine_stage.precision({"hits": 1, "points": 4}), "relevance": 1.0}
+    table, words = combine_stage.combine(found, asked, trust, MANIFEST, MERGE)
     assert [(r["image_id"], round(r["x"], 2), r["confidence"]) for r in table.to_pylist()] == [
-        ("a", 103.33, 0.75),
-        ("b", 10.0, 0.5),
+        ("a", 106.67, 0.375),
+        ("b", 10.0, 0.125),
     ]
     assert words["answer"].to_pylist() == ["medgemma 1, relevance 1", "medgemma 1"]
     asked["relevance"] = rows(tables.ANSWERS, answers("c"))
     with pytest.raises(TableError, match="no film was put to all of medgemma, relevance"):
-        combine_stage.combine(found, asked, MANIFEST, MERGE)
+        combine_stage.combine(found, asked, trust, MANIFEST, MERGE)
 
 
 def fitted(**changes):
