@@ -13,7 +13,7 @@ from stages.lib import tables
 pytestmark = pytest.mark.slow
 
 MEASURE = {"metrics", "report"}
-TUNED = {"infer_tuned_part", "infer_tuned"}
+TUNED = {"infer_tuned_part", "infer_tuned", "infer_twin_part", "infer_twin"}
 ALL_FROM_NORMALIZED = {
     *("normalize_part", "normalize", "train", "infer_zero_shot_part", "infer_zero_shot"),
     *("localize_medgemma_part", "localize_medgemma", "submit"),
