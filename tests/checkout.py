@@ -17,6 +17,8 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
     "simulate": {"nih_patients": 24, "lidc_films": 6, "unlabelled_films": 4},
     "split": {"fractions": [0.5, 0.2, 0.3]},
     "train": {"max_steps": 4, "eval_every_steps": 2, "save_every_steps": 2},
+    "localize": {"views": ["whole", "mirrored"]},
+    "relevance": {"steps": 1, "moves": 1},
     "medgemma": {"max_new_tokens": 24, "requests": ["Where are lung nodules? Answer with boxes."]},
     "metrics": {"draws": 100},
 }

@@ -11,10 +11,11 @@ from tiny_base import EXACT
 
 from stages import localize_medgemma
 from stages.lib import localizing as stage
-from stages.lib import tables
+from stages.lib import tables, views
 from stages.lib.errors import TableError
 from stages.lib.localizing import Params
 from stages.lib.models import Base
+from stages.lib.pixels import normalize_pixels
 from stages.lib.questions import Answer, Finding, Question, batches
 
 PARAMS = Params(localizers=("medgemma",), views=("whole",), films="measured")
@@ -26,14 +27,14 @@ def film(name: str, width_px: int, height_px: int) -> dict:
     return known | {"label": 1, "width_px": width_px, "height_px": height_px, "status": "ok"}
 
 
-def square(name: str, width_px: int, height_px: int) -> dict:
+def square(name: str, width_px: int, height_px: int, side_px: int = 112) -> dict:
     side = max(width_px, height_px)
     pads = {"pad_x_px": (side - width_px) // 2, "pad_y_px": (side - height_px) // 2}
     return (
-        {"image_id": name, "png": f"{name}.png", "low": 0.0, "high": 1.0, "side_px": 112}
+        {"image_id": name, "png": f"{name}.png", "low": 0.0, "high": 1.0, "side_px": side_px}
         | pads
         | {
-            "scale": 112 / side,
+            "scale": side_px / side,
             "contract": "c",
         }
     )
@@ -152,3 +153,36 @@ def test_the_base_model_is_asked_by_the_same_interface(tiny_base: Base) -> None:
     together = list(localizer(questions))
     assert [answer.words for answer in together] == [next(localizer([question])).words for question in questions]
     assert {answer.parsed for answer in together} <= {"ok", "empty", "malformed"}
+
+
+@pytest.mark.parametrize(("width", "height"), [(300, 200), (200, 300), (401, 400)])
+@pytest.mark.parametrize("view", ["whole", "mirrored", "upper_left", "lower_right"])
+def test_a_spot_on_a_16_bit_film_that_is_not_square_comes_back_to_its_pixel(
+    tmp_path: Path, width: int, height: int, view: views.Name
+) -> None:
+    """From the file to the table: normalized, shown in a view, found at its brightest, and back in the original."""
+    truth = (0.35 * width, 0.3 * height) if view != "lower_right" else (0.7 * width, 0.65 * height)
+    rows, columns = np.mgrid[0:height, 0:width]
+    spot = 60000 * np.exp(-((columns - truth[0]) ** 2 + (rows - truth[1]) ** 2) / (2 * 9.0**2))
+    film_16_bit = (spot + 1000 + rows + 2 * columns).astype(np.uint16)
+    pixels, *_ = normalize_pixels(film_16_bit, side_px=448, low_percentile=0.5, high_percentile=99.95)
+    cv2.imwrite(str(tmp_path / "a.png"), pixels)
+    known = film("a", width, height) | {"bit_depth": 16}
+    normalized = square("a", width, height, 448)
+
+    def brightest(questions: Sequence[Question]) -> Iterator[Answer]:
+        for question in questions:
+            seen = question.pixels().astype(float)
+            weight = np.where(seen > 0.5 * seen.max(), seen - 0.5 * seen.max(), 0)
+            v, u = (np.mgrid[0 : len(seen), 0 : len(seen)] + 0.5) / len(seen)
+            place = [float((axis * weight).sum() / weight.sum()) for axis in (u, v)]
+            yield Answer("", "ok", (Finding(*place, box=None, confidence=None, phrase=None),))
+
+    params = Params(localizers=("medgemma",), views=(view,), films="all")
+    votes, _ = stage.localize(
+        tables.from_rows([known], tables.MANIFEST),
+        tables.from_rows([normalized], tables.NORMALIZED),
+        *(["Where?"], tmp_path, brightest, params),
+    )
+    assert votes["x"][0].as_py() == pytest.approx(truth[0], abs=0.6)
+    assert votes["y"][0].as_py() == pytest.approx(truth[1], abs=0.6)

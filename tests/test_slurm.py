@@ -12,7 +12,11 @@ import slurm_cluster as fixture
 # one cluster per machine: all that take it stand in this file, which one worker runs
 pytestmark = pytest.mark.slow
 
-ON_A_GPU = {"train", "infer_zero_shot_part", "infer_tuned_part", "localize_medgemma_part"}
+ON_A_GPU = {
+    *("train", "infer_zero_shot_part", "infer_tuned_part", "infer_twin_part"),
+    *("localize_medgemma_choice_part", "localize_medgemma_part"),
+    *("localize_relevance_choice_part", "localize_relevance_part"),
+}
 
 
 def submit(*options):
