@@ -18,19 +18,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import huggingface_hub
 import numpy as np
 import pytest
 import standin
 
-from stages import fetch_chexagent
-from stages.lib import chexagent, chexagent_worker, files, isolation
+from stages import fetch_chexagent, localize_chexagent
+from stages.lib import chexagent, chexagent_worker, files, isolation, tables
 from stages.lib.chexagent_boxes import FAILED, TRUNCATED
 from stages.lib.errors import BlindModelError, EnvironmentBuildError, ModelError, ParamsError, WorkerError
+from stages.lib.geometry import Geometry
 from stages.lib.params import parse
 from stages.lib.questions import Question
 from workflow import chexagent_env
@@ -128,6 +130,45 @@ def test_the_stand_in_finds_a_bright_disc_on_every_film_and_the_journal_says_how
     assert TOKEN.encode() not in everything
     nobody = replace(where, built={**where.built, "python": "/nowhere/python"})
     assert list(chexagent.answer(asked, params, nobody, tmp_path / "journals")) == said
+
+
+@pytest.mark.slow
+def test_the_stage_writes_the_stand_in_s_findings_in_pixels_of_films_that_are_not_square(ask, environment, tmp_path):
+    params, where = ask()
+    geometry = Geometry(width_px=400, height_px=300, side_px=len(standin.film(*PLACES[0], seed=0)))
+    films, squares = [], []
+    for number, place in enumerate(PLACES[:4]):
+        name = f"film{number}"
+        cv2.imwrite(str(tmp_path / f"{name}.png"), standin.film(*place, seed=number))
+        films.append(
+            {"image_id": name, "file_name": name, "path": name, "source": "lidc", "patient_id": name, "status": "ok"}
+            | {"width_px": geometry.width_px, "height_px": geometry.height_px}
+        )
+        squares.append(
+            {"image_id": name, "png": f"{name}.png", "low": 0.0, "high": 1.0, "scale": geometry.scale, "contract": "c"}
+            | {"pad_x_px": 0, "pad_y_px": 50, "side_px": geometry.side_px}
+        )
+    for name, rows in (("manifest", films), ("normalized", squares)):
+        schema = tables.SCHEMAS[name]
+        tables.write(tmp_path / f"{name}.parquet", tables.from_rows(rows, schema), schema)
+    files.write_json(tmp_path / "fetched.json", where.fetched)
+    files.write_json(tmp_path / "environment.json", environment)
+    sections = {
+        "localize": {"localizers": ["chexagent"], "views": ["whole", "mirrored"], "films": "all"},
+        "choose": {"splits": ["val"], "requests_kept": 1, "tolerance_share": 0.05},
+        "chexagent": asdict(params),
+    }
+    options = {"params": json.dumps(sections), "part": "1-of-1", "results": tmp_path}
+    options |= {name: tmp_path / f"{name}.parquet" for name in ("manifest", "normalized", "votes", "answers")}
+    options |= {name: tmp_path / f"{name}.json" for name in ("fetched", "environment")}
+    options |= {"journals": tmp_path / "journals"}
+    localize_chexagent.main([text for name, value in options.items() for text in (f"--{name}", str(value))])
+    votes = tables.read(tmp_path / "votes.parquet", tables.VOTES).to_pylist()
+    assert len(votes) == 8
+    for row in votes:
+        x, y = geometry.from_unit(*PLACES[int(row["image_id"][-1])])
+        assert np.hypot(row["x"] - x, row["y"] - y) < 0.05 * geometry.square_px
+        assert row["x0"] < row["x"] < row["x1"]
 
 
 @pytest.mark.slow
