@@ -34,6 +34,7 @@ def combine(
     """Return what the localizers agree on, see `consensus.consensus`, and a sentence about each film.
 
     A localizer without confidences speaks with that of its record, so that it does not drown one that knows its doubts.
+    One localizer alone is left as it is.
 
     Args:
         localize: Findings of each localizer; those below its own cutoff are votes too, of little weight.
@@ -52,10 +53,9 @@ def combine(
         raise TableError(f"no film was put to all of {', '.join(answers)}; run the localizers again")
     merged, words = {}, []
     for film in sorted(asked):
-        voters = {
-            name: [trusted(place, trust[name]) for place in here[film].get((), [])] if film in here else []
-            for name, here in found.items()
-        }
+        voters = {name: here[film].get((), []) if film in here else [] for name, here in found.items()}
+        if len(voters) > 1:
+            voters = {name: [trusted(place, trust[name]) for place in voter] for name, voter in voters.items()}
         merged[film] = consensus(list(voters.values()), params.near(diagonal[film]))
         spoke = [f"{name} {len(places_)}" for name, places_ in voters.items() if places_]
         words.append(

@@ -175,6 +175,10 @@ def test_localizers_that_agree_are_trusted_more_and_films_not_put_to_all_are_lef
         ("b", 10.0, 0.125),
     ]
     assert words["answer"].to_pylist() == ["medgemma 1, relevance 1", "medgemma 1"]
+    alone = combine_stage.combine(
+        {"medgemma": found["medgemma"]}, {"medgemma": asked["medgemma"]}, trust, MANIFEST, MERGE
+    )
+    assert alone[0]["confidence"].null_count == 2
     asked["relevance"] = rows(tables.ANSWERS, answers("c"))
     with pytest.raises(TableError, match="no film was put to all of medgemma, relevance"):
         combine_stage.combine(found, asked, trust, MANIFEST, MERGE)
