@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from stages.lib import boxes, cli, localizing, models, params
-from stages.lib.questions import Answer, Finding, Question, batches
+from stages.lib.questions import Answer, Question, batches, boxed
 
 
 @params.section
@@ -46,17 +46,7 @@ def read(words: str) -> Answer:
     (Finding(u=0.325, v=0.45, box=(0.3, 0.4, 0.35, 0.5), confidence=None, phrase='nodule'),)
     """
     parsed = boxes.parse(words)
-    unit = float(boxes.UNITS)
-    findings = tuple(
-        Finding(
-            u=(box.x0 + box.x1) / 2 / unit,
-            v=(box.y0 + box.y1) / 2 / unit,
-            box=(box.x0 / unit, box.y0 / unit, box.x1 / unit, box.y1 / unit),
-            confidence=None,
-            phrase=box.label,
-        )
-        for box in parsed.boxes
-    )
+    findings = tuple(boxed((box.x0, box.y0, box.x1, box.y1), boxes.UNITS, box.label) for box in parsed.boxes)
     return Answer(words, parsed.status, findings)
 
 

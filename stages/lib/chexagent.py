@@ -28,7 +28,7 @@ from stages.lib.chexagent_boxes import FAILED, TRUNCATED
 from stages.lib.cli import LOG
 from stages.lib.errors import BlindModelError, EnvironmentBuildError, ModelError, ParamsError, WorkerError
 from stages.lib.progress import track
-from stages.lib.questions import Answer, Finding, Question
+from stages.lib.questions import Answer, Question, boxed
 
 FOLDER = "none"
 COMMIT = r"[0-9a-f]{40}"
@@ -254,17 +254,8 @@ def read(words: str) -> Answer:
     (Finding(u=0.325, v=0.45, box=(0.3, 0.4, 0.35, 0.5), confidence=None, phrase='nodule/mass'),)
     """
     parsed = chexagent_boxes.parse(words)
-    unit = float(chexagent_boxes.UNITS)
-    findings = tuple(
-        Finding(
-            u=(box.x0 + box.x1) / 2 / unit,
-            v=(box.y0 + box.y1) / 2 / unit,
-            box=(box.x0 / unit, box.y0 / unit, box.x1 / unit, box.y1 / unit),
-            confidence=None,
-            phrase=box.name,
-        )
-        for box in parsed.boxes
-    )
+    units = chexagent_boxes.UNITS
+    findings = tuple(boxed((box.x0, box.y0, box.x1, box.y1), units, box.name) for box in parsed.boxes)
     return Answer(words, parsed.status, findings)
 
 

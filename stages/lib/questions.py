@@ -56,6 +56,22 @@ class Answer:
     findings: tuple[Finding, ...]
 
 
+def boxed(edges: tuple[float, float, float, float], units: float, phrase: str | None) -> Finding:
+    """Return a box without a confidence as a finding; its point is the centre.
+
+    Args:
+        edges: Left, top, right, bottom, from 0 to `units` on the padded square.
+        units: What the side of the square counts.
+        phrase: The model's name of the finding.
+
+    >>> boxed((300, 400, 350, 500), 1000, "nodule")
+    Finding(u=0.325, v=0.45, box=(0.3, 0.4, 0.35, 0.5), confidence=None, phrase='nodule')
+    """
+    left, top, right, bottom = (edge / units for edge in edges)
+    u, v = (edges[0] + edges[2]) / 2 / units, (edges[1] + edges[3]) / 2 / units
+    return Finding(u, v, (left, top, right, bottom), confidence=None, phrase=phrase)
+
+
 def batches(questions: Sequence[Question], size: int) -> Iterator[list[Question]]:
     """Yield the questions in order, at most `size` at a time, and never two requests in one batch."""
     for _, group in groupby(questions, key=lambda question: question.request):
