@@ -32,6 +32,8 @@ def choose(
     films = places.choosing(asked, points, split, params)
     if not films:
         reason = f"no film with marked nodules is in the splits {', '.join(params.splits)}"
+        if not answers.num_rows:
+            reason = f"the bank has no more requests than are kept, or {reason}"
         return {"requests": [], "splits": list(params.splits), "bank": [], "reason": reason}
     diagonal, rows = places.diagonals(manifest), []
     for request in sorted(set(answers["request"].to_pylist())):
@@ -63,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.params.choose,
     )
     if "reason" in found:
-        cli.LOG.warning("warning: no request is chosen, the first of the bank is put: %s", found["reason"])
+        cli.LOG.info("choose: no request is chosen, the first of the bank is put: %s", found["reason"])
     for row in found["bank"]:
         kept = "chosen" if row["request"] in found["requests"] else "not chosen"
         cli.LOG.info(

@@ -18,7 +18,7 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
     "split": {"fractions": [0.5, 0.2, 0.3]},
     "train": {"max_steps": 4, "eval_every_steps": 2, "save_every_steps": 2},
     "localize": {"views": ["whole", "mirrored"]},
-    "relevance": {"steps": 1, "moves": 1},
+    "relevance": {"steps": 1, "moves": 1, "requests": ["A nodule?"], "answers": ["Yes/No"], "prefixes": [""]},
     "medgemma": {"max_new_tokens": 24, "requests": ["Where are lung nodules? Answer with boxes."]},
     "metrics": {"draws": 100},
 }

@@ -88,18 +88,18 @@ def test_without_films_to_choose_by_the_first_of_the_bank_is_put_and_the_reason_
     found = choose_stage.choose(*nothing, rows(tables.POINTS, []), how)
     assert (found["requests"], found["reason"]) == ([], "no film with marked nodules is in the splits val")
     (tmp_path / "choice.json").write_text(json.dumps(found))
-    assert choice.requests(tmp_path / "choice.json", ["one", "two"]) == ["one"]
+    assert [choice.requests(tmp_path / "choice.json", ["one", "two"], k) for k in (1, 2)] == [["one"], ["one", "two"]]
 
 
 def test_a_choice_that_is_not_of_the_bank_or_not_there_is_refused(tmp_path):
     path = tmp_path / "choice.json"
     with pytest.raises(ChoiceError, match=r"choice.json: found no choice"):
-        choice.requests(path, ["one"])
+        choice.requests(path, ["one"], 1)
     path.write_text(json.dumps({"requests": ["other"]}))
     with pytest.raises(ChoiceError, match=r"found the requests \['other'\], wanted some of the bank \['one'\]"):
-        choice.requests(path, ["one"])
+        choice.requests(path, ["one"], 1)
     path.write_text(json.dumps({"requests": ["one"]}))
-    assert choice.requests(path, ["one", "two"]) == ["one"]
+    assert choice.requests(path, ["one", "two"], 1) == ["one"]
 
 
 def test_the_cutoff_is_the_one_with_the_best_f1_on_the_films_that_choose():

@@ -1,5 +1,6 @@
 """Localization: whom it asks, where the points land, and that the words are kept."""
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -142,6 +143,22 @@ def test_films_that_are_asked_about_are_those_that_choose_or_are_measured() -> N
     assert names(split, None, "measured", ["train"]) == "b"
     assert names(None, None, "measured", ["train"]) == "abc"
     assert names(split, points, "all", ["val"]) == "abc"
+
+
+def test_a_bank_that_leaves_nothing_to_choose_is_not_asked_and_its_model_not_loaded(tmp_path: Path) -> None:
+    for name, table in (("manifest", MANIFEST), ("normalized", NORMALIZED)):
+        tables.write(tmp_path / f"{name}.parquet", table, tables.SCHEMAS[name])
+    sections = {
+        "localize": {"localizers": ["medgemma"], "views": ["whole"], "films": "choosing"},
+        "choose": {"splits": ["val"], "requests_kept": 2, "tolerance_share": 0.05},
+    }
+    named = {name: tmp_path / f"{name}.parquet" for name in ("manifest", "normalized", "votes", "answers")}
+    options = {"params": json.dumps(sections), "part": "1-of-1", "results": tmp_path, **named}
+    args = stage.parse("", [text for k, v in options.items() for text in (f"--{k}", str(v))], {}, reads=[])
+    stage.run(args, ["one", "two"], lambda: pytest.fail("the model was loaded"))
+    assert tables.read(tmp_path / "answers.parquet", tables.ANSWERS).num_rows == 0
+    with pytest.raises(pytest.fail.Exception, match="was loaded"):
+        stage.run(args, ["one", "two", "three"], lambda: pytest.fail("the model was loaded"))
 
 
 def test_the_base_model_is_asked_by_the_same_interface(tiny_base: Base) -> None:

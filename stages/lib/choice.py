@@ -49,8 +49,13 @@ def read(path: str | Path) -> dict[str, Any]:
     return document
 
 
-def requests(path: str | Path, bank: Sequence[str]) -> list[str]:
-    """Return the chosen requests; the first of the bank if none could be chosen.
+def requests(path: str | Path, bank: Sequence[str], kept: int) -> list[str]:
+    """Return the chosen requests; the first of the bank if none was chosen.
+
+    Args:
+        path: The file of the choice.
+        bank: All requests.
+        kept: How many are put, `choose.requests_kept`.
 
     Raises:
         ChoiceError: If the file cannot be read, or names a request that is not in the bank.
@@ -61,4 +66,4 @@ def requests(path: str | Path, bank: Sequence[str]) -> list[str]:
         raise ChoiceError(
             f"{path}: found the requests {strange}, wanted some of the bank {list(bank)}; run choose again"
         )
-    return list(found or bank[:1])
+    return list(found or bank[:kept])

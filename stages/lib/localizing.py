@@ -164,7 +164,10 @@ def run(args: argparse.Namespace, bank: Sequence[str], localizer: Callable[[], L
         tables.read(args.normalized, tables.NORMALIZED), split, points, section, args.params.choose.splits
     )
     films = parts.take(films, args.part)
-    requests = choice.requests(args.choice, bank) if args.choice else bank
+    kept = args.params.choose.requests_kept
+    if section.films == "choosing" and len(bank) <= kept:
+        films = films.slice(0, 0)  # there is nothing to choose between
+    requests = choice.requests(args.choice, bank, kept) if args.choice else bank
     ask = localizer() if films.num_rows else lambda questions: iter(())
     manifest = tables.read(args.manifest, tables.MANIFEST)
     votes, answers = localize(manifest, films, requests, Path(args.results), ask, section)
