@@ -7,10 +7,10 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format sync preset doctor compare bench estimate lock
+.PHONY: help setup setup-chexagent demo test check format sync preset doctor compare bench estimate lock
 
 help: ## list the verbs
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
 
 setup: $(READY) ## make .venv with the exact versions of requirements.lock
 
@@ -21,6 +21,9 @@ $(READY): requirements.lock requirements-torch.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m workflow.plots
 	@touch $@
+
+setup-chexagent: $(READY) ## make .venv-chexagent2, which CheXagent-2 alone wants (non-commercial licence)
+	$(RUN) python -m workflow.chexagent_env
 
 demo: $(READY) ## run the embedded study and say where the report is
 	@cmp -s params.yaml workflow/presets/demo.yaml || { echo "params.yaml is not the demo study: make preset NAME=demo"; exit 1; }

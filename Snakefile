@@ -31,6 +31,11 @@ include: "rules/report.smk"
 include: "rules/predict.smk"
 
 
+if "chexagent" in config:
+
+    include: "rules/chexagent.smk"
+
+
 rule all:
     """Everything that one opens when the study is done."""
     default_target: True

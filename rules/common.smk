@@ -47,6 +47,13 @@ def watched(path):
     return "" if made(path) else study.fingerprint(path)
 
 
+def chosen(option, kind, *localizers):
+    """The option that names what was chosen for localizers of unlabelled films; nothing if predict.localize is none."""
+    folder = config["predict"]["localize"]
+    files = [quote(f"{folder}/{localizer}_{kind}.json") for localizer in localizers]
+    return "" if folder == "none" else " ".join([option, *files])
+
+
 def dry_run():
     """Whether this is `snakemake -n`; while it reads its rules, only its command line says so."""
     return any(word in ("--dry-run", "--dryrun") or re.fullmatch(r"-[pqFfk]*n[pqFfk]*", word) for word in sys.argv[1:])

@@ -35,6 +35,6 @@ rule pretrain:
         mem_mb=3000,
         runtime=60,
     params:
-        values=section("pretrain", "prompt", "localize"),
+        values=section("pretrain", "prompt", "medgemma"),
     shell:
         "python -m stages.pretrain --params {params.values:q} --out {output.base} 2>&1 | tee {log}"

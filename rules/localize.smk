@@ -1,12 +1,17 @@
-"""From films to points with words, without training.
+"""From films to points without training: each localizer is asked, its request chosen, its votes merged, all combined.
 
-in   results/normalized.parquet  results/fetch.json
-out  results/localize/medgemma.parquet  results/localize/medgemma_answers.parquet
+Requests and cutoffs are chosen on films of choose.splits, none of them a test film.
+
+in   results/normalized.parquet  results/fetch.json  results/split.parquet  results/points.parquet
+out  results/localize/{localizer}.parquet, its words in {localizer}_answers.parquet, and what was chosen for it in
+     {localizer}_choice.json and {localizer}_cutoff.json; combined.parquet, and cascade.parquet
 """
 
+LOCALIZERS = config["localize"]["localizers"]
 
-rule localize_medgemma_part:
-    """Ask the base model for boxes around nodules, and keep its words."""
+
+rule localize_medgemma_choice_part:
+    """Put every request of the bank to the films that choose."""
     input:
         base="results/fetch.json",
         manifest="results/manifest.parquet",
@@ -14,37 +19,218 @@ rule localize_medgemma_part:
         pngs=gather.part("results/normalized/{scatteritem}"),
         split="results/split.parquet",
         points="results/points.parquet",
-        code=code("localize"),
+        code=code("localize_medgemma"),
     output:
-        localize=temp("results/parts/localize_medgemma/{scatteritem}.parquet"),
-        answers=temp("results/parts/localize_medgemma_answers/{scatteritem}.parquet"),
+        votes=temp("results/parts/localize_medgemma_choice/{scatteritem}.parquet"),
+        answers=temp("results/parts/localize_medgemma_choice_answers/{scatteritem}.parquet"),
     log:
-        "results/logs/localize_medgemma/{scatteritem}.log",
+        "results/logs/localize_medgemma_choice/{scatteritem}.log",
     resources:
         gpu=1,
         mem_mb=16000,
         runtime=1440,
     params:
-        values=section("localize", "model"),
-        given="--split results/split.parquet --points results/points.parquet",
+        stage="localize_medgemma",
+        values=section("localize", "choose", "medgemma", "model", films="choosing", views=["whole"]),
+        given="--base results/fetch.json --split results/split.parquet --points results/points.parquet",
     shell:
-        "python -m stages.localize --params {params.values:q} --base {input.base} --manifest {input.manifest}"
+        "python -m stages.{params.stage} --params {params.values:q} --manifest {input.manifest}"
         " --normalized {input.normalized} {params.given} --part {wildcards.scatteritem} --results results"
-        " --localize {output.localize} --answers {output.answers} 2>&1 | tee {log}"
+        " --votes {output.votes} --answers {output.answers} 2>&1 | tee {log}"
+
+
+rule localize_medgemma_choice:
+    """Choose the request that finds most and misses least, on films that are not test films."""
+    input:
+        votes=gather.part("results/parts/localize_medgemma_choice/{scatteritem}.parquet"),
+        answers=gather.part("results/parts/localize_medgemma_choice_answers/{scatteritem}.parquet"),
+        manifest="results/manifest.parquet",
+        split="results/split.parquet",
+        points="results/points.parquet",
+        code=code("choose"),
+    output:
+        choice="results/localize/medgemma_choice.json",
+    log:
+        "results/logs/localize_medgemma_choice.log",
+    localrule: True
+    params:
+        values=section("choose"),
+    shell:
+        "python -m stages.choose --params {params.values:q} --votes {input.votes} --answers {input.answers}"
+        " --manifest {input.manifest} --split {input.split} --points {input.points} --choice {output.choice}"
+        " 2>&1 | tee {log}"
+
+
+use rule localize_medgemma_choice_part as localize_medgemma_part with:
+    input:
+        base="results/fetch.json",
+        manifest="results/manifest.parquet",
+        normalized="results/normalized.parquet",
+        pngs=gather.part("results/normalized/{scatteritem}"),
+        split="results/split.parquet",
+        points="results/points.parquet",
+        choice="results/localize/medgemma_choice.json",
+        code=code("localize_medgemma"),
+    output:
+        votes=temp("results/parts/localize_medgemma/{scatteritem}.parquet"),
+        answers=temp("results/parts/localize_medgemma_answers/{scatteritem}.parquet"),
+    log:
+        "results/logs/localize_medgemma/{scatteritem}.log",
+    params:
+        stage="localize_medgemma",
+        values=section("localize", "choose", "medgemma", "model"),
+        given="--base results/fetch.json --split results/split.parquet --points results/points.parquet"
+        " --choice results/localize/medgemma_choice.json",
 
 
 rule localize_medgemma:
-    """Put the parts together."""
+    """Merge what each request and view found, and choose from which confidence on a point is shown."""
     input:
-        localize=gather.part("results/parts/localize_medgemma/{scatteritem}.parquet"),
+        votes=gather.part("results/parts/localize_medgemma/{scatteritem}.parquet"),
         answers=gather.part("results/parts/localize_medgemma_answers/{scatteritem}.parquet"),
-        code=code("gather"),
+        manifest="results/manifest.parquet",
+        split="results/split.parquet",
+        points="results/points.parquet",
+        code=code("merge"),
     output:
         localize="results/localize/medgemma.parquet",
-        answers="results/localize/medgemma_answers.parquet",
+        words="results/localize/medgemma_answers.parquet",
+        cutoff="results/localize/medgemma_cutoff.json",
     log:
         "results/logs/localize_medgemma.log",
     localrule: True
+    params:
+        values=section("merge", "choose"),
+        given="--split results/split.parquet --points results/points.parquet"
+        " --cutoff results/localize/medgemma_cutoff.json",
     shell:
-        "(python -m stages.gather --table localize --parts {input.localize} --out {output.localize} &&"
-        " python -m stages.gather --table answers --parts {input.answers} --out {output.answers}) 2>&1 | tee {log}"
+        "python -m stages.merge --params {params.values:q} --votes {input.votes} --answers {input.answers}"
+        " --manifest {input.manifest} {params.given} --localize {output.localize} --words {output.words}"
+        " 2>&1 | tee {log}"
+
+
+use rule localize_medgemma_choice_part as localize_relevance_choice_part with:
+    input:
+        base="results/fetch.json",
+        manifest="results/manifest.parquet",
+        normalized="results/normalized.parquet",
+        pngs=gather.part("results/normalized/{scatteritem}"),
+        split="results/split.parquet",
+        points="results/points.parquet",
+        code=code("localize_relevance"),
+    output:
+        votes=temp("results/parts/localize_relevance_choice/{scatteritem}.parquet"),
+        answers=temp("results/parts/localize_relevance_choice_answers/{scatteritem}.parquet"),
+    log:
+        "results/logs/localize_relevance_choice/{scatteritem}.log",
+    params:
+        stage="localize_relevance",
+        values=section("localize", "choose", "relevance", "model", films="choosing", views=["whole"]),
+        given="--base results/fetch.json --split results/split.parquet --points results/points.parquet",
+
+
+use rule localize_medgemma_choice as localize_relevance_choice with:
+    input:
+        votes=gather.part("results/parts/localize_relevance_choice/{scatteritem}.parquet"),
+        answers=gather.part("results/parts/localize_relevance_choice_answers/{scatteritem}.parquet"),
+        manifest="results/manifest.parquet",
+        split="results/split.parquet",
+        points="results/points.parquet",
+        code=code("choose"),
+    output:
+        choice="results/localize/relevance_choice.json",
+    log:
+        "results/logs/localize_relevance_choice.log",
+
+
+use rule localize_relevance_choice_part as localize_relevance_part with:
+    input:
+        base="results/fetch.json",
+        manifest="results/manifest.parquet",
+        normalized="results/normalized.parquet",
+        pngs=gather.part("results/normalized/{scatteritem}"),
+        split="results/split.parquet",
+        points="results/points.parquet",
+        choice="results/localize/relevance_choice.json",
+        code=code("localize_relevance"),
+    output:
+        votes=temp("results/parts/localize_relevance/{scatteritem}.parquet"),
+        answers=temp("results/parts/localize_relevance_answers/{scatteritem}.parquet"),
+    log:
+        "results/logs/localize_relevance/{scatteritem}.log",
+    params:
+        stage="localize_relevance",
+        values=section("localize", "choose", "relevance", "model"),
+        given="--base results/fetch.json --split results/split.parquet --points results/points.parquet"
+        " --choice results/localize/relevance_choice.json",
+
+
+use rule localize_medgemma as localize_relevance with:
+    input:
+        votes=gather.part("results/parts/localize_relevance/{scatteritem}.parquet"),
+        answers=gather.part("results/parts/localize_relevance_answers/{scatteritem}.parquet"),
+        manifest="results/manifest.parquet",
+        split="results/split.parquet",
+        points="results/points.parquet",
+        code=code("merge"),
+    output:
+        localize="results/localize/relevance.parquet",
+        words="results/localize/relevance_answers.parquet",
+        cutoff="results/localize/relevance_cutoff.json",
+    log:
+        "results/logs/localize_relevance.log",
+    params:
+        values=section("merge", "choose"),
+        given="--split results/split.parquet --points results/points.parquet"
+        " --cutoff results/localize/relevance_cutoff.json",
+
+
+rule combine:
+    """Trust more what more localizers point at."""
+    input:
+        localize=expand("results/localize/{localizer}.parquet", localizer=LOCALIZERS),
+        answers=expand("results/localize/{localizer}_answers.parquet", localizer=LOCALIZERS),
+        cutoffs=expand("results/localize/{localizer}_cutoff.json", localizer=LOCALIZERS),
+        manifest="results/manifest.parquet",
+        split="results/split.parquet",
+        points="results/points.parquet",
+        code=code("combine"),
+    output:
+        combined="results/localize/combined.parquet",
+        words="results/localize/combined_answers.parquet",
+        cutoff="results/localize/combined_cutoff.json",
+    log:
+        "results/logs/combine.log",
+    localrule: True
+    params:
+        values=section("combine", "choose"),
+        given="--split results/split.parquet --points results/points.parquet"
+        f" --cutoffs {' '.join(expand('results/localize/{localizer}_cutoff.json', localizer=LOCALIZERS))}"
+        " --cutoff results/localize/combined_cutoff.json",
+    shell:
+        "python -m stages.combine --params {params.values:q} --localize {input.localize} --answers {input.answers}"
+        " --manifest {input.manifest} {params.given} --combined {output.combined} --words {output.words}"
+        " 2>&1 | tee {log}"
+
+
+rule cascade:
+    """Leave points on films alone that the tuned model takes for positive."""
+    input:
+        localize="results/localize/combined.parquet",
+        answers="results/localize/combined_answers.parquet",
+        infer="results/infer/tuned.parquet",
+        calibration="results/infer/tuned_calibration.json",
+        code=code("cascade"),
+    output:
+        cascade="results/localize/cascade.parquet",
+        words="results/localize/cascade_answers.parquet",
+    log:
+        "results/logs/cascade.log",
+    localrule: True
+    params:
+        values=section("cascade"),
+        calibration="results/infer/tuned_calibration.json",
+    shell:
+        "python -m stages.cascade --params {params.values:q} --localize {input.localize} --answers {input.answers}"
+        " --infer {input.infer} --calibration {params.calibration:q} --cascade {output.cascade} --words {output.words}"
+        " 2>&1 | tee {log}"

@@ -82,40 +82,117 @@ use rule infer_zero_shot as predict_infer with:
         calibration=study.fingerprint(config["predict"]["calibration"]),
 
 
-use rule localize_medgemma_part as predict_localize_part with:
+use rule localize_medgemma_part as predict_localize_medgemma_part with:
     input:
         base="results/fetch.json",
         manifest="results/predict/manifest.parquet",
         normalized="results/predict/normalized.parquet",
         pngs=gather.part("results/predict/normalized/{scatteritem}"),
-        code=code("localize"),
+        code=code("localize_medgemma"),
     output:
-        localize=temp("results/parts/predict_localize/{scatteritem}.parquet"),
-        answers=temp("results/parts/predict_localize_answers/{scatteritem}.parquet"),
+        votes=temp("results/parts/predict_localize_medgemma/{scatteritem}.parquet"),
+        answers=temp("results/parts/predict_localize_medgemma_answers/{scatteritem}.parquet"),
     log:
-        "results/logs/predict/localize/{scatteritem}.log",
+        "results/logs/predict/localize_medgemma/{scatteritem}.log",
     params:
-        values=section("localize", "model"),
-        given="",
+        stage="localize_medgemma",
+        values=section("localize", "choose", "medgemma", "model"),
+        given=f"--base results/fetch.json {chosen('--choice', 'choice', 'medgemma')}",
+        chosen=study.fingerprint(config["predict"]["localize"]),
 
 
-use rule localize_medgemma as predict_localize with:
+use rule localize_medgemma as predict_localize_medgemma with:
     input:
-        localize=gather.part("results/parts/predict_localize/{scatteritem}.parquet"),
-        answers=gather.part("results/parts/predict_localize_answers/{scatteritem}.parquet"),
-        code=code("gather"),
+        votes=gather.part("results/parts/predict_localize_medgemma/{scatteritem}.parquet"),
+        answers=gather.part("results/parts/predict_localize_medgemma_answers/{scatteritem}.parquet"),
+        manifest="results/predict/manifest.parquet",
+        code=code("merge"),
     output:
-        localize="results/predict/localize.parquet",
-        answers="results/predict/localize_answers.parquet",
+        localize="results/predict/localize/medgemma.parquet",
+        words="results/predict/localize/medgemma_answers.parquet",
     log:
-        "results/logs/predict/localize.log",
+        "results/logs/predict/localize_medgemma.log",
+    params:
+        values=section("merge", "choose"),
+        given=chosen("--fitted", "cutoff", "medgemma"),
+        chosen=study.fingerprint(config["predict"]["localize"]),
+
+
+use rule localize_relevance_part as predict_localize_relevance_part with:
+    input:
+        base="results/fetch.json",
+        manifest="results/predict/manifest.parquet",
+        normalized="results/predict/normalized.parquet",
+        pngs=gather.part("results/predict/normalized/{scatteritem}"),
+        code=code("localize_relevance"),
+    output:
+        votes=temp("results/parts/predict_localize_relevance/{scatteritem}.parquet"),
+        answers=temp("results/parts/predict_localize_relevance_answers/{scatteritem}.parquet"),
+    log:
+        "results/logs/predict/localize_relevance/{scatteritem}.log",
+    params:
+        stage="localize_relevance",
+        values=section("localize", "choose", "relevance", "model"),
+        given=f"--base results/fetch.json {chosen('--choice', 'choice', 'relevance')}",
+        chosen=study.fingerprint(config["predict"]["localize"]),
+
+
+use rule localize_relevance as predict_localize_relevance with:
+    input:
+        votes=gather.part("results/parts/predict_localize_relevance/{scatteritem}.parquet"),
+        answers=gather.part("results/parts/predict_localize_relevance_answers/{scatteritem}.parquet"),
+        manifest="results/predict/manifest.parquet",
+        code=code("merge"),
+    output:
+        localize="results/predict/localize/relevance.parquet",
+        words="results/predict/localize/relevance_answers.parquet",
+    log:
+        "results/logs/predict/localize_relevance.log",
+    params:
+        values=section("merge", "choose"),
+        given=chosen("--fitted", "cutoff", "relevance"),
+        chosen=study.fingerprint(config["predict"]["localize"]),
+
+
+use rule combine as predict_combine with:
+    input:
+        localize=expand("results/predict/localize/{localizer}.parquet", localizer=LOCALIZERS),
+        answers=expand("results/predict/localize/{localizer}_answers.parquet", localizer=LOCALIZERS),
+        manifest="results/predict/manifest.parquet",
+        code=code("combine"),
+    output:
+        combined="results/predict/localize/combined.parquet",
+        words="results/predict/localize/combined_answers.parquet",
+    log:
+        "results/logs/predict/combine.log",
+    params:
+        values=section("combine", "choose"),
+        given=f"{chosen('--fitted', 'cutoff', 'combined')} {chosen('--cutoffs', 'cutoff', *LOCALIZERS)}",
+        chosen=study.fingerprint(config["predict"]["localize"]),
+
+
+use rule cascade as predict_cascade with:
+    input:
+        localize="results/predict/localize/combined.parquet",
+        answers="results/predict/localize/combined_answers.parquet",
+        infer="results/predict/infer.parquet",
+        code=code("cascade"),
+    output:
+        cascade="results/predict/localize/cascade.parquet",
+        words="results/predict/localize/cascade_answers.parquet",
+    log:
+        "results/logs/predict/cascade.log",
+    params:
+        values=section("cascade"),
+        calibration=config["predict"]["calibration"],
+        fitted=study.fingerprint(config["predict"]["calibration"]),
 
 
 use rule submit as predict_submit with:
     input:
         manifest="results/predict/manifest.parquet",
         infer="results/predict/infer.parquet",
-        localize="results/predict/localize.parquet",
+        localize=f"results/predict/localize/{config['submit']['localizer']}.parquet",
         code=code("submit"),
     output:
         classification="results/predict/submission/classification_test_results.csv",

@@ -4,6 +4,8 @@ in   results/split.parquet  results/points.parquet  results/infer/  results/loca
 out  results/metrics.json  results/submission/  results/report.html
 """
 
+FOUND = [*LOCALIZERS, "combined", "cascade"]
+
 
 rule metrics:
     """Measure both models and the localizer, each number with its interval over patients."""
@@ -14,8 +16,10 @@ rule metrics:
         infer=["results/infer/zero_shot.parquet", "results/infer/tuned.parquet"],
         calibration=["results/infer/zero_shot_calibration.json", "results/infer/tuned_calibration.json"],
         twin="results/infer/tuned_twin.parquet",
-        localize=["results/localize/medgemma.parquet"],
-        answers=["results/localize/medgemma_answers.parquet"],
+        localize=expand("results/localize/{localizer}.parquet", localizer=FOUND),
+        answers=expand("results/localize/{localizer}_answers.parquet", localizer=FOUND),
+        choice=expand("results/localize/{localizer}_choice.json", localizer=LOCALIZERS),
+        cutoff=expand("results/localize/{localizer}_cutoff.json", localizer=[*LOCALIZERS, "combined"]),
         train="results/train/train.json",
         base="results/fetch.json",
         code=code("metrics"),
@@ -30,9 +34,8 @@ rule metrics:
     shell:
         "python -m stages.metrics --params {params.values:q} --manifest {input.manifest} --points {input.points}"
         " --split {input.split} --infer {input.infer} --calibration {input.calibration} --twin {input.twin}"
-        " --localize {input.localize}"
-        " --answers {input.answers} --train {input.train} --metrics {output.metrics} --summary {output.summary}"
-        " 2>&1 | tee {log}"
+        " --localize {input.localize} --answers {input.answers} --choice {input.choice} --cutoff {input.cutoff}"
+        " --train {input.train} --metrics {output.metrics} --summary {output.summary} 2>&1 | tee {log}"
 
 
 rule submit:
@@ -42,7 +45,7 @@ rule submit:
         split="results/split.parquet",
         infer="results/infer/tuned.parquet",
         calibration="results/infer/tuned_calibration.json",
-        localize="results/localize/medgemma.parquet",
+        localize=f"results/localize/{config['submit']['localizer']}.parquet",
         code=code("submit"),
     output:
         classification="results/submission/classification_test_results.csv",
@@ -71,8 +74,8 @@ rule report:
         split="results/split.parquet",
         infer=["results/infer/zero_shot.parquet", "results/infer/tuned.parquet"],
         calibration=["results/infer/zero_shot_calibration.json", "results/infer/tuned_calibration.json"],
-        localize=["results/localize/medgemma.parquet"],
-        answers=["results/localize/medgemma_answers.parquet"],
+        localize=expand("results/localize/{localizer}.parquet", localizer=FOUND),
+        answers=expand("results/localize/{localizer}_answers.parquet", localizer=FOUND),
         train="results/train/train.json",
         curve="results/train/curve.csv",
         base="results/fetch.json",

@@ -9,6 +9,7 @@ import os
 import re
 import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NoReturn
@@ -37,6 +38,33 @@ PATTERNS = (
 TOKEN_PAGE = "https://huggingface.co/settings/tokens"
 
 
+WHOLE = ("config.json", "weights", "tokenizer")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model to be found, and what makes it whole.
+
+    Attributes:
+        base: A folder, or an id of the hub.
+        revision: Commit, tag or branch; "none" for a folder.
+        keys: Names of the parameters that hold the two.
+        patterns: Names of the files that belong to it, all at the top of its folder.
+        whole: What it cannot do without, of `WHOLE`.
+    """
+
+    base: str
+    revision: str
+    keys: tuple[str, str] = ("fetch.base", "fetch.revision")
+    patterns: Sequence[str] = PATTERNS
+    whole: Sequence[str] = WHOLE
+
+    @property
+    def on_hub(self) -> bool:
+        """Whether the model comes from the hub, not from a folder."""
+        return self.revision != FOLDER
+
+
 @params.section
 class Params:
     """Where the base model comes from."""
@@ -54,17 +82,21 @@ class Params:
     @property
     def on_hub(self) -> bool:
         """Whether the model comes from the hub, not from a folder."""
-        return self.revision != FOLDER
+        return self.source.on_hub
+
+    @property
+    def source(self) -> Source:
+        """The base model as a thing to be found."""
+        return Source(self.base, self.revision)
 
 
-def fetch(params: Params, token: str | None, offline: bool, patterns: Sequence[str] = PATTERNS) -> dict[str, Any]:
+def fetch(params: Params | Source, token: str | None, offline: bool) -> dict[str, Any]:
     """Return where the model lies on this machine, and what exactly it is; download it if it has to come.
 
     Args:
         params: Which model.
         token: Read token of the hub; None to use a stored login, if any.
         offline: Whether only the local cache of the hub may be used.
-        patterns: Names of the files that belong to the model, all at the top of its folder.
 
     Returns:
         base and revision as asked for; commit, the full hash (None for a folder); folder; sha256, one hash over the
@@ -74,22 +106,23 @@ def fetch(params: Params, token: str | None, offline: bool, patterns: Sequence[s
     Raises:
         ModelError: If it cannot be found or may not be read, or its files are not whole.
     """
-    folder = _snapshot(params, token, offline, patterns) if params.on_hub else Path(params.base)
-    names = _names(params, folder, patterns)
+    source = params if isinstance(params, Source) else params.source
+    folder = _snapshot(source, token, offline) if source.on_hub else Path(source.base)
+    names = _names(source, folder)
     size = sum((folder / name).stat().st_size for name in names)
     cli.LOG.info("fetch: hashing %d files of %s, %.2f GB", len(names), folder, size / 1e9)
     hashes = {name: files.sha256_file(folder / name) for name in names}
     return {
-        "base": params.base,
-        "revision": params.revision,
-        "commit": _commit(params, folder) if params.on_hub else None,
+        "base": source.base,
+        "revision": source.revision,
+        "commit": _commit(source, folder) if source.on_hub else None,
         "folder": str(folder),
         "sha256": files.sha256_json(hashes),
         "files": hashes,
     }
 
 
-def access(params: Params, token: str | None, offline: bool, timeout_s: float) -> str:
+def access(params: Params | Source, token: str | None, offline: bool, timeout_s: float) -> str:
     """Return how a model of the hub could be had, without fetching it.
 
     Args:
@@ -107,19 +140,20 @@ def access(params: Params, token: str | None, offline: bool, timeout_s: float) -
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     import huggingface_hub
 
+    source = params if isinstance(params, Source) else params.source
     try:
-        _names(params, _snapshot(params, token, True, PATTERNS), PATTERNS)
+        _names(source, _snapshot(source, token, True))
         return "cached"
     except ModelError:
         if offline:
             raise
-    url = huggingface_hub.hf_hub_url(params.base, "config.json", revision=params.revision)
+    url = huggingface_hub.hf_hub_url(source.base, "config.json", revision=source.revision)
     try:
         huggingface_hub.get_hf_file_metadata(url, token=token, timeout=timeout_s)
     except Exception as error:  # as in _snapshot
         if getattr(error, "response", None) is None:
             return "unreachable"
-        _explain(error, params, token, offline)
+        _explain(error, source, token, offline)
     return "allowed"
 
 
@@ -149,62 +183,63 @@ def is_offline(environ: Mapping[str, str]) -> bool:
     return environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
 
 
-def _snapshot(params: Params, token: str | None, offline: bool, patterns: Sequence[str]) -> Path:
+def _snapshot(source: Source, token: str | None, offline: bool) -> Path:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     import huggingface_hub
 
-    cli.LOG.info("fetch: %s at %s%s", params.base, params.revision, ", from the local cache only" if offline else "")
+    cli.LOG.info("fetch: %s at %s%s", source.base, source.revision, ", from the local cache only" if offline else "")
     try:
         folder = huggingface_hub.snapshot_download(
-            params.base,
-            revision=params.revision,
+            source.base,
+            revision=source.revision,
             token=token,
             local_files_only=offline,
-            allow_patterns=list(patterns),
+            allow_patterns=list(source.patterns),
             ignore_patterns=["*/*"],
         )
     except Exception as error:  # what the network raises is open-ended, and its words may quote the request's headers
-        _explain(error, params, token, offline)
+        _explain(error, source, token, offline)
     return Path(folder)
 
 
-def _explain(error: Exception, params: Params, token: str | None, offline: bool) -> NoReturn:
+def _explain(error: Exception, source: Source, token: str | None, offline: bool) -> NoReturn:
     from huggingface_hub import errors
 
-    page = f"https://huggingface.co/{params.base}"
+    base_key, revision_key = source.keys
+    page = f"https://huggingface.co/{source.base}"
     login = f"make a read token at {TOKEN_PAGE} and write it to .env as HF_TOKEN=..."
     status = getattr(getattr(error, "response", None), "status_code", None)
     known = token is not None or _stored_login()
     if isinstance(error, errors.GatedRepoError):
         if known:
             text = (
-                f"{params.base} is gated, and the account of your token may not read it: log in, accept the licence at "
+                f"{source.base} is gated, and the account of your token may not read it: log in, accept the licence at "
                 f"{page} and run again (a fine-grained token also needs the right to read gated repositories)"
             )
         else:
-            text = f"{params.base} is gated, and there is no token: accept the licence at {page}, then {login}"
+            text = f"{source.base} is gated, and there is no token: accept the licence at {page}, then {login}"
     elif isinstance(error, errors.RevisionNotFoundError):
-        text = f"{params.base} has no revision {params.revision!r}; see {page}/commits/main for those it has"
+        text = f"{source.base} has no revision {source.revision!r}; see {page}/commits/main for those it has"
     elif status == 401 and known:
         text = f"the hub does not accept your token (expired, revoked or mistyped?); {login}"
     elif isinstance(error, errors.RepositoryNotFoundError):
-        text = f"there is no model {params.base} on the hub, or it is private and wants a token; look at {page}"
+        text = f"there is no model {source.base} on the hub, or it is private and wants a token; look at {page}"
         text += "" if known else f", or {login}"
     elif isinstance(error, errors.LocalEntryNotFoundError) and offline:
         text = (
-            f"{params.base} at {params.revision!r} is not whole in the local cache, and HF_HUB_OFFLINE forbids to "
-            "fetch it: run once with HF_HUB_OFFLINE=0, or set fetch.base to a folder and fetch.revision to none"
+            f"{source.base} at {source.revision!r} is not whole in the local cache, and HF_HUB_OFFLINE forbids to "
+            f"fetch it: run once with HF_HUB_OFFLINE=0, or set {base_key} to a folder and {revision_key} to none"
         )
     elif isinstance(error, errors.LocalEntryNotFoundError | ConnectionError | TimeoutError):
         text = (
-            f"the hub cannot be reached, and {params.base} at {params.revision!r} is not whole in the local cache: "
-            "check the network and run again (what was fetched is kept), or set fetch.base to a folder and "
-            "fetch.revision to none"
+            f"the hub cannot be reached, and {source.base} at {source.revision!r} is not whole in the local cache: "
+            f"check the network and run again (what was fetched is kept), or set {base_key} to a folder and "
+            f"{revision_key} to none"
         )
     else:
         words = f"{type(error).__name__}: {error}"
         words = words.replace(token, "the token") if token else words
-        text = f"{params.base} could not be fetched (run again: what came is kept): {words}"
+        text = f"{source.base} could not be fetched (run again: what came is kept): {words}"
     raise ModelError(text) from None
 
 
@@ -214,30 +249,31 @@ def _stored_login() -> bool:
     return bool(huggingface_hub.get_token())
 
 
-def _commit(params: Params, folder: Path) -> str:
+def _commit(source: Source, folder: Path) -> str:
     if re.fullmatch(COMMIT, folder.name):
         return folder.name
-    raise ModelError(f"{params.base}: the snapshot {folder} is not named after a commit; clear it from the hub's cache")
+    raise ModelError(f"{source.base}: the snapshot {folder} is not named after a commit; clear it from the hub's cache")
 
 
-def _names(params: Params, folder: Path, patterns: Sequence[str]) -> list[str]:
+def _names(source: Source, folder: Path) -> list[str]:
     """Return the names of the model's files, sorted; refuse a folder where they are not whole."""
     if not folder.is_dir():
-        hint = "; for a model on the hub set fetch.revision to its commit hash, tag or branch"
-        raise ModelError(f"fetch.base: there is no folder {folder}{hint if re.fullmatch(HUB_ID, params.base) else ''}")
-    names = sorted(p.name for p in folder.iterdir() if p.is_file() and any(fnmatch(p.name, q) for q in patterns))
-    problems = _problems(folder, names)
+        base_key, revision_key = source.keys
+        hint = f"; for a model on the hub set {revision_key} to its commit hash, tag or branch"
+        raise ModelError(f"{base_key}: there is no folder {folder}{hint if re.fullmatch(HUB_ID, source.base) else ''}")
+    names = sorted(p.name for p in folder.iterdir() if p.is_file() and any(fnmatch(p.name, q) for q in source.patterns))
+    problems = _problems(folder, names, source.whole)
     if problems:
         raise ModelError("\n".join([f"the model in {folder} is not whole:", *(f"  - {p}" for p in problems)]))
     return names
 
 
-def _problems(folder: Path, names: Sequence[str]) -> list[str]:
-    found = [f"{wanted} is missing" for wanted in ("config.json",) if wanted not in names]
+def _problems(folder: Path, names: Sequence[str], whole: Sequence[str]) -> list[str]:
+    found = ["config.json is missing"] if "config.json" in whole and "config.json" not in names else []
     weights = [name for name in names if name.endswith(".safetensors")]
-    if not weights:
+    if "weights" in whole and not weights:
         found.append("there are no weights (*.safetensors)")
-    if not any(name.startswith(("tokenizer", "vocab")) for name in names):
+    if "tokenizer" in whole and not any(name.startswith(("tokenizer", "vocab")) for name in names):
         found.append("there is no tokenizer (tokenizer.json or tokenizer.model)")
     for name in (name for name in names if name.endswith(".safetensors.index.json")):
         parts = json.loads((folder / name).read_text()).get("weight_map", {}).values()

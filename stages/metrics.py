@@ -8,6 +8,8 @@ in   manifest     tables.MANIFEST
      twin         tables.INFER: the tuned model on validation films, its weights in the other form
      localize     tables.LOCALIZE of each localizer; the file's name is the localizer's
      answers      <localizer>_answers.parquet of each localizer: the films it was asked about
+     choice       <localizer>_choice.json of each localizer: its bank of requests and what was chosen
+     cutoff       <localizer>_cutoff.json of each localizer: from which confidence on its points are shown
      train        train.json; its notes become warnings, and it is kept with the provenance
 out  metrics      JSON: classification, comparison, localization, reference, warnings, counts, provenance
      summary      JSON: the chief numbers alone, for `dvc metrics` and `dvc exp show`
@@ -27,6 +29,7 @@ from pydantic import Field
 from stages.lib import (
     audit,
     calibration,
+    choice,
     cli,
     files,
     localization,
@@ -175,14 +178,14 @@ def gather(
     for row in study.points.to_pylist():
         values = (row[name] for name in ("x", "y", "diameter_mm", "contrast"))
         points[row["image_id"]].append([np.nan if value is None else value for value in values])
-    predictions: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
+    predictions: dict[str, list[tuple[float, float, float, bool]]] = defaultdict(list)
     for row in study.localize[localizer].to_pylist():
         confidence = np.nan if row["confidence"] is None else row["confidence"]
-        predictions[row["image_id"]].append((row["x"], row["y"], confidence))
+        predictions[row["image_id"]].append((row["x"], row["y"], confidence, row["shown"]))
     asked = []
-    for image in study.answers[localizer]["image_id"].to_pylist():
+    for image in sorted(set(study.answers[localizer]["image_id"].to_pylist())):
         facts = films[image]
-        found = np.array(predictions.get(image, []), np.float64).reshape(-1, 3)
+        found = np.array(predictions.get(image, []), np.float64).reshape(-1, 4)
         true = np.array(points.get(image, []), np.float64).reshape(-1, 4)
         film = localization.Film(
             image_id=image,
@@ -190,12 +193,12 @@ def gather(
             width_px=facts["width_px"],
             height_px=facts["height_px"],
             points=true[:, :2],
-            predictions=found[:, :2],
+            predictions=found[found[:, 3] == 1, :2],
             spacing_mm=facts["spacing_mm"],
             diameter_mm=true[:, 2],
             contrast=true[:, 3],
         )
-        asked.append(Asked(film, found[:, 2], facts["label"], split.get(image, {}).get("split")))
+        asked.append(Asked(film, found[:, :2], found[:, 2], facts["label"], split.get(image, {}).get("split")))
     return asked
 
 
@@ -238,10 +241,22 @@ def main(argv: Sequence[str] | None = None) -> None:
         __doc__,
         argv,
         params={"metrics": Params},
-        reads=("manifest", "split", "points", "infer", "calibration", "twin", "localize", "answers", "train"),
+        reads=(
+            "manifest",
+            "split",
+            "points",
+            "infer",
+            "calibration",
+            "twin",
+            "localize",
+            "answers",
+            "choice",
+            "cutoff",
+            "train",
+        ),
         writes=("metrics", "summary"),
-        many=("infer", "calibration", "localize", "answers"),
-        optional=("twin", "localize", "answers", "train", "summary"),
+        many=("infer", "calibration", "localize", "answers", "choice", "cutoff"),
+        optional=("twin", "localize", "answers", "choice", "cutoff", "train", "summary"),
     )
     study = Tables(
         manifest=tables.read(args.manifest, tables.MANIFEST),
@@ -260,6 +275,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         if weights not in measure_twin.OTHER:
             raise ParamsError("--twin:", [f"found infer.weights {weights!r}, wanted one of {list(measure_twin.OTHER)}"])
         document["weights"] = weigh(study, twin, weights, args.params.metrics)
+    for kind in ("choice", "cutoff"):
+        paths = getattr(args, kind) or ()
+        document[kind] = {_stem(path, f"_{kind}"): choice.read(path) for path in paths}
     train = calibration.read_object(args.train) if args.train else {}
     document["warnings"] += [f"train: {note}" for note in train.get("notes", ())]
     for sentence in document["warnings"]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from stages import localize
+from stages import localize_medgemma
 from stages.lib import boxes, cli, films_synthetic, models, params, pixels, pretraining, prompts, tiny
 from stages.lib.boxes import Box
 from stages.lib.geometry import Geometry
@@ -87,14 +87,16 @@ class Params:
             raise ValueError("; ".join(problems))
 
 
-def pretrain(folder: Path, params: Params, prompt: prompts.PromptParams, localize: localize.Params) -> dict[str, Any]:
+def pretrain(
+    folder: Path, params: Params, prompt: prompts.PromptParams, medgemma: localize_medgemma.Params
+) -> dict[str, Any]:
     """Write the base to `folder`, and return the loss of each step of either phase.
 
     Args:
         folder: Where to.
         params: See `Params`.
         prompt: The question with its answers.
-        localize: The request for boxes.
+        medgemma: The request for boxes, the first of its bank.
     """
     rng = np.random.default_rng(params.seed)
     of_tower, of_text, order = rng.spawn(3)
@@ -122,7 +124,7 @@ def pretrain(folder: Path, params: Params, prompt: prompts.PromptParams, localiz
         loaded,
         text_films,
         text_boxes,
-        talks(prompt, localize, params.box_share),
+        talks(prompt, medgemma, params.box_share),
         steps=params.text_steps,
         batch_size=params.text_batch,
         peak_lr=params.text_peak_lr,
@@ -132,7 +134,7 @@ def pretrain(folder: Path, params: Params, prompt: prompts.PromptParams, localiz
     return {"tower": tower, "text": text}
 
 
-def talks(prompt: prompts.PromptParams, localize: localize.Params, box_share: float) -> list[pretraining.Talk]:
+def talks(prompt: prompts.PromptParams, medgemma: localize_medgemma.Params, box_share: float) -> list[pretraining.Talk]:
     """Return what the text model is taught: to say whether there is a nodule, and where."""
     return [
         pretraining.Talk(
@@ -142,7 +144,7 @@ def talks(prompt: prompts.PromptParams, localize: localize.Params, box_share: fl
             share=1 - box_share,
         ),
         pretraining.Talk(
-            text=localize.request, image_first=localize.image_first, answer=in_reading_order, share=box_share
+            text=medgemma.requests[0], image_first=medgemma.image_first, answer=in_reading_order, share=box_share
         ),
     ]
 
@@ -242,12 +244,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = cli.parse(
         __doc__,
         argv,
-        params={"pretrain": Params, "prompt": prompts.PromptParams, "localize": localize.Params},
+        params={"pretrain": Params, "prompt": prompts.PromptParams, "medgemma": localize_medgemma.Params},
         writes=["out"],
     )
     sections = vars(args.params)
     with replacing_folder(Path(args.out)) as folder:
-        losses = pretrain(folder, args.params.pretrain, args.params.prompt, args.params.localize)
+        losses = pretrain(folder, args.params.pretrain, args.params.prompt, args.params.medgemma)
         readme = README.format(
             parameters=tiny.parameters(folder),
             seed=args.params.pretrain.seed,

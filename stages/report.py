@@ -92,6 +92,7 @@ def report(study: Study, params: Params, picture: Callable[[str], bytes]) -> dic
         "operating_point": threshold_name(params.operating_point),
         "settings": settings,
         "localization": summary.localization(study.metrics),
+        "banks": summary.banks(study.metrics),
         "examples_model": model,
         "answer_groups": _answer_groups(films, study, settings, params, draw),
         "place_groups": _place_groups(films, study, settings, params, draw),
@@ -179,7 +180,7 @@ def _froc_curve(
     asked = [f for f in films if f.split == "test" and localizer in f.answers and (f.points or f.label == 0)]
     confidences, verdicts = [np.zeros(0)], [np.zeros(0, np.int64)]
     for film in asked:
-        rows = film.findings.get(localizer, ())
+        rows = film.ranked.get(localizer, ())
         predicted = np.array([(row["x"], row["y"]) for row in rows], np.float64).reshape(-1, 2)
         true = np.array([(row["x"], row["y"]) for row in film.points], np.float64).reshape(-1, 2)
         confidences.append(np.array([row["confidence"] for row in rows], np.float64))

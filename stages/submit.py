@@ -28,6 +28,7 @@ LABELS = ("No Finding", "Nodule")
 class Params:
     """What is submitted."""
 
+    localizer: Literal["medgemma", "relevance", "chexagent", "combined", "cascade"]  # whose points
     threshold: Literal["half", "f1", "youden", "specificity_95"]  # that calls a film Nodule; chosen on validation
     max_points: params.Count  # points of a film at most, the most confident or the first ones
     points_for: Literal["positive_films", "all_films"]  # films whose points are submitted
@@ -50,7 +51,7 @@ def submit(
         manifest: Table tables.MANIFEST.
         split: Table tables.SPLIT; None to submit every film that is not rejected.
         infer: Table tables.INFER.
-        localize: Table tables.LOCALIZE.
+        localize: Table tables.LOCALIZE; findings below the cutoff are left out.
         fitted: Calibration of the scores in `infer`.
         params: See `Params`.
 
@@ -78,7 +79,8 @@ def submit(
         raise TableError(f"infer: {len(missing)} of {len(wanted)} films have no {fitted.thresholds_on}: {shown}")
     points = defaultdict(list)
     for row in localize.to_pylist():
-        points[row["image_id"]].append(row)
+        if row["shown"]:
+            points[row["image_id"]].append(row)
     films, places = [], []
     for image in wanted:
         score = scores[image]

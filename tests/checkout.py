@@ -17,7 +17,9 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
     "simulate": {"nih_patients": 24, "lidc_films": 6, "unlabelled_films": 4},
     "split": {"fractions": [0.5, 0.2, 0.3]},
     "train": {"max_steps": 4, "eval_every_steps": 2, "save_every_steps": 2},
-    "localize": {"max_new_tokens": 24},
+    "localize": {"views": ["whole", "mirrored"]},
+    "relevance": {"steps": 1, "moves": 1, "requests": ["A nodule?"], "answers": ["Yes/No"], "prefixes": [""]},
+    "medgemma": {"max_new_tokens": 24, "requests": ["Where are lung nodules? Answer with boxes."]},
     "metrics": {"draws": 100},
 }
 
@@ -52,13 +54,11 @@ def change(checkout: Path, changes: Mapping[str, Mapping[str, Any]]) -> None:
 def run(folder: Path, *command: str, fails: bool = False, **environment: str) -> str:
     """Return what a command prints; it must succeed, or fail if `fails`."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    names = {"user": "GIT_AUTHOR_NAME", "mail": "GIT_AUTHOR_EMAIL"}
-    git = {names["user"]: "test", names["mail"]: "test@localhost"}
-    git |= {"GIT_COMMITTER_NAME": "test", "GIT_COMMITTER_EMAIL": "test@localhost"}
+    who = {f"GIT_{role}_{part}": "test@localhost" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")}
     done = subprocess.run(
         command,
         cwd=folder,
-        env={**os.environ, **git, "PATH": path, "OMP_NUM_THREADS": "1", **environment},
+        env={**os.environ, **who, "PATH": path, "OMP_NUM_THREADS": "1", **environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -198,7 +198,9 @@ def _localize(
         if (not mine and number % 7 == 0) or confident:
             centres += [(0.7 * film["width_px"], float(rng.uniform(0.3, 0.6)) * film["height_px"])]
         for rank, (x, y) in enumerate(centres):
-            row: dict[str, Any] = {"image_id": film["image_id"], "rank": rank, "x": x, "y": y, "phrase": "nodule"}
+            row: dict[str, Any] = {"image_id": film["image_id"], "rank": rank, "x": x, "y": y, "phrase": "nodule"} | {
+                "shown": True
+            }
             if confident:
                 row["confidence"] = float(rng.uniform(0.2, 1.0 if rank < len(mine) else 0.6))
             else:
@@ -207,7 +209,8 @@ def _localize(
         words = "".join(f'{{"box_2d": [{y:.0f}, {x:.0f}], "label": "nodule"}}' for x, y in centres)
         parsed = "malformed" if number % 23 == 5 else "ok" if centres else "empty"
         answer = "I see <b>something" if parsed == "malformed" else f"Final Answer: [{words}]"
-        answers.append({"image_id": film["image_id"], "answer": answer, "parsed": parsed})
+        asked = {"image_id": film["image_id"], "request": "Where?", "view": "whole"}
+        answers.append(asked | {"answer": answer, "parsed": parsed})
     for name, stem, found in (("localize", localizer, rows), ("answers", f"{localizer}_answers", answers)):
         schema = tables.SCHEMAS[name]
         tables.write(results / f"localize/{stem}.parquet", tables.from_rows(found, schema), schema)

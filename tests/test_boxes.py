@@ -117,6 +117,16 @@ MALFORMED = {
     "a bare number": ("411", []),
     "a bare list of three": ("[411, 305, 470]", []),
     "prose around a bare list": ("I see one at [411, 305, 470, 361] or so", []),
+    "another model's format": ("<|ref|>nodule<|/ref|><|box|>(30,41),(36,47)<|/box|>", []),
+    "a thought alone": ("<unused94>thought: both lungs are clear<unused95>", []),
+    "a final answer without an answer": ("The lungs are clear. Final Answer:", []),
+    "the two corners as lists": ('[{"box_2d": [[411, 305], [470, 361]], "label": "nodule"}]', []),
+    "numbers without commas": ('[{"box_2d": [411 305 470 361], "label": "nodule"}]', []),
+    "numbers with units": ('[{"box_2d": [411px, 305px, 470px, 361px], "label": "nodule"}]', []),
+    "a key without a value": ('[{"box_2d": , "label": "nodule"}]', []),
+    "a key with a number": ('[{"box_2d": 411, "label": "nodule"}]', []),
+    "wholly to the left": ('[{"box_2d": [411, -90, 470, -20], "label": "nodule"}]', []),
+    "an empty fence": ("```json\n```", []),
 }
 
 
@@ -138,6 +148,10 @@ def test_malformed_is(kind: str) -> None:
     answer, boxes = MALFORMED[kind]
     parsed = parse(answer)
     assert (parsed.status, list(parsed.boxes)) == ("malformed", boxes)
+
+
+def test_there_are_forty_kinds_of_malformed_answers() -> None:
+    assert len({answer for answer, _ in MALFORMED.values()}) >= 40
 
 
 units = st.integers(0, 990)

@@ -39,6 +39,8 @@ LAPTOP = doctor.Machine(
     chromium=None,
     token=None,
     access=None,
+    chexagent=None,
+    chexagent_access=None,
     data={"classification_labels.csv": False, "lidc_png_16_bit": False, "nih_filtered_images": False},
     films=0,
 )
@@ -114,6 +116,42 @@ def test_each_fault_alone_is_the_one_line_to_mend(fault, wanted):
 )
 def test_what_the_preset_can_do_without_fails_nothing(fault):
     assert mends(REAL, replace(WORKSTATION, **fault)) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "access", "wanted"),
+    [
+        ("ready", "cached", "transformers 4.40.0, as locked"),
+        ("ready", "allowed", "may be fetched; for non-commercial use only (cc-by-nc-4.0)"),
+        ("absent", "unreachable", "make setup-chexagent"),
+        ("absent", None, "a folder; for non-commercial use only"),
+    ],
+)
+def test_chexagent_is_named_with_its_licence_and_built_when_it_is_first_asked(state, access, wanted):
+    document = {**REAL, "chexagent": {"model": "StanfordAIMI/CheXagent-2-3b"}}
+    machine = replace(WORKSTATION, chexagent=state, chexagent_access=access)
+    assert mends(document, machine) == []
+    assert wanted in "\n".join(map(str, doctor.checks(document, machine)))
+
+
+@pytest.mark.parametrize(
+    ("state", "access", "wanted"),
+    [("no python", "cached", "install one of them"), ("ready", "refused: accept the licence", "accept the licence")],
+)
+def test_what_chexagent_lacks_is_a_line_to_mend(state, access, wanted):
+    machine = replace(WORKSTATION, chexagent=state, chexagent_access=access)
+    (line,) = mends({**REAL, "chexagent": {"model": "StanfordAIMI/CheXagent-2-3b"}}, machine)
+    assert wanted in line
+
+
+def test_looking_for_chexagent_asks_the_hub_for_model_and_encoder(monkeypatch):
+    document = yaml.safe_load((PRESETS / "nodulocc.yaml").read_text())
+    asked = []
+    monkeypatch.setattr(fetch, "read_token", lambda environ: "hf_Secret")
+    monkeypatch.setattr(fetch, "access", lambda source, *rest: asked.append(source.base) or "allowed")
+    assert doctor.chexagent(document)[1] == "allowed"
+    assert asked == [document["chexagent"][name] for name in ("model", "encoder")]
+    assert doctor.chexagent(yaml.safe_load(SHIPPED)) == (None, None)
 
 
 def test_a_gpu_on_a_node_without_one_is_asked_of_slurm_only_if_slurm_has_one():

@@ -13,10 +13,15 @@ from stages.lib import tables
 pytestmark = pytest.mark.slow
 
 MEASURE = {"metrics", "report"}
-TUNED = {"infer_tuned_part", "infer_tuned", "infer_twin_part", "infer_twin"}
+TUNED = {"infer_tuned_part", "infer_tuned", "infer_twin_part", "infer_twin", "cascade"}
+LOCALIZED = {
+    *("localize_medgemma_choice_part", "localize_medgemma_choice", "localize_medgemma_part", "localize_medgemma"),
+    *("localize_relevance_choice_part", "localize_relevance_choice", "localize_relevance_part", "localize_relevance"),
+    *("combine", "cascade", "submit"),
+}
 ALL_FROM_NORMALIZED = {
     *("normalize_part", "normalize", "train", "infer_zero_shot_part", "infer_zero_shot"),
-    *("localize_medgemma_part", "localize_medgemma", "submit"),
+    *LOCALIZED,
     *TUNED,
     *MEASURE,
 }
@@ -51,6 +56,10 @@ def test_every_artifact_is_there_and_every_table_reads(study: Path) -> None:
         ("infer/tuned.parquet", tables.INFER),
         ("localize/medgemma.parquet", tables.LOCALIZE),
         ("localize/medgemma_answers.parquet", tables.ANSWERS),
+        ("localize/relevance.parquet", tables.LOCALIZE),
+        ("localize/combined.parquet", tables.LOCALIZE),
+        ("localize/cascade.parquet", tables.LOCALIZE),
+        ("infer/tuned_twin.parquet", tables.INFER),
     ):
         table = tables.read(results / path, schema)
         assert table.num_rows or schema is tables.LOCALIZE, path
@@ -66,6 +75,9 @@ def test_every_artifact_is_there_and_every_table_reads(study: Path) -> None:
         ("normalize", {"high_percentile": 99.0}, ALL_FROM_NORMALIZED),
         ("train", {"peak_lr": 1.0e-5}, {"train", "submit", *TUNED, *MEASURE}),
         ("metrics", {"draws": 90}, MEASURE),
+        ("relevance", {"steps": 3}, {rule for rule in LOCALIZED if "medgemma" not in rule} | MEASURE),
+        ("combine", {"link_share": 0.1}, {"combine", "cascade", "submit", *MEASURE}),
+        ("cascade", {"threshold": "half"}, {"cascade", *MEASURE}),
         ("submit", {"threshold": "half"}, {"submit"}),
         ("report", {"examples": 1}, {"report"}),
         ("pretrain", {"seed": 99}, set()),
@@ -144,7 +156,8 @@ def test_an_experiment_changes_what_it_should_and_both_engines_stay_clean(study:
 def test_the_same_seed_gives_the_same_bytes(study: Path, tmp_path: Path) -> None:
     """A second run, by Snakemake instead of DVC and in another folder: every Parquet file is the same."""
     again = checkouts.copy(tmp_path / "again")
-    checkouts.run(again, "snakemake", "--cores", "1", "--until", "infer_tuned", "localize_medgemma")
+    targets = ("results/infer/tuned_twin.parquet", "results/localize/cascade.parquet")
+    checkouts.run(again, "snakemake", "--cores", "1", "--", *targets)
     found = sorted(path.relative_to(again) for path in again.rglob("results/**/*.parquet"))
     assert len(found) >= 7
     for path in found:

@@ -82,7 +82,8 @@ def scores(rows, values, calibrated=True):
 
 def findings(*rows):
     return tables.from_rows(
-        [{"image_id": i, "rank": rank, "x": x, "y": y, "confidence": c} for i, rank, x, y, c in rows], tables.LOCALIZE
+        [{"image_id": i, "rank": rank, "x": x, "y": y, "confidence": c, "shown": True} for i, rank, x, y, c in rows],
+        tables.LOCALIZE,
     )
 
 
@@ -125,7 +126,11 @@ def study():
         },
         answers={
             "medgemma": tables.from_rows(
-                [{"image_id": image, "answer": "...", "parsed": parsed} for image, parsed in asked], tables.ANSWERS
+                [
+                    {"image_id": image, "request": "where", "view": "whole", "answer": "...", "parsed": parsed}
+                    for image, parsed in asked
+                ],
+                tables.ANSWERS,
             )
         },
     )
@@ -403,6 +408,22 @@ def test_what_was_lost_on_the_way_is_counted_and_warned_of(study):
     sentences = " ".join(stage.metrics(fewer, PARAMS)["warnings"])
     assert "1 of 3 films with points were not asked" in sentences
     assert "no healthy test film" in sentences
+
+
+def test_findings_that_lie_on_the_other_side_of_the_patient_than_they_say_are_counted(study):
+    table = study.localize["medgemma"].to_pylist()
+    sizes = {row["image_id"]: row["width_px"] for row in study.manifest.to_pylist()}
+    for row in table:
+        row["phrase"] = "nodule in the left lung"
+        row["x"] = sizes[row["image_id"]] * 0.75
+    told = replace(study, localize={"medgemma": tables.from_rows(table, tables.LOCALIZE)})
+    assert audit.sides(told, "medgemma") == (0, len(table))
+    table[0]["x"] = 1.0
+    table[1]["phrase"] = "nodule"
+    told = replace(study, localize={"medgemma": tables.from_rows(table, tables.LOCALIZE)})
+    assert audit.sides(told, "medgemma") == (1, len(table) - 1)
+    sentence = f"1 of {len(table) - 1} findings that name a side of the patient lie on the other"
+    assert any(sentence in warning for warning in stage.metrics(told, PARAMS)["warnings"])
 
 
 def test_tables_that_contradict_each_other_are_refused_with_every_reason(study):

@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 import yaml
 
-from stages import localize, pretrain
+from stages import localize_medgemma, pretrain
 from stages.lib import boxes, models, params, prompts
 from stages.lib.boxes import Box
 
 ROOT = Path(__file__).parents[1]
-SECTIONS = {"pretrain": pretrain.Params, "prompt": prompts.PromptParams, "localize": localize.Params}
+SECTIONS = {"pretrain": pretrain.Params, "prompt": prompts.PromptParams, "medgemma": localize_medgemma.Params}
 SHIPPED = params.parse(yaml.safe_load((ROOT / "workflow/presets/demo.yaml").read_text()), SECTIONS)
 FEW = replace(SHIPPED.pretrain, tower_films=6, tower_steps=2, tower_batch=4, text_films=6, text_steps=3, text_batch=4)
 MODEL = models.ModelParams(dtype="float32", attention="sdpa", quantization="none", cache_features=False)
 
 
 def test_equal_parameters_make_equal_bytes_and_both_phases_learn_something(tmp_path: Path) -> None:
-    losses = [pretrain.pretrain(tmp_path / name, FEW, SHIPPED.prompt, SHIPPED.localize) for name in ("one", "two")]
+    losses = [pretrain.pretrain(tmp_path / name, FEW, SHIPPED.prompt, SHIPPED.medgemma) for name in ("one", "two")]
     assert losses[0] == losses[1]
     assert (len(losses[0]["tower"]), len(losses[0]["text"])) == (2, 3)
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
@@ -30,8 +30,8 @@ def test_equal_parameters_make_equal_bytes_and_both_phases_learn_something(tmp_p
 
 
 def test_the_text_model_is_taught_the_questions_that_the_study_asks() -> None:
-    yes_no, where = pretrain.talks(SHIPPED.prompt, SHIPPED.localize, 0.75)
-    assert (yes_no.text, where.text) == (SHIPPED.prompt.question, SHIPPED.localize.request)
+    yes_no, where = pretrain.talks(SHIPPED.prompt, SHIPPED.medgemma, 0.75)
+    assert (yes_no.text, where.text) == (SHIPPED.prompt.question, SHIPPED.medgemma.requests[0])
     nodule = Box(400, 300, 470, 370, "nodule")
     assert (yes_no.answer([]), yes_no.answer([nodule])) == ("No", "Yes")
     assert boxes.parse(where.answer([])).status == "empty"
@@ -58,10 +58,10 @@ def quality(base: Path) -> tuple[float, float]:
     images, truth = pretrain.examples(np.random.default_rng(99), numbers, harder)
     loaded = models.load(base, MODEL)
     logits = models.answer_logits(loaded, images, SHIPPED.prompt)
-    section = SHIPPED.localize
+    section = SHIPPED.medgemma
     asked = [index for index, number in enumerate(numbers) if number]
     words = models.generate(
-        loaded, images[asked], section.request, section.max_new_tokens, image_first=section.image_first
+        loaded, images[asked], section.requests[0], section.max_new_tokens, image_first=section.image_first
     )
     found = 0
     for index, said in zip(asked, words, strict=True):
@@ -84,7 +84,7 @@ def test_the_shipped_base_knows_something_and_not_everything() -> None:
     not os.environ.get("NODULEFLOW_NO_SKIPS"), reason="takes a quarter of an hour; NODULEFLOW_NO_SKIPS=1 runs it"
 )
 def test_a_base_made_again_is_as_good_as_the_shipped_one(tmp_path: Path) -> None:
-    pretrain.pretrain(tmp_path, SHIPPED.pretrain, SHIPPED.prompt, SHIPPED.localize)
+    pretrain.pretrain(tmp_path, SHIPPED.pretrain, SHIPPED.prompt, SHIPPED.medgemma)
     auc, found = quality(tmp_path)
     shipped_auc, shipped_found = quality(ROOT / "workflow/demo_base")
     assert auc > shipped_auc - 0.05

@@ -247,6 +247,29 @@ def test_the_page_tells_how_answers_change_with_the_form_of_the_weights(results:
         assert f"{facts['forms'][form]['brier']['value']:.3f}" in html
 
 
+def test_every_request_of_a_bank_is_listed_with_what_it_found_and_the_cutoff_is_told() -> None:
+    row = {"f1": 0.5, "hits": 3, "points": 8, "nodules": 4, "films": 6, "malformed": 1, "cutoff": None}
+    choice = {"requests": ["Where?"], "splits": ["val"], "bank": [{"request": "Where?", **row}]}
+    choice["bank"].append({"request": "<b>?", **row, "f1": 0.25, "cutoff": 0.125})
+    cutoff = {"cutoff": 0.25, "f1": 0.75, "hits": 3, "points": 4, "nodules": 4, "films": 6}
+    found = summary.banks(
+        {"choice": {"relevance": choice}, "cutoff": {"relevance": cutoff, "combined": {"cutoff": None}}}
+    )
+    assert [(r["request"], r["f1"], r["cutoff"], r["chosen"]) for r in found[0]["rows"]] == [
+        ("Where?", "0.500", "none", True),
+        ("<b>?", "0.250", "0.125", False),
+    ]
+    assert found[0]["sentence"] == (
+        "Points of 0.250 or more are shown. On the 6 films that choose, they find 3 of 4 nodules with 4 points, F1 "
+        "0.750."
+    )
+    assert (found[1]["localizer"], found[1]["rows"], found[1]["sentence"]) == (
+        "combined",
+        [],
+        "All its points are shown.",
+    )
+
+
 def test_the_first_sentence_states_the_finding_with_its_interval(page: Page, results: Path) -> None:
     tuned = json.loads((results / "metrics.json").read_text())["classification"]["tuned"]["test"]["roc_auc"]
     sentence = re.sub(r"\s+", " ", page.text)

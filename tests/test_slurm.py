@@ -12,7 +12,10 @@ import slurm_cluster as fixture
 # one cluster per machine: all that take it stand in this file, which one worker runs
 pytestmark = pytest.mark.slow
 
-ON_A_GPU = {"train", "infer_zero_shot_part", "infer_tuned_part", "infer_twin_part", "localize_medgemma_part"}
+ON_A_GPU = {
+    *("train", "infer_zero_shot_part", "infer_tuned_part", "infer_twin_part"),
+    *("localize_medgemma_choice_part", "localize_medgemma_part"),
+}
 
 
 def submit(*options):
@@ -59,7 +62,9 @@ def test_the_study_runs_on_slurm_with_a_gpu_slot_for_each_gpu_stage(
     slurm_cluster: fixture.Cluster, tmp_path: Path
 ) -> None:
     before = len(slurm_cluster.jobs())
-    folder = checkouts.copy(tmp_path / "study", {**checkouts.SMALL, "study": {"shards": 2}})
+    folder = checkouts.copy(
+        tmp_path / "study", {**checkouts.SMALL, "study": {"shards": 2}, "localize": {"localizers": ["medgemma"]}}
+    )
     quick = ("--slurm-init-seconds-before-status-checks", "3", "--latency-wait", "10")
     checkouts.run(folder, "snakemake", "--profile", "slurm", *quick)
     assert (folder / "results" / "report.html").stat().st_size

@@ -13,7 +13,7 @@ from stages.lib import files, tables
 from stages.lib.calibration import Calibration
 from stages.lib.errors import CalibrationError, TableError
 
-PARAMS = {"threshold": "f1", "max_points": 2, "points_for": "positive_films"}
+PARAMS = {"localizer": "medgemma", "threshold": "f1", "max_points": 2, "points_for": "positive_films"}
 HOSTILE = 'a, "quoted"\nand broken.png'
 
 
@@ -71,7 +71,8 @@ SPLIT = tables.from_rows(
 
 def points(*rows):
     return tables.from_rows(
-        [{"image_id": i, "rank": rank, "x": x, "y": y, "confidence": c} for i, rank, x, y, c in rows], tables.LOCALIZE
+        [{"image_id": i, "rank": rank, "x": x, "y": y, "confidence": c, "shown": True} for i, rank, x, y, c in rows],
+        tables.LOCALIZE,
     )
 
 

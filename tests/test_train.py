@@ -521,8 +521,9 @@ def test_a_process_killed_at_a_step_and_again_while_it_writes_a_checkpoint_ends_
 def test_two_processes_see_the_films_of_one_and_end_with_its_loss_and_adapter(tiny_study, tmp_path):
     from safetensors.numpy import load
 
-    stage.main(train_options(tiny_study, tmp_path / "one", dropout=0.0))
-    command = [sys.executable, "-m", "stages.train", *train_options(tiny_study, tmp_path / "two", dropout=0.0)]
+    changes = {"dropout": 0.0, "lora_targets": "language", "model": {**MODEL, "cache_features": True}}
+    stage.main(train_options(tiny_study, tmp_path / "one", **changes))
+    command = [sys.executable, "-m", "stages.train", *train_options(tiny_study, tmp_path / "two", **changes)]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -538,6 +539,8 @@ def test_two_processes_see_the_films_of_one_and_end_with_its_loss_and_adapter(ti
     ]
     said = [process.communicate(timeout=300)[1].decode() for process in processes]
     assert [process.returncode for process in processes] == [0, 0], said
+    kept = [len(list((tmp_path / name / "features").rglob("*.safetensors"))) for name in ("one", "two")]
+    assert kept[0] == kept[1] > 10
     curves = [np.genfromtxt(tmp_path / name / "curve.csv", delimiter=",", names=True) for name in ("one", "two")]
     for column in ("loss", "grad_norm", "val_loss"):
         np.testing.assert_allclose(curves[0][column], curves[1][column], rtol=1e-5)

@@ -27,6 +27,8 @@ MEMORY_GB, MEMORY_4B_GB = 4.0, 16.0
 GPU_GB = 24.0
 DISK_GB = 2.0
 MODEL_GB = 9.0
+# CheXagent-2's environment took 6.2 GB with CUDA; its weights and its encoder's are said to be about 8.
+CHEXAGENT_ENVIRONMENT_GB, CHEXAGENT_GB = 6.5, 8.0
 # Normalized real films as PNG took 0.33 to 0.46 bytes per pixel.
 BYTES_PER_PIXEL = 0.46
 BFLOAT16_CAPABILITY = (8, 0)
@@ -72,6 +74,8 @@ class Machine:
     chromium: str | None
     token: str | None  # where a token was found, never the token
     access: str | None  # as stages.fetch.access, or "refused: ..."; None if the preset wants no model of the hub
+    chexagent: str | None  # its environment: "ready", "absent" or "no python"; None if the preset does without it
+    chexagent_access: str | None  # to model and encoder, as `access`; None for folders, or if it does without them
     data: Mapping[str, bool]  # name in the data folder: whether it is there
     films: int
 
@@ -96,7 +100,7 @@ def checks(document: Mapping[str, Any], machine: Machine) -> list[Check]:
         _data(document, machine),
         _slurm(machine),
         _chromium(machine),
-        Check("second environment: only CheXagent-2 wants one, and localize does not ask for it", optional=True),
+        *_chexagent(document, machine),
     ]
 
 
@@ -148,9 +152,13 @@ def _disk(document: Mapping[str, Any], machine: Machine, large: bool) -> Check:
     side = _of(document, "normalize", "side_px", 0)
     films_gb = machine.films * side * side * BYTES_PER_PIXEL / 1e9
     weights_gb = MODEL_GB if large and machine.access != "cached" else 0.0
+    if machine.chexagent is not None:
+        weights_gb += CHEXAGENT_GB if machine.chexagent_access in ("allowed", "unreachable") else 0.0
+        weights_gb += CHEXAGENT_ENVIRONMENT_GB if machine.chexagent != "ready" else 0.0
     wanted = DISK_GB + films_gb + weights_gb
     found = f"disk: {machine.free_gb:.0f} GB free"
-    need = f"wanted {wanted:.0f} (normalized films {films_gb:.0f}, weights {weights_gb:.0f}, the rest {DISK_GB:.0f})"
+    parts = f"normalized films {films_gb:.0f}, weights and environments {weights_gb:.0f}, the rest {DISK_GB:.0f}"
+    need = f"wanted {wanted:.0f} ({parts})"
     if machine.free_gb >= wanted:
         return Check(f"{found}, {need}")
     return Check(f"{found}, {need}", "free space, or make results/ a link to a larger disk")
@@ -238,6 +246,31 @@ def _chromium(machine: Machine) -> Check:
     return Check(f"Chromium: {machine.chromium}")
 
 
+def _chexagent(document: Mapping[str, Any], machine: Machine) -> list[Check]:
+    if machine.chexagent is None:
+        return [Check("CheXagent-2: this preset does without it, and so without a second environment", optional=True)]
+    lines = {
+        "ready": Check("CheXagent-2's environment: transformers 4.40.0, as locked"),
+        "absent": Check(
+            "CheXagent-2's environment: built when it is first asked, or by 'make setup-chexagent'", None, True
+        ),
+    }
+    own = lines.get(machine.chexagent) or Check(
+        "CheXagent-2's environment: no Python 3.11 or 3.12, and its tokenizer has no wheel for a newer one",
+        "install one of them, then 'make setup-chexagent'",
+    )
+    model = f"CheXagent-2: {_of(document, 'chexagent', 'model', '')}"
+    licence = "for non-commercial use only (cc-by-nc-4.0)"
+    if machine.chexagent_access is None:
+        return [own, Check(f"{model}, a folder; {licence}")]
+    if machine.chexagent_access == "unreachable":
+        return [own, Check(f"{model} not checked, the hub does not answer from here; {licence}", optional=True)]
+    if machine.chexagent_access.startswith("refused: "):
+        return [own, Check(f"{model} may not be had", machine.chexagent_access.removeprefix("refused: "))]
+    here = "is in the local cache" if machine.chexagent_access == "cached" else "may be fetched"
+    return [own, Check(f"{model} {here}; {licence}")]
+
+
 def _of(document: Mapping[str, Any], section: str, key: str, otherwise: Any) -> Any:
     values = document.get(section)
     return values.get(key, otherwise) if isinstance(values, Mapping) else otherwise
@@ -259,6 +292,7 @@ def look(document: Mapping[str, Any]) -> Machine:
     labels = root / "classification_labels.csv"
     names = ("classification_labels.csv", "lidc_png_16_bit", "nih_filtered_images")
     token, access = hub(document)
+    own, own_access = chexagent(document)
     return Machine(
         python=sys.version_info[:3],
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
@@ -279,6 +313,8 @@ def look(document: Mapping[str, Any]) -> Machine:
         chromium=next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None),
         token=token,
         access=access,
+        chexagent=own,
+        chexagent_access=own_access,
         data={name: (root / name).exists() for name in names},
         films=max(sum(1 for _ in labels.open("rb")) - 1, 0) if labels.is_file() else 0,
     )
@@ -301,6 +337,32 @@ def hub(document: Mapping[str, Any]) -> tuple[str | None, str | None]:
         return place, fetch.access(section, token, fetch.is_offline(os.environ), HUB_TIMEOUT_S)
     except ModelError as error:
         return place, f"refused: {error}"
+
+
+def chexagent(document: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Return the state of CheXagent-2's environment and whether model and encoder may be had; None, None without it."""
+    if "chexagent" not in document:
+        return None, None
+    from stages import fetch, fetch_chexagent
+    from stages.lib import params
+    from stages.lib.chexagent import ChexagentParams
+    from stages.lib.errors import ModelError
+    from workflow import chexagent_env
+
+    state = "absent" if chexagent_env.fit_python() else "no python"
+    if chexagent_env.ready(chexagent_env.FOLDER):
+        state = "ready"
+    section = params.parse(document, {"chexagent": ChexagentParams}).chexagent
+    found = []
+    try:
+        token = fetch.read_token(os.environ)
+        for source in fetch_chexagent.sources(section).values():
+            if source.on_hub and source.whole:
+                found.append(fetch.access(source, token, fetch.is_offline(os.environ), HUB_TIMEOUT_S))
+    except ModelError as error:
+        return state, f"refused: {error}"
+    order = ("unreachable", "allowed", "cached")
+    return state, min(found, key=order.index) if found else None
 
 
 def locked(text: str) -> dict[str, str]:

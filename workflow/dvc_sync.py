@@ -77,6 +77,8 @@ def dvc(found: list[Job], params: Mapping[str, Mapping[str, Any]]) -> dict[str, 
     outside = {"ingest": ("ingest", "root")}
     if params["fetch"]["revision"] == "none":
         outside["fetch"] = ("fetch", "base")
+    if params.get("chexagent", {}).get("revision") == "none":
+        outside["fetch_chexagent"] = ("chexagent", "model")
     stages: dict[str, list[Job]] = {}
     for job in found:
         if job.writes:

@@ -1,5 +1,7 @@
 """Write requirements.lock: the exact version and the hashes of every package that pyproject.toml leads to.
 
+The same is done for CheXagent-2's own environment, from workflow/envs/chexagent2/requirements.in.
+
     python -m workflow.lock [--upgrade]
 
 Versions that are locked already are kept where they still fit; --upgrade takes the newest. torch and what only its CUDA
@@ -18,10 +20,11 @@ from stages.lib import cli, files
 from stages.lib.errors import NoduleflowError
 
 LOCK, TORCH = "requirements.lock", "requirements-torch.lock"
+OWN = "workflow/envs/chexagent2"
 PYTHON = "3.11"
-OF_TORCH = re.compile(r"torch|triton|cuda-.*|nvidia-(?!ml-py$).*")
+OF_TORCH = re.compile(r"torch|torchvision|triton|cuda-.*|nvidia-(?!ml-py$).*")
 HEADER = """\
-# Every package but torch, with hashes, for Python {python} or newer. Written by 'make lock' from pyproject.toml.
+# Every package but torch, with hashes, for Python {python} or newer. Written by 'make lock' from {source}.
 #   pip install -r {torch}
 #   pip install --no-deps --require-hashes -r {lock}
 """
@@ -37,8 +40,13 @@ def without_torch(text: str) -> str:
     return "".join(block for block in blocks if not OF_TORCH.fullmatch(re.split(r"[=\s]", block, maxsplit=1)[0]))
 
 
-def lock(root: Path, upgrade: bool) -> str:
-    """Return the text of the lock file for the project in `root`.
+def lock(root: Path, upgrade: bool, source: str = "pyproject.toml") -> str:
+    """Return the text of the lock file in `root`.
+
+    Args:
+        root: Folder of the lock files.
+        upgrade: Whether to take the newest versions.
+        source: File in it that names the packages.
 
     Raises:
         NoduleflowError: If uv is not installed, or finds no set of versions that fits.
@@ -47,7 +55,9 @@ def lock(root: Path, upgrade: bool) -> str:
         resolved = Path(folder) / LOCK
         if (root / LOCK).is_file():
             resolved.write_bytes((root / LOCK).read_bytes())
-        command = ["uv", "pip", "compile", "pyproject.toml", "--extra", "dev", "--constraints", TORCH]
+        command = ["uv", "pip", "compile", source, "--constraints", TORCH]
+        # A lock without torch among its sources has to resolve what torch wants as well.
+        command += ["--extra", "dev"] if source == "pyproject.toml" else [TORCH]
         command += ["--universal", "--fork-strategy", "fewest", "--python-version", PYTHON, "--generate-hashes"]
         command += ["--no-header", "--no-annotate", "--quiet", "--output-file", str(resolved)]
         command += ["--upgrade"] if upgrade else []
@@ -57,15 +67,16 @@ def lock(root: Path, upgrade: bool) -> str:
             raise NoduleflowError("uv is not installed; 'pip install uv' brings it") from error
         except subprocess.CalledProcessError as error:
             raise NoduleflowError(f"uv found no lock:\n{error.stderr}") from error
-        return HEADER.format(python=PYTHON, torch=TORCH, lock=LOCK) + without_torch(resolved.read_text())
+        return HEADER.format(python=PYTHON, source=source, torch=TORCH, lock=LOCK) + without_torch(resolved.read_text())
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Resolve and write the lock file."""
+    """Resolve and write the lock files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--upgrade", action="store_true", help="take the newest versions")
     args = parser.parse_args(argv)
     files.write_bytes(LOCK, lock(Path(), args.upgrade).encode())
+    files.write_bytes(Path(OWN) / LOCK, lock(Path(OWN), args.upgrade, "requirements.in").encode())
 
 
 if __name__ == "__main__":

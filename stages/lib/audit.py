@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from stages.lib import views
 from stages.lib.calibration import Calibration
 from stages.lib.errors import TableError
 from stages.lib.measure_points import Asked
 from stages.lib.measure_scores import Scored
 
+DERIVED = ("combined", "cascade")  # they speak of films that localizers were asked about
 SPLITS = ("val", "test")
 
 
@@ -102,6 +104,17 @@ def counts(study: Tables, asked: Mapping[str, Sequence[Asked]]) -> dict[str, Any
     }
 
 
+def sides(study: Tables, localizer: str) -> tuple[int, int]:
+    """Return how many findings lie on the other side of the patient than they say, and how many name a side."""
+    width = dict(zip(*(study.manifest[name].to_pylist() for name in ("image_id", "width_px")), strict=True))
+    placed = [
+        (row["phrase"], (row["x"] + 0.5) / width[row["image_id"]])
+        for row in study.localize[localizer].to_pylist()
+        if row["phrase"] and views.SIDES.search(row["phrase"])
+    ]
+    return sum(views.contradicts(phrase, u) for phrase, u in placed), len(placed)
+
+
 def answer_counts(answers: pa.Table) -> dict[str, int]:
     """Return how many answers a localizer gave, and how many of each kind."""
     parsed = Counter(answers["parsed"].to_pylist())
@@ -135,8 +148,14 @@ def warnings(
                 f"{name}: {answers['malformed']} of {answers['n']} answers cannot be read; they count as no point."
             )
         unasked = len(with_points - {one.film.image_id for one in ones})
-        if unasked:
+        if unasked and name not in DERIVED:
             found.append(f"{name}: {unasked} of {len(with_points)} films with points were not asked about.")
+        wrong, named = sides(study, name)
+        if wrong:
+            found.append(
+                f"{name}: {wrong} of {named} findings that name a side of the patient lie on the other; left is the "
+                "patient's left, on the right of the film."
+            )
         tested = [one for one in ones if one.split == "test"]
         if with_points and not any(one.located for one in tested):
             found.append(

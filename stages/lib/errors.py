@@ -47,6 +47,18 @@ class ContractError(ModelError):
     """The pixels or prompts a model was trained on are not the ones it is asked about."""
 
 
+class BlindModelError(ModelError):
+    """A model gives one answer whatever film it is shown, a grey square included."""
+
+
+class EnvironmentBuildError(NoduleflowError):
+    """An environment of its own cannot be built, or is not there as it was built."""
+
+
+class WorkerError(NoduleflowError):
+    """A model's own process refused to work or ended early; what it has answered is kept."""
+
+
 class TrainingError(NoduleflowError):
     """Training cannot start, or cannot go on."""
 
@@ -65,6 +77,10 @@ class MetricInputError(NoduleflowError):
 
 class CalibrationError(NoduleflowError):
     """Scores cannot be calibrated as asked, or a threshold is asked for that was never chosen."""
+
+
+class ChoiceError(NoduleflowError):
+    """A request or a cutoff cannot be chosen, or the file of the choice cannot be used."""
 
 
 class ExperimentError(NoduleflowError):

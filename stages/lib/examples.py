@@ -22,8 +22,9 @@ class Record:
         geometry: Its geometry.
         points: True points, rows of `tables.POINTS`.
         scores: Score of each model.
-        findings: Predictions of each localizer, rows of `tables.LOCALIZE`.
-        answers: Row of `tables.ANSWERS` of each localizer that was asked.
+        findings: Predictions of each localizer that are shown, rows of `tables.LOCALIZE`.
+        ranked: All predictions of each localizer, rows of `tables.LOCALIZE`.
+        answers: What each localizer that was asked said: a row of `tables.ANSWERS`, several of them joined in one.
     """
 
     image_id: str
@@ -35,6 +36,7 @@ class Record:
     points: list[Mapping[str, Any]] = field(default_factory=list)
     scores: dict[str, float] = field(default_factory=dict)
     findings: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
+    ranked: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
     answers: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -75,12 +77,26 @@ def records(
         for image_id, score in zip(table["image_id"].to_pylist(), table[chosen].to_pylist(), strict=True):
             found[image_id].scores[model] = score
     for localizer, table in answers.items():
+        said: dict[str, list[Mapping[str, Any]]] = {}
         for answer in table.to_pylist():
-            found[answer["image_id"]].answers[localizer] = answer
+            said.setdefault(answer["image_id"], []).append(answer)
+        for image_id, several in said.items():
+            found[image_id].answers[localizer] = joined(several)
     for localizer, table in localize.items():
         for finding in table.to_pylist():
-            found[finding["image_id"]].findings.setdefault(localizer, []).append(finding)
+            found[finding["image_id"]].ranked.setdefault(localizer, []).append(finding)
+            if finding["shown"]:
+                found[finding["image_id"]].findings.setdefault(localizer, []).append(finding)
     return found
+
+
+def joined(answers: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the answers to several requests and views of one film as one: each told, and read if any of them was."""
+    if len(answers) == 1:
+        return answers[0]
+    kinds = {answer["parsed"] for answer in answers}
+    words = "\n".join(f"{answer['view']}, {answer['request']}: {answer['answer']}" for answer in answers)
+    return {"parsed": next(kind for kind in ("ok", "malformed", "empty") if kind in kinds), "answer": words}
 
 
 def score_column(infer: pa.Table) -> str:

@@ -60,13 +60,15 @@ class Asked:
     """One film that a localizer was asked about.
 
     Attributes:
-        film: Its nodules and predictions.
-        confidence: Of each prediction, shape (n,); NaN where the localizer gives none.
+        film: Its nodules, and the predictions that are shown.
+        ranked: Every prediction, shown or not: x and y, shape (n, 2), pixels.
+        confidence: Of each of these, shape (n,); NaN where the localizer gives none.
         label: 1 nodule, 0 no finding, None not labelled.
         split: Part of the study; None if it is in none.
     """
 
     film: loc.Film
+    ranked: NDArray[np.float64]
     confidence: NDArray[np.float64]
     label: int | None
     split: str | None
@@ -242,8 +244,7 @@ def _froc(asked: Sequence[Asked], settings: Settings) -> dict[str, Any]:
     document: dict[str, Any] = {}
     for name, share in settings.tolerances.items():
         judged = [
-            froc.judge(one.film.predictions, one.confidence, one.film.points, one.film.threshold_px(share))
-            for one in asked
+            froc.judge(one.ranked, one.confidence, one.film.points, one.film.threshold_px(share)) for one in asked
         ]
         call = partial(_operating_points, confidences, np.concatenate(judged), owner, points)
         facts = {"n_points": int(points.sum()), "n_predictions": len(confidences)}

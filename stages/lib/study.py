@@ -22,6 +22,7 @@ class PredictParams:
     root: params.Text  # folder of unlabelled films
     adapter: params.Text  # folder of the trained adapter
     calibration: params.Text  # calibration that was fitted with it
+    localize: params.Text  # folder of the requests and cutoffs that were chosen; none: whole banks, and no cutoff
 
 
 HOMES = {
@@ -37,7 +38,14 @@ HOMES = {
     "train": "stages.train:Params",
     "infer": "stages.infer:Params",
     "calibrate": "stages.calibrate:Params",
-    "localize": "stages.localize:Params",
+    "localize": "stages.lib.localizing:Params",
+    "choose": "stages.lib.choice:ChooseParams",
+    "medgemma": "stages.localize_medgemma:Params",
+    "relevance": "stages.lib.relevance:RelevanceParams",
+    "chexagent": "stages.lib.chexagent:ChexagentParams",
+    "merge": "stages.lib.places:MergeParams",
+    "combine": "stages.lib.places:MergeParams",
+    "cascade": "stages.cascade:Params",
     "metrics": "stages.metrics:Params",
     "submit": "stages.submit:Params",
     "report": "stages.report:Params",
@@ -45,6 +53,7 @@ HOMES = {
 }
 
 DEMO = ("simulate", "pretrain")  # sections that only the demo study has: the others bring their films and model
+OPTIONAL = (*DEMO, "chexagent")  # sections that a study may do without; CheXagent-2 is too large for the demo
 
 
 def sections() -> dict[str, type]:
@@ -59,7 +68,7 @@ def check(document: Any) -> None:
     Raises:
         ParamsError: With every problem of every section.
     """
-    wanted = {name: cls for name, cls in sections().items() if name not in DEMO or name in document}
+    wanted = {name: cls for name, cls in sections().items() if name not in OPTIONAL or name in document}
     params.parse(document, wanted, whole=True)
 
 

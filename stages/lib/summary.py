@@ -169,6 +169,41 @@ def weights(metrics: Facts) -> dict[str, Any] | None:
     return {"forms": list(forms), "rows": rows, "n": facts["calls_changed"]["n"], **moved}
 
 
+def banks(metrics: Facts) -> list[dict[str, Any]]:
+    """Return for each localizer every request of its bank with what it found, and the cutoff of its confidence."""
+    choices, cutoffs = metrics.get("choice", {}), metrics.get("cutoff", {})
+    made = []
+    for localizer in dict.fromkeys([*choices, *cutoffs]):
+        chosen, cutoff = choices.get(localizer, {}), cutoffs.get(localizer, {})
+        rows = [
+            {
+                **row,
+                "f1": decimal(row["f1"]),
+                "cutoff": "none" if row["cutoff"] is None else decimal(row["cutoff"]),
+                "chosen": row["request"] in chosen["requests"],
+            }
+            for row in chosen.get("bank", ())
+        ]
+        least = cutoff.get("cutoff")
+        sentence = "All its points are shown." if least is None else f"Points of {decimal(least)} or more are shown."
+        if "f1" in cutoff:
+            sentence += (
+                f" On the {cutoff['films']} films that choose, they find {cutoff['hits']} of {cutoff['nodules']} "
+                f"nodules with {cutoff['points']} points, F1 {decimal(cutoff['f1'])}."
+            )
+        reason = chosen.get("reason") or cutoff.get("reason")
+        made.append(
+            {
+                "localizer": localizer,
+                "rows": rows,
+                "films": rows[0]["films"] if rows else 0,
+                "splits": chosen.get("splits", []),
+                "sentence": f"{sentence} Nothing could be chosen: {reason}." if reason else sentence,
+            }
+        )
+    return made
+
+
 def matrices(metrics: Facts, chosen: str) -> list[dict[str, Any]]:
     """Return one confusion matrix of the test split for each model, at 0.5 and at the chosen threshold."""
     made = []

@@ -47,7 +47,7 @@ class Schema:
         return [c.name for c in self.columns]
 
 
-STRING, INT, FLOAT = pa.string(), pa.int64(), pa.float64()
+STRING, INT, FLOAT, BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 IMAGE_ID = Column("image_id", STRING, "identifies the film in every table of the study")
 PATIENT_ID = Column("patient_id", STRING, "patient, as far as the data tell")
 LABEL = Column("label", INT, "1 nodule, 0 no finding, null not labelled", nullable=True)
@@ -119,32 +119,48 @@ INFER = Schema(
         Column("answer_mass", FLOAT, "probability that the model gave to the two answers together, [0, 1]"),
     ),
 )
+PLACE = (
+    Column("x", FLOAT, "column of the point, pixels of the original"),
+    Column("y", FLOAT, "row of the point, pixels of the original"),
+    Column("x0", FLOAT, "left edge of the box, pixels of the original; null if the localizer gives points", True),
+    Column("y0", FLOAT, "top edge of the box, pixels of the original; null if the localizer gives points", True),
+    Column("x1", FLOAT, "right edge of the box, pixels of the original; null if the localizer gives points", True),
+    Column("y1", FLOAT, "bottom edge of the box, pixels of the original; null if the localizer gives points", True),
+    Column("confidence", FLOAT, "confidence, [0, 1]; null where the model gives none", nullable=True),
+    Column("phrase", STRING, "the model's name of the finding; null if it gave none", nullable=True),
+)
+ASKED = (
+    Column("request", STRING, "what the localizer was asked"),
+    Column("view", STRING, "which view of the film it was shown"),
+)
+VOTES = Schema(
+    "votes",
+    ("image_id", "request", "view", "rank"),
+    (IMAGE_ID, *ASKED, Column("rank", INT, "number of the finding in its answer, from 0"), *PLACE),
+)
 LOCALIZE = Schema(
     "localize",
     ("image_id", "rank"),
     (
         IMAGE_ID,
-        Column("rank", INT, "number of the finding on its film, from 0, in the order of the answer"),
-        Column("x", FLOAT, "column of the point, pixels of the original"),
-        Column("y", FLOAT, "row of the point, pixels of the original"),
-        Column("x0", FLOAT, "left edge of the box, pixels of the original; null if the localizer gives points", True),
-        Column("y0", FLOAT, "top edge of the box, pixels of the original; null if the localizer gives points", True),
-        Column("x1", FLOAT, "right edge of the box, pixels of the original; null if the localizer gives points", True),
-        Column("y1", FLOAT, "bottom edge of the box, pixels of the original; null if the localizer gives points", True),
-        Column("confidence", FLOAT, "confidence, [0, 1]; null where the model gives none", nullable=True),
-        Column("phrase", STRING, "the model's name of the finding; null if it gave none", nullable=True),
+        Column("rank", INT, "number of the finding on its film, from 0, in the order of the answer or by confidence"),
+        *PLACE,
+        Column("shown", BOOL, "whether its confidence reaches the cutoff chosen on validation; true without either"),
     ),
 )
 ANSWERS = Schema(
     "answers",
-    ("image_id",),
+    ("image_id", "request", "view"),
     (
         IMAGE_ID,
+        *ASKED,
         Column("answer", STRING, "the model's words, verbatim"),
         Column("parsed", STRING, "what the parser made of them", values=("ok", "empty", "malformed")),
     ),
 )
-SCHEMAS: Mapping[str, Schema] = {s.name: s for s in (MANIFEST, POINTS, NORMALIZED, SPLIT, INFER, LOCALIZE, ANSWERS)}
+SCHEMAS: Mapping[str, Schema] = {
+    s.name: s for s in (MANIFEST, POINTS, NORMALIZED, SPLIT, INFER, VOTES, LOCALIZE, ANSWERS)
+}
 
 
 def from_rows(rows: Sequence[Mapping[str, Any]], schema: Schema) -> pa.Table:

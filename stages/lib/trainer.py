@@ -208,7 +208,6 @@ def _trainer(task: Task, folder: Path, micro: int, accumulation: int) -> Any:
 
     loaded = models.load(task.base.folder, task.model)
     loaded = models.ready(lora(loaded.model, task.params), loaded.processor)
-    task = _with_features(task, loaded)
     params = task.params
     if params.gradient_checkpointing:
         checkpoint_activations(loaded.model)
@@ -247,21 +246,26 @@ def _trainer(task: Task, folder: Path, micro: int, accumulation: int) -> Any:
         raise TrainingError(f"found {processes} processes, wanted a number that divides accumulation {accumulation}")
     arguments.gradient_accumulation_steps = accumulation // processes
     arguments._n_gpu = min(arguments.n_gpu, 1)  # DataParallel would multiply the batch by the number of GPUs
-    trainer = trainer_class()(task, loaded, arguments)
+    trainer = trainer_class()(_with_features(task, loaded, arguments), loaded, arguments)
     trainer.remove_callback(PrinterCallback)
     if task.live:
         trainer.add_callback(live.watcher(task.live))
     return trainer
 
 
-def _with_features(task: Task, loaded: models.Loaded) -> Task:
-    """Return `task` with vision features in the place of films, if the tower is not tuned and they are to be kept."""
+def _with_features(task: Task, loaded: models.Loaded, arguments: Any) -> Task:
+    """Return `task` with vision features in the place of films, if the tower is not tuned and they are to be kept.
+
+    Several processes share the films that have none yet, and wait for each other.
+    """
+    from accelerate import PartialState
+
     store = features.store(task.features, loaded, task.contract)
     if store is None:
         return task
     shown = [task.train.paths[index] for index in np.unique(task.order)]
-    rank, processes = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    store.fill(loaded, [*shown, *task.val.paths][rank::processes])
+    store.fill(loaded, [*shown, *task.val.paths][arguments.process_index :: arguments.world_size])
+    PartialState().wait_for_everyone()
     return replace(task, train=replace(task.train, load=store.load), val=replace(task.val, load=store.load))
 
 

@@ -11,6 +11,7 @@ NAMES: Mapping[str, str] = {
     "chexagent": "CheXagent-2",
     "relevance": "Relevance map",
     "combined": "Combined",
+    "cascade": "Cascade",
     "nih": "NIH",
     "lidc": "LIDC",
     "other": "Other",

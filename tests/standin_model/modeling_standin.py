@@ -1,0 +1,105 @@
+"""The stand-in: it opens the film whose path is in its prompt, and answers with a box around what is brightest.
+
+It sees the film through its vision encoder's patch embedding, which it loads from the second repository. Its words are
+not learnt but spelt out: the score of the next token is that of the next character of the answer.
+"""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import PreTrainedModel, SiglipVisionModel
+from transformers.modeling_outputs import CausalLMOutputWithPast
+
+from .configuration_standin import StandInConfig
+
+
+class StandInForCausalLM(PreTrainedModel):
+    """A language model in form, a finder of bright discs in deed."""
+
+    config_class = StandInConfig
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.visual = SiglipVisionModel.from_pretrained(config.visual["vision_model_name_or_path"])
+        self.certainty = torch.nn.Parameter(torch.tensor(10.0))
+        self.post_init()
+
+    def _init_weights(self, module):
+        pass
+
+    def prepare_inputs_for_generation(self, input_ids, attention_mask=None, **rest):
+        """Return all tokens: nothing is cached."""
+        if attention_mask is None or bool((attention_mask.sum(1) == 0).any()):
+            raise ValueError("no attention mask")
+        return {"input_ids": input_ids, "attention_mask": attention_mask}
+
+    def forward(self, input_ids, attention_mask=None, **rest):
+        """Return the scores of the next token, shape (rows, 1, words)."""
+        fault = self.config.fault
+        if isinstance(fault, dict) and len(input_ids) > fault.get("memory_for", 1000):
+            raise RuntimeError("CUDA out of memory. Tried to allocate a great deal")
+        logits = torch.zeros(len(input_ids), 1, self.config.vocab_size, device=input_ids.device)
+        for number, row in enumerate(input_ids.tolist()):
+            film = self.film(row)
+            spoken = len(row) - self.begin(row)
+            if not spoken and not number:
+                time.sleep(self.config.seconds)
+            answer = self.answer(film, shift=3 if fault == "batches" and len(input_ids) > 1 else 0)
+            if fault != "blind":
+                logits[number, 0, 0] = float(film.mean())
+            token = answer[spoken] if spoken < len(answer) else self.config.eos_token_id
+            logits[number, 0, token] = float(self.certainty)
+        return CausalLMOutputWithPast(logits=logits)
+
+    def film(self, row):
+        """Return the brightness of each patch of the film named in a row of tokens, shape (side, side)."""
+        specials = self.config.specials
+        first, last = row.index(specials["<|img|>"]) + 1, row.index(specials["<|/img|>"])
+        path = "".join(chr(token) for token in row[first:last] if token < 256)
+        side = self.visual.config.image_size
+        picture = np.asarray(Image.open(Path(path)).convert("RGB").resize((side, side), Image.BOX), np.float32) / 255
+        if self.config.fault == "corners" and picture[0, 0, 0] == 1:
+            raise ValueError("a white corner")
+        with torch.no_grad():
+            pixels = torch.from_numpy(picture).permute(2, 0, 1)[None].to(self.certainty)
+            seen = self.visual.vision_model.embeddings(pixels)
+        patches = side // self.visual.config.patch_size
+        return seen[0, :, 0].reshape(patches, patches).float().cpu().numpy()
+
+    def begin(self, row):
+        """Return where the answer begins in a row of tokens."""
+        start = self.config.specials["<|im_start|>"]
+        return len(row) - row[::-1].index(start) + len("assistant\n")
+
+    def answer(self, film, shift):
+        """Return the tokens of the answer about a film."""
+        if self.config.fault == "denies":
+            return [ord(letter) for letter in "none"]
+        if self.config.fault == "blind":
+            return self.tokens(30, 40, 36, 47)
+        if np.ptp(film) < 0.2:
+            return [ord(letter) for letter in "none"]
+        rows, columns = np.nonzero(film > (film.max() + np.median(film)) / 2)
+        unit = 100 / len(film)
+        left, right = columns.min() * unit, (columns.max() + 1) * unit
+        top, bottom = rows.min() * unit, (rows.max() + 1) * unit
+        found = self.tokens(left + shift, top, right + shift, bottom)
+        if self.config.fault == "endless":
+            return found * 20
+        return found
+
+    def tokens(self, left, top, right, bottom):
+        """Return the tokens of a box."""
+        specials = self.config.specials
+        points = f"({round(left)},{round(top)}),({round(right)},{round(bottom)})"
+        return [
+            specials["<|ref|>"],
+            *map(ord, "nodule/mass"),
+            specials["<|/ref|>"],
+            specials["<|box|>"],
+            *map(ord, points),
+            specials["<|/box|>"],
+        ]
