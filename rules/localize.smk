@@ -229,8 +229,8 @@ rule cascade:
     localrule: True
     params:
         values=section("cascade"),
-        calibration="results/infer/tuned_calibration.json",
+        given="--calibration results/infer/tuned_calibration.json",
     shell:
         "python -m stages.cascade --params {params.values:q} --localize {input.localize} --answers {input.answers}"
-        " --infer {input.infer} --calibration {params.calibration:q} --cascade {output.cascade} --words {output.words}"
+        " --infer {input.infer} {params.given} --cascade {output.cascade} --words {output.words}"
         " 2>&1 | tee {log}"

@@ -184,8 +184,8 @@ use rule cascade as predict_cascade with:
         "results/logs/predict/cascade.log",
     params:
         values=section("cascade"),
-        calibration=config["predict"]["calibration"],
-        fitted=study.fingerprint(config["predict"]["calibration"]),
+        given=f"--calibration {quote(config['predict']['calibration'])}",
+        calibration=study.fingerprint(config["predict"]["calibration"]),
 
 
 use rule submit as predict_submit with:
