@@ -38,6 +38,7 @@ check: $(READY) ## formatting, lint, types, and the agreement of dvc.yaml and th
 	$(RUN) ruff check .
 	$(RUN) snakefmt --check Snakefile rules
 	$(RUN) mypy
+	$(RUN) lint-imports
 	$(RUN) python -m workflow.lint
 	$(RUN) python -m workflow.dvc_sync --check
 	$(RUN) python -m workflow.schema --check

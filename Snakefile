@@ -18,7 +18,7 @@ scattergather:
     part=config["study"]["shards"],
 
 
-if set(study.DEMO) <= set(config):
+if set(registry.DEMO) <= set(config):
 
     include: "rules/demo.smk"
 

@@ -15,7 +15,7 @@ rule fetch_chexagent:
     input:
         model=made(config["chexagent"]["model"]),
         encoder=made(config["chexagent"]["encoder"]),
-        code=code("fetch_chexagent"),
+        code=code("weights.fetch_chexagent"),
     output:
         model="results/fetch_chexagent.json",
     log:
@@ -25,7 +25,7 @@ rule fetch_chexagent:
         values=section("chexagent"),
         files=[watched(config["chexagent"]["model"]), watched(config["chexagent"]["encoder"])],
     shell:
-        "python -m stages.fetch_chexagent --params {params.values:q} --out {output.model} 2>&1 | tee {log}"
+        "python -m stages.weights.fetch_chexagent --params {params.values:q} --out {output.model} 2>&1 | tee {log}"
 
 
 rule environment_chexagent:
@@ -50,14 +50,14 @@ use rule localize_medgemma_choice_part as localize_chexagent_choice_part with:
         pngs=gather.part("results/normalized/{scatteritem}"),
         split="results/split.parquet",
         points="results/points.parquet",
-        code=code("localize_chexagent"),
+        code=code("nodules.localize_chexagent"),
     output:
         votes=temp("results/parts/localize_chexagent_choice/{scatteritem}.parquet"),
         answers=temp("results/parts/localize_chexagent_choice_answers/{scatteritem}.parquet"),
     log:
         "results/logs/localize_chexagent_choice/{scatteritem}.log",
     params:
-        stage="localize_chexagent",
+        stage="nodules.localize_chexagent",
         values=section("localize", "choose", "chexagent", films="choosing", views=["whole"]),
         given=f"{FILES} --split results/split.parquet --points results/points.parquet",
 
@@ -69,7 +69,7 @@ use rule localize_medgemma_choice as localize_chexagent_choice with:
         manifest="results/manifest.parquet",
         split="results/split.parquet",
         points="results/points.parquet",
-        code=code("choose"),
+        code=code("nodules.select"),
     output:
         choice="results/localize/chexagent_choice.json",
     log:
@@ -86,14 +86,14 @@ use rule localize_chexagent_choice_part as localize_chexagent_part with:
         split="results/split.parquet",
         points="results/points.parquet",
         choice="results/localize/chexagent_choice.json",
-        code=code("localize_chexagent"),
+        code=code("nodules.localize_chexagent"),
     output:
         votes=temp("results/parts/localize_chexagent/{scatteritem}.parquet"),
         answers=temp("results/parts/localize_chexagent_answers/{scatteritem}.parquet"),
     log:
         "results/logs/localize_chexagent/{scatteritem}.log",
     params:
-        stage="localize_chexagent",
+        stage="nodules.localize_chexagent",
         values=section("localize", "choose", "chexagent"),
         given=f"{FILES} --split results/split.parquet --points results/points.parquet"
         " --choice results/localize/chexagent_choice.json",
@@ -106,7 +106,7 @@ use rule localize_medgemma as localize_chexagent with:
         manifest="results/manifest.parquet",
         split="results/split.parquet",
         points="results/points.parquet",
-        code=code("merge"),
+        code=code("nodules.merge"),
     output:
         localize="results/localize/chexagent.parquet",
         words="results/localize/chexagent_answers.parquet",
@@ -126,17 +126,17 @@ use rule localize_chexagent_part as predict_localize_chexagent_part with:
         manifest="results/predict/manifest.parquet",
         normalized="results/predict/normalized.parquet",
         pngs=gather.part("results/predict/normalized/{scatteritem}"),
-        code=code("localize_chexagent"),
+        code=code("nodules.localize_chexagent"),
     output:
         votes=temp("results/parts/predict_localize_chexagent/{scatteritem}.parquet"),
         answers=temp("results/parts/predict_localize_chexagent_answers/{scatteritem}.parquet"),
     log:
         "results/logs/predict/localize_chexagent/{scatteritem}.log",
     params:
-        stage="localize_chexagent",
+        stage="nodules.localize_chexagent",
         values=section("localize", "choose", "chexagent"),
         given=f"{FILES} {chosen('--choice', 'choice', 'chexagent')}",
-        chosen=study.fingerprint(config["predict"]["localize"]),
+        chosen=files.fingerprint(config["predict"]["localize"]),
 
 
 use rule localize_chexagent as predict_localize_chexagent with:
@@ -144,7 +144,7 @@ use rule localize_chexagent as predict_localize_chexagent with:
         votes=gather.part("results/parts/predict_localize_chexagent/{scatteritem}.parquet"),
         answers=gather.part("results/parts/predict_localize_chexagent_answers/{scatteritem}.parquet"),
         manifest="results/predict/manifest.parquet",
-        code=code("merge"),
+        code=code("nodules.merge"),
     output:
         localize="results/predict/localize/chexagent.parquet",
         words="results/predict/localize/chexagent_answers.parquet",
@@ -153,4 +153,4 @@ use rule localize_chexagent as predict_localize_chexagent with:
     params:
         values=section("merge", "choose"),
         given=chosen("--fitted", "cutoff", "chexagent"),
-        chosen=study.fingerprint(config["predict"]["localize"]),
+        chosen=files.fingerprint(config["predict"]["localize"]),

@@ -10,12 +10,13 @@ from shlex import quote
 
 from snakemake.exceptions import WorkflowError
 
-from stages.lib import costs, study
-from stages.lib.code import closure
-from stages.lib.errors import ParamsError
+from stages.lib.core import files
+from stages.lib.core.closure import closure
+from stages.lib.core.errors import ParamsError
+from workflow import costs, registry
 
 try:
-    study.check(config)
+    registry.check(config)
 except ParamsError as error:
     raise WorkflowError(str(error)) from None
 
@@ -44,7 +45,7 @@ def made(path):
 
 def watched(path):
     """A fingerprint of what comes from outside the pipeline, so that a changed file there reruns what reads it."""
-    return "" if made(path) else study.fingerprint(path)
+    return "" if made(path) else files.fingerprint(path)
 
 
 def chosen(option, kind, *localizers):

@@ -9,7 +9,7 @@ rule ingest:
     """Read every film and label once, and say all that is wrong with them."""
     input:
         root=made(config["ingest"]["root"]),
-        code=code("ingest"),
+        code=code("data.ingest"),
     output:
         manifest="results/manifest.parquet",
         points="results/points.parquet",
@@ -23,7 +23,7 @@ rule ingest:
         values=section("ingest"),
         films=watched(config["ingest"]["root"]),
     shell:
-        "python -m stages.ingest --params {params.values:q}"
+        "python -m stages.data.ingest --params {params.values:q}"
         " --manifest {output.manifest} --points {output.points} 2>&1 | tee {log}"
 
 
@@ -31,7 +31,7 @@ rule normalize_part:
     """Clip each film to its own percentiles and make it a square of the model's size."""
     input:
         manifest="results/manifest.parquet",
-        code=code("normalize"),
+        code=code("data.normalize"),
     output:
         pngs=directory("results/normalized/{scatteritem}"),
         normalized=temp("results/parts/normalized/{scatteritem}.parquet"),
@@ -43,7 +43,7 @@ rule normalize_part:
     params:
         values=section("normalize"),
     shell:
-        "python -m stages.normalize --params {params.values:q} --manifest {input.manifest} --part {wildcards.scatteritem}"
+        "python -m stages.data.normalize --params {params.values:q} --manifest {input.manifest} --part {wildcards.scatteritem}"
         " --results results --folder {output.pngs} --normalized {output.normalized} 2>&1 | tee {log}"
 
 
@@ -51,21 +51,21 @@ rule normalize:
     """Put the parts' tables together."""
     input:
         parts=gather.part("results/parts/normalized/{scatteritem}.parquet"),
-        code=code("gather"),
+        code=code("data.gather"),
     output:
         normalized="results/normalized.parquet",
     log:
         "results/logs/normalize.log",
     localrule: True
     shell:
-        "python -m stages.gather --table normalized --parts {input.parts} --out {output.normalized} 2>&1 | tee {log}"
+        "python -m stages.data.gather --table normalized --parts {input.parts} --out {output.normalized} 2>&1 | tee {log}"
 
 
 rule split:
     """Give each patient, never an image, to train, validation or test."""
     input:
         manifest="results/manifest.parquet",
-        code=code("split"),
+        code=code("data.split"),
     output:
         split="results/split.parquet",
     log:
@@ -74,5 +74,5 @@ rule split:
     params:
         values=section("split"),
     shell:
-        "python -m stages.split --params {params.values:q} --manifest {input.manifest} --split {output.split}"
+        "python -m stages.data.split --params {params.values:q} --manifest {input.manifest} --split {output.split}"
         " 2>&1 | tee {log}"

@@ -8,7 +8,7 @@ out  results/simulate/  results/pretrain/
 rule simulate:
     """Draw synthetic films with nodules at exactly known places, in the layout of the challenge's data."""
     input:
-        code=code("simulate"),
+        code=code("data.simulate"),
     output:
         films=directory("results/simulate"),
     log:
@@ -20,13 +20,13 @@ rule simulate:
     params:
         values=section("simulate"),
     shell:
-        "python -m stages.simulate --params {params.values:q} --out {output.films} 2>&1 | tee {log}"
+        "python -m stages.data.simulate --params {params.values:q} --out {output.films} 2>&1 | tee {log}"
 
 
 rule pretrain:
     """Teach a tiny model of MedGemma's architecture to answer and to point, on easier films."""
     input:
-        code=code("pretrain"),
+        code=code("weights.pretrain"),
     output:
         base=directory("results/pretrain"),
     log:
@@ -37,4 +37,4 @@ rule pretrain:
     params:
         values=section("pretrain", "prompt", "medgemma"),
     shell:
-        "python -m stages.pretrain --params {params.values:q} --out {output.base} 2>&1 | tee {log}"
+        "python -m stages.weights.pretrain --params {params.values:q} --out {output.base} 2>&1 | tee {log}"

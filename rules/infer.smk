@@ -15,7 +15,7 @@ rule infer_zero_shot_part:
         normalized="results/normalized.parquet",
         pngs=gather.part("results/normalized/{scatteritem}"),
         split="results/split.parquet",
-        code=code("infer"),
+        code=code("nodules.infer"),
     output:
         infer=temp("results/parts/infer_zero_shot/{scatteritem}.parquet"),
     log:
@@ -28,7 +28,7 @@ rule infer_zero_shot_part:
         values=section("infer", "model", "prompt"),
         given="--split results/split.parquet",
     shell:
-        "python -m stages.infer --params {params.values:q} --base {input.base} --normalized {input.normalized}"
+        "python -m stages.nodules.infer --params {params.values:q} --base {input.base} --normalized {input.normalized}"
         " {params.given} --part {wildcards.scatteritem} --results results"
         " --features results/features --infer {output.infer} 2>&1 | tee {log}"
 
@@ -40,7 +40,7 @@ use rule infer_zero_shot_part as infer_tuned_part with:
         pngs=gather.part("results/normalized/{scatteritem}"),
         split="results/split.parquet",
         adapter="results/train/adapter",
-        code=code("infer"),
+        code=code("nodules.infer"),
     output:
         infer=temp("results/parts/infer_tuned/{scatteritem}.parquet"),
     log:
@@ -55,7 +55,7 @@ rule infer_zero_shot:
     input:
         parts=gather.part("results/parts/infer_zero_shot/{scatteritem}.parquet"),
         manifest="results/manifest.parquet",
-        code=code("calibrate"),
+        code=code("nodules.calibrate"),
     output:
         infer="results/infer/zero_shot.parquet",
         calibration="results/infer/zero_shot_calibration.json",
@@ -66,7 +66,7 @@ rule infer_zero_shot:
         values=section("calibrate"),
         given="--calibration results/infer/zero_shot_calibration.json",
     shell:
-        "python -m stages.calibrate --params {params.values:q} --parts {input.parts} --manifest {input.manifest}"
+        "python -m stages.nodules.calibrate --params {params.values:q} --parts {input.parts} --manifest {input.manifest}"
         " {params.given} --infer {output.infer} 2>&1 | tee {log}"
 
 
@@ -75,7 +75,7 @@ use rule infer_zero_shot as infer_tuned with:
         parts=gather.part("results/parts/infer_tuned/{scatteritem}.parquet"),
         manifest="results/manifest.parquet",
         train="results/train/train.json",
-        code=code("calibrate"),
+        code=code("nodules.calibrate"),
     output:
         infer="results/infer/tuned.parquet",
         calibration="results/infer/tuned_calibration.json",
@@ -100,11 +100,11 @@ rule infer_twin:
     """Put together what the tuned model says of the validation films with its weights in the other form."""
     input:
         parts=gather.part("results/parts/infer_twin/{scatteritem}.parquet"),
-        code=code("gather"),
+        code=code("data.gather"),
     output:
         infer="results/infer/tuned_twin.parquet",
     log:
         "results/logs/infer_twin.log",
     localrule: True
     shell:
-        "python -m stages.gather --table infer --parts {input.parts} --out {output.infer} 2>&1 | tee {log}"
+        "python -m stages.data.gather --table infer --parts {input.parts} --out {output.infer} 2>&1 | tee {log}"

@@ -19,7 +19,7 @@ rule localize_medgemma_choice_part:
         pngs=gather.part("results/normalized/{scatteritem}"),
         split="results/split.parquet",
         points="results/points.parquet",
-        code=code("localize_medgemma"),
+        code=code("nodules.localize_medgemma"),
     output:
         votes=temp("results/parts/localize_medgemma_choice/{scatteritem}.parquet"),
         answers=temp("results/parts/localize_medgemma_choice_answers/{scatteritem}.parquet"),
@@ -30,7 +30,7 @@ rule localize_medgemma_choice_part:
         mem_mb=16000,
         runtime=1440,
     params:
-        stage="localize_medgemma",
+        stage="nodules.localize_medgemma",
         values=section("localize", "choose", "medgemma", "model", films="choosing", views=["whole"]),
         given="--base results/fetch.json --split results/split.parquet --points results/points.parquet",
     shell:
@@ -47,7 +47,7 @@ rule localize_medgemma_choice:
         manifest="results/manifest.parquet",
         split="results/split.parquet",
         points="results/points.parquet",
-        code=code("choose"),
+        code=code("nodules.select"),
     output:
         choice="results/localize/medgemma_choice.json",
     log:
@@ -56,7 +56,7 @@ rule localize_medgemma_choice:
     params:
         values=section("choose"),
     shell:
-        "python -m stages.choose --params {params.values:q} --votes {input.votes} --answers {input.answers}"
+        "python -m stages.nodules.select --params {params.values:q} --votes {input.votes} --answers {input.answers}"
         " --manifest {input.manifest} --split {input.split} --points {input.points} --choice {output.choice}"
         " 2>&1 | tee {log}"
 
@@ -70,14 +70,14 @@ use rule localize_medgemma_choice_part as localize_medgemma_part with:
         split="results/split.parquet",
         points="results/points.parquet",
         choice="results/localize/medgemma_choice.json",
-        code=code("localize_medgemma"),
+        code=code("nodules.localize_medgemma"),
     output:
         votes=temp("results/parts/localize_medgemma/{scatteritem}.parquet"),
         answers=temp("results/parts/localize_medgemma_answers/{scatteritem}.parquet"),
     log:
         "results/logs/localize_medgemma/{scatteritem}.log",
     params:
-        stage="localize_medgemma",
+        stage="nodules.localize_medgemma",
         values=section("localize", "choose", "medgemma", "model"),
         given="--base results/fetch.json --split results/split.parquet --points results/points.parquet"
         " --choice results/localize/medgemma_choice.json",
@@ -91,7 +91,7 @@ rule localize_medgemma:
         manifest="results/manifest.parquet",
         split="results/split.parquet",
         points="results/points.parquet",
-        code=code("merge"),
+        code=code("nodules.merge"),
     output:
         localize="results/localize/medgemma.parquet",
         words="results/localize/medgemma_answers.parquet",
@@ -104,7 +104,7 @@ rule localize_medgemma:
         given="--split results/split.parquet --points results/points.parquet"
         " --cutoff results/localize/medgemma_cutoff.json",
     shell:
-        "python -m stages.merge --params {params.values:q} --votes {input.votes} --answers {input.answers}"
+        "python -m stages.nodules.merge --params {params.values:q} --votes {input.votes} --answers {input.answers}"
         " --manifest {input.manifest} {params.given} --localize {output.localize} --words {output.words}"
         " 2>&1 | tee {log}"
 
@@ -117,14 +117,14 @@ use rule localize_medgemma_choice_part as localize_relevance_choice_part with:
         pngs=gather.part("results/normalized/{scatteritem}"),
         split="results/split.parquet",
         points="results/points.parquet",
-        code=code("localize_relevance"),
+        code=code("nodules.localize_relevance"),
     output:
         votes=temp("results/parts/localize_relevance_choice/{scatteritem}.parquet"),
         answers=temp("results/parts/localize_relevance_choice_answers/{scatteritem}.parquet"),
     log:
         "results/logs/localize_relevance_choice/{scatteritem}.log",
     params:
-        stage="localize_relevance",
+        stage="nodules.localize_relevance",
         values=section("localize", "choose", "relevance", "model", films="choosing", views=["whole"]),
         given="--base results/fetch.json --split results/split.parquet --points results/points.parquet",
 
@@ -136,7 +136,7 @@ use rule localize_medgemma_choice as localize_relevance_choice with:
         manifest="results/manifest.parquet",
         split="results/split.parquet",
         points="results/points.parquet",
-        code=code("choose"),
+        code=code("nodules.select"),
     output:
         choice="results/localize/relevance_choice.json",
     log:
@@ -152,14 +152,14 @@ use rule localize_relevance_choice_part as localize_relevance_part with:
         split="results/split.parquet",
         points="results/points.parquet",
         choice="results/localize/relevance_choice.json",
-        code=code("localize_relevance"),
+        code=code("nodules.localize_relevance"),
     output:
         votes=temp("results/parts/localize_relevance/{scatteritem}.parquet"),
         answers=temp("results/parts/localize_relevance_answers/{scatteritem}.parquet"),
     log:
         "results/logs/localize_relevance/{scatteritem}.log",
     params:
-        stage="localize_relevance",
+        stage="nodules.localize_relevance",
         values=section("localize", "choose", "relevance", "model"),
         given="--base results/fetch.json --split results/split.parquet --points results/points.parquet"
         " --choice results/localize/relevance_choice.json",
@@ -172,7 +172,7 @@ use rule localize_medgemma as localize_relevance with:
         manifest="results/manifest.parquet",
         split="results/split.parquet",
         points="results/points.parquet",
-        code=code("merge"),
+        code=code("nodules.merge"),
     output:
         localize="results/localize/relevance.parquet",
         words="results/localize/relevance_answers.parquet",
@@ -194,7 +194,7 @@ rule combine:
         manifest="results/manifest.parquet",
         split="results/split.parquet",
         points="results/points.parquet",
-        code=code("combine"),
+        code=code("nodules.combine"),
     output:
         combined="results/localize/combined.parquet",
         words="results/localize/combined_answers.parquet",
@@ -208,7 +208,7 @@ rule combine:
         f" --cutoffs {' '.join(expand('results/localize/{localizer}_cutoff.json', localizer=LOCALIZERS))}"
         " --cutoff results/localize/combined_cutoff.json",
     shell:
-        "python -m stages.combine --params {params.values:q} --localize {input.localize} --answers {input.answers}"
+        "python -m stages.nodules.combine --params {params.values:q} --localize {input.localize} --answers {input.answers}"
         " --manifest {input.manifest} {params.given} --combined {output.combined} --words {output.words}"
         " 2>&1 | tee {log}"
 
@@ -220,7 +220,7 @@ rule cascade:
         answers="results/localize/combined_answers.parquet",
         infer="results/infer/tuned.parquet",
         calibration="results/infer/tuned_calibration.json",
-        code=code("cascade"),
+        code=code("nodules.cascade"),
     output:
         cascade="results/localize/cascade.parquet",
         words="results/localize/cascade_answers.parquet",
@@ -231,6 +231,6 @@ rule cascade:
         values=section("cascade"),
         given="--calibration results/infer/tuned_calibration.json",
     shell:
-        "python -m stages.cascade --params {params.values:q} --localize {input.localize} --answers {input.answers}"
+        "python -m stages.nodules.cascade --params {params.values:q} --localize {input.localize} --answers {input.answers}"
         " --infer {input.infer} {params.given} --cascade {output.cascade} --words {output.words}"
         " 2>&1 | tee {log}"

@@ -19,7 +19,7 @@ rule predict:
 use rule ingest as predict_ingest with:
     input:
         root=made(config["predict"]["root"]),
-        code=code("ingest"),
+        code=code("data.ingest"),
     output:
         manifest="results/predict/manifest.parquet",
         points="results/predict/points.parquet",
@@ -33,7 +33,7 @@ use rule ingest as predict_ingest with:
 use rule normalize_part as predict_normalize_part with:
     input:
         manifest="results/predict/manifest.parquet",
-        code=code("normalize"),
+        code=code("data.normalize"),
     output:
         pngs=directory("results/predict/normalized/{scatteritem}"),
         normalized=temp("results/parts/predict_normalized/{scatteritem}.parquet"),
@@ -44,7 +44,7 @@ use rule normalize_part as predict_normalize_part with:
 use rule normalize as predict_normalize with:
     input:
         parts=gather.part("results/parts/predict_normalized/{scatteritem}.parquet"),
-        code=code("gather"),
+        code=code("data.gather"),
     output:
         normalized="results/predict/normalized.parquet",
     log:
@@ -56,7 +56,7 @@ use rule infer_zero_shot_part as predict_infer_part with:
         base="results/fetch.json",
         normalized="results/predict/normalized.parquet",
         pngs=gather.part("results/predict/normalized/{scatteritem}"),
-        code=code("infer"),
+        code=code("nodules.infer"),
     output:
         infer=temp("results/parts/predict_infer/{scatteritem}.parquet"),
     log:
@@ -64,14 +64,14 @@ use rule infer_zero_shot_part as predict_infer_part with:
     params:
         values=section("infer", "model", "prompt"),
         given=f"--adapter {quote(config['predict']['adapter'])}",
-        adapter=study.fingerprint(config["predict"]["adapter"]),
+        adapter=files.fingerprint(config["predict"]["adapter"]),
 
 
 use rule infer_zero_shot as predict_infer with:
     input:
         parts=gather.part("results/parts/predict_infer/{scatteritem}.parquet"),
         manifest="results/predict/manifest.parquet",
-        code=code("calibrate"),
+        code=code("nodules.calibrate"),
     output:
         infer="results/predict/infer.parquet",
     log:
@@ -79,7 +79,7 @@ use rule infer_zero_shot as predict_infer with:
     params:
         values=section("calibrate"),
         given=f"--fitted {quote(config['predict']['calibration'])}",
-        calibration=study.fingerprint(config["predict"]["calibration"]),
+        calibration=files.fingerprint(config["predict"]["calibration"]),
 
 
 use rule localize_medgemma_part as predict_localize_medgemma_part with:
@@ -88,17 +88,17 @@ use rule localize_medgemma_part as predict_localize_medgemma_part with:
         manifest="results/predict/manifest.parquet",
         normalized="results/predict/normalized.parquet",
         pngs=gather.part("results/predict/normalized/{scatteritem}"),
-        code=code("localize_medgemma"),
+        code=code("nodules.localize_medgemma"),
     output:
         votes=temp("results/parts/predict_localize_medgemma/{scatteritem}.parquet"),
         answers=temp("results/parts/predict_localize_medgemma_answers/{scatteritem}.parquet"),
     log:
         "results/logs/predict/localize_medgemma/{scatteritem}.log",
     params:
-        stage="localize_medgemma",
+        stage="nodules.localize_medgemma",
         values=section("localize", "choose", "medgemma", "model"),
         given=f"--base results/fetch.json {chosen('--choice', 'choice', 'medgemma')}",
-        chosen=study.fingerprint(config["predict"]["localize"]),
+        chosen=files.fingerprint(config["predict"]["localize"]),
 
 
 use rule localize_medgemma as predict_localize_medgemma with:
@@ -106,7 +106,7 @@ use rule localize_medgemma as predict_localize_medgemma with:
         votes=gather.part("results/parts/predict_localize_medgemma/{scatteritem}.parquet"),
         answers=gather.part("results/parts/predict_localize_medgemma_answers/{scatteritem}.parquet"),
         manifest="results/predict/manifest.parquet",
-        code=code("merge"),
+        code=code("nodules.merge"),
     output:
         localize="results/predict/localize/medgemma.parquet",
         words="results/predict/localize/medgemma_answers.parquet",
@@ -115,7 +115,7 @@ use rule localize_medgemma as predict_localize_medgemma with:
     params:
         values=section("merge", "choose"),
         given=chosen("--fitted", "cutoff", "medgemma"),
-        chosen=study.fingerprint(config["predict"]["localize"]),
+        chosen=files.fingerprint(config["predict"]["localize"]),
 
 
 use rule localize_relevance_part as predict_localize_relevance_part with:
@@ -124,17 +124,17 @@ use rule localize_relevance_part as predict_localize_relevance_part with:
         manifest="results/predict/manifest.parquet",
         normalized="results/predict/normalized.parquet",
         pngs=gather.part("results/predict/normalized/{scatteritem}"),
-        code=code("localize_relevance"),
+        code=code("nodules.localize_relevance"),
     output:
         votes=temp("results/parts/predict_localize_relevance/{scatteritem}.parquet"),
         answers=temp("results/parts/predict_localize_relevance_answers/{scatteritem}.parquet"),
     log:
         "results/logs/predict/localize_relevance/{scatteritem}.log",
     params:
-        stage="localize_relevance",
+        stage="nodules.localize_relevance",
         values=section("localize", "choose", "relevance", "model"),
         given=f"--base results/fetch.json {chosen('--choice', 'choice', 'relevance')}",
-        chosen=study.fingerprint(config["predict"]["localize"]),
+        chosen=files.fingerprint(config["predict"]["localize"]),
 
 
 use rule localize_relevance as predict_localize_relevance with:
@@ -142,7 +142,7 @@ use rule localize_relevance as predict_localize_relevance with:
         votes=gather.part("results/parts/predict_localize_relevance/{scatteritem}.parquet"),
         answers=gather.part("results/parts/predict_localize_relevance_answers/{scatteritem}.parquet"),
         manifest="results/predict/manifest.parquet",
-        code=code("merge"),
+        code=code("nodules.merge"),
     output:
         localize="results/predict/localize/relevance.parquet",
         words="results/predict/localize/relevance_answers.parquet",
@@ -151,7 +151,7 @@ use rule localize_relevance as predict_localize_relevance with:
     params:
         values=section("merge", "choose"),
         given=chosen("--fitted", "cutoff", "relevance"),
-        chosen=study.fingerprint(config["predict"]["localize"]),
+        chosen=files.fingerprint(config["predict"]["localize"]),
 
 
 use rule combine as predict_combine with:
@@ -159,7 +159,7 @@ use rule combine as predict_combine with:
         localize=expand("results/predict/localize/{localizer}.parquet", localizer=LOCALIZERS),
         answers=expand("results/predict/localize/{localizer}_answers.parquet", localizer=LOCALIZERS),
         manifest="results/predict/manifest.parquet",
-        code=code("combine"),
+        code=code("nodules.combine"),
     output:
         combined="results/predict/localize/combined.parquet",
         words="results/predict/localize/combined_answers.parquet",
@@ -168,7 +168,7 @@ use rule combine as predict_combine with:
     params:
         values=section("combine", "choose"),
         given=f"{chosen('--fitted', 'cutoff', 'combined')} {chosen('--cutoffs', 'cutoff', *LOCALIZERS)}",
-        chosen=study.fingerprint(config["predict"]["localize"]),
+        chosen=files.fingerprint(config["predict"]["localize"]),
 
 
 use rule cascade as predict_cascade with:
@@ -176,7 +176,7 @@ use rule cascade as predict_cascade with:
         localize="results/predict/localize/combined.parquet",
         answers="results/predict/localize/combined_answers.parquet",
         infer="results/predict/infer.parquet",
-        code=code("cascade"),
+        code=code("nodules.cascade"),
     output:
         cascade="results/predict/localize/cascade.parquet",
         words="results/predict/localize/cascade_answers.parquet",
@@ -185,7 +185,7 @@ use rule cascade as predict_cascade with:
     params:
         values=section("cascade"),
         given=f"--calibration {quote(config['predict']['calibration'])}",
-        calibration=study.fingerprint(config["predict"]["calibration"]),
+        calibration=files.fingerprint(config["predict"]["calibration"]),
 
 
 use rule submit as predict_submit with:
@@ -193,7 +193,7 @@ use rule submit as predict_submit with:
         manifest="results/predict/manifest.parquet",
         infer="results/predict/infer.parquet",
         localize=f"results/predict/localize/{config['submit']['localizer']}.parquet",
-        code=code("submit"),
+        code=code("nodules.submit"),
     output:
         classification="results/predict/submission/classification_test_results.csv",
         localization="results/predict/submission/localization_test_results.csv",
@@ -202,4 +202,4 @@ use rule submit as predict_submit with:
     params:
         values=section("submit"),
         given=f"--calibration {quote(config['predict']['calibration'])}",
-        calibration=study.fingerprint(config["predict"]["calibration"]),
+        calibration=files.fingerprint(config["predict"]["calibration"]),

@@ -22,7 +22,7 @@ rule metrics:
         cutoff=expand("results/localize/{localizer}_cutoff.json", localizer=[*LOCALIZERS, "combined"]),
         train="results/train/train.json",
         base="results/fetch.json",
-        code=code("metrics"),
+        code=code("nodules.measure"),
     output:
         metrics="results/metrics.json",
         summary="results/summary.json",
@@ -32,7 +32,7 @@ rule metrics:
     params:
         values=section(*[name for name in config if name not in ("study", "pretrain", "submit", "report", "predict")]),
     shell:
-        "python -m stages.metrics --params {params.values:q} --manifest {input.manifest} --points {input.points}"
+        "python -m stages.nodules.measure --params {params.values:q} --manifest {input.manifest} --points {input.points}"
         " --split {input.split} --infer {input.infer} --calibration {input.calibration} --twin {input.twin}"
         " --localize {input.localize} --answers {input.answers} --choice {input.choice} --cutoff {input.cutoff}"
         " --train {input.train} --metrics {output.metrics} --summary {output.summary} 2>&1 | tee {log}"
@@ -46,7 +46,7 @@ rule submit:
         infer="results/infer/tuned.parquet",
         calibration="results/infer/tuned_calibration.json",
         localize=f"results/localize/{config['submit']['localizer']}.parquet",
-        code=code("submit"),
+        code=code("nodules.submit"),
     output:
         classification="results/submission/classification_test_results.csv",
         localization="results/submission/localization_test_results.csv",
@@ -57,7 +57,7 @@ rule submit:
         values=section("submit"),
         given="--split results/split.parquet --calibration results/infer/tuned_calibration.json",
     shell:
-        "python -m stages.submit --params {params.values:q} --manifest {input.manifest} {params.given}"
+        "python -m stages.nodules.submit --params {params.values:q} --manifest {input.manifest} {params.given}"
         " --infer {input.infer} --localize {input.localize}"
         " --classification {output.classification} --localization {output.localization} 2>&1 | tee {log}"
 
@@ -65,7 +65,7 @@ rule submit:
 rule report:
     """Draw the page: numbers with intervals, curves, films with true and predicted points, provenance."""
     input:
-        template="workflow/templates/report.html.j2",
+        template="stages/lib/report/templates/report.html.j2",
         metrics="results/metrics.json",
         manifest="results/manifest.parquet",
         points="results/points.parquet",

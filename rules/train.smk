@@ -9,7 +9,7 @@ rule fetch:
     """Find the base model, and the right to use it, before any GPU is asked for."""
     input:
         base=made(config["fetch"]["base"]),
-        code=code("fetch"),
+        code=code("weights.fetch"),
     output:
         base="results/fetch.json",
     log:
@@ -19,7 +19,7 @@ rule fetch:
         values=section("fetch"),
         files=watched(config["fetch"]["base"]),
     shell:
-        "python -m stages.fetch --params {params.values:q} --out {output.base} 2>&1 | tee {log}"
+        "python -m stages.weights.fetch --params {params.values:q} --out {output.base} 2>&1 | tee {log}"
 
 
 rule train:
@@ -30,7 +30,7 @@ rule train:
         normalized="results/normalized.parquet",
         pngs=gather.part("results/normalized/{scatteritem}"),
         split="results/split.parquet",
-        code=code("train"),
+        code=code("nodules.train"),
     output:
         adapter=directory("results/train/adapter"),
         log="results/train/train.json",
@@ -44,7 +44,7 @@ rule train:
     params:
         values=section("train", "model", "prompt"),
     shell:
-        "python -m stages.train --params {params.values:q} --base {input.base} --manifest {input.manifest}"
+        "python -m stages.nodules.train --params {params.values:q} --base {input.base} --manifest {input.manifest}"
         " --normalized {input.normalized} --split {input.split} --results results"
         " --checkpoints results/checkpoints --features results/features --live results/live --adapter {output.adapter} --log {output.log}"
         " --curve {output.curve} 2>&1 | tee {log}"

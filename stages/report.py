@@ -18,15 +18,19 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from stages.lib import cli, figures, files, froc, overlays, params, summary, tables
-from stages.lib.calibration import Calibration
-from stages.lib.calibration import read as read_calibration
-from stages.lib.charts import Chart
-from stages.lib.classification import reliability
-from stages.lib.errors import TableError
-from stages.lib.examples import Group, Record, by_answer, by_place, records
-from stages.lib.matching import distances, match
-from stages.lib.wording import fact, name, threshold_name
+from stages.lib.core import cli, files, params, tables
+from stages.lib.core.errors import TableError
+from stages.lib.core.log import LOG
+from stages.lib.metrics import froc
+from stages.lib.metrics.binary import reliability
+from stages.lib.metrics.calibration import Calibration
+from stages.lib.metrics.calibration import read as read_calibration
+from stages.lib.metrics.matching import distances, match
+from stages.lib.report import figures, overlays
+from stages.lib.report.charts import Chart
+from stages.lib.report.gallery import Group, Record, by_answer, by_place, records
+from stages.lib.report.numbers import fact, name, threshold_name
+from stages.nodules import summary
 
 Draw = Callable[[Record, str | None], dict[str, Any]]
 
@@ -403,7 +407,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     view = report(study, args.params.report, partial(_read_film, Path(args.results)))
     html = page(view, Path(args.template).read_text(encoding="utf-8"))
     files.write_bytes(args.report, html.encode())
-    cli.LOG.info("report: %s, %.1f MB", args.report, len(html.encode()) / 1e6)
+    LOG.info("report: %s, %.1f MB", args.report, len(html.encode()) / 1e6)
 
 
 if __name__ == "__main__":

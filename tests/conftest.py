@@ -10,7 +10,7 @@ from slurm_cluster import slurm_cluster  # noqa: F401
 from tiny_base import tiny_base, tiny_study, trained  # noqa: F401
 
 ROOT = Path(__file__).parents[1]
-collect_ignore = ["standin_model"]  # runs under another transformers, in a process of its own
+collect_ignore = ["fakes/standin_model"]  # runs under another transformers, in a process of its own
 REAL_FILMS = ROOT.parent / "shared" / "data" / "nodulocc_mini"
 
 

@@ -18,8 +18,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stages.lib import chexagent_worker, cli, files
-from stages.lib.errors import EnvironmentBuildError
+from stages.lib.core import cli, files
+from stages.lib.core.errors import EnvironmentBuildError
+from stages.lib.core.log import LOG
+from stages.lib.detect.chexagent import worker
 
 LOCKS = Path(__file__).parent / "envs" / "chexagent2"
 FOLDER = Path(".venv-chexagent2")
@@ -96,9 +98,9 @@ def check(python: Path) -> dict[str, str | None]:
     Raises:
         EnvironmentBuildError: If it cannot import them, or transformers is another one.
     """
-    worker = Path(chexagent_worker.__file__).resolve()
+    program = Path(worker.__file__).resolve()
     done = subprocess.run(
-        [str(python), "-I", str(worker), "--versions"],
+        [str(python), "-I", str(program), "--versions"],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -110,9 +112,9 @@ def check(python: Path) -> dict[str, str | None]:
         raise EnvironmentBuildError(
             f"{python} cannot run CheXagent-2's worker; {MEND}:\n{done.stderr[-2000:]}"
         ) from None
-    if found["transformers"] != chexagent_worker.TRANSFORMERS:
+    if found["transformers"] != worker.TRANSFORMERS:
         raise EnvironmentBuildError(
-            f"{python}: found transformers {found['transformers']}, wanted exactly {chexagent_worker.TRANSFORMERS}"
+            f"{python}: found transformers {found['transformers']}, wanted exactly {worker.TRANSFORMERS}"
         )
     return found
 
@@ -150,7 +152,7 @@ def _python(layered: bool) -> str:
 
 
 def _venv(folder: Path, python: str) -> Path:
-    cli.LOG.info("chexagent_env: making %s with %s", folder, python)
+    LOG.info("chexagent_env: making %s with %s", folder, python)
     _run([python, "-m", "venv", "--without-pip", str(folder)])
     return folder / "bin" / "python"
 
@@ -171,7 +173,7 @@ def _install_layer(python: Path) -> None:
 
 
 def _pip(python: Path, *what: str) -> None:
-    cli.LOG.info("chexagent_env: installing %s", what[-1])
+    LOG.info("chexagent_env: installing %s", what[-1])
     options = ["--quiet", "--no-input", "--disable-pip-version-check"]
     _run([sys.executable, "-m", "pip", "--python", str(python), "install", *options, *what])
 
@@ -198,7 +200,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", metavar="FILE", help="write the record there as well")
     args = parser.parse_args(argv)
     record = build(args.folder, layered=args.layered, python=args.python)
-    cli.LOG.info(
+    LOG.info(
         "chexagent_env: %s, %s, transformers %s", record["python"], record["kind"], record["versions"]["transformers"]
     )
     if args.out:

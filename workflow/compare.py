@@ -15,8 +15,8 @@ from typing import Any
 
 import yaml
 
-from stages.lib import cli, params
-from stages.lib.errors import ExperimentError
+from stages.lib.core import cli, params
+from stages.lib.core.errors import ExperimentError
 
 WORKSPACE = "workspace"
 PARAMS, METRICS = "params.yaml", "results/metrics.json"

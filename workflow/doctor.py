@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from stages.lib.costs import needs_gpu
+from workflow.costs import needs_gpu
 
 PYTHON = (3, 11)
 LOCKS = ("requirements-torch.lock", "requirements.lock")
@@ -73,7 +73,9 @@ class Machine:
     slurm: Sequence[str] | None  # generic resources of each node; None without Slurm
     chromium: str | None
     token: str | None  # where a token was found, never the token
-    access: str | None  # as stages.fetch.access, or "refused: ..."; None if the preset wants no model of the hub
+    access: (
+        str | None
+    )  # as stages.weights.fetch.access, or "refused: ..."; None if the preset wants no model of the hub
     chexagent: str | None  # its environment: "ready", "absent" or "no python"; None if the preset does without it
     chexagent_access: str | None  # to model and encoder, as `access`; None for folders, or if it does without them
     data: Mapping[str, bool]  # name in the data folder: whether it is there
@@ -322,9 +324,9 @@ def look(document: Mapping[str, Any]) -> Machine:
 
 def hub(document: Mapping[str, Any]) -> tuple[str | None, str | None]:
     """Return where the hub's token was found and whether the base model may be had; None, None for a folder."""
-    from stages import fetch
-    from stages.lib import params
-    from stages.lib.errors import ModelError
+    from stages.lib.core import params
+    from stages.lib.core.errors import ModelError
+    from stages.weights import fetch
 
     section = params.parse(document, {"fetch": fetch.Params}).fetch
     if not section.on_hub:
@@ -343,10 +345,10 @@ def chexagent(document: Mapping[str, Any]) -> tuple[str | None, str | None]:
     """Return the state of CheXagent-2's environment and whether model and encoder may be had; None, None without it."""
     if "chexagent" not in document:
         return None, None
-    from stages import fetch, fetch_chexagent
-    from stages.lib import params
-    from stages.lib.chexagent import ChexagentParams
-    from stages.lib.errors import ModelError
+    from stages.lib.core import params
+    from stages.lib.core.errors import ModelError
+    from stages.lib.detect.chexagent.client import ChexagentParams
+    from stages.weights import fetch, fetch_chexagent
     from workflow import chexagent_env
 
     state = "absent" if chexagent_env.fit_python() else "no python"
@@ -423,14 +425,14 @@ def examine(path: str, look: Callable[[Mapping[str, Any]], Machine] = look) -> l
     try:
         import yaml
 
-        from stages.lib import study
-        from stages.lib.errors import ParamsError
+        from stages.lib.core.errors import ParamsError
+        from workflow import registry
 
         try:
             document = yaml.safe_load(Path(path).read_text())
             if not isinstance(document, Mapping):
                 raise ValueError("it holds no sections")
-            study.check(document)
+            registry.check(document)
             return checks(document, look(document))
         except (OSError, ValueError, yaml.YAMLError, ParamsError) as error:
             return [Check(f"{path}: {error}", "make preset NAME=demo, or correct it")]

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import yaml
 
-from stages.lib import costs, study
-from stages.lib.errors import ParamsError
+from stages.lib.core.errors import ParamsError
+from workflow import costs, registry
 
 PRESETS = Path("workflow/presets")
 
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(f"preset {args.preset!r}: unknown; known are {known}")
     try:
         document = yaml.safe_load(path.read_text())
-        study.check(document)
+        registry.check(document)
         gpus = [costs.gpu(args.gpu)] if args.gpu else list(costs.GPUS.values())
     except ParamsError as error:
         sys.exit(str(error))

@@ -16,8 +16,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages.lib import cli, files
-from stages.lib.errors import NoduleflowError
+from stages.lib.core import cli, files
+from stages.lib.core.errors import NoduleflowError
 
 LOCK, TORCH = "requirements.lock", "requirements-torch.lock"
 OWN = "workflow/envs/chexagent2"

@@ -9,7 +9,7 @@ import sys
 from importlib import resources
 from pathlib import Path
 
-from stages.lib import files
+from stages.lib.core import files
 
 PAGE = Path(".dvc/plots.html")
 SCRIPTS = ("vega/vega.js", "vega-lite/vega-lite.js", "vega-embed/vega-embed.js")  # each wants those before it

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import yaml
 
-from stages.lib import study
-from stages.lib.errors import ParamsError
-from workflow import dvc_sync
+from stages.lib.core.errors import ParamsError
+from workflow import dvc_sync, registry
 
 PRESETS = Path("workflow/presets")
 
@@ -23,7 +22,7 @@ def main() -> None:
         sys.exit(f"preset {name!r}: unknown; known are {', '.join(names)}: make preset NAME={names[0]}")
     wanted, path = (PRESETS / f"{name}.yaml").read_text(), Path("params.yaml")
     try:
-        study.check(yaml.safe_load(wanted))
+        registry.check(yaml.safe_load(wanted))
     except ParamsError as error:
         sys.exit(str(error))
     if path.exists() and path.read_text() not in {(PRESETS / f"{known}.yaml").read_text() for known in names}:

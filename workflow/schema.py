@@ -5,14 +5,15 @@ import json
 import sys
 from pathlib import Path
 
-from stages.lib import params, study
+from stages.lib.core import params
+from workflow import registry
 
 PATH = Path("workflow/schemas/params.schema.json")
 
 
 def render() -> str:
     """Return the text that the schema must have."""
-    return json.dumps(params.json_schema(study.sections(), study.OPTIONAL), indent=2) + "\n"
+    return json.dumps(params.json_schema(registry.sections(), registry.OPTIONAL), indent=2) + "\n"
 
 
 def main() -> None:

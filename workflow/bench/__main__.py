@@ -16,7 +16,10 @@ from pathlib import Path
 
 import yaml
 
-from stages.lib import cli, files, params, prompts, provenance, training
+from stages.lib.core import cli, files, params, provenance
+from stages.lib.core.log import LOG
+from stages.lib.learn import training
+from stages.lib.models import prompts
 from workflow.bench import films, flops, matching, memory, speed, waiting
 from workflow.bench.result import Result, table
 
@@ -67,7 +70,7 @@ def run(names: Sequence[str]) -> dict[str, Result]:
 
         found: dict[str, Result] = {}
         for name in names:
-            cli.LOG.info("bench: %s", name)
+            LOG.info("bench: %s", name)
             found.update(benches(study)[name]())
         return found
     finally:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.lib import models, prompts
+from stages.lib.models import gemma3, prompts
 
 DEMO_BASE = Path(__file__).parents[1] / "demo_base"
 
@@ -40,7 +40,7 @@ def real_4b() -> Any:
         return Gemma3ForConditionalGeneration(Gemma3Config(text_config=text, vision_config=vision))
 
 
-def loaded(model: Any, prompt: prompts.PromptParams, text_tokens: int) -> models.Loaded:
+def loaded(model: Any, prompt: prompts.PromptParams, text_tokens: int) -> gemma3.Loaded:
     """Return `real_4b`, bare or in a PEFT model, as the project's own functions take it.
 
     Args:
@@ -53,7 +53,7 @@ def loaded(model: Any, prompt: prompts.PromptParams, text_tokens: int) -> models
     film = model.config.mm_tokens_per_image
     ids = torch.zeros((1, film + text_tokens), dtype=torch.long, device="meta")
     tokens = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "token_type_ids": torch.zeros_like(ids)}
-    return models.Loaded(
+    return gemma3.Loaded(
         model=model,
         processor=None,
         tokenizer=None,
@@ -70,11 +70,11 @@ def text_tokens(prompt: prompts.PromptParams) -> int:
 
     It knows the words of the question as Gemma's does; the real one may need a token or two more.
     """
-    demo = models.load(
-        DEMO_BASE, models.ModelParams(dtype="float32", attention="sdpa", quantization="none", cache_features=False)
+    demo = gemma3.load(
+        DEMO_BASE, gemma3.ModelParams(dtype="float32", attention="sdpa", quantization="none", cache_features=False)
     )
     blank = np.zeros((1, demo.side_px, demo.side_px), dtype=np.uint8)
-    batch = models.encode(demo, blank, prompt.question, image_first=prompt.image_first)
+    batch = gemma3.encode(demo, blank, prompt.question, image_first=prompt.image_first)
     return int(batch["input_ids"].shape[1]) - demo.image_tokens
 
 

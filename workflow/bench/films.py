@@ -8,8 +8,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from stages import fetch, ingest, normalize, simulate, split
-from stages.lib import tables
+from stages.data import ingest, normalize, simulate, split
+from stages.lib.core import tables
+from stages.weights import fetch
 
 FILMS = 512
 SEED = 77

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from stages.lib import models, prompts, trainer, training
+from stages.lib.learn import trainer, training
+from stages.lib.models import gemma3, prompts
 from workflow.bench import architecture
 from workflow.bench.result import COUNTED, Result
 
@@ -53,7 +54,7 @@ def count(work: Callable[[], Any]) -> float:
     return float(counter.get_total_flops())
 
 
-def films(loaded: models.Loaded, n: int, *, cached: bool) -> Any:
+def films(loaded: gemma3.Loaded, n: int, *, cached: bool) -> Any:
     """Return n films without values, as pixels or as features."""
     import torch
 
@@ -71,7 +72,7 @@ def forward(prompt: prompts.PromptParams, text_tokens: int, *, cached: bool = Fa
 
     def work() -> None:
         with torch.no_grad():
-            models.ask(loaded, films(loaded, n, cached=cached), prompt)
+            gemma3.ask(loaded, films(loaded, n, cached=cached), prompt)
 
     return count(work) / n
 
@@ -87,10 +88,10 @@ def step(recipe: Recipe, prompt: prompts.PromptParams, text_tokens: int, params:
     def work() -> None:
         film = films(loaded, 1, cached=recipe.cached)
         if recipe.all_logits:
-            batch = models.encode(loaded, film, prompt.question, image_first=prompt.image_first)
+            batch = gemma3.encode(loaded, film, prompt.question, image_first=prompt.image_first)
             logits = model(**batch, use_cache=False).logits
         else:
-            logits = models.ask(loaded, film, prompt)
+            logits = gemma3.ask(loaded, film, prompt)
         logits.sum().backward()
 
     return count(work)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from stages.lib.progress import track
+from stages.lib.core.progress import track
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ import statistics
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.lib.matching import distances, match_many
+from stages.lib.metrics.matching import distances, match_many
 from workflow.bench.interleave import processor_seconds
 from workflow.bench.result import MEASURED, Result
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from stages.lib import tables
+from stages.lib.core import tables
 from workflow.bench.films import Study
 from workflow.bench.result import MEASURED, Result
 
@@ -42,7 +42,7 @@ def repeated(films: pa.Table, n: int) -> pa.Table:
 
 
 def asked(study: Study, n: int) -> float:
-    """Return the largest size of a process that runs stages.infer on n films, MB."""
+    """Return the largest size of a process that runs stages.nodules.infer on n films, MB."""
     table = study.folder / f"normalized_{n}.parquet"
     tables.write(table, repeated(study.normalized, n), tables.NORMALIZED)
     options = [
@@ -75,7 +75,7 @@ def bench(study: Study) -> dict[str, Result]:
 
 
 if __name__ == "__main__":
-    from stages import infer
+    from stages.nodules import infer
 
     infer.main(json.loads(sys.argv[1]))
     print(peak_mb())

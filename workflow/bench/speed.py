@@ -8,8 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from stages import infer
-from stages.lib import features, models, normalized, params, prompts
+from stages.lib.core import params
+from stages.lib.images import normalized
+from stages.lib.models import features, gemma3, prompts
+from stages.nodules import infer
 from workflow.bench.films import Study
 from workflow.bench.interleave import Interleaved, Ratios
 from workflow.bench.result import MEASURED, Result
@@ -20,19 +22,19 @@ NEW_TOKENS = 2  # the answer and the end of the turn
 
 
 def bench(study: Study) -> dict[str, Result]:
-    """Return how many times faster `stages.infer.infer` is, as the demo runs it and without kept vision features.
+    """Return how many times faster `infer.infer` is, as the demo runs it and without kept vision features.
 
     Both ways read the films from their files.
     """
-    wanted: dict[str, type] = {"model": models.ModelParams, "prompt": prompts.PromptParams, "infer": infer.Params}
+    wanted: dict[str, type] = {"model": gemma3.ModelParams, "prompt": prompts.PromptParams, "infer": infer.Params}
     given = params.parse(study.params, wanted)
-    loaded = models.load(models.read_base(study.folder / "fetch.json").folder, given.model)
+    loaded = gemma3.load(gemma3.read_base(study.folder / "fetch.json").folder, given.model)
     films = study.normalized
     size = films.num_rows // ROUNDS
     pieces = [films.slice(i * size, size) for i in range(ROUNDS)]
 
     def batches(load: Callable[[Path], Any], piece: pa.Table) -> None:
-        ask = partial(models.answer_logits, loaded, prompt=given.prompt)
+        ask = partial(gemma3.answer_logits, loaded, prompt=given.prompt)
         table = infer.infer(piece, None, study.folder, ask, given.infer, load)
         if table.num_rows != piece.num_rows:
             raise ValueError(f"asked about {piece.num_rows} films, answered {table.num_rows}")
@@ -40,7 +42,7 @@ def bench(study: Study) -> dict[str, Result]:
     def one_by_one(piece: pa.Table) -> None:
         for png in piece["png"].to_pylist():
             film = normalized.load(study.folder / png)
-            models.generate(loaded, [film], given.prompt.question, NEW_TOKENS, image_first=given.prompt.image_first)
+            gemma3.generate(loaded, [film], given.prompt.question, NEW_TOKENS, image_first=given.prompt.image_first)
 
     kept = features.store(study.folder / "features", loaded, films["contract"][0].as_py())
     if kept is None:

@@ -14,11 +14,11 @@ SAID = re.compile(r"waited for films ([\d.]+) %")
 
 
 def train(study: Study) -> float:
-    """Return the share in a short training by stages.train."""
+    """Return the share in a short training by stages.nodules.train."""
     section = {**study.params["train"], "max_steps": STEPS, "eval_every_steps": STEPS, "save_every_steps": STEPS}
     params = json.dumps({"train": section, "model": study.params["model"], "prompt": study.params["prompt"]})
     _run(
-        "stages.train",
+        "stages.nodules.train",
         *("--params", params, "--results", str(study.folder)),
         *study.named(manifest="manifest.parquet", normalized="normalized.parquet", split="split.parquet"),
         *study.named(base="fetch.json", checkpoints="checkpoints", adapter="adapter", log="train.json"),
@@ -28,16 +28,16 @@ def train(study: Study) -> float:
 
 
 def infer(study: Study) -> float:
-    """Return the share that stages.infer logs."""
+    """Return the share that stages.nodules.infer logs."""
     log = _run(
-        "stages.infer",
+        "stages.nodules.infer",
         *study.options("infer", "model", "prompt"),
         *study.named(normalized="normalized.parquet", base="fetch.json", infer="infer.parquet"),
         *("--part", "1-of-1", "--results", str(study.folder)),
     )
     found = SAID.findall(log)
     if not found:
-        raise ValueError(f"stages.infer does not say how long the model waited:\n{log}")
+        raise ValueError(f"stages.nodules.infer does not say how long the model waited:\n{log}")
     return float(found[-1]) / 100
 
 

@@ -1,0 +1,209 @@
+"""Read a data folder: one row per film, its content hashed, and every problem found, all at once.
+
+in   a data folder in the layout of NoduLoCC2026, or a bare folder of PNG and DICOM files
+out  manifest  tables.MANIFEST, one row per file and one per label without a file
+     points    tables.POINTS, of the films that take part, in pixels of the original
+"""
+
+import multiprocessing
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from stages.lib.core import cli, tables
+from stages.lib.core import params as parameters
+from stages.lib.core.errors import DataError
+from stages.lib.core.log import LOG
+from stages.lib.core.progress import track
+from stages.lib.images import nodulocc, reading
+from stages.lib.images.nodulocc import Point
+
+LISTED = 20  # problems of one kind that an error spells out
+CHUNK = 16  # films that a process takes at once: below it, starting a process costs more than it saves
+
+
+@parameters.section
+class Params:
+    """Where the films are, and how much may be wrong with them."""
+
+    root: parameters.Text  # the data folder
+    max_rejected: parameters.NonNegativeInt  # rejected films beyond which the stage fails
+    max_pixels: parameters.Count  # pixels of one film beyond which it is not decoded
+
+
+def ingest(params: Params) -> tuple[pa.Table, pa.Table]:
+    """Return the manifest and the points of the data folder.
+
+    Raises:
+        DataError: With all problems, if the tables of the folder contradict themselves or more films are rejected than
+            `max_rejected`.
+    """
+    folder = nodulocc.read(params.root)
+    if folder.passed_over:
+        LOG.info("ingest: %d files passed over, which are neither PNG nor DICOM by name", folder.passed_over)
+    if folder.problems:
+        LOG.warning("ingest: %d problems in the tables; reading the films for the rest", len(folder.problems))
+    openable = [film.path for film in folder.films if film.refused is None]
+    read = dict(zip(openable, facts(openable, params.max_pixels), strict=True))
+    rows = [
+        judge(film, read.get(film.path, reading.Facts(problem=film.refused)), folder.points.get(film.image_id, []))
+        for film in folder.films
+    ]
+    refuse(rows, folder.problems, params)
+    rows = remark_twins(rows)
+    for row in rows:
+        if row["problem"]:
+            LOG.info("ingest: %s, %s: %s", row["status"], row["file_name"], row["problem"])
+    points = [
+        {
+            "image_id": row["image_id"],
+            "point": number,
+            "x": point.x,
+            "y": point.y,
+            "diameter_mm": point.diameter(row["spacing_mm"]),
+            "contrast": point.contrast,
+        }
+        for row in rows
+        if row["status"] == "ok"
+        for number, point in enumerate(folder.points.get(row["image_id"], []))
+    ]
+    return tables.from_rows(rows, tables.MANIFEST), tables.from_rows(points, tables.POINTS)
+
+
+def facts(paths: Sequence[str], max_pixels: int) -> Iterator[reading.Facts]:
+    """Yield what each file says, in order, from as many processes as there are processors.
+
+    A process holds one film at a time, so memory does not grow with the number of films.
+
+    Raises:
+        DataError: If a process dies over a film.
+    """
+    examine = partial(reading.examine, max_pixels=max_pixels)
+    workers = min(len(os.sched_getaffinity(0)), len(paths) // CHUNK)
+    if workers < 2:
+        yield from track(map(examine, paths), total=len(paths), what="ingest")
+        return
+    # Not forked: a fork copies the locks of Arrow's and OpenCV's threads as they happen to stand.
+    context = multiprocessing.get_context("spawn")
+    done = 0
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        try:
+            for found in track(pool.map(examine, paths, chunksize=CHUNK), total=len(paths), what="ingest"):
+                yield found
+                done += 1
+        except BrokenProcessPool as error:
+            near = paths[done : done + CHUNK * workers]
+            heading = "a process that read films was killed (out of memory?); it was at one of:"
+            raise DataError(heading, [repr(path) for path in near]) from error
+
+
+def judge(film: nodulocc.Film, found: reading.Facts, points: Sequence[Point]) -> dict[str, Any]:
+    """Return the manifest row of one film: ok, or rejected with the reason.
+
+    A truth that contradicts itself (a point beside the film, or on a film without a finding) rejects the film.
+
+    Args:
+        film: What the folder and its tables say.
+        found: What the file says.
+        points: The nodules marked on it, pixels of the original.
+    """
+    reasons = [found.problem] if found.problem else []
+    remarks = [*film.remarks, *([found.remark] if found.remark else [])]
+    if points and film.label == 0:
+        reasons.append(f"labelled No Finding, but has {len(points)} point(s)")
+    if points and film.label is None:
+        remarks.append(f"has {len(points)} point(s)")
+    if not points and film.label == 1 and film.source == "lidc":
+        remarks.append("labelled Nodule, but has no point")
+    if found.width_px and found.height_px:
+        reasons += [
+            f"point ({point.x:g}, {point.y:g}) is outside of its {found.width_px} x {found.height_px} pixels"
+            for point in points
+            if not (-0.5 <= point.x <= found.width_px - 0.5 and -0.5 <= point.y <= found.height_px - 0.5)
+        ]
+    return {
+        "image_id": film.image_id,
+        "file_name": film.file_name,
+        "path": film.path,
+        "source": film.source,
+        "patient_id": film.patient_id or found.patient or film.image_id,
+        "label": film.label,
+        "width_px": found.width_px,
+        "height_px": found.height_px,
+        "bit_depth": found.bit_depth,
+        "spacing_mm": film.spacing_mm or found.spacing_mm,
+        "sha256": found.sha256,
+        "pixel_sha256": found.pixel_sha256,
+        "status": "rejected" if reasons else "ok",
+        "problem": "; ".join(reasons + remarks) or None,
+    }
+
+
+def remark_twins(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows, with a remark on each film that takes part and has the same pixels as another one."""
+    groups: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in rows:
+        if row["status"] == "ok":
+            groups[row["pixel_sha256"]].append(row)
+    remarked = []
+    for row in rows:
+        twins = [twin for twin in groups.get(row["pixel_sha256"], []) if twin["image_id"] != row["image_id"]]
+        if row["status"] == "ok" and twins:
+            names = ", ".join(sorted(twin["image_id"] for twin in twins))
+            other = any(twin["label"] != row["label"] for twin in twins)
+            remark = f"same pixels as {names}" + (", labelled otherwise" if other else "")
+            remarked.append({**row, "problem": "; ".join(filter(None, (row["problem"], remark)))})
+        else:
+            remarked.append(dict(row))
+    return remarked
+
+
+def refuse(rows: Sequence[Mapping[str, Any]], problems: Sequence[str], params: Params) -> None:
+    """Stop if the folder as a whole cannot be used.
+
+    Args:
+        rows: Rows of the manifest.
+        problems: Of the folder's tables.
+        params: With `max_rejected`.
+
+    Raises:
+        DataError: If there are `problems`, or more rejected rows than `max_rejected`; it lists both.
+    """
+    rejected = [f"{row['file_name']!r}: {row['problem']}" for row in rows if row["status"] == "rejected"]
+    if not problems and len(rejected) <= params.max_rejected:
+        return
+    heading = (
+        f"data folder {params.root}: {len(problems)} problem(s) of the folder, and {len(rejected)} of {len(rows)} films"
+        f" rejected (ingest.max_rejected = {params.max_rejected}):"
+    )
+    raise DataError(heading, [*first(problems), *first(rejected)])
+
+
+def first(sentences: Sequence[str]) -> list[str]:
+    """Return the first sentences, and how many more there are.
+
+    >>> first(["a", "b"])
+    ['a', 'b']
+    >>> first(["a"] * 22)[19:]
+    ['a', 'and 2 more']
+    """
+    more = len(sentences) - LISTED
+    return [*sentences[:LISTED], *([f"and {more} more"] if more > 0 else [])]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the stage from the command line."""
+    args = cli.parse(__doc__, argv, params={"ingest": Params}, writes=["manifest", "points"])
+    manifest, points = ingest(args.params.ingest)
+    tables.write(args.manifest, manifest, tables.MANIFEST)
+    tables.write(args.points, points, tables.POINTS)
+
+
+if __name__ == "__main__":
+    cli.run(main)

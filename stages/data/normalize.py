@@ -1,0 +1,138 @@
+"""Make every film a square of 0..255, and keep the geometry back to its original pixels.
+
+in   manifest    tables.MANIFEST, of which the films that take part; --part k-of-n of them
+out  folder      one PNG per film, below --results
+     normalized  tables.NORMALIZED
+
+One process; memory holds one film. The part is the unit of restart: an interrupted part is made again from the start,
+since a PNG that is already there cannot prove which pixels it was made from.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stages.lib.core import cli, files, shards, tables
+from stages.lib.core import params as parameters
+from stages.lib.core.errors import DataError, ImageError, ParamsError
+from stages.lib.core.progress import track
+from stages.lib.images import nodulocc, preprocess, reading
+from stages.lib.images.geometry import Geometry
+
+
+@parameters.section
+class Params:
+    """What decides the pixels."""
+
+    low_percentile: parameters.Percent  # grey value of each film that becomes 0
+    high_percentile: parameters.Percent  # grey value of each film that becomes 255
+    side_px: parameters.Count  # side of the square that the model reads
+
+    def __post_init__(self) -> None:
+        if self.low_percentile >= self.high_percentile:
+            raise ValueError(
+                f"low_percentile {self.low_percentile} below high_percentile, which is {self.high_percentile}"
+            )
+
+
+def normalize(films: pa.Table, params: Params, *, results: Path, folder: Path) -> pa.Table:
+    """Return the geometry of each film, its PNG written to `folder`.
+
+    Args:
+        films: Rows of the manifest that take part.
+        params: What decides the pixels.
+        results: Folder that the paths in the table are relative to.
+        folder: Where the PNGs go; below `results`.
+
+    Raises:
+        DataError: With every film that is no longer what it was at ingest, or that has no contrast.
+        ParamsError: If `folder` is not below `results`.
+    """
+    relative = Path(os.path.relpath(folder, results))
+    if ".." in relative.parts:
+        raise ParamsError("--folder:", [f"found {folder}, wanted a folder below --results {results}"])
+    decides: dict[str, Any] = asdict(params)
+    contract = preprocess.contract(**decides)
+    rows, problems = [], []
+    for film in track(films.to_pylist(), total=films.num_rows, what="normalize"):
+        try:
+            square, low, high = preprocess.normalize_pixels(unchanged(film), **decides)
+        except (ImageError, OSError) as error:
+            problems.append(f"{film['file_name']!r}: {error}")
+            continue
+        name = nodulocc.png_name(film["image_id"])
+        files.write_bytes(folder / name, encoded(square))
+        geometry = Geometry(width_px=film["width_px"], height_px=film["height_px"], side_px=params.side_px)
+        rows.append(
+            {
+                "image_id": film["image_id"],
+                "png": (relative / name).as_posix(),
+                "low": low,
+                "high": high,
+                "scale": geometry.scale,
+                "pad_x_px": geometry.pad_x_px,
+                "pad_y_px": geometry.pad_y_px,
+                "side_px": params.side_px,
+                "contract": contract,
+            }
+        )
+    if problems:
+        raise DataError(f"{len(problems)} film(s) that took part at ingest cannot be normalized:", problems)
+    return tables.from_rows(rows, tables.NORMALIZED)
+
+
+def unchanged(film: Mapping[str, Any]) -> Any:
+    """Return the grey values of a film of the manifest, if its file is still the one that was ingested.
+
+    Args:
+        film: Row of the manifest.
+
+    Raises:
+        ImageError: If the file has changed since, or cannot be read as a film.
+        OSError: If it cannot be opened.
+    """
+    digest = files.sha256_file(film["path"])
+    if digest != film["sha256"]:
+        raise ImageError(
+            f"its SHA-256 is {digest[:12]}..., at ingest it was {film['sha256'][:12]}...: the file has changed,"
+            " run ingest again"
+        )
+    return reading.read_grey(film["path"], max_pixels=film["width_px"] * film["height_px"]).pixels
+
+
+def encoded(square: Any) -> bytes:
+    """Return a normalized film, uint8 of shape (side, side), as the bytes of a PNG file.
+
+    Raises:
+        ImageError: If the encoder fails.
+    """
+    import cv2
+
+    done, data = cv2.imencode(".png", square)
+    if not done:
+        raise ImageError("the PNG encoder failed")
+    return bytes(data)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the stage from the command line."""
+    args = cli.parse(
+        __doc__,
+        argv,
+        params={"normalize": Params},
+        reads=["manifest", "part", "results"],
+        writes=["folder", "normalized"],
+    )
+    manifest = tables.read(args.manifest, tables.MANIFEST)
+    films = shards.take(manifest.filter(pc.equal(manifest["status"], "ok")), args.part)
+    normalized = normalize(films, args.params.normalize, results=Path(args.results), folder=Path(args.folder))
+    tables.write(args.normalized, normalized, tables.NORMALIZED)
+
+
+if __name__ == "__main__":
+    cli.run(main)

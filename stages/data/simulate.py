@@ -1,0 +1,272 @@
+"""Make a synthetic data folder in the challenge's layout, with the exact truth about every nodule.
+
+out  out  a folder: nih_filtered_images/, lidc_png_16_bit/, unlabelled/, classification_labels.csv,
+          localization_labels.csv, and the truth: lesions.csv, of which ingest takes size and contrast of the marked
+          nodules, for metrics alone, and unlabelled_truth.csv, which no stage reads
+"""
+
+import csv
+import io
+import multiprocessing
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from stages.lib.core import cli, files, params
+from stages.lib.core.log import LOG
+from stages.lib.core.progress import track
+from stages.lib.demo.synthetic import image as films
+
+NIH, LIDC, UNLABELLED = "nih_filtered_images", "lidc_png_16_bit", "unlabelled"
+LEAST_SIDE_PX = 64
+LABELS = ("No Finding", "Nodule")
+TRUTH = ("x", "y", "diameter_px", "diameter_mm", "contrast", "zone")
+PATIENT_STREAM, FILM_STREAM, PLAN_STREAM = 0, 1, 2
+FOLDERS = (NIH, LIDC, UNLABELLED)
+
+
+@params.section
+class Params:
+    """How many films, how large, and how hard."""
+
+    seed: params.Seed
+    nih_patients: params.Count  # patients with 8-bit square films
+    films_per_patient_max: params.Count  # a patient has 1 to this many films, each number equally likely
+    nih_side_px: params.Count  # side of an 8-bit film
+    rgba_share: params.Share  # of the 8-bit films, stored as RGBA with equal channels
+    lidc_films: params.NonNegativeInt  # 16-bit films, each of a patient of its own, all with nodules
+    lidc_side_px: params.Count  # about the side of a 16-bit film; width and height vary by a tenth
+    prevalence: params.Share  # of films with a nodule among the 8-bit ones
+    nodules_max: params.Count  # a film with nodules has 1 to this many
+    diameter_min_mm: params.PositiveFloat
+    diameter_max_mm: params.PositiveFloat
+    contrast_min: params.Share  # grade: 0 adds nothing
+    contrast_max: params.Share  # grade: 1 is obvious at 28 mm
+    unlabelled_films: params.NonNegativeInt  # films of both kinds for `predict`, half of them with nodules
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.diameter_min_mm > self.diameter_max_mm:
+            problems.append(f"diameter_min_mm up to diameter_max_mm ({self.diameter_max_mm:g})")
+        if self.diameter_max_mm > 60:
+            problems.append("diameter_max_mm up to 60: what is larger is no nodule and may not fit the lung")
+        if self.contrast_min > self.contrast_max:
+            problems.append(f"contrast_min up to contrast_max ({self.contrast_max:g})")
+        if min(self.nih_side_px, self.lidc_side_px) < LEAST_SIDE_PX:
+            problems.append(f"nih_side_px and lidc_side_px of at least {LEAST_SIDE_PX}")
+        if problems:
+            raise ValueError("; ".join(problems))
+
+
+@dataclass(frozen=True)
+class Order:
+    """One film to be made.
+
+    Attributes:
+        folder: Where it belongs: one of FOLDERS.
+        file_name: Name of the file.
+        number: Number of the film within its folder; with the seed it decides the film's random numbers.
+        patient: Number of the patient, over all folders.
+        kind: "nih" for 8 bits and square, "lidc" for 16 bits.
+        width_px: Width, pixels.
+        height_px: Height, pixels.
+        nodules: How many nodules.
+        rgba: Whether it is stored with four channels.
+    """
+
+    folder: str
+    file_name: str
+    number: int
+    patient: int
+    kind: Literal["nih", "lidc"]
+    width_px: int
+    height_px: int
+    nodules: int
+    rgba: bool
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A film as stored, and the truth about it.
+
+    Attributes:
+        pixels: uint8 (h, w) or (h, w, 4), or uint16 (h, w).
+        nodules: The nodules in it.
+    """
+
+    pixels: np.ndarray
+    nodules: tuple[films.Nodule, ...]
+
+
+def plan(params: Params) -> list[Order]:
+    """Return what films to make; the share with nodules is exact, and which they are is drawn over all films."""
+    rng = np.random.default_rng([params.seed, PLAN_STREAM])
+    counts = rng.integers(1, params.films_per_patient_max + 1, params.nih_patients)
+    total = int(counts.sum())
+    nodules = _numbers(rng, total, round(params.prevalence * total), params.nodules_max)
+    rgba = np.zeros(total, bool)
+    rgba[: round(params.rgba_share * total)] = True
+    rgba = rng.permutation(rgba)
+    side = params.nih_side_px
+    follow_up = [(patient, visit) for patient, count in enumerate(counts.tolist()) for visit in range(count)]
+    orders = [
+        Order(NIH, f"{patient + 1:08d}_{visit:03d}.png", i, patient, "nih", side, side, nodules[i], bool(rgba[i]))
+        for i, (patient, visit) in enumerate(follow_up)
+    ]
+    present = _numbers(rng, params.lidc_films, params.lidc_films, params.nodules_max)
+    for i, (width, height) in enumerate(_sizes(rng, params.lidc_films, params.lidc_side_px)):
+        patient = params.nih_patients + i
+        orders.append(Order(LIDC, f"{i + 1:04d}.png", i, patient, "lidc", width, height, present[i], False))
+    mixed = _numbers(rng, params.unlabelled_films, params.unlabelled_films // 2, params.nodules_max)
+    for i, (width, height) in enumerate(_sizes(rng, params.unlabelled_films, params.lidc_side_px)):
+        patient = params.nih_patients + params.lidc_films + i
+        name = f"film_{i + 1:03d}.png"
+        if i % 2:
+            orders.append(Order(UNLABELLED, name, i, patient, "lidc", width, height, mixed[i], False))
+        else:
+            orders.append(Order(UNLABELLED, name, i, patient, "nih", side, side, mixed[i], False))
+    return orders
+
+
+def _numbers(rng: np.random.Generator, total: int, positive: int, most: int) -> list[int]:
+    present = rng.permutation(np.arange(total) < positive)
+    return [int(number) for number in np.where(present, rng.integers(1, most + 1, total), 0)]
+
+
+def _sizes(rng: np.random.Generator, count: int, side_px: int) -> list[tuple[int, int]]:
+    least, most = round(0.9 * side_px), round(1.1 * side_px)
+    width = rng.integers(least, most + 1, count)
+    height = np.where(rng.random(count) < 0.25, width, rng.integers(least, most + 1, count))
+    return [(int(w), int(h)) for w, h in zip(width, height, strict=True)]
+
+
+def simulate(order: Order, params: Params) -> Picture:
+    """Return one film; it depends on the seed, the order, and the ranges of diameter and contrast alone."""
+    rng = np.random.default_rng([params.seed, FILM_STREAM, FOLDERS.index(order.folder), order.number])
+    film = films.film(
+        rng,
+        films.patient(np.random.default_rng([params.seed, PATIENT_STREAM, order.patient])),
+        width_px=order.width_px,
+        height_px=order.height_px,
+        nodules=order.nodules,
+        diameter_mm=(params.diameter_min_mm, params.diameter_max_mm),
+        contrast=(params.contrast_min, params.contrast_max),
+    )
+    if order.kind == "lidc":
+        low, high = rng.integers(60, 600), rng.integers(2800, 14000)
+        return Picture(np.rint(low + film.density * float(high - low)).astype(np.uint16), film.nodules)
+    grey = np.rint(film.density * 255).astype(np.uint8)
+    if order.rgba:
+        return Picture(np.dstack([grey, grey, grey, np.full_like(grey, 255)]), film.nodules)
+    return Picture(grey, film.nodules)
+
+
+def tables(made: Sequence[tuple[Order, Sequence[films.Nodule]]]) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of each CSV file by its name, in the challenge's order: positives last."""
+    classes, points, lesions, unlabelled = [], [], [], []
+    for order, nodules in sorted(made, key=lambda item: (bool(item[1]), FOLDERS.index(item[0].folder))):
+        label = {"file_name": order.file_name, "label": LABELS[bool(nodules)]}
+        truth = [{name: _rounded(value) for name, value in asdict(nodule).items()} for nodule in nodules]
+        if order.folder == UNLABELLED:
+            unlabelled += [label | nodule for nodule in truth or [dict.fromkeys(TRUTH, "")]]
+            continue
+        patient = f"LIDC-IDRI-{order.number + 1:04d}" if order.folder == LIDC else ""
+        spacing = f"{films.spacing_mm(order.width_px):.6f}"
+        classes.append(label | {"LIDC_ID": patient, "spacing_mm": spacing})
+        lesions += [{"file_name": order.file_name} | nodule for nodule in truth]
+        if order.folder == LIDC:
+            points += [{"file_name": order.file_name, "x": round(n.x), "y": round(n.y)} for n in nodules]
+    return {
+        "classification_labels.csv": classes,
+        "localization_labels.csv": points,
+        "lesions.csv": lesions,
+        "unlabelled_truth.csv": sorted(unlabelled, key=lambda row: row["file_name"]),
+    }
+
+
+def _rounded(value: Any) -> Any:
+    return round(value, 3) if isinstance(value, float) else value
+
+
+COLUMNS = {
+    "classification_labels.csv": ("file_name", "label", "LIDC_ID", "spacing_mm"),
+    "localization_labels.csv": ("file_name", "x", "y"),
+    "lesions.csv": ("file_name", *TRUTH),
+    "unlabelled_truth.csv": ("file_name", "label", *TRUTH),
+}
+
+
+def _csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def _make(folder: Path, params: Params, order: Order) -> tuple[Order, tuple[films.Nodule, ...]]:
+    import cv2
+
+    picture = simulate(order, params)
+    _, png = cv2.imencode(".png", picture.pixels)
+    files.write_bytes(folder / order.folder / order.file_name, png.tobytes())
+    return order, picture.nodules
+
+
+def _one_thread() -> None:
+    import cv2
+
+    cv2.setNumThreads(1)
+
+
+def _each(work: Callable[[Order], Any], orders: Sequence[Order], workers: int) -> Iterator[Any]:
+    if workers == 1:
+        yield from map(work, orders)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
+        yield from pool.map(work, orders, chunksize=4)
+
+
+def write(params: Params, out: Path, workers: int) -> None:
+    """Make all films and their tables as the folder `out`; it takes the place of an older one only when it is whole.
+
+    Args:
+        params: See `Params`.
+        out: The folder.
+        workers: Number of processes; the bytes do not depend on it.
+    """
+    orders = plan(params)
+    beside = out.with_name(f".{out.name}.{os.getpid()}.part")
+    shutil.rmtree(beside, ignore_errors=True)
+    for folder in FOLDERS:
+        (beside / folder).mkdir(parents=True)
+    try:
+        work = _each(partial(_make, beside, params), orders, workers)
+        made = list(track(work, total=len(orders), what="simulate", unit="films"))
+        for name, rows in tables(made).items():
+            files.write_bytes(beside / name, _csv(COLUMNS[name], rows))
+        if out.exists():
+            shutil.rmtree(out)
+        beside.rename(out)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    positive = sum(bool(nodules) for _, nodules in made)
+    LOG.info("simulate: %d films in %s, %d with nodules", len(made), out, positive)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read the parameters, write the folder."""
+    args = cli.parse(__doc__, argv, params={"simulate": Params}, writes=("out",))
+    write(args.params.simulate, Path(args.out), workers=len(os.sched_getaffinity(0)))
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,1 @@
+"""Parameters, errors, tables, files, log, progress, shards, code closure, provenance."""

@@ -1,0 +1,66 @@
+"""The edge of a stage: `python -m stages.<verb> --params ... --<table> PATH`."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+from stages.lib.core import params as parameters
+from stages.lib.core.errors import NoduleflowError
+
+
+def parse(
+    doc: str | None,
+    argv: Sequence[str] | None,
+    *,
+    params: Mapping[str, type] | None = None,
+    reads: Sequence[str] = (),
+    writes: Sequence[str] = (),
+    optional: Sequence[str] = (),
+    many: Sequence[str] = (),
+) -> argparse.Namespace:
+    """Return the arguments of a stage; every file is a named option, and `params` holds the checked sections.
+
+    Args:
+        doc: Docstring of the stage: the text of `--help`.
+        argv: Arguments, without the program's name; None for those of the process.
+        params: Class of each section of the parameters that the stage wants.
+        reads: Names of the inputs.
+        writes: Names of the outputs.
+        optional: Those names that may be left out (None then).
+        many: Those names that take several paths.
+    """
+    text = doc or ""
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    if params:
+        names = ", ".join(params)
+        parser.add_argument(
+            "--params", required=True, help=f"params.yaml, or its section(s) {names} as JSON", metavar="FILE|JSON"
+        )
+    for names_, verb in ((reads, "read"), (writes, "written")):
+        for name in names_:
+            parser.add_argument(
+                f"--{name.replace('_', '-')}",
+                required=name not in optional,
+                nargs="+" if name in many else None,
+                metavar="PATH",
+                help=f"{name.replace('_', ' ')}, {verb}",
+            )
+    args = parser.parse_args(argv)
+    if params:
+        args.params = parameters.read(args.params, params)
+    return args
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a stage's `main`: log lines to stderr, an error as a sentence, exit code 1 on it and 130 on Ctrl-C."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    for noisy in ("httpx", "matplotlib", "PIL"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        main()
+    except NoduleflowError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,90 @@
+"""Where the numbers come from: code, parameters, data, seeds and versions."""
+
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from stages.lib.core import closure, files
+
+PACKAGES = (
+    "torch",
+    "transformers",
+    "peft",
+    "bitsandbytes",
+    "accelerate",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "pyarrow",
+    "pillow",
+    "opencv-python-headless",
+    "pydicom",
+    "snakemake",
+    "dvc",
+)
+
+
+def record(parameters: Mapping[str, Any], manifest: pa.Table, points: pa.Table) -> dict[str, Any]:
+    """Return everything that decided the numbers, without a clock or a path in it.
+
+    Args:
+        parameters: The parameters as given, all sections.
+        manifest: Table tables.MANIFEST.
+        points: Table tables.POINTS.
+
+    Returns:
+        Mapping of: git (as `revision`), parameters, seeds (of each section), data_sha256, versions.
+    """
+    seeds = {
+        f"{section}.{key}": value
+        for section, values in parameters.items()
+        if isinstance(values, Mapping)
+        for key, value in values.items()
+        if key == "seed" or key.endswith("_seed")
+    }
+    return {
+        "git": revision(),
+        "parameters": dict(parameters),
+        "seeds": seeds,
+        "data_sha256": data_sha256(manifest, points),
+        "versions": versions(),
+    }
+
+
+def revision(root: Path = closure.ROOT) -> dict[str, Any] | None:
+    """Return the git revision and whether files differ from it; None if `root` is not the top of a clone."""
+    try:
+        top, head, changes = (
+            subprocess.run(["git", *command], cwd=root, capture_output=True, text=True, check=True, timeout=60).stdout
+            for command in (["rev-parse", "--show-toplevel"], ["rev-parse", "HEAD"], ["status", "--porcelain"])
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    if Path(top.strip()).resolve() != root.resolve():
+        return None
+    return {"revision": head.strip(), "dirty": bool(changes.strip())}
+
+
+def data_sha256(manifest: pa.Table, points: pa.Table) -> str:
+    """Return a hash of what the films show and what is known of them: pixels and their size, labels, patients, points.
+
+    No path is in it.
+    """
+    columns = ["image_id", "source", "patient_id", "label", "spacing_mm", "pixel_sha256", "status"]
+    return files.sha256_json([manifest.select(columns).to_pydict(), points.to_pydict()])
+
+
+def versions() -> dict[str, str | None]:
+    """Return the version of Python and of each package that a number may depend on; None if it is not installed."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = None
+    return found

@@ -1,0 +1,37 @@
+"""Static shards: part k of n takes every n-th row, so that the number of jobs never grows with the number of films."""
+
+import re
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from stages.lib.core import tables
+from stages.lib.core.errors import ParamsError
+
+
+def take(table: pa.Table, part: str) -> pa.Table:
+    """Return the rows of one part of `table`, in order.
+
+    Args:
+        table: Any table in key order.
+        part: "k-of-n", k from 1.
+
+    Raises:
+        ParamsError: If `part` is not of that form, or k is not in 1..n.
+
+    >>> take(pa.table({"a": [1, 2, 3]}), "1-of-2")["a"].to_pylist()
+    [1, 3]
+    """
+    match = re.fullmatch(r"(\d+)-of-(\d+)", part)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise ParamsError("part:", [f"found {part!r}, wanted k-of-n with k in 1..n"])
+    return table.take(pa.array(range(int(match[1]) - 1, table.num_rows, int(match[2])), pa.int64()))
+
+
+def gather(parts: Sequence[pa.Table], schema: tables.Schema) -> pa.Table:
+    """Return one table with the rows of all parts, sorted by key.
+
+    Raises:
+        TableError: If two parts have a row of the same key, or a part is not of `schema`.
+    """
+    return tables.check(pa.concat_tables([tables.check(part, schema) for part in parts]), schema)

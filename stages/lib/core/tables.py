@@ -1,0 +1,236 @@
+"""The Parquet artifacts: a named schema, a key, and a sentence with unit for every column.
+
+Null means "not read" or "does not apply", never 0 or -1. Ids are strings. Rows are sorted by key, so equal content is
+equal bytes. Pages carry checksums, and reading verifies them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stages.lib.core import files
+from stages.lib.core.errors import TableError
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its type, what it means (with unit), and whether it may be null."""
+
+    name: str
+    type: pa.DataType
+    meaning: str
+    nullable: bool = False
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Schema:
+    """A kind of table: its name, the columns that identify a row, and all columns."""
+
+    name: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+
+    @property
+    def arrow(self) -> pa.Schema:
+        """The schema as Arrow knows it, with each column's meaning in the field's metadata."""
+        fields = [pa.field(c.name, c.type, c.nullable, {"meaning": c.meaning}) for c in self.columns]
+        return pa.schema(fields, {"table": self.name, "key": ",".join(self.key)})
+
+    @property
+    def names(self) -> list[str]:
+        """The column names, in order."""
+        return [c.name for c in self.columns]
+
+
+STRING, INT, FLOAT, BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+IMAGE_ID = Column("image_id", STRING, "identifies the film in every table of the study")
+PATIENT_ID = Column("patient_id", STRING, "patient, as far as the data tell")
+LABEL = Column("label", INT, "1 nodule, 0 no finding, null not labelled", nullable=True)
+SPLIT_NAME = Column("split", STRING, "part of the study", values=("train", "val", "test"))
+
+MANIFEST = Schema(
+    "manifest",
+    ("image_id",),
+    (
+        IMAGE_ID,
+        Column("file_name", STRING, "name of the file, as in the CSV"),
+        Column("path", STRING, "path of the file; relative to the working directory if the data folder was given so"),
+        Column("source", STRING, "where the film comes from", values=("nih", "lidc", "other")),
+        PATIENT_ID,
+        LABEL,
+        Column("width_px", INT, "width of the original, pixels; null if it could not be read", nullable=True),
+        Column("height_px", INT, "height of the original, pixels; null if it could not be read", nullable=True),
+        Column("bit_depth", INT, "bits per grey value as stored; null if it could not be read", nullable=True),
+        Column("spacing_mm", FLOAT, "millimetres per pixel of the original; null if not known, or not square", True),
+        Column("sha256", STRING, "SHA-256 of the file's bytes; null if there is no file", nullable=True),
+        Column("pixel_sha256", STRING, "SHA-256 of the decoded grey values and their shape; null if not decoded", True),
+        Column("status", STRING, "whether the film takes part", values=("ok", "rejected")),
+        Column("problem", STRING, "why it was rejected, or what is odd about it; null if nothing", nullable=True),
+    ),
+)
+POINTS = Schema(
+    "points",
+    ("image_id", "point"),
+    (
+        IMAGE_ID,
+        Column("point", INT, "number of the point on its film, from 0, in the order of the CSV"),
+        Column("x", FLOAT, "column of the nodule's centre, pixels of the original, 0 at the centre of the first pixel"),
+        Column("y", FLOAT, "row of the nodule's centre, pixels of the original, 0 at the centre of the first pixel"),
+        Column("diameter_mm", FLOAT, "diameter of the nodule, millimetres on the film; null if not known", True),
+        Column(
+            "contrast", FLOAT, "how plain the nodule is, in the unit of the data's own table; null if not known", True
+        ),
+    ),
+)
+NORMALIZED = Schema(
+    "normalized",
+    ("image_id",),
+    (
+        IMAGE_ID,
+        Column("png", STRING, "path of the normalized film, relative to the results folder"),
+        Column("low", FLOAT, "grey value of the original that became 0"),
+        Column("high", FLOAT, "grey value of the original that became 255"),
+        Column("scale", FLOAT, "normalized pixels per original pixel"),
+        Column("pad_x_px", INT, "columns added on the left to make it square, original pixels"),
+        Column("pad_y_px", INT, "rows added at the top to make it square, original pixels"),
+        Column("side_px", INT, "width and height of the normalized film, pixels"),
+        Column("contract", STRING, "hash of everything that decides the pixels"),
+    ),
+)
+SPLIT = Schema("split", ("image_id",), (IMAGE_ID, PATIENT_ID, LABEL, SPLIT_NAME))
+INFER = Schema(
+    "infer",
+    ("image_id",),
+    (
+        IMAGE_ID,
+        Column("split", STRING, "part of the study; null outside of a study", True, ("train", "val", "test")),
+        LABEL,
+        Column("logit_negative", FLOAT, "logit of the negative answer's token"),
+        Column("logit_positive", FLOAT, "logit of the positive answer's token"),
+        Column("score", FLOAT, "probability of the positive answer, of the two answers, [0, 1]"),
+        Column(
+            "score_calibrated", FLOAT, "score after prior and temperature correction, [0, 1]; null if not fitted", True
+        ),
+        Column("answer_mass", FLOAT, "probability that the model gave to the two answers together, [0, 1]"),
+    ),
+)
+PLACE = (
+    Column("x", FLOAT, "column of the point, pixels of the original"),
+    Column("y", FLOAT, "row of the point, pixels of the original"),
+    Column("x0", FLOAT, "left edge of the box, pixels of the original; null if the localizer gives points", True),
+    Column("y0", FLOAT, "top edge of the box, pixels of the original; null if the localizer gives points", True),
+    Column("x1", FLOAT, "right edge of the box, pixels of the original; null if the localizer gives points", True),
+    Column("y1", FLOAT, "bottom edge of the box, pixels of the original; null if the localizer gives points", True),
+    Column("confidence", FLOAT, "confidence, [0, 1]; null where the model gives none", nullable=True),
+    Column("phrase", STRING, "the model's name of the finding; null if it gave none", nullable=True),
+)
+ASKED = (
+    Column("request", STRING, "what the localizer was asked"),
+    Column("view", STRING, "which view of the film it was shown"),
+)
+VOTES = Schema(
+    "votes",
+    ("image_id", "request", "view", "rank"),
+    (IMAGE_ID, *ASKED, Column("rank", INT, "number of the finding in its answer, from 0"), *PLACE),
+)
+LOCALIZE = Schema(
+    "localize",
+    ("image_id", "rank"),
+    (
+        IMAGE_ID,
+        Column("rank", INT, "number of the finding on its film, from 0, in the order of the answer or by confidence"),
+        *PLACE,
+        Column("shown", BOOL, "whether its confidence reaches the cutoff chosen on validation; true without either"),
+    ),
+)
+ANSWERS = Schema(
+    "answers",
+    ("image_id", "request", "view"),
+    (
+        IMAGE_ID,
+        *ASKED,
+        Column("answer", STRING, "the model's words, verbatim"),
+        Column("parsed", STRING, "what the parser made of them", values=("ok", "empty", "malformed")),
+    ),
+)
+SCHEMAS: Mapping[str, Schema] = {
+    s.name: s for s in (MANIFEST, POINTS, NORMALIZED, SPLIT, INFER, VOTES, LOCALIZE, ANSWERS)
+}
+
+
+def from_rows(rows: Sequence[Mapping[str, Any]], schema: Schema) -> pa.Table:
+    """Return rows (one mapping of column name to value each) as a table of `schema`.
+
+    Raises:
+        TableError: As `check`.
+    """
+    unknown = {name for row in rows for name in row} - set(schema.names)
+    if unknown:
+        raise TableError(f"{schema.name}: unknown columns {sorted(unknown)}; known are {schema.names}")
+    try:
+        columns = [pa.array([row.get(c.name) for row in rows], c.type) for c in schema.columns]
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise TableError(f"{schema.name}: {error}") from error
+    return check(pa.table(columns, schema=schema.arrow), schema)
+
+
+def check(table: pa.Table, schema: Schema) -> pa.Table:
+    """Return `table` in the column order of `schema`, sorted by key.
+
+    Raises:
+        TableError: If a column is missing, superfluous or of another type, a value is null or outside of the allowed
+            ones, or a key occurs twice.
+    """
+    if sorted(table.column_names) != sorted(schema.names):
+        raise TableError(f"{schema.name}: found columns {table.column_names}, wanted {schema.names}")
+    for column in schema.columns:
+        nulls = table[column.name].null_count
+        if nulls and not column.nullable:
+            raise TableError(f"{schema.name}.{column.name}: {nulls} nulls, wanted none ({column.meaning})")
+    try:
+        table = table.select(schema.names).cast(schema.arrow)
+    except (pa.ArrowInvalid, ValueError) as error:
+        raise TableError(f"{schema.name}: {error}") from error
+    for column in schema.columns:
+        values = table[column.name]
+        if column.values:
+            odd = set(values.unique().to_pylist()) - {*column.values, None}
+            if odd:
+                raise TableError(f"{schema.name}.{column.name}: found {sorted(odd)}, wanted one of {column.values}")
+    keys = table.select(schema.key).group_by(list(schema.key)).aggregate([([], "count_all")])
+    if keys.num_rows != table.num_rows:
+        raise TableError(f"{schema.name}: {table.num_rows - keys.num_rows} rows repeat the key {schema.key}")
+    return table.sort_by([(name, "ascending") for name in schema.key]).combine_chunks()
+
+
+def write(path: str | Path, table: pa.Table, schema: Schema) -> None:
+    """Check `table` against `schema` and write it to `path`, atomically, sorted, with page checksums.
+
+    Raises:
+        TableError: As `check`.
+    """
+    table = check(table, schema)
+    with files.replacing(path) as beside:
+        pq.write_table(table, beside, compression="zstd", write_page_checksum=True, store_schema=True)
+
+
+def read(path: str | Path, schema: Schema) -> pa.Table:
+    """Return the table of `schema` stored at `path`, its checksums verified.
+
+    Raises:
+        TableError: If the file is missing, damaged, or not a table of `schema`.
+    """
+    if not Path(path).is_file():
+        raise TableError(f"{path}: no such file; wanted the table {schema.name}")
+    try:
+        table = pq.read_table(path, page_checksum_verification=True)
+        return check(table, schema)
+    except TableError as error:
+        raise TableError(f"{path}: {error}") from error
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
+        raise TableError(f"{path}: damaged or not Parquet ({error}); delete it and run the pipeline again") from error

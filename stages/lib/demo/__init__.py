@@ -1,0 +1,1 @@
+"""The demo study: synthetic images and tiny models."""

@@ -1,0 +1,1 @@
+"""Localization: detections, views, fusion, cutoffs, and one module per kind of localizer."""

@@ -1,0 +1,299 @@
+"""A localizer without text: which parts of a film speak for the positive answer, and the peaks of that evidence.
+
+The model is asked a question whose answer is one of two tokens. The evidence for a nodule is the difference of their
+logits, and a map says how much of it each image token brings, against the mean of the film's own tokens. Two ways:
+
+* `gradient`: integrated gradients (Sundararajan et al., ICML 2017, eq. 1, midpoint rule) on the way from that mean to
+  the film. With many steps a map adds up to the whole difference; the cheapest, one step, is the gradient on half the
+  way, times the way.
+* `occlusion`: what is lost when the token alone is put to the mean; exact, one forward pass per token.
+
+An image token is coarse (an eighth or sixteenth of the film), so the film is also moved by parts of a token, and the
+maps of the moved films are laid over each other: the overlap is as fine as the moves.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.lib.core import params
+from stages.lib.core.errors import ModelError
+from stages.lib.detect.detection import Answer, Finding
+from stages.lib.models import gemma3, prompts
+
+Extent = tuple[float, float, float, float]
+WHOLE: Extent = (0.0, 0.0, 1.0, 1.0)
+
+
+@params.section
+class RelevanceParams:
+    """How a map of the evidence is made, and what of it becomes a point."""
+
+    requests: tuple[params.Text, ...]  # the bank: questions, each put to films that choose, the best to all
+    answers: tuple[params.Text, ...]  # of each: nodule/no nodule, the tokens whose logits are compared
+    prefixes: tuple[str, ...]  # of each: what is put into the model's mouth before the answer; "" for nothing
+    image_first: bool  # whether the film stands before the question, or after it
+    method: Literal["gradient", "occlusion"]  # gradient is fast; occlusion is exact, one pass per image token
+    steps: params.Count  # points on the way from the mean token to the film, of the gradient; more follow it closer
+    moves: params.Count  # places along each side of an image token that the film is moved to; it divides the side
+    smoothing_share: params.NonNegativeFloat  # standard deviation of the blur of a map, of the padded square's side
+    distance_share: params.Share  # two peaks are further apart than this, of the padded square's side
+    peaks_most: params.Count  # peaks per film
+    half_logits: params.PositiveFloat  # evidence that a confidence of one half stands for
+    confidence_least: params.Share  # weaker peaks are left out
+    batch_size: params.Count  # films per pass; on the 4B model each keeps 1.5 GB for the gradients
+
+    def __post_init__(self) -> None:
+        found = {name: len(getattr(self, name)) for name in ("requests", "answers", "prefixes")}
+        if len(set(found.values())) > 1 or not self.requests or len(set(self.requests)) < len(self.requests):
+            raise ValueError(f"different requests, each with its answers and prefix, found {found}")
+        for request in self.requests:
+            self.contrast(request)
+
+    def contrast(self, request: str) -> tuple[prompts.PromptParams, str]:
+        """Return a request of the bank with its two answers, and the prefix of the answer."""
+        at = self.requests.index(request)
+        prompt = prompts.PromptParams(question=request, answers=self.answers[at], image_first=self.image_first)
+        return prompt, self.prefixes[at]
+
+
+def relevance(
+    loaded: gemma3.Loaded, films: Sequence[np.ndarray] | np.ndarray, request: str, params: RelevanceParams
+) -> NDArray[np.float64]:
+    """Return how much each part of each film speaks for the positive answer.
+
+    Args:
+        loaded: The model, or the model with an adapter. No gradient reaches its weights.
+        films: n films, uint8 arrays of shape (side_px, side_px).
+        request: One of `params.requests`.
+        params: See `RelevanceParams`.
+
+    Returns:
+        Float64 array of shape (n, grid, grid), logits per image token, with as many cells along a side as the model
+        has image tokens, times `params.moves`. The cells divide the padded square evenly, row by row.
+
+    Raises:
+        ModelError: If an answer is not one token, the moves do not divide a token, or a map is not finite.
+        ContractError: If a film has not the side that the model takes.
+    """
+    pictures = np.stack(list(films))
+    side, moves = int(loaded.image_tokens**0.5), params.moves
+    token_px = loaded.side_px // side
+    if token_px % moves:
+        raise ModelError(f"relevance.moves: found {moves}, wanted a divisor of {token_px}, an image token's side in px")
+    grid = side * moves
+    step_px = token_px // moves
+    total, covered = np.zeros((len(pictures), grid, grid)), np.zeros((grid, grid))
+    for down in range(moves):
+        for right in range(moves):
+            shifted = np.pad(pictures, ((0, 0), (down * step_px, 0), (right * step_px, 0)))
+            shifted = shifted[:, : loaded.side_px, : loaded.side_px]
+            coarse = np.concatenate(
+                [
+                    _token_map(loaded, shifted[start : start + params.batch_size], request, params)
+                    for start in range(0, len(shifted), params.batch_size)
+                ]
+            )
+            fine = coarse.reshape(-1, side, side).repeat(moves, axis=1).repeat(moves, axis=2)
+            total[:, : grid - down, : grid - right] += fine[:, down:, right:]
+            covered[: grid - down, : grid - right] += 1
+    if not np.isfinite(total).all():
+        raise ModelError("the evidence of a film is not a finite number; set model.dtype to bfloat16 or float32")
+    return total / covered
+
+
+def _token_map(loaded: gemma3.Loaded, films: np.ndarray, request: str, params: RelevanceParams) -> NDArray[np.float64]:
+    """Return the evidence of each image token of one batch, shape (n, image_tokens)."""
+    seen = gemma3.features(loaded, list(films)).float()
+    means = seen.mean(dim=1, keepdim=True)
+    with _frozen(loaded.model):
+        evidence = _contrast(loaded, *params.contrast(request))
+        found = (_integrated if params.method == "gradient" else _occluded)(evidence, seen, means, params)
+    return found.double().cpu().numpy()
+
+
+def _integrated(evidence: Callable[[Any], Any], seen: Any, means: Any, params: RelevanceParams) -> Any:
+    import torch
+
+    total = torch.zeros(seen.shape[:2], device=seen.device)
+    for step in range(params.steps):
+        with torch.enable_grad():
+            place = (means + (seen - means) * ((step + 0.5) / params.steps)).requires_grad_()
+            (slope,) = torch.autograd.grad(evidence(place).sum(), place)
+        total += (slope * (seen - means)).sum(dim=-1)
+    return total / params.steps
+
+
+def _occluded(evidence: Callable[[Any], Any], seen: Any, means: Any, params: RelevanceParams) -> Any:
+    import torch
+
+    lost = torch.empty(seen.shape[:2], device=seen.device)
+    with torch.no_grad():
+        whole = evidence(seen)
+        for token in range(seen.shape[1]):
+            without = seen.clone()
+            without[:, token] = means[:, 0]
+            lost[:, token] = whole - evidence(without)
+    return lost
+
+
+def _contrast(loaded: gemma3.Loaded, prompt: prompts.PromptParams, prefix: str) -> Callable[[Any], Any]:
+    """Return a function from vision features (n, image_tokens, hidden) to the evidence of the films, shape (n,)."""
+    import torch
+
+    negative, positive = gemma3.answer_ids(loaded, prompt)
+    spoken = loaded.tokenizer.encode(prefix, add_special_tokens=False) if prefix else []
+
+    def evidence(seen: Any) -> Any:
+        batch = gemma3.encode(loaded, seen, prompt.question, image_first=prompt.image_first)
+        said = torch.tensor(spoken, dtype=torch.long, device=loaded.device).expand(len(seen), -1)
+        for name, added in (
+            ("input_ids", said),
+            ("attention_mask", torch.ones_like(said)),
+            ("token_type_ids", torch.zeros_like(said)),
+        ):
+            batch[name] = torch.cat([batch[name], added], dim=1)
+        logits = loaded.model(**batch, logits_to_keep=1, use_cache=False).logits[:, -1].float()
+        return logits[:, positive] - logits[:, negative]
+
+    return evidence
+
+
+@contextmanager
+def _frozen(model: Any) -> Iterator[None]:
+    """Let no gradient reach the weights meanwhile: what only they would need is then not kept in memory."""
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    for weight in trained:
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for weight in trained:
+            weight.requires_grad_(True)
+
+
+def extent(film: np.ndarray) -> Extent:
+    """Return the left, top, right and bottom of what is not black, in fractions of the padded square.
+
+    Outside of it lie the padding and margins as black as it; a film that is black all over is returned whole.
+
+    Args:
+        film: uint8 array of shape (side, side).
+
+    >>> film = np.zeros((4, 4), np.uint8)
+    >>> film[:, 1:3] = 7
+    >>> extent(film)
+    (0.25, 0.0, 0.75, 1.0)
+    """
+    columns, rows = np.flatnonzero(film.any(axis=0)), np.flatnonzero(film.any(axis=1))
+    if not len(columns):
+        return WHOLE
+    side = film.shape[0]
+    return (
+        float(columns[0] / side),
+        float(rows[0] / side),
+        float((columns[-1] + 1) / side),
+        float((rows[-1] + 1) / side),
+    )
+
+
+def peaks(
+    evidence: NDArray[np.float64],
+    *,
+    most: int,
+    distance_share: float,
+    smoothing_share: float,
+    half_logits: float,
+    confidence_least: float = 0.0,
+    film: Extent = WHOLE,
+) -> list[tuple[float, float, float]]:
+    """Return the peaks of one map, the surest first.
+
+    A peak is a cell of positive evidence that none of its eight neighbours exceeds; its place is the top of the
+    parabolas through it and its neighbours, and stays within the cell and the film. Of two peaks too near to each other
+    the weaker is dropped.
+
+    Args:
+        evidence: Map of shape (grid, grid), logits.
+        most: How many peaks at most.
+        distance_share: Two peaks are further apart than this share of the side.
+        smoothing_share: Standard deviation of the blur beforehand, of the side. Cells off the film have no part in it.
+        half_logits: Evidence that becomes a confidence of one half, of evidence / (evidence + half_logits): it is
+            absolute, so that the peaks of one film can be ranked with those of another.
+        confidence_least: Weaker peaks are dropped.
+        film: Left, top, right and bottom of the film in the padded square; cells wholly outside have no peak.
+
+    Returns:
+        (u, v, confidence) of each: fractions of the padded square from edge to edge, u right and v down, and [0, 1].
+
+    >>> hill = np.array([[0.0, 1.0, 0.0], [1.0, 3.0, 1.0], [0.0, 1.0, 0.0]])
+    >>> peaks(hill, most=2, distance_share=0.1, smoothing_share=0.0, half_logits=1.0)
+    [(0.5, 0.5, 0.75)]
+    """
+    from scipy.ndimage import gaussian_filter, maximum_filter
+
+    grid = len(evidence)
+    edges = np.arange(grid + 1) / grid
+    left, top, right, bottom = film
+    inside = np.outer((edges[1:] > top) & (edges[:-1] < bottom), (edges[1:] > left) & (edges[:-1] < right))
+    hills = np.where(inside, evidence, 0.0)
+    if smoothing_share:
+        blur = {"sigma": smoothing_share * grid, "mode": "constant"}
+        weight = gaussian_filter(inside.astype(np.float64), **blur)
+        hills = np.divide(gaussian_filter(hills, **blur), weight, out=np.zeros_like(hills), where=inside)
+    hills = np.where(inside, hills, -np.inf)
+    tops = (hills == maximum_filter(hills, size=3, mode="constant", cval=-np.inf)) & (hills > 0)
+    rows, columns = np.nonzero(tops)
+    found: list[tuple[float, float, float]] = []
+    for number in np.argsort(-hills[rows, columns], kind="stable"):
+        row, column = int(rows[number]), int(columns[number])
+        confidence = float(hills[row, column] / (hills[row, column] + half_logits))
+        if len(found) == most or confidence < confidence_least:
+            break
+        u = (column + 0.5 + _top(hills[row], column)) / grid
+        v = (row + 0.5 + _top(hills[:, column], row)) / grid
+        u, v = float(np.clip(u, left, right)), float(np.clip(v, top, bottom))
+        if all(np.hypot(u - other[0], v - other[1]) > distance_share for other in found):
+            found.append((u, v, confidence))
+    return found
+
+
+def _top(line: NDArray[np.float64], at: int) -> float:
+    """Return how far from cell `at`, a maximum of `line`, the parabola through it and its neighbours is highest.
+
+    >>> _top(np.array([1.0, 2.0, 2.0]), 1)
+    0.5
+    """
+    if not 0 < at < len(line) - 1 or not np.isfinite(line[at - 1 : at + 2]).all():
+        return 0.0
+    before, here, after = line[at - 1 : at + 2]
+    bend = before - 2 * here + after
+    return float((before - after) / (2 * bend)) if bend < 0 else 0.0
+
+
+def answers(
+    loaded: gemma3.Loaded, films: Sequence[np.ndarray] | np.ndarray, request: str, params: RelevanceParams
+) -> list[Answer]:
+    """Return the peaks of each film as a localizer's answer; its words are the peaks (u, v, confidence) as JSON.
+
+    Arguments and errors are those of `relevance`.
+    """
+    said = []
+    for film, evidence in zip(films, relevance(loaded, films, request, params), strict=True):
+        found = peaks(
+            evidence,
+            most=params.peaks_most,
+            distance_share=params.distance_share,
+            smoothing_share=params.smoothing_share,
+            half_logits=params.half_logits,
+            confidence_least=params.confidence_least,
+            film=extent(film),
+        )
+        words = json.dumps({"peaks": [[round(value, 6) for value in peak] for peak in found]})
+        findings = tuple(Finding(u=u, v=v, box=None, confidence=confidence, phrase=None) for u, v, confidence in found)
+        said.append(Answer(words, "ok" if found else "empty", findings))
+    return said

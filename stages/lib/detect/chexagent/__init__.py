@@ -1,0 +1,1 @@
+"""CheXagent-2 in a process of its own."""

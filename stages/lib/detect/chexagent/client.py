@@ -1,0 +1,411 @@
+"""CheXagent-2 as a localizer: questions in, its words out, from a process in an environment of its own.
+
+Its licence, and that of its vision encoder, forbid commercial use (cc-by-nc-4.0). It runs only under transformers
+4.40.0 and with its own code, so it is asked by `chexagent.worker`: without a network, a token or the user's
+environment, from a private folder with the films as PNGs and the model's files as links.
+
+The answers lie in a journal, in a folder named after all that decides them: the model's files and code, the versions,
+the requests and the pixels. Whatever ends a run, the next one goes on where the journal stops.
+"""
+
+import json
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from subprocess import Popen, TimeoutExpired
+from typing import Any, Literal
+
+import numpy as np
+
+from stages.lib.core import files, params
+from stages.lib.core.errors import BlindModelError, EnvironmentBuildError, ModelError, ParamsError, WorkerError
+from stages.lib.core.log import LOG
+from stages.lib.core.progress import track
+from stages.lib.detect.chexagent import boxes, worker
+from stages.lib.detect.chexagent.boxes import FAILED, TRUNCATED
+from stages.lib.detect.detection import Answer, Question, boxed
+from stages.lib.models import isolation
+
+FOLDER = "none"
+COMMIT = r"[0-9a-f]{40}"
+GREY = 128
+SECONDS_BETWEEN_LOOKS = 0.2
+LAST_WORDS, LAST_WORDS_S = 2000, 10.0
+
+
+@params.section
+class ChexagentParams:
+    """CheXagent-2 and its vision encoder, both for non-commercial use only (cc-by-nc-4.0)."""
+
+    model: params.Text  # a folder, or the id of the model on huggingface.co
+    revision: params.Text  # full commit hash, since the model's own code is run; "none" for a folder
+    code_revision: params.Text  # full commit hash that the model's code is taken from; "none" for a folder
+    encoder: params.Text  # a folder, or the id of the vision encoder, which the model loads from a second repository
+    encoder_revision: params.Text  # full commit hash; "none" for a folder
+    requests: tuple[params.Text, ...]  # what it is asked about each film; the words it was trained on
+    max_new_tokens: params.Count  # an answer is cut there and counted as malformed; about 25 per box
+    batch_size: params.Count  # films per batch, if a batch of two gives what two single films give
+    dtype: Literal["bfloat16", "float32"]  # of the weights
+    probe_films: params.Count  # films that are compared with a grey square before all others; at least 2
+    start_timeout_s: params.PositiveFloat  # seconds until the first answer: loading, the probe, the first batch
+    batch_timeout_s: params.PositiveFloat  # seconds between two batches
+
+    def __post_init__(self) -> None:
+        wrong = [
+            f"{key} as a full commit hash of 40 digits, or none for a folder, found {value!r}"
+            for key in ("revision", "code_revision", "encoder_revision")
+            if (value := getattr(self, key)) != FOLDER and not re.fullmatch(COMMIT, value)
+        ]
+        if (self.revision == FOLDER) != (self.code_revision == FOLDER):
+            wrong.append("revision and code_revision both as none for a folder, or neither")
+        if not self.requests:
+            wrong.append("at least one of requests")
+        wrong += [
+            f"requests without '<|' and '|>', which begin special tokens, found {text!r}"
+            for text in self.requests
+            if any(mark in text for mark in worker.MARKS)
+        ]
+        if self.probe_films < 2:
+            wrong.append(f"probe_films of at least 2, found {self.probe_films}")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where the model and its environment lie on this machine.
+
+    Attributes:
+        fetched: The record of `fetch_chexagent`.
+        built: The record of `workflow.chexagent_env`.
+    """
+
+    fetched: dict[str, Any]
+    built: dict[str, Any]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What has to be the same for two runs to give the same words, device and batches aside."""
+        parts = {name: {"commit": part["commit"], "sha256": part["sha256"]} for name, part in self.fetched.items()}
+        code = files.sha256_file(worker.__file__)
+        return {
+            **parts,
+            "code_files": self.fetched["code"]["files"],
+            "versions": self.built["versions"],
+            "worker": code,
+        }
+
+
+def setting(fetched: str | Path, built: str | Path) -> Setting:
+    """Return what fetch_chexagent and the builder of the environment recorded.
+
+    Args:
+        fetched: results/fetch_chexagent.json.
+        built: results/environment_chexagent.json.
+
+    Raises:
+        ModelError: If the model's record cannot be read, or a folder in it is gone.
+        EnvironmentBuildError: If the environment's record cannot be read, or its interpreter is gone.
+    """
+    try:
+        model = json.loads(Path(fetched).read_text())
+        folders = [Path(model[part]["folder"]) for part in ("model", "code", "encoder")]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{fetched}: cannot be read as CheXagent-2's record ({error!r}); run fetch again") from error
+    for folder in folders:
+        if not folder.is_dir():
+            raise ModelError(f"{fetched}: the folder {folder} is not there; run fetch_chexagent again")
+    try:
+        environment = json.loads(Path(built).read_text())
+        python = Path(environment["python"])
+        found = environment["versions"]["transformers"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EnvironmentBuildError(f"{built}: cannot be read ({error!r}); run 'make setup-chexagent'") from error
+    if not python.exists():
+        raise EnvironmentBuildError(f"{built}: there is no {python} any more; run 'make setup-chexagent'")
+    if found != worker.TRANSFORMERS:
+        raise EnvironmentBuildError(
+            f"{built}: found transformers {found}, wanted {worker.TRANSFORMERS}; run 'make setup-chexagent'"
+        )
+    return Setting(model, environment)
+
+
+def answer(
+    questions: Sequence[Question], params: ChexagentParams, where: Setting, checkpoints: str | Path
+) -> Iterator[str]:
+    """Yield the model's words about each question, in order, as they arrive.
+
+    Words that were cut at `max_new_tokens` end with `chexagent_boxes.TRUNCATED`; a question that failed alone gives
+    `chexagent_boxes.FAILED` and its error. `read` counts both as malformed.
+
+    Args:
+        questions: Films and requests; all keys different.
+        params: See `ChexagentParams`; `requests` is for the caller, who makes questions of it.
+        where: Model and environment.
+        checkpoints: Folder of the journals; each run has one below it.
+
+    Raises:
+        ParamsError: If a request holds marks of special tokens, or two questions share a key.
+        BlindModelError: If the model gives one answer to every film and to a grey square.
+        WorkerError: If the process refuses, dies or hangs. What it has answered is kept, and the next run goes on.
+    """
+    check(questions)
+    if not questions:
+        return
+    digests = [
+        sha256(_film(question).tobytes()).hexdigest()
+        for question in track(questions, total=len(questions), what="hash")
+    ]
+    asked = [[question.key, question.request, digest] for question, digest in zip(questions, digests, strict=True)]
+    decides = {
+        "max_new_tokens": params.max_new_tokens,
+        "dtype": params.dtype,
+        **where.identity,
+        "questions": files.sha256_json(asked),
+    }
+    folder = Path(checkpoints) / files.sha256_json(decides)[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write_json(folder / "decides.json", decides)
+    journal = folder / "answers.jsonl"
+    known = _answers(worker.read_journal(journal)[0])
+    left = [number for number, question in enumerate(questions) if not _final(known.get(question.key))]
+    if not left:
+        yield from (_words(known[question.key]) for question in questions)
+        return
+    with tempfile.TemporaryDirectory(prefix=worker.PRIVATE) as private:
+        task = prepare(Path(private), questions, left, digests, params, where)
+        yield from _follow(questions, Path(private), task, journal, params, where)
+
+
+def check(questions: Sequence[Question]) -> None:
+    """Refuse questions that the worker would misread.
+
+    Raises:
+        ParamsError: With every problem.
+    """
+    keys = [question.key for question in questions]
+    problems = [f"{len(keys) - len(set(keys))} keys are not unique"] if len(set(keys)) < len(keys) else []
+    problems += [
+        f"found the request {request!r}, wanted one without '<|' and '|>', which begin special tokens"
+        for request in sorted({question.request for question in questions})
+        if any(mark in request for mark in worker.MARKS)
+    ]
+    if problems:
+        raise ParamsError("questions to CheXagent-2:", problems)
+
+
+def prepare(
+    private: Path,
+    questions: Sequence[Question],
+    left: Sequence[int],
+    digests: Sequence[str],
+    params: ChexagentParams,
+    where: Setting,
+) -> Path:
+    """Fill the worker's private folder and return its task file.
+
+    Args:
+        private: An empty folder.
+        questions: All questions.
+        left: Numbers of those that have no answer yet.
+        digests: Hash of each question's pixels.
+        params: See `ChexagentParams`.
+        where: Model and environment.
+    """
+    _link(Path(where.fetched["model"]["folder"]), private / "model", code=Path(where.fetched["code"]["folder"]))
+    _link(Path(where.fetched["encoder"]["folder"]), private / "encoder")
+    (private / "films").mkdir()
+    probes = _spread(digests, params.probe_films)
+    wanted = sorted({*left, *probes})
+    for number in track(wanted, total=len(wanted), what="write films"):
+        _write_film(private / _png(number), _film(questions[number]))
+    first = questions[left[0]]
+    _write_film(private / "films/grey.png", np.full(_film(first).shape, GREY, np.uint8))
+    longest = max((questions[number].request for number in left), key=lambda text: (len(text), text))
+    head = {
+        "model": "model",
+        "encoder": "encoder",
+        "code": where.fetched["code"]["files"],
+        "dtype": params.dtype,
+        "max_new_tokens": params.max_new_tokens,
+        "batch_size": params.batch_size,
+        "probe": [{"png": _png(number), "request": first.request} for number in probes],
+        "grey": {"png": "films/grey.png", "request": first.request},
+        # Rows of two lengths if there are two requests: those are the ones that padding could spoil.
+        "pair": [
+            {"png": _png(probes[0]), "request": first.request},
+            {"png": _png(probes[-1]), "request": longest},
+        ],
+    }
+    rows = [{"key": questions[n].key, "png": _png(n), "request": questions[n].request} for n in range(len(questions))]
+    task = private / "task.jsonl"
+    task.write_text("".join(json.dumps(row) + "\n" for row in [head, *rows]))
+    return task
+
+
+def read(words: str) -> Answer:
+    """Return an answer in CheXagent-2's format as findings; the point is the centre of the box.
+
+    >>> read("<|ref|>nodule/mass<|/ref|><|box|>(30,40),(35,50)<|/box|>").findings
+    (Finding(u=0.325, v=0.45, box=(0.3, 0.4, 0.35, 0.5), confidence=None, phrase='nodule/mass'),)
+    """
+    parsed = boxes.parse(words)
+    units = boxes.UNITS
+    findings = tuple(boxed((box.x0, box.y0, box.x1, box.y1), units, box.name) for box in parsed.boxes)
+    return Answer(words, parsed.status, findings)
+
+
+def command(where: Setting, task: Path, journal: Path) -> list[str]:
+    """Return the command of the worker, without a network if the system allows it; warn if it does not."""
+    prefix = isolation.without_network()
+    if prefix is None:
+        LOG.warning(
+            "warning: this system lets no process run without a network (unshare is missing or forbidden): "
+            "CheXagent-2's own code runs with one, though without a token; the journal says so"
+        )
+    python = Path(where.built["python"]).absolute()  # not resolved: a link into an environment is what makes it one
+    program = [str(python), "-I", str(Path(worker.__file__).resolve())]
+    return [*(prefix or []), *program, str(task), str(journal.resolve())]
+
+
+def _follow(
+    questions: Sequence[Question],
+    private: Path,
+    task: Path,
+    journal: Path,
+    params: ChexagentParams,
+    where: Setting,
+) -> Iterator[str]:
+    old, read_to = worker.read_journal(journal)
+    answers = {key: line for key, line in _answers(old).items() if _final(line)}
+    log = journal.with_name("worker.log")
+    process = isolation.start(command(where, task, journal), private, log, os.environ)
+    began = told = log.stat().st_size
+    deadline = time.monotonic() + params.start_timeout_s
+    waiting = list(questions)[::-1]
+    try:
+        while waiting:
+            ended = process.poll() is not None
+            lines, read_to = worker.read_journal(journal, read_to)
+            told = _tell(log, told)
+            if new := _answers(lines):
+                answers |= new
+                deadline = time.monotonic() + params.batch_timeout_s
+            while waiting and waiting[-1].key in answers:
+                yield _words(answers[waiting.pop().key])
+            if new or not waiting:
+                continue
+            if ended:
+                raise _ended(process, log, began, journal)
+            if time.monotonic() > deadline:
+                raise WorkerError(
+                    f"CheXagent-2 gave no answer in time and was ended (chexagent.start_timeout_s "
+                    f"{params.start_timeout_s:g}, batch_timeout_s {params.batch_timeout_s:g}): raise them, or look at "
+                    f"{log}; run again and it goes on"
+                )
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        with suppress(TimeoutExpired):
+            process.wait(timeout=LAST_WORDS_S)
+        _tell(log, told)
+    finally:
+        isolation.end(process)
+
+
+def _ended(process: "Popen[bytes]", log: Path, began: int, journal: Path) -> Exception:
+    words = log.read_bytes()[began:].decode(errors="replace")
+    refusals = re.findall(r"^chexagent: refused: (.*)$", words, re.MULTILINE)
+    code = process.returncode
+    if code == worker.BLIND and refusals:
+        return BlindModelError(f"CheXagent-2 is refused: {refusals[-1]}")
+    if code == worker.REFUSED and refusals:
+        return WorkerError(f"CheXagent-2's process refused: {refusals[-1]}")
+    how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    count = len(_answers(worker.read_journal(journal)[0]))
+    return WorkerError(
+        f"CheXagent-2's process {how}; its {count} answers are kept in {journal}, and the next run goes on from there. "
+        f"Its last words, of {log}:\n{words[-LAST_WORDS:].strip()}"
+    )
+
+
+def _tell(log: Path, told: int) -> int:
+    """Repeat what the worker has written to its log since `told`, and return how far that is."""
+    with log.open("rb") as handle:
+        handle.seek(told)
+        new = handle.read()
+    whole = new[: new.rfind(b"\n") + 1]
+    for text in whole.decode(errors="replace").splitlines():
+        if text.startswith("chexagent: "):
+            LOG.info("%s", text)
+    return told + len(whole)
+
+
+def _answers(lines: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the last answer to each question by key."""
+    return {line["key"]: line for line in lines if line["kind"] == "answer"}
+
+
+def _final(line: dict[str, Any] | None) -> bool:
+    return line is not None and not line["error"]
+
+
+def _words(line: dict[str, Any]) -> str:
+    if line["error"]:
+        return f"{FAILED}{line['error']}"
+    return str(line["words"]) + (TRUNCATED if line["truncated"] else "")
+
+
+def _film(question: Question) -> np.ndarray:
+    film = np.ascontiguousarray(question.pixels())
+    if film.dtype != np.uint8 or film.ndim != 2 or film.shape[0] != film.shape[1]:
+        raise ModelError(
+            f"{question.key}: found {film.dtype} of shape {film.shape}, wanted a square of 8-bit grey values"
+        )
+    return film
+
+
+def _write_film(path: Path, film: np.ndarray) -> None:
+    import cv2
+
+    _, content = cv2.imencode(".png", np.dstack([film] * 3))
+    path.write_bytes(content.tobytes())
+
+
+def _png(number: int) -> str:
+    return f"films/{number:06d}.png"
+
+
+def _spread(digests: Sequence[str], count: int) -> list[int]:
+    """Return `count` of the questions, spread evenly over all films that differ; fewer if there are not so many.
+
+    >>> _spread(["a", "a", "b", "c", "d", "e"], 3), _spread(["a", "a"], 3)
+    ([0, 3, 5], [0])
+    """
+    first: dict[str, int] = {}
+    for number, digest in enumerate(digests):
+        first.setdefault(digest, number)
+    different = list(first.values())
+    if len(different) <= count:
+        return different
+    return [different[round(place * (len(different) - 1) / (count - 1))] for place in range(count)]
+
+
+def _link(source: Path, target: Path, code: Path | None = None) -> None:
+    """Make a folder of links to the files of `source`, its Python files taken from `code`.
+
+    The name is short and has no dot, which relative imports of the model's code would stumble over.
+    """
+    target.mkdir()
+    for folder, chosen in ((source, lambda name: code is None or not name.endswith(".py")), (code, _is_code)):
+        for path in sorted(folder.iterdir()) if folder else ():
+            if path.is_file() and chosen(path.name):
+                (target / path.name).symlink_to(path.resolve())
+
+
+def _is_code(name: str) -> bool:
+    return name.endswith(".py")

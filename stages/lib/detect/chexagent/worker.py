@@ -1,0 +1,474 @@
+"""CheXagent-2's own process: the one file that runs under transformers 4.40.0, so it imports nothing of the project.
+
+    python -I worker.py TASK JOURNAL | --versions
+
+TASK is JSON lines: a head (see `chexagent.client`), then one question per line with the path of its film, relative
+to the working folder. JOURNAL is JSON lines as well and only grows: a line "start" per process, then one line "answer"
+per question, a batch at a time, each batch forced to the disk. What is in it already is not asked again.
+
+The model's code is run as the revision that was fetched has it: each file's SHA-256 is compared and shown first. What
+the model writes is kept verbatim, special tokens included, up to its end-of-text token.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NoReturn
+
+TRANSFORMERS = "4.40.0"
+REFUSED, BLIND = 3, 4  # exit codes: cannot work as asked; answers alike whatever it is shown
+PRIVATE = "chexagent-"  # how the name of a worker's private folder begins
+SYSTEM = "You are a helpful assistant."
+MARKS = ("<|", "|>")  # what special tokens are written with: never part of a question or a path
+TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN", "HF_TOKEN_PATH")
+SECONDS_BETWEEN_LINES = 10.0
+SAME_SCORE = 1e-3  # of the spread of the scores; single runs of one model differ by less
+MOST_ROWS_LOST = 8
+
+Row = dict[str, Any]
+
+
+class RefusalError(Exception):
+    """The worker cannot do what it is asked; `code` is its exit code."""
+
+    def __init__(self, text: str, code: int = REFUSED) -> None:
+        self.code = code
+        super().__init__(text)
+
+
+def main(task: Path, journal: Path) -> None:
+    """Answer what `journal` does not answer yet."""
+    check_version(metadata.version("transformers"))
+    head, questions = read_task(task)
+    check_environment()
+    with journal.open("a+b") as handle:
+        lock(handle, journal)
+        lines, length = read_journal(journal)
+        handle.truncate(length)
+        answered = {line["key"] for line in lines if line["kind"] == "answer" and not line["error"]}
+        left = [question for question in questions if question["key"] not in answered]
+        say(f"{len(questions)} questions, {len(questions) - len(left)} of them answered before")
+        if not left:
+            return
+        die_with(os.getppid(), task.parent)
+        code = check_code(Path(head["model"]), head["code"])
+        talker = Talker(head)
+        size, notes = first_look(talker, head, left)
+        append(
+            handle,
+            [
+                {
+                    "kind": "start",
+                    "pid": os.getpid(),
+                    "versions": versions(),
+                    "device": str(talker.device),
+                    "network": network(),
+                    "code": code,
+                    "batch_size": size,
+                    **talker.notes,
+                    **notes,
+                }
+            ],
+        )
+        answer_all(talker, left, size, lambda rows: append(handle, rows))
+
+
+def check_version(found: str) -> None:
+    """Refuse every other transformers than the one that the model's code was written for.
+
+    >>> check_version("5.23.0")
+    Traceback (most recent call last):
+    stages.lib.detect.chexagent.worker.RefusalError: found transformers 5.23.0, wanted exactly 4.40.0: with another \
+one the words have nothing to do with the film; run 'make setup-chexagent'
+    """
+    if found != TRANSFORMERS:
+        raise RefusalError(
+            f"found transformers {found}, wanted exactly {TRANSFORMERS}: with another one the words have nothing to do "
+            "with the film; run 'make setup-chexagent'"
+        )
+
+
+def check_environment() -> None:
+    """Refuse to run remote code where it could read a token of the hub."""
+    found = [name for name in TOKENS if os.environ.get(name)]
+    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache/huggingface")
+    found += [str(home / name) for name in ("token", "stored_tokens") if (home / name).exists()]
+    if found:
+        raise RefusalError(f"found a token of the hub in {', '.join(found)}, wanted none where the model's code runs")
+
+
+def check_code(folder: Path, wanted: dict[str, str]) -> dict[str, str]:
+    """Return the SHA-256 of each file of the model's code, shown; refuse any that is not as fetched."""
+    found = {path.name: sha256(path) for path in sorted(folder.glob("*.py"))}
+    for name, digest in found.items():
+        say(f"code {name} {digest}")
+    odd = sorted(name for name in found | wanted if found.get(name) != wanted.get(name))
+    if odd:
+        raise RefusalError(f"the model's code is not what was fetched: {', '.join(odd)}; run fetch again")
+    if not found:
+        raise RefusalError(f"there is no code (*.py) in {folder}; wanted the model with its own code")
+    return found
+
+
+class Talker:
+    """The model, ready to be asked.
+
+    Attributes:
+        device: Where it computes.
+        notes: What was seen while loading it.
+    """
+
+    def __init__(self, head: Row) -> None:
+        import torch
+        import transformers
+
+        check_version(transformers.__version__)
+        transformers.logging.set_verbosity_error()
+        began = time.monotonic()
+        remote: dict[str, Any] = {"trust_remote_code": True, "local_files_only": True}
+        folder = head["model"]
+        config = transformers.AutoConfig.from_pretrained(folder, **remote)
+        visual = getattr(config, "visual", None)
+        if not isinstance(visual, dict) or "vision_model_name_or_path" not in visual:
+            raise RefusalError(
+                f"{folder}/config.json: found no visual.vision_model_name_or_path, wanted the configuration of "
+                "CheXagent-2, which names its vision encoder there"
+            )
+        visual["vision_model_name_or_path"] = head["encoder"]
+        self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **remote)
+        load: Any = transformers.AutoModelForCausalLM.from_pretrained
+        model, info = load(
+            folder,
+            config=config,
+            torch_dtype=getattr(torch, head["dtype"]),
+            attn_implementation="eager",
+            output_loading_info=True,
+            **remote,
+        )
+        lost = {kind: sorted(map(str, info[f"{kind}_keys"])) for kind in ("missing", "mismatched", "unexpected")}
+        if lost["missing"] or lost["mismatched"]:
+            raise RefusalError(
+                f"the weights in {folder} do not fill the model: {len(lost['missing'])} are missing (such as "
+                f"{lost['missing'][:2]}), {len(lost['mismatched'])} have another shape (such as "
+                f"{lost['mismatched'][:2]}); fetch it again"
+            )
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.model: Any = model.to(self.device).eval()
+        ends = self.model.generation_config.eos_token_id
+        ends = list(ends) if isinstance(ends, list | tuple) else [ends]
+        self.ends = sorted({int(end) for end in [*ends, self.tokenizer.eos_token_id] if end is not None})
+        if not self.ends:
+            raise RefusalError(f"{folder}: neither the tokenizer nor the generation config names an end-of-text token")
+        pad = self.tokenizer.pad_token_id
+        self.pad = int(self.ends[0] if pad is None else pad)
+        self.max_new_tokens = int(head["max_new_tokens"])
+        self.notes: Row = {"dtype": head["dtype"], "unexpected_weights": lost["unexpected"]}
+        say(f"model loaded on {self.device} in {time.monotonic() - began:.0f} s")
+
+    def __call__(self, questions: Sequence[Row]) -> list[Row]:
+        """Return for each question: words, truncated, tokens, and scores, those of the first token, shape (words,)."""
+        import torch
+
+        rows = [self.ids(question) for question in questions]
+        longest = max(map(len, rows))
+        ids = torch.full((len(rows), longest), self.pad, dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for number, row in enumerate(rows):
+            ids[number, longest - len(row) :] = row
+            mask[number, longest - len(row) :] = 1
+        with torch.inference_mode():
+            out = self.model.generate(
+                ids.to(self.device),
+                attention_mask=mask.to(self.device),
+                pad_token_id=self.pad,
+                eos_token_id=self.ends,
+                do_sample=False,
+                num_beams=1,
+                temperature=1.0,
+                top_p=1.0,
+                use_cache=True,
+                max_new_tokens=self.max_new_tokens,
+                output_scores=True,
+                return_dict_in_generate=True,
+            )
+        scores = out.scores[0].float().cpu()
+        return [self.said(row[longest:].tolist(), scores[number]) for number, row in enumerate(out.sequences)]
+
+    def ids(self, question: Row) -> Any:
+        """Return the tokens of one question, int tensor of shape (n,)."""
+        query = self.tokenizer.from_list_format([{"image": question["png"]}, {"text": question["request"]}])
+        talk = [{"from": "system", "value": SYSTEM}, {"from": "human", "value": query}]
+        return self.tokenizer.apply_chat_template(talk, add_generation_prompt=True, return_tensors="pt")[0]
+
+    def said(self, tokens: list[int], scores: Any) -> Row:
+        """Return one answer up to its first end-of-text token."""
+        end = next((place for place, token in enumerate(tokens) if token in self.ends), None)
+        words = self.tokenizer.decode(
+            tokens[:end],
+            skip_special_tokens=False,
+            clean_up_tokenization_spaces=False,
+            spaces_between_special_tokens=False,
+        )
+        return {"words": words, "truncated": end is None, "tokens": len(tokens[:end]), "scores": scores}
+
+
+def first_look(talker: Talker, head: Row, left: Sequence[Row]) -> tuple[int, Row]:
+    """Return the size of a batch, and what the probe and the comparison of a batch with single runs found."""
+    films, errors = [], []
+    for question in head["probe"]:
+        try:
+            films.append(talker([question])[0])
+        except Exception as error:  # remote code may raise anything; one film may be at fault
+            free(error)
+            errors.append(describe(error))
+    if not films:
+        raise RefusalError(f"the model answers none of {len(errors)} films, the last with {errors[-1]}")
+    notes: Row = {"probe_films": len(films), "probe": judge(films, talker([head["grey"]])[0])}
+    say(f"probe of {len(films)} films: {notes['probe']}")
+    size = min(int(head["batch_size"]), len(left))
+    if size > 1:
+        try:
+            alone = [talker([question])[0]["words"] for question in head["pair"]]
+            together = [row["words"] for row in talker(head["pair"])]
+        except Exception as error:  # as above
+            free(error)
+            alone, together = [], [describe(error)]
+        notes["batches"] = "equal to single runs" if alone == together else "differ from single runs"
+        if alone != together:
+            say(f"warning: a batch of two is not equal to two single runs ({together} for {alone}); one film at a time")
+            size = 1
+    return size, notes
+
+
+def judge(films: Sequence[Row], grey: Row) -> str:
+    """Return what the blank-image probe found; refuse a model that does not look at the film.
+
+    Alike words are enough if they hold a box. Words that deny a nodule may be right on every film and on a grey square
+    too: then the scores of the first token must differ.
+    """
+    if any(film["words"] != grey["words"] for film in films):
+        return "the answers differ"
+    if len(films) < 2:
+        return "not judged: it takes two different films"
+    spread = float(grey["scores"].std()) or 1.0
+    gap = max(float((film["scores"] - grey["scores"]).abs().max()) for film in films) / spread
+    if "<|box|>" in grey["words"] or gap <= SAME_SCORE:
+        raise RefusalError(
+            f"{len(films)} different films and a grey square all get the answer {grey['words'][:200]!r}: the model "
+            "does not look at the film. Known causes: another transformers, weights that are not the model's own, a "
+            "vision encoder that was not found. Its points would mean nothing, so none are written",
+            BLIND,
+        )
+    return "the answers are alike, without a box; the scores behind them differ"
+
+
+def answer_all(
+    talker: Callable[[Sequence[Row]], list[Row]], left: Sequence[Row], size: int, write: Callable[[list[Row]], None]
+) -> None:
+    """Ask all questions, in batches; halve the batch when memory runs out, and record a row that fails alone."""
+    began = said = time.monotonic()
+    done = failed = 0
+    while done < len(left):
+        batch = left[done : done + size]
+        try:
+            rows = [line(question, row) for question, row in zip(batch, talker(batch), strict=True)]
+        except Exception as error:  # remote code may raise anything
+            free(error)
+            if out_of_memory(error) and len(batch) > 1:
+                size = len(batch) // 2
+                say(f"warning: out of memory with {len(batch)} films at once; going on with {size}")
+                continue
+            if len(batch) > 1:
+                say(f"warning: a batch of {len(batch)} failed, its films are asked about one by one: {describe(error)}")
+            rows = list(one_by_one(talker, batch)) if len(batch) > 1 else [line(batch[0], None, error)]
+        write(rows)
+        done += len(batch)
+        failed += sum(bool(row["error"]) for row in rows)
+        for row in rows:
+            if row["error"]:
+                say(f"warning: no answer about {row['key']}: {row['error']}")
+        if failed == done >= MOST_ROWS_LOST:
+            raise RefusalError(f"the first {done} questions all failed, the last with {rows[-1]['error']}")
+        now = time.monotonic()
+        if now - said >= SECONDS_BETWEEN_LINES or done == len(left):
+            rate = done / max(now - began, 1e-9)
+            say(f"{done} of {len(left)} films, {rate:.2f} per second, {(len(left) - done) / rate:.0f} s left")
+            said = now
+
+
+def one_by_one(talker: Callable[[Sequence[Row]], list[Row]], batch: Sequence[Row]) -> Iterator[Row]:
+    """Yield a line per question; one that fails alone gets its error for an answer."""
+    for question in batch:
+        try:
+            yield line(question, talker([question])[0])
+        except Exception as error:  # as in answer_all
+            free(error)
+            yield line(question, None, error)
+
+
+def line(question: Row, row: Row | None, error: Exception | None = None) -> Row:
+    """Return the journal's line about one question."""
+    return {
+        "kind": "answer",
+        "key": question["key"],
+        "words": row["words"] if row else "",
+        "truncated": bool(row and row["truncated"]),
+        "tokens": row["tokens"] if row else 0,
+        "error": describe(error) if error else None,
+    }
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Return whether an error says that memory ran out, on a GPU or off it.
+
+    >>> out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")), out_of_memory(ValueError("no"))
+    (True, False)
+    """
+    words = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in words or "not enough memory" in words
+
+
+def free(error: Exception) -> None:
+    """Let go of what a failed batch held, which its traceback would keep."""
+    import torch
+
+    traceback.clear_frames(error.__traceback__)
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def describe(error: Exception) -> str:
+    """Return an error as one line.
+
+    >>> describe(ValueError("two\\nlines"))
+    'ValueError: two lines'
+    """
+    return " ".join(f"{type(error).__name__}: {error}".split())[:500]
+
+
+def read_task(path: Path) -> tuple[Row, list[Row]]:
+    """Return the head and the questions of a task file, none of which may hold a mark of special tokens."""
+    head, *questions = [json.loads(text) for text in path.read_text().splitlines()]
+    asked = [*questions, *head["probe"], head["grey"], *head["pair"]]
+    odd = [text for row in asked for text in (row["png"], row["request"]) if any(mark in text for mark in MARKS)]
+    if odd:
+        raise RefusalError(f"found {odd[0]!r}, wanted requests and paths without '<|' and '|>', which begin tokens")
+    return head, questions
+
+
+def read_journal(path: Path, begin: int = 0) -> tuple[list[Row], int]:
+    """Return the whole lines of a journal from byte `begin` on, and where they end: what follows may be torn."""
+    lines: list[Row] = []
+    length = begin
+    if path.is_file():
+        with path.open("rb") as handle:
+            handle.seek(begin)
+            content = handle.read()
+        for text in content.splitlines(keepends=True):
+            try:
+                found = json.loads(text) if text.endswith(b"\n") else None
+            except ValueError:
+                found = None
+            if not isinstance(found, dict) or "kind" not in found:
+                break
+            lines.append(found)
+            length += len(text)
+    return lines, length
+
+
+def append(handle: Any, rows: Sequence[Row]) -> None:
+    """Add lines to the journal and force them to the disk."""
+    handle.write("".join(json.dumps(row) + "\n" for row in rows).encode())
+    handle.flush()
+    os.fsync(handle.fileno())
+
+
+def lock(handle: Any, path: Path) -> None:
+    """Keep a second worker off the journal."""
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise RefusalError(f"another worker is writing to {path}; wait for it, or end it") from None
+
+
+def die_with(parent: int, private: Path) -> None:
+    """End this process when the one that started it has gone, which can no longer clear away the films in `private`."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        if private.name.startswith(PRIVATE):
+            shutil.rmtree(private, ignore_errors=True)
+        os._exit(REFUSED)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def network() -> str:
+    """Return what this process sees of a network: "none" if no route leads out of it."""
+    ways: set[str] = set()
+    try:
+        ways |= {text.split()[0] for text in Path("/proc/net/route").read_text().splitlines()[1:]}
+        if (six := Path("/proc/net/ipv6_route")).is_file():
+            ways |= {text.split()[-1] for text in six.read_text().splitlines()}
+    except OSError:
+        return "unknown"
+    ways -= {"lo"}
+    return f"reachable through {', '.join(sorted(ways))}" if ways else "none"
+
+
+def imported() -> dict[str, str | None]:
+    """Return `versions` after the import of what the model needs, so that it is known to work."""
+    import torch  # noqa: F401
+    from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: F401
+
+    return versions()
+
+
+def versions() -> dict[str, str | None]:
+    """Return the versions of Python and of the packages that decide the words."""
+    found: dict[str, str | None] = {"python": sys.version.split()[0]}
+    for name in ("transformers", "tokenizers", "torch", "torchvision", "numpy", "pillow", "safetensors"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def say(text: str) -> None:
+    """Write a line to the log."""
+    sys.stderr.write(f"chexagent: {text}\n")
+    sys.stderr.flush()
+
+
+def run(argv: Sequence[str]) -> NoReturn:
+    """Run `main`, or print the versions; a refusal is a sentence and an exit code of its own."""
+    if list(argv) == ["--versions"]:
+        sys.stdout.write(json.dumps(imported()) + "\n")
+        sys.exit(0)
+    try:
+        main(Path(argv[0]), Path(argv[1]))
+    except RefusalError as refusal:
+        say(f"refused: {refusal}")
+        sys.exit(refusal.code)
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    run(sys.argv[1:])

@@ -1,0 +1,72 @@
+"""How well points are found at each confidence, and from which confidence on they are worth showing.
+
+One question, asked on validation films alone: of the prompts of a bank, which one; and of a localizer's points, which.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.lib.metrics.matching import distances, match
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One film: what was found on it, and what is there.
+
+    Attributes:
+        points: Predicted x and y, shape (n, 2), pixels of the original.
+        confidence: Of each point, shape (n,); NaN where there is none, and such a point is always shown.
+        nodules: True x and y, shape (m, 2).
+        threshold_px: Greatest distance of a hit, pixels.
+    """
+
+    points: NDArray[np.float64]
+    confidence: NDArray[np.float64]
+    nodules: NDArray[np.float64]
+    threshold_px: float
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What is found if points from some confidence on are shown.
+
+    Attributes:
+        cutoff: Least confidence of a point that is shown; None if all are.
+        hits: Points on a nodule, one to one.
+        points: Points shown.
+        nodules: Nodules there are.
+    """
+
+    cutoff: float | None
+    hits: int
+    points: int
+    nodules: int
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall; 0 without points or nodules."""
+        return 2 * self.hits / max(self.points + self.nodules, 1)
+
+
+def best(films: Sequence[Shown]) -> Counts:
+    """Return the counts at the cutoff with the largest F1; of equals the one that shows the most points.
+
+    Args:
+        films: Films with nodules and without: a point on a healthy film is a false one.
+    """
+    known = np.concatenate([film.confidence for film in films]) if films else np.zeros(0)
+    cutoffs = [None, *np.unique(known[~np.isnan(known)]).tolist()]
+    return max((count(films, cutoff) for cutoff in cutoffs), key=lambda counts: (counts.f1, counts.points))
+
+
+def count(films: Sequence[Shown], cutoff: float | None) -> Counts:
+    """Return the counts if points of a confidence of `cutoff` or more, and those without one, are shown."""
+    hits = points = 0
+    for film in films:
+        shown = film.points if cutoff is None else film.points[~(film.confidence < cutoff)]
+        hits += len(match(distances(shown, film.nodules), film.threshold_px)[0])
+        points += len(shown)
+    return Counts(cutoff, hits, points, sum(len(film.nodules) for film in films))

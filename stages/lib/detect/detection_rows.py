@@ -1,0 +1,165 @@
+"""Findings on films, between the tables that hold them and what chooses among them."""
+
+import argparse
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from stages.lib.core import params, tables
+from stages.lib.detect import choice, fusion
+from stages.lib.detect.cutoff import Counts, Shown, best
+from stages.lib.detect.fusion import Place
+
+EDGES = ("x0", "y0", "x1", "y1")
+
+
+@params.section
+class MergeParams:
+    """How votes for one place become one finding."""
+
+    link: fusion.Link  # votes are one finding if their points are near, or if their boxes overlap
+    link_share: params.Share  # of the diagonal of the original: greatest distance of two points that are one finding
+    link_iou: params.Share  # least intersection over union of two boxes that are one finding
+    points_most: params.Count  # findings kept of a film, the most confident or the first
+
+    def near(self, diagonal_px: float) -> Any:
+        """Return what decides whether two findings are one on a film of such a diagonal."""
+        radius = self.link_share * diagonal_px
+        return fusion.by_distance(radius) if self.link == "distance" else fusion.by_iou(self.link_iou, radius)
+
+
+def place(row: Mapping[str, Any]) -> Place:
+    """Return a row of `tables.VOTES` or `tables.LOCALIZE` as a place."""
+    box = None if row["x0"] is None else (row["x0"], row["y0"], row["x1"], row["y1"])
+    return Place(row["x"], row["y"], box, row["confidence"], row["phrase"])
+
+
+def by_film(rows: Iterable[Mapping[str, Any]], voter: Sequence[str]) -> dict[str, dict[tuple[Any, ...], list[Place]]]:
+    """Return the places of each film by voter, in the order of the rows.
+
+    Args:
+        rows: Rows of `tables.VOTES` or `tables.LOCALIZE`.
+        voter: Columns that tell voters apart.
+    """
+    found: dict[str, dict[tuple[Any, ...], list[Place]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        found[row["image_id"]][tuple(row[name] for name in voter)].append(place(row))
+    return found
+
+
+def diagonals(manifest: pa.Table) -> dict[str, float]:
+    """Return the diagonal of each original that has a size, pixels."""
+    sizes = zip(*(manifest[name].to_pylist() for name in ("image_id", "width_px", "height_px")), strict=True)
+    return {name: float(np.hypot(width, height)) for name, width, height in sizes if width is not None}
+
+
+def table(found: Mapping[str, Sequence[Place]], points_most: int) -> pa.Table:
+    """Return the findings of each film, at most `points_most` of each, as `tables.LOCALIZE` with all of them shown."""
+    rows = []
+    for image_id, places in found.items():
+        for rank, one in enumerate(places[:points_most]):
+            row = {"image_id": image_id, "rank": rank, "x": one.x, "y": one.y, "shown": True}
+            row |= {"confidence": one.confidence, "phrase": one.phrase}
+            rows.append(row | (dict(zip(EDGES, one.box, strict=True)) if one.box else {}))
+    return tables.from_rows(rows, tables.LOCALIZE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chooser:
+    """What a cutoff is chosen by, or read from.
+
+    Attributes:
+        how: `choice.ChooseParams`.
+        points: Table of `tables.POINTS`; None if there is none.
+        split: Table of `tables.SPLIT`; None if there is none.
+        fitted: A choice made before, to apply; None to make one.
+    """
+
+    how: choice.ChooseParams
+    points: pa.Table | None
+    split: pa.Table | None
+    fitted: Mapping[str, Any] | None
+
+    def settle(
+        self, localize: pa.Table, asked: Iterable[str], diagonal: Mapping[str, float]
+    ) -> tuple[pa.Table, dict[str, Any]]:
+        """Return `localize` with those findings shown whose confidence reaches the cutoff, and the cutoff's document.
+
+        The cutoff is the one with the best F1 on the films that choose. Without such films, or without confidences,
+        there is none, and all findings are shown.
+
+        Args:
+            localize: Table of `tables.LOCALIZE`.
+            asked: image_id of every film that was asked about.
+            diagonal: Of each film, pixels.
+        """
+        if self.fitted is not None:
+            return cut(localize, self.fitted["cutoff"]), dict(self.fitted)
+        films = [] if self.points is None or self.split is None else choosing(asked, self.points, self.split, self.how)
+        if not films:
+            return localize, {"cutoff": None, "reason": "no film with marked nodules is there to choose by"}
+        counts = best(shown(localize.to_pylist(), films, self.points, diagonal, self.how.tolerance_share))
+        return cut(localize, counts.cutoff), document(counts, films)
+
+
+def chooser(args: argparse.Namespace) -> Chooser:
+    """Return what the arguments `split`, `points` and `fitted` of a stage say of choosing a cutoff."""
+    return Chooser(
+        how=args.params.choose,
+        points=tables.read(args.points, tables.POINTS) if args.points else None,
+        split=tables.read(args.split, tables.SPLIT) if args.split else None,
+        fitted=choice.read(args.fitted) if args.fitted else None,
+    )
+
+
+def choosing(asked: Iterable[str], points: pa.Table, split: pa.Table, how: choice.ChooseParams) -> list[str]:
+    """Return the films that choose, of those that were asked about."""
+    marked = set(points["image_id"].to_pylist())
+    return sorted(choice.films(split.to_pylist(), marked, how.splits) & set(asked))
+
+
+def shown(
+    rows: Iterable[Mapping[str, Any]],
+    films: Sequence[str],
+    points: pa.Table,
+    diagonal: Mapping[str, float],
+    tolerance_share: float,
+) -> list[Shown]:
+    """Return films with the places of `rows` on them and the nodules that are there."""
+    nodules: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for point in points.to_pylist():
+        nodules[point["image_id"]].append((point["x"], point["y"]))
+    found: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
+    for row in rows:
+        confidence = np.nan if row["confidence"] is None else row["confidence"]
+        found[row["image_id"]].append((row["x"], row["y"], confidence))
+    made = []
+    for name in films:
+        here = np.array(found[name], np.float64).reshape(-1, 3)
+        there = np.array(nodules[name], np.float64).reshape(-1, 2)
+        made.append(Shown(here[:, :2], here[:, 2], there, tolerance_share * diagonal[name]))
+    return made
+
+
+def document(counts: Counts, films: Sequence[str]) -> dict[str, Any]:
+    """Return counts as a choice has them."""
+    return {
+        "cutoff": counts.cutoff,
+        "f1": counts.f1,
+        "hits": counts.hits,
+        "points": counts.points,
+        "nodules": counts.nodules,
+        "films": len(films),
+    }
+
+
+def cut(localize: pa.Table, cutoff: float | None) -> pa.Table:
+    """Return `localize` with those findings shown that reach the cutoff or have no confidence."""
+    confidence = localize["confidence"].to_pylist()
+    reached = [cutoff is None or one is None or one >= cutoff for one in confidence]
+    at = localize.schema.get_field_index("shown")
+    return tables.check(localize.set_column(at, "shown", pa.array(reached, pa.bool_())), tables.LOCALIZE)

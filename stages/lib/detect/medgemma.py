@@ -1,0 +1,51 @@
+"""MedGemma as a localizer: generated text with boxes.
+
+A localizer takes queries (a view of an image and a prompt) and yields responses with their detections.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from stages.lib.core import params
+from stages.lib.detect import box_2d, driver
+from stages.lib.detect.detection import Answer, Question, batches, boxed
+from stages.lib.models import gemma3
+
+
+@params.section
+class Params:
+    """What MedGemma is asked, and how."""
+
+    requests: tuple[params.Text, ...]  # the bank: each is put to films that choose, the best to all; answers are boxes
+    image_first: bool  # whether the film stands before the request, or after it
+    max_new_tokens: params.Count  # the answer is cut there; about 45 per box
+    batch_size: params.Count  # films per batch; changes the time, not the answers
+
+
+def localizer(base: Path, model: gemma3.ModelParams, params: Params) -> driver.Localizer:
+    """Return a localizer that asks the base model in `base` for boxes in MedGemma's format.
+
+    Raises:
+        ModelError: If the model cannot be loaded.
+    """
+    loaded = gemma3.load(base, model)
+
+    def ask(questions: Sequence[Question]) -> Iterator[Answer]:
+        for batch in batches(questions, params.batch_size):
+            films = [question.pixels() for question in batch]
+            request = batch[0].request
+            words = gemma3.generate(loaded, films, request, params.max_new_tokens, image_first=params.image_first)
+            yield from map(read, words)
+
+    return ask
+
+
+def read(words: str) -> Answer:
+    """Return an answer in MedGemma's format as findings; the point is the centre of the box.
+
+    >>> read('[{"box_2d": [400, 300, 500, 350], "label": "nodule"}]').findings
+    (Finding(u=0.325, v=0.45, box=(0.3, 0.4, 0.35, 0.5), confidence=None, phrase='nodule'),)
+    """
+    parsed = box_2d.parse(words)
+    findings = tuple(boxed((box.x0, box.y0, box.x1, box.y1), box_2d.UNITS, box.label) for box in parsed.boxes)
+    return Answer(words, parsed.status, findings)

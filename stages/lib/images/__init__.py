@@ -1,0 +1,1 @@
+"""Reading, preprocessing, geometry, data-set layouts, prefetch."""

@@ -1,0 +1,353 @@
+"""How well scores tell films with a nodule from films without.
+
+Labels are 1 (nodule) and 0. A score is the greater, the likelier the nodule; a film is called positive if its score
+reaches the threshold. Weights count how often each film stands in a resample. A metric without a value raises.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from stages.lib.core.errors import MetricInputError, UndefinedMetricError
+from stages.lib.metrics.bootstrap import wilson
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """How many films were called what: positive or negative, rightly or wrongly."""
+
+    true_positives: float
+    false_positives: float
+    false_negatives: float
+    true_negatives: float
+
+    @property
+    def n(self) -> float:
+        """Number of films."""
+        return self.true_positives + self.false_positives + self.false_negatives + self.true_negatives
+
+
+def confusion(labels: NDArray[Any], called: NDArray[Any], weights: ArrayLike | None = None) -> Confusion:
+    """Return the confusion of films called positive (1) or negative (0).
+
+    Args:
+        labels: 0 or 1, shape (n,).
+        called: 0 or 1 (or truth values), shape (n,).
+        weights: How often each film counts, shape (n,); once each if None.
+
+    >>> confusion(np.array([1, 1, 0, 0]), np.array([1, 0, 1, 0]), np.array([3, 1, 1, 2]))
+    Confusion(true_positives=3.0, false_positives=1.0, false_negatives=1.0, true_negatives=2.0)
+    """
+    cells = np.bincount(2 * np.asarray(labels, np.intp) + np.asarray(called, np.intp), weights, minlength=4)
+    tn, fp, fn, tp = (float(cell) for cell in cells)
+    return Confusion(tp, fp, fn, tn)
+
+
+def _ratio(part: float, whole: float, why: str) -> float:
+    if not whole:
+        raise UndefinedMetricError(why)
+    return part / whole
+
+
+def accuracy(c: Confusion) -> float:
+    """Return the share of films called rightly, [0, 1]."""
+    return _ratio(c.true_positives + c.true_negatives, c.n, "there is no film")
+
+
+def sensitivity(c: Confusion) -> float:
+    """Return the share of the films with a nodule that were called positive (recall), [0, 1]."""
+    return _ratio(c.true_positives, c.true_positives + c.false_negatives, "no film has a nodule")
+
+
+def specificity(c: Confusion) -> float:
+    """Return the share of the films without a nodule that were called negative, [0, 1]."""
+    return _ratio(c.true_negatives, c.true_negatives + c.false_positives, "every film has a nodule")
+
+
+def balanced_accuracy(c: Confusion) -> float:
+    """Return the mean of sensitivity and specificity, [0, 1]; 0.5 is chance."""
+    return (sensitivity(c) + specificity(c)) / 2
+
+
+def precision(c: Confusion) -> float:
+    """Return the share of the films called positive that have a nodule (positive predictive value), [0, 1]."""
+    return _ratio(c.true_positives, c.true_positives + c.false_positives, "no film was called positive")
+
+
+def f1(c: Confusion) -> float:
+    """Return the harmonic mean of precision and sensitivity, [0, 1]."""
+    wrong = c.false_positives + c.false_negatives
+    return _ratio(2 * c.true_positives, 2 * c.true_positives + wrong, "no film has a nodule or was called positive")
+
+
+def mcc(c: Confusion) -> float:
+    """Return Matthews' correlation of labels and calls, [-1, 1]; 0 is chance.
+
+    Raises:
+        UndefinedMetricError: If all films have one label, or all were called the same.
+
+    Source: Matthews, 1975, Biochim. Biophys. Acta 405: 442. There, and in scikit-learn, the undefined case is 0.
+    """
+    tp, fp, fn, tn = c.true_positives, c.false_positives, c.false_negatives, c.true_negatives
+    whole = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
+    return _ratio(tp * tn - fp * fn, whole**0.5, "all films have one label, or all were called the same")
+
+
+THRESHOLD_METRICS: Mapping[str, Callable[[Confusion], float]] = {
+    "accuracy": accuracy,
+    "balanced_accuracy": balanced_accuracy,
+    "sensitivity": sensitivity,
+    "specificity": specificity,
+    "precision": precision,
+    "f1": f1,
+    "mcc": mcc,
+}
+
+
+def trials(c: Confusion) -> dict[str, tuple[float, float]]:
+    """Return successes and trials of those threshold metrics that are plain proportions, for Wilson's interval."""
+    return {
+        "accuracy": (c.true_positives + c.true_negatives, c.n),
+        "sensitivity": (c.true_positives, c.true_positives + c.false_negatives),
+        "specificity": (c.true_negatives, c.true_negatives + c.false_positives),
+        "precision": (c.true_positives, c.true_positives + c.false_positives),
+    }
+
+
+def predictive_values(sensitivity: float, specificity: float, prevalence: float) -> tuple[float, float]:
+    """Return the positive and the negative predictive value at another prevalence, by Bayes' rule.
+
+    Args:
+        sensitivity: In [0, 1].
+        specificity: In [0, 1].
+        prevalence: Share of films with a nodule there, in (0, 1).
+
+    Raises:
+        UndefinedMetricError: If no film would be called positive, or none negative.
+
+    >>> predictive_values(0.5, 0.75, 0.5)
+    (0.6666666666666666, 0.6)
+    """
+    hit, alarm = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
+    miss, calm = (1 - sensitivity) * prevalence, specificity * (1 - prevalence)
+    positive = _ratio(hit, hit + alarm, "no film would be called positive")
+    return positive, _ratio(calm, miss + calm, "no film would be called negative")
+
+
+class Ranking:
+    """Films in order of falling score, equal scores in one step: sorted once, then measured under many weights.
+
+    Attributes:
+        thresholds: The distinct scores, falling, shape (u,).
+
+    >>> Ranking(np.array([0, 1, 1, 0]), np.array([0.1, 0.9, 0.4, 0.4])).roc_auc()
+    0.875
+    """
+
+    def __init__(self, labels: ArrayLike, scores: ArrayLike) -> None:
+        y, s = checked(labels, scores)
+        self._order = np.argsort(-s, kind="stable")
+        ordered = s[self._order]
+        self._positive = y[self._order].astype(np.float64)
+        self._ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
+        self.thresholds: Floats = ordered[self._ends]
+
+    def cumulate(self, weights: ArrayLike | None = None) -> tuple[Floats, Floats]:
+        """Return how many films with and how many without a nodule reach each threshold, each of shape (u,)."""
+        w = np.ones(len(self._order)) if weights is None else np.asarray(weights, np.float64)[self._order]
+        reached = np.cumsum(w)[self._ends]
+        hits = np.cumsum(w * self._positive)[self._ends]
+        return hits, reached - hits
+
+    def roc_auc(self, weights: ArrayLike | None = None) -> float:
+        """Return the area under the ROC curve, as `roc_auc`."""
+        hits, alarms = self.curve(weights)
+        area = np.dot(np.diff(alarms), hits[1:] + hits[:-1]) + alarms[0] * hits[0]
+        return float(area / (2 * hits[-1] * alarms[-1]))
+
+    def average_precision(self, weights: ArrayLike | None = None) -> float:
+        """Return the average precision, as `average_precision`."""
+        hits, alarms = self.curve(weights)
+        gains = np.diff(hits, prepend=0.0)
+        # A weight of 0 for the first films leaves 0 of 0; no hit is gained there, so its term is 0.
+        return float(np.dot(gains, hits / np.maximum(hits + alarms, 1e-300)) / hits[-1])
+
+    def curve(self, weights: ArrayLike | None = None) -> tuple[Floats, Floats]:
+        """Return what `cumulate` does.
+
+        Raises:
+            UndefinedMetricError: If a class has no film.
+        """
+        hits, alarms = self.cumulate(weights)
+        if not hits[-1] or not alarms[-1]:
+            raise UndefinedMetricError(f"{'every' if hits[-1] else 'no'} film has a nodule")
+        return hits, alarms
+
+
+def checked(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.int64], Floats]:
+    """Return labels and scores as arrays of one length.
+
+    Raises:
+        MetricInputError: If a label is not 0 or 1, a score is not finite, or the lengths differ.
+        UndefinedMetricError: If there is no film.
+    """
+    y, s = np.asarray(labels), np.asarray(scores, np.float64)
+    if y.ndim != 1 or y.shape != s.shape:
+        raise MetricInputError(f"found labels of shape {y.shape} and scores of shape {s.shape}, wanted (n,) twice")
+    if not len(y):
+        raise UndefinedMetricError("there is no film")
+    if not ((y == 0) | (y == 1)).all():
+        raise MetricInputError(f"found the labels {np.unique(y).tolist()[:5]}, wanted 0 and 1")
+    if not np.isfinite(s).all():
+        raise MetricInputError(f"{int((~np.isfinite(s)).sum())} of {len(s)} scores are not finite")
+    return y.astype(np.int64), s
+
+
+def roc_auc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> float:
+    """Return the area under the ROC curve: how often a film with a nodule outscores one without, a tie counting half.
+
+    Args:
+        labels: 0 or 1, shape (n,).
+        scores: Finite, shape (n,).
+        weights: How often each film counts, shape (n,); once each if None.
+
+    Returns:
+        Unitless, [0, 1]; 0.5 is chance.
+
+    Raises:
+        UndefinedMetricError: If a class has no film.
+        MetricInputError: As `checked`.
+
+    >>> roc_auc([0, 1, 0, 1], [0.1, 0.8, 0.5, 0.5])
+    0.875
+    """
+    return Ranking(labels, scores).roc_auc(weights)
+
+
+def average_precision(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> float:
+    """Return the average precision: the precision at each distinct score, weighted by the sensitivity gained there.
+
+    Steps, not trapezoids: between two points of the curve nothing can be reached by interpolation. Arguments and errors
+    as of `roc_auc`. A score that knows nothing has about the prevalence.
+
+    Source: Davis & Goadrich, ICML 2006.
+
+    >>> average_precision([1, 0, 1], [0.9, 0.8, 0.7])
+    0.8333333333333333
+    """
+    return Ranking(labels, scores).average_precision(weights)
+
+
+def brier(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> float:
+    """Return the mean squared distance of score and label, [0, 1], lower is better.
+
+    Source: Brier, 1950, Monthly Weather Review 78: 1. His sum over both classes is twice this.
+
+    >>> brier([1, 0], [0.5, 0.0])
+    0.125
+    """
+    y, s = checked(labels, scores)
+    w = np.ones(len(y)) if weights is None else np.asarray(weights, np.float64)
+    return _ratio(float(np.dot(w, (s - y) ** 2)), float(w.sum()), "there is no film")
+
+
+def equal_mass_bins(scores: ArrayLike, bins: int) -> NDArray[np.intp]:
+    """Return the bin of each score, 0 .. bins - 1 from low to high, each bin with about as many films.
+
+    A film goes where its mid-rank lies, so equal scores share a bin and the order of the films plays no part. A bin may
+    then stay empty.
+
+    >>> equal_mass_bins([0.1, 0.9, 0.9, 0.2], 2)
+    array([0, 1, 1, 0])
+    """
+    s = np.asarray(scores, np.float64)
+    ordered = np.sort(s)
+    below, through = np.searchsorted(ordered, s, "left"), np.searchsorted(ordered, s, "right")
+    return ((below + through) * bins // (2 * len(s))).astype(np.intp)
+
+
+def calibration_error(
+    labels: ArrayLike, scores: ArrayLike, where: NDArray[np.intp], weights: ArrayLike | None = None
+) -> float:
+    """Return the expected calibration error: how far mean score and share with a nodule lie apart in a bin, on average.
+
+    Args:
+        labels: 0 or 1, shape (n,).
+        scores: Probabilities, shape (n,).
+        where: Bin of each film, shape (n,); `equal_mass_bins` gives it. Resamples keep the bins of the sample.
+        weights: How often each film counts, shape (n,); once each if None.
+
+    Returns:
+        Unitless, [0, 1], lower is better. Chance alone makes it positive, and more so in a resample, so that its
+        percentile interval lies high.
+
+    Source: Naeini et al., AAAI 2015, with bins of equal mass instead of equal width.
+
+    >>> calibration_error([1, 0], [0.75, 0.5], np.array([1, 0]))
+    0.375
+    """
+    y, s = checked(labels, scores)
+    w = np.ones(len(y)) if weights is None else np.asarray(weights, np.float64)
+    gaps = np.bincount(where, w * (s - y))
+    return _ratio(float(np.abs(gaps).sum()), float(w.sum()), "there is no film")
+
+
+def reliability(labels: ArrayLike, scores: ArrayLike, bins: int, confidence: float) -> list[dict[str, float]]:
+    """Return the reliability curve: for each bin that holds films, what was said and what came true.
+
+    Args:
+        labels: 0 or 1, shape (n,).
+        scores: Probabilities, shape (n,).
+        bins: Number of bins of equal mass.
+        confidence: Of Wilson's interval of the share, such as 0.95.
+
+    Returns:
+        One mapping for each bin from low to high: mean `score`, `share` with a nodule, its interval `low` to `high`,
+        and number of films `n`.
+
+    >>> [(row["score"], row["share"], row["n"]) for row in reliability([1, 0, 1, 1], [0.5, 0.25, 0.75, 0.75], 2, 0.95)]
+    [(0.375, 0.5, 2), (0.75, 1.0, 2)]
+    """
+    y, s = checked(labels, scores)
+    where = equal_mass_bins(s, bins)
+    rows = []
+    for number in np.unique(where):
+        inside = where == number
+        n, found = int(inside.sum()), int(y[inside].sum())
+        low, high = wilson(found, n, confidence)
+        rows.append({"score": float(s[inside].mean()), "share": found / n, "low": low, "high": high, "n": n})
+    return rows
+
+
+def roc_curve(labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats, Floats]:
+    """Return the ROC curve: false positive rates and sensitivities from (0, 0) to (1, 1), and the thresholds.
+
+    The first threshold is infinite: nothing is called positive there. Errors as of `roc_auc`.
+
+    >>> [part.tolist() for part in roc_curve([0, 1, 1], [0.2, 0.9, 0.2])]
+    [[0.0, 0.0, 1.0], [0.0, 0.5, 1.0], [inf, 0.9, 0.2]]
+    """
+    ranking = Ranking(labels, scores)
+    hits, alarms = ranking.curve()
+    start = np.zeros(1)
+    thresholds = np.append(np.inf, ranking.thresholds)
+    return np.append(start, alarms / alarms[-1]), np.append(start, hits / hits[-1]), thresholds
+
+
+def precision_recall_curve(labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats, Floats]:
+    """Return the precision-recall curve: sensitivities, rising, the precision at each, and the thresholds, falling.
+
+    It is to be drawn as a staircase whose level from one sensitivity to the next is the precision at the next: then the
+    area under it is the average precision. Errors as of `roc_auc`.
+
+    >>> [part.tolist() for part in precision_recall_curve([0, 1, 1, 0], [0.8, 0.9, 0.5, 0.2])]
+    [[0.5, 0.5, 1.0, 1.0], [1.0, 0.5, 0.6666666666666666, 0.5], [0.9, 0.8, 0.5, 0.2]]
+    """
+    ranking = Ranking(labels, scores)
+    hits, alarms = ranking.curve()
+    return hits / hits[-1], hits / (hits + alarms), ranking.thresholds

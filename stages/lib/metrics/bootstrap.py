@@ -1,0 +1,115 @@
+"""How sure a number is: intervals by resampling patients, and Wilson's for plain proportions.
+
+Films of one patient resemble each other, so patients are drawn, never films: intervals from films alone are too narrow.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.lib.core.errors import MetricInputError, UndefinedMetricError
+
+Outcome = float | UndefinedMetricError
+Draws = Mapping[str, NDArray[np.float64]]
+
+
+def attempt(metric: Callable[..., float], *args: Any) -> Outcome:
+    """Return what `metric` returns for `args`, or the error that says why it has no value."""
+    try:
+        return metric(*args)
+    except UndefinedMetricError as reason:
+        return reason
+
+
+def replicate(
+    measure: Callable[[NDArray[np.int64]], Mapping[str, Outcome]],
+    patients: NDArray[Any],
+    *,
+    draws: int,
+    seed: int,
+) -> dict[str, NDArray[np.float64]]:
+    """Return every metric on `draws` resamples of patients.
+
+    The same patients and seed give the same resamples, so that two models measured on the same films are paired.
+
+    Args:
+        measure: Takes how often each film stands in a resample, shape (n,), and gives the value of each metric, always
+            under the same names.
+        patients: Patient of each film, shape (n,).
+        draws: Number of resamples.
+        seed: Of the draws.
+
+    Returns:
+        For each metric its values, shape (draws,), NaN where it was undefined.
+
+    Source: Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13, with patients as the units.
+    """
+    names, patient = np.unique(patients, return_inverse=True)
+    rng = np.random.default_rng(seed)
+    rows: list[Mapping[str, Outcome]] = []
+    for _ in range(draws if len(names) else 0):
+        counts = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))
+        rows.append(measure(counts[patient]))
+    metrics = rows[0] if rows else {}
+    return {
+        metric: np.array([np.nan if isinstance(row[metric], UndefinedMetricError) else row[metric] for row in rows])
+        for metric in metrics
+    }
+
+
+def percentile(values: NDArray[np.float64], confidence: float) -> tuple[float | None, float | None, int]:
+    """Return the percentile interval of a metric's resampled values, and how many resamples were skipped as undefined.
+
+    Args:
+        values: Values on the resamples, NaN where undefined.
+        confidence: Such as 0.95.
+
+    Returns:
+        Low end, high end (None if it was undefined on every resample), and number skipped.
+
+    >>> percentile(np.array([1.0, 2.0, 3.0, np.nan]), 0.5)
+    (1.5, 2.5, 1)
+    """
+    defined = values[~np.isnan(values)]
+    skipped = len(values) - len(defined)
+    if not len(defined):
+        return None, None, skipped
+    low, high = np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high), skipped
+
+
+def wilson(successes: float, trials: float, confidence: float) -> tuple[float, float]:
+    """Return Wilson's score interval of a proportion: it holds for few trials and stays in [0, 1].
+
+    It takes the trials as independent, which films of one patient are not: it stands beside the patient interval.
+
+    Args:
+        successes: 0 .. trials.
+        trials: Above 0.
+        confidence: Such as 0.95.
+
+    Raises:
+        UndefinedMetricError: If there is no trial.
+        MetricInputError: If the successes are not in 0 .. trials.
+
+    Source: Wilson, 1927, J. Am. Stat. Assoc. 22: 209.
+
+    >>> [round(end, 4) for end in wilson(0, 10, 0.95)]
+    [0.0, 0.2775]
+    """
+    from statistics import NormalDist
+
+    if not trials:
+        raise UndefinedMetricError("there is no trial")
+    if not 0 <= successes <= trials:
+        raise MetricInputError(f"found {successes} successes in {trials} trials")
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share = successes / trials
+    centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
+    half = z / (1 + z * z / trials) * (share * (1 - share) / trials + z * z / (4 * trials * trials)) ** 0.5
+    # Rounding may leave 1e-17 instead of 0 at the edges.
+    low = 0.0 if successes == 0 else max(centre - half, 0.0)
+    high = 1.0 if successes == trials else min(centre + half, 1.0)
+    return low, high

@@ -1,0 +1,311 @@
+"""How well predicted points find the nodules of films that have them, and what they do on healthy ones."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.lib.core.errors import UndefinedMetricError
+from stages.lib.metrics.bootstrap import Outcome, attempt
+from stages.lib.metrics.matching import distances, match_many
+
+
+@dataclass(frozen=True)
+class Film:
+    """One film that was asked about, in pixels of the original.
+
+    Attributes:
+        image_id: Its name.
+        patient_id: Its patient.
+        width_px: Width.
+        height_px: Height.
+        points: The nodules, x and y, shape (m, 2).
+        predictions: The points predicted, x and y, shape (n, 2).
+        spacing_mm: Millimetres per pixel; None if it is not known.
+        diameter_mm: Of each nodule, NaN where it is not known, shape (m,); None if none is known.
+        contrast: Of each nodule, NaN where it is not known, shape (m,); None if none is known.
+    """
+
+    image_id: str
+    patient_id: str
+    width_px: int
+    height_px: int
+    points: NDArray[np.float64]
+    predictions: NDArray[np.float64]
+    spacing_mm: float | None = None
+    diameter_mm: NDArray[np.float64] | None = None
+    contrast: NDArray[np.float64] | None = None
+
+    def threshold_px(self, share: float) -> float:
+        """Return a share of the diagonal of the original, pixels."""
+        return share * float(np.hypot(self.width_px, self.height_px))
+
+
+@dataclass(frozen=True)
+class Hits:
+    """What was found on some films at one tolerance.
+
+    Attributes:
+        true_positives: Pairs of prediction and nodule on each film, shape (n,).
+        predictions: Points predicted on each film, shape (n,).
+        points: Nodules of each film, shape (n,).
+        chance: Pairs to be expected if as many points were thrown anywhere on the film, shape (n,).
+        radial_error_px: Distance within each pair, shape (pairs,).
+        film: Number of the film of each pair, shape (pairs,).
+        found: Whether each nodule is in a pair, film after film, shape (nodules,).
+    """
+
+    true_positives: NDArray[np.int64]
+    predictions: NDArray[np.int64]
+    points: NDArray[np.int64]
+    chance: NDArray[np.float64]
+    radial_error_px: NDArray[np.float64]
+    film: NDArray[np.int64]
+    found: NDArray[np.bool_]
+
+
+def find(films: Sequence[Film], share: float, *, throws: int, rng: np.random.Generator) -> Hits:
+    """Match predictions and nodules on every film.
+
+    Args:
+        films: Films with or without nodules.
+        share: Greatest distance of a pair, inclusive, as a share of the diagonal of the original.
+        throws: How often points are thrown to know what chance would find.
+        rng: Of the throws.
+    """
+    found = np.zeros(len(films), np.int64)
+    errors, owners = [np.zeros(0)], [np.zeros(0, np.int64)]
+    nodules = [np.zeros(0, bool) for _ in films]
+    for numbers in by_size(films):
+        some = [films[number] for number in numbers]
+        gaps = distances(np.stack([film.predictions for film in some]), np.stack([film.points for film in some]))
+        pairs = match_many(gaps, np.array([film.threshold_px(share) for film in some]))
+        found[numbers] = pairs.sum(axis=(1, 2))
+        errors.append(gaps[pairs])
+        owners.append(np.repeat(numbers, found[numbers]))
+        for number, hit in zip(numbers, np.any(pairs, axis=1).tolist(), strict=True):
+            nodules[number] = np.array(hit, bool)
+    film = np.concatenate(owners)
+    order = np.argsort(film, kind="stable")
+    return Hits(
+        found,
+        np.array([len(film.predictions) for film in films], np.int64),
+        np.array([len(film.points) for film in films], np.int64),
+        np.array([chance_hits(film, share, throws, rng) for film in films], np.float64),
+        np.concatenate(errors)[order],
+        film[order],
+        np.concatenate([np.zeros(0, bool), *nodules]),
+    )
+
+
+def by_size(films: Sequence[Film]) -> list[NDArray[np.int64]]:
+    """Return the numbers of the films in groups that have equally many predictions and equally many nodules."""
+    sizes: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+    for number, film in enumerate(films):
+        sizes[len(film.predictions), len(film.points)].append(number)
+    return [np.array(numbers, np.int64) for numbers in sizes.values()]
+
+
+def chance_hits(film: Film, share: float, throws: int, rng: np.random.Generator) -> float:
+    """Return how many nodules as many points as were predicted would find if thrown evenly over the whole film.
+
+    It is the mean over `throws` throws, so it has an error of its own of about 0.5 / sqrt(throws).
+    """
+    n, threshold = len(film.predictions), film.threshold_px(share)
+    if not n or not len(film.points):
+        return 0.0
+    size = np.array([film.width_px, film.height_px])
+    # A film spans -0.5 to its width - 0.5: coordinates are 0 at the centre of a pixel.
+    thrown = rng.random((throws, n, 2)) * size - 0.5
+    gaps = distances(thrown, film.points)
+    near = (gaps <= threshold).sum(axis=(1, 2))
+    crowded = gaps[near > 1]
+    pairs = (near == 1).sum() + match_many(crowded, np.full(len(crowded), threshold)).sum()
+    return float(pairs / throws)
+
+
+def ratio(part: float, whole: float, why: str) -> float:
+    """Return part / whole.
+
+    Raises:
+        UndefinedMetricError: If whole is 0; `why` says what was missing.
+    """
+    if not whole:
+        raise UndefinedMetricError(why)
+    return float(part / whole)
+
+
+def precision_recall_f1(true_positives: float, predictions: float, points: float) -> dict[str, Outcome]:
+    """Return micro-averaged precision, recall and F1 = 2 PR / (P + R), each [0, 1].
+
+    The tight row of the published study, 10 hits of 53 predictions on 179 points:
+
+    >>> {name: round(value, 4) for name, value in precision_recall_f1(10, 53, 179).items()}
+    {'precision': 0.1887, 'recall': 0.0559, 'f1': 0.0862}
+    """
+    return {
+        "precision": attempt(ratio, true_positives, predictions, "no point was predicted"),
+        "recall": attempt(ratio, true_positives, points, "no film has a point"),
+        "f1": attempt(ratio, 2 * true_positives, predictions + points, "there is no point, predicted or true"),
+    }
+
+
+def measure_hits(hits: Hits, weights: NDArray[Any]) -> dict[str, Outcome]:
+    """Return the measures at one tolerance, of films with nodules.
+
+    Radial errors are those of matched pairs only, so they grow with the tolerance and flatter a tight one.
+
+    Args:
+        hits: Of films that each have a nodule.
+        weights: How often each film counts, shape (n,).
+
+    Returns:
+        Value, or the reason why there is none, of: true_positives, false_positives, false_negatives; precision, recall,
+        f1 (micro); precision_macro (mean over films with a prediction), recall_macro and f1_macro (mean over films);
+        pck (the share of nodules found, equal to recall); mean_radial_error_px, std_radial_error_px (ddof 0),
+        median_radial_error_px; chance_recall.
+    """
+    found, predicted, points = (
+        int(np.dot(weights, each)) for each in (hits.true_positives, hits.predictions, hits.points)
+    )
+    counts = {"true_positives": found, "false_positives": predicted - found, "false_negatives": points - found}
+    measures = precision_recall_f1(found, predicted, points)
+    spoken = weights * (hits.predictions > 0)
+    of_each = {
+        "precision_macro": (hits.true_positives / np.maximum(hits.predictions, 1), spoken, "no point was predicted"),
+        "recall_macro": (hits.true_positives / np.maximum(hits.points, 1), weights, "there is no film"),
+        "f1_macro": (
+            2 * hits.true_positives / np.maximum(hits.predictions + hits.points, 1),
+            weights,
+            "there is no film",
+        ),
+    }
+    errors = np.repeat(hits.radial_error_px, weights[hits.film])
+    no_pair = "no predicted point is near enough to a nodule"
+    return {
+        **{
+            name: number if len(weights) else UndefinedMetricError("there is no film")
+            for name, number in counts.items()
+        },
+        **measures,
+        **{name: attempt(ratio, np.dot(times, each), times.sum(), why) for name, (each, times, why) in of_each.items()},
+        "pck": measures["recall"],
+        "mean_radial_error_px": attempt(_of_any, np.mean, errors, no_pair),
+        "std_radial_error_px": attempt(_of_any, np.std, errors, no_pair),
+        "median_radial_error_px": attempt(_of_any, _median, errors, no_pair),
+        "chance_recall": attempt(ratio, np.dot(weights, hits.chance), points, "no film has a point"),
+    }
+
+
+def measure_mm(
+    errors_px: NDArray[np.float64],
+    film: NDArray[np.int64],
+    spacing_mm: NDArray[np.float64],
+    why: str,
+    weights: NDArray[Any],
+) -> dict[str, Outcome]:
+    """Return mean and median of distances in millimetres, over the films whose spacing is known.
+
+    Args:
+        errors_px: Distances, shape (k,), pixels.
+        film: Number of the film of each, shape (k,).
+        spacing_mm: Millimetres per pixel of each film, NaN where it is not known, shape (n,).
+        why: The reason if there is no distance on such a film.
+        weights: How often each film counts, shape (n,).
+
+    >>> measure_mm(np.array([10.0, 99.0]), np.array([0, 1]), np.array([0.2, np.nan]), "", np.ones(2, int))
+    {'mean': 2.0, 'median': 2.0}
+    """
+    if np.isnan(spacing_mm).all():
+        reason = UndefinedMetricError("no film with marked nodules has a known spacing (spacing_mm in the manifest)")
+        return {"mean": reason, "median": reason}
+    measured = ~np.isnan(spacing_mm[film])
+    millimetres = np.repeat((errors_px * spacing_mm[film])[measured], weights[film[measured]])
+    return {
+        "mean": attempt(_of_any, np.mean, millimetres, why),
+        "median": attempt(_of_any, _median, millimetres, why),
+    }
+
+
+def _median(values: NDArray[np.float64]) -> float:
+    """Return the median; NumPy's own takes ten times as long on so few values, and resampling asks for it often."""
+    ordered = np.sort(values)
+    return float((ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2)
+
+
+def _of_any(summary: Any, values: NDArray[np.float64], why: str) -> float:
+    if not len(values):
+        raise UndefinedMetricError(why)
+    return float(summary(values))
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What can be said about films with nodules without any tolerance.
+
+    Attributes:
+        predictions: Points predicted on each film, shape (n,).
+        points: Nodules of each film, shape (n,).
+        nearest_px: Distance of every prediction to the nearest nodule of its film, shape (predictions,).
+        film: Number of the film of each prediction, shape (predictions,).
+    """
+
+    predictions: NDArray[np.int64]
+    points: NDArray[np.int64]
+    nearest_px: NDArray[np.float64]
+    film: NDArray[np.int64]
+
+
+def count(films: Sequence[Film]) -> Counted:
+    """Count predictions and nodules on films that each have a nodule, and measure how far off every prediction is."""
+    nearest = [distances(film.predictions, film.points).min(axis=1) for film in films]
+    predictions = np.array([len(film.predictions) for film in films], np.int64)
+    return Counted(
+        predictions,
+        np.array([len(film.points) for film in films], np.int64),
+        np.concatenate([np.zeros(0), *nearest]),
+        np.repeat(np.arange(len(films)), predictions),
+    )
+
+
+def measure_counts(counted: Counted, weights: NDArray[Any]) -> dict[str, Outcome]:
+    """Return the measures of films with nodules that need no tolerance.
+
+    Returns:
+        Value or reason of: nearest_point_px (median over all predictions of the distance to the nearest nodule);
+        count_exact (share of films with as many predictions as nodules); count_error (mean absolute difference of the
+        two); count_bias (mean difference, positive if too many are predicted).
+    """
+    excess = counted.predictions - counted.points
+    mean = partial(ratio, whole=float(weights.sum()), why="there is no film")
+    nearest = np.repeat(counted.nearest_px, weights[counted.film])
+    return {
+        "nearest_point_px": attempt(_of_any, _median, nearest, "no point was predicted"),
+        "count_exact": attempt(mean, np.dot(weights, excess == 0)),
+        "count_error": attempt(mean, np.dot(weights, np.abs(excess))),
+        "count_bias": attempt(mean, np.dot(weights, excess)),
+    }
+
+
+def measure_healthy(predictions: NDArray[np.int64], weights: NDArray[Any]) -> dict[str, Outcome]:
+    """Return what a localizer does on films without a nodule.
+
+    Args:
+        predictions: Points predicted on each healthy film, shape (n,).
+        weights: How often each film counts, shape (n,).
+
+    Returns:
+        Value or reason of: false_points_per_film (mean), share_with_point.
+
+    >>> measure_healthy(np.array([0, 2, 0, 0]), np.ones(4))
+    {'false_points_per_film': 0.5, 'share_with_point': 0.25}
+    """
+    mean = partial(ratio, whole=float(weights.sum()), why="no healthy film was asked about")
+    return {
+        "false_points_per_film": attempt(mean, np.dot(weights, predictions)),
+        "share_with_point": attempt(mean, np.dot(weights, predictions > 0)),
+    }

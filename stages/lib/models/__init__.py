@@ -1,0 +1,1 @@
+"""Models: loading, prompts, adapters, features, isolated processes."""

@@ -1,0 +1,80 @@
+"""A trained adapter: PEFT's two files, and noduleflow.json, which says what it was trained on and asked."""
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from stages.lib.core import files
+from stages.lib.core.errors import ContractError, ModelError
+from stages.lib.models import gemma3
+from stages.lib.models.prompts import PromptParams
+
+WEIGHTS = "adapter_model.safetensors"
+CONFIG = "adapter_config.json"
+CARD = "noduleflow.json"
+
+
+def card(contract: str, base: gemma3.Base, prompt: PromptParams, **more: Any) -> dict[str, Any]:
+    """Return what an adapter is bound to: the contract of the pixels, the base model, the prompt; and `more`."""
+    return {"contract": contract, "base": base.identity, "prompt": asdict(prompt), **more}
+
+
+def write(folder: Path, checkpoint: Path, document: dict[str, Any]) -> None:
+    """Write the adapter of a checkpoint to `folder`, whole or not at all.
+
+    Args:
+        folder: The adapter's folder; replaced if it is there.
+        checkpoint: Folder with the files that PEFT wrote.
+        document: See `card`.
+    """
+    config = json.loads((checkpoint / CONFIG).read_text())
+    config["base_model_name_or_path"] = document["base"]["base"]
+    if isinstance(config["target_modules"], list):
+        config["target_modules"].sort()  # PEFT keeps a set, in an order that changes from run to run
+    with files.replacing_folder(folder) as beside:
+        shutil.copyfile(checkpoint / WEIGHTS, beside / WEIGHTS)
+        files.write_json(beside / CONFIG, config)
+        files.write_json(beside / CARD, document)
+
+
+def check(folder: Path, contract: str, base: gemma3.Base, prompt: PromptParams) -> dict[str, Any]:
+    """Return an adapter's noduleflow.json, if the adapter fits the pixels, the base and the prompt of now.
+
+    Args:
+        folder: The adapter's folder.
+        contract: Contract of the films that it is to be asked about.
+        base: Base model that it is to be put on.
+        prompt: What it is to be asked.
+
+    Raises:
+        ModelError: If the folder is not an adapter of this project.
+        ContractError: If it was trained on other pixels, another base or another prompt; all differences are shown.
+    """
+    try:
+        found = json.loads((folder / CARD).read_text())
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder}: not an adapter of this project ({error}); train it, or name its folder") from error
+    missing = [name for name in (WEIGHTS, CONFIG) if not (folder / name).is_file()]
+    if missing:
+        raise ModelError(f"{folder}: the adapter lacks {' and '.join(missing)}; train it again")
+    wanted = card(contract, base, prompt)
+    theirs, ours = _bound(found), _bound(wanted)
+    odd = [f"{name} {theirs.get(name)!r}, now {value!r}" for name, value in ours.items() if theirs.get(name) != value]
+    if odd:
+        raise ContractError(
+            f"{folder}: the adapter was trained with {'; '.join(odd)}. Use the base, the pixels and the prompt that it "
+            "was trained with, or train another"
+        )
+    return found
+
+
+def _bound(document: dict[str, Any]) -> dict[str, Any]:
+    """Return what has to agree, by the name of the parameter or thing."""
+    prompt = {f"prompt.{key}": value for key, value in document.get("prompt", {}).items()}
+    return {
+        "pixel contract": document.get("contract"),
+        "base sha256": document.get("base", {}).get("sha256"),
+        **prompt,
+    }

@@ -1,0 +1,129 @@
+"""Vision features on the disk: what the tower made of a film, computed once for training and inference alike.
+
+A film's features lie in a file named after all that decides them: the bytes of the normalized film, the contract of its
+pixels, the weights of the tower and the projector as they are in memory, and what computes them. So a stale one is not
+found, and the folder may be deleted at any time. Each film goes through the tower alone, so its features do not depend
+on which other films are asked about.
+
+Features are of use where the tower is not tuned; an adapter on the tower has none.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from stages.lib.core import files, progress
+from stages.lib.core.errors import ModelError
+from stages.lib.images import normalized
+from stages.lib.images.prefetch import Reader
+from stages.lib.models import gemma3
+
+READERS = 2
+
+
+@dataclass(frozen=True)
+class Store:
+    """The features that one tower makes of films of one contract.
+
+    Attributes:
+        folder: Where they are.
+    """
+
+    folder: Path
+
+    def path(self, png: Path) -> Path:
+        """Return where the features of a normalized film are, or would be."""
+        digest = files.sha256_file(png)
+        return self.folder / digest[:2] / f"{digest}.safetensors"
+
+    def load(self, png: Path) -> Any:
+        """Return the features of a film that `fill` was told of, tensor of shape (image tokens, hidden).
+
+        Raises:
+            ModelError: If they are not there, or are not the bytes that were written; such a file is deleted.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        path = self.path(png)
+        try:
+            with safe_open(path, framework="pt") as file:
+                found, digest = file.get_tensor("features").clone(), file.metadata()["sha256"]
+        except FileNotFoundError as error:
+            raise ModelError(f"{png}: its vision features are not in {self.folder}; run the stage again") from error
+        except (SafetensorError, OSError) as error:
+            found, digest, reason = None, "", str(error)
+        else:
+            reason = "its bytes have changed"
+        if found is None or sha256(_bytes(found)).hexdigest() != digest:
+            path.unlink(missing_ok=True)
+            raise ModelError(f"{path}: damaged ({reason}), and deleted now; run the stage again")
+        return found
+
+    def fill(self, loaded: gemma3.Loaded, pngs: Sequence[Path]) -> None:
+        """Compute the features of those films that have none yet, and write each whole or not at all."""
+        from safetensors.torch import save_file
+
+        missing = [(png, path) for png in dict.fromkeys(pngs) if not (path := self.path(png)).exists()]
+        films = Reader([[png] for png, _ in missing], normalized.load, READERS)
+        work = zip(films, missing, strict=True)
+        for film, (_, path) in progress.track(work, total=len(missing), what="vision features"):
+            found = gemma3.features(loaded, film)[0].cpu().contiguous()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            beside = path.with_name(f".{path.name}.{os.uname().nodename}.{os.getpid()}.part")
+            try:  # not forced to the disk, a thousand times an hour: what a power cut tears, the checksum finds
+                save_file({"features": found}, beside, {"sha256": sha256(_bytes(found)).hexdigest()})
+                beside.replace(path)
+            finally:
+                beside.unlink(missing_ok=True)
+
+
+def store(root: Path | None, loaded: gemma3.Loaded, contract: str) -> Store | None:
+    """Return where the features are that `loaded` makes of films of a contract; None if it cannot have any.
+
+    Args:
+        root: Folder for features of all towers; None if none are to be kept.
+        loaded: The model. With an adapter on its tower it has no features: they change with every step.
+        contract: Contract of the films' pixels.
+    """
+    if root is None or _tuned(loaded):
+        return None
+    return Store(root / f"{_digest(loaded)[:16]}-{contract[:16]}")
+
+
+def _tower(loaded: gemma3.Loaded) -> list[tuple[str, Any]]:
+    """Return the names and values of all that a film passes on its way to its features."""
+    core = loaded.model.base_model.model if hasattr(loaded.model, "peft_config") else loaded.model
+    modules = {"tower": core.model.vision_tower, "projector": core.model.multi_modal_projector}
+    return [
+        (f"{part}.{name}", value)
+        for part, module in modules.items()
+        for name, value in sorted(module.state_dict().items())
+    ]
+
+
+def _tuned(loaded: gemma3.Loaded) -> bool:
+    return any("lora_" in name for name, _ in _tower(loaded))
+
+
+def _digest(loaded: gemma3.Loaded) -> str:
+    """Return the hash of the tower's weights, of the grey values that it is shown, and of what computes."""
+    import torch
+    import transformers
+
+    digest = sha256()
+    attention = loaded.model.config.vision_config._attn_implementation
+    for fact in (torch.__version__, transformers.__version__, loaded.device, attention):
+        digest.update(f"{fact}\0".encode())
+    for name, value in [("greys", loaded.greys), *_tower(loaded)]:
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\0".encode())
+        digest.update(_bytes(value))
+    return digest.hexdigest()
+
+
+def _bytes(tensor: Any) -> memoryview:
+    import torch
+
+    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data

@@ -1,0 +1,419 @@
+"""Vision-language models of MedGemma's kind: the one module that loads them and asks them.
+
+A film is put to the model as an 8-bit square, in one conversation of one turn. A batch asks one question of several
+films, so all its rows have the same tokens and nothing is padded. torch, transformers and peft are imported inside.
+"""
+
+import json
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from stages.lib.core import params
+from stages.lib.core.errors import ContractError, ModelError
+from stages.lib.models import prompts
+
+# llm_int8_skip_modules replaces the library's own list, so the head is named too; names are matched from the left.
+# The vision tower stays as it is: it is a tenth of the weights (0.6 GB more than in 4 bits) and sees the nodule.
+UNQUANTIZED = ("lm_head", "model.vision_tower", "model.multi_modal_projector")
+
+
+@params.section
+class ModelParams:
+    """How the base model is held in memory, in training and in inference."""
+
+    dtype: Literal["bfloat16", "float32"]  # of all weights that are not quantized; float16 overflows in Gemma 3
+    attention: Literal["sdpa", "eager"]  # sdpa is the fast one; both give the same to rounding
+    quantization: Literal["nf4", "none"]  # of the language model's linear layers; nf4 is doubly quantized
+    cache_features: bool  # keep each film's vision features on the disk, where the tower is not tuned; same answers
+
+
+@dataclass(frozen=True)
+class Base:
+    """Which base model, as `fetch` resolved it.
+
+    Attributes:
+        base: Name on the hub, or folder, as asked for.
+        revision: Branch, tag or commit asked for; None for a folder.
+        commit: Commit that it resolved to; None for a folder.
+        folder: Where its files are.
+        sha256: Hash of its files.
+    """
+
+    base: str
+    revision: str | None
+    commit: str | None
+    folder: Path
+    sha256: str
+
+    @property
+    def identity(self) -> dict[str, str | None]:
+        """What has to be the same for an adapter to fit, and what to call it."""
+        return {"base": self.base, "commit": self.commit, "sha256": self.sha256}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model ready to be asked.
+
+    Attributes:
+        model: Gemma3ForConditionalGeneration, or the PEFT model around it.
+        processor: Its processor.
+        tokenizer: Its tokenizer.
+        device: Where it computes.
+        side_px: Width and height of the films that it takes.
+        image_tokens: How many tokens stand for one film.
+        greys: Value that each of 256 grey values becomes, float32 tensor of shape (3, 256).
+        tokens: Tokens of each conversation asked so far, by its text and whether the film stands first.
+        masks: Attention masks of the same.
+    """
+
+    model: Any
+    processor: Any
+    tokenizer: Any
+    device: Any
+    side_px: int
+    image_tokens: int
+    greys: Any
+    tokens: dict[tuple[str, bool], Any] = field(default_factory=dict, repr=False)
+    masks: dict[tuple[str, bool], Any] = field(default_factory=dict, repr=False)
+
+
+def read_base(path: str | Path) -> Base:
+    """Return the base model that results/fetch.json tells of.
+
+    Raises:
+        ModelError: If the file is missing or lacks a key, or the folder is not there.
+    """
+    try:
+        found = json.loads(Path(path).read_text())
+        base = Base(
+            base=found["base"],
+            revision=found["revision"],
+            commit=found["commit"],
+            folder=Path(found["folder"]),
+            sha256=found["sha256"],
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path}: cannot be read as the base model's record ({error!r}); run fetch again") from error
+    if not base.folder.is_dir():
+        raise ModelError(f"{path}: the base model's folder {base.folder} is not there; run fetch again")
+    return base
+
+
+def load(base: Path, params: ModelParams, *, adapter: Path | None = None, merged: bool = False) -> Loaded:
+    """Return the model in a local folder, in eval mode, on the GPU if there is one.
+
+    Args:
+        base: Folder with weights, configuration, processor and tokenizer.
+        params: See `ModelParams`.
+        adapter: Folder of a PEFT adapter to put on it; whether it belongs to this base is for `adapters.check` to say.
+        merged: Whether to leave the base unquantized and add the adapter into its weights.
+
+    Raises:
+        ModelError: If the folder does not hold such a model, or quantization did not reach the layers it should.
+    """
+    _quiet()
+    import torch
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    if not (base / "config.json").is_file():
+        raise ModelError(f"{base}: found no config.json, wanted the folder of a model; run fetch again")
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if torch.cuda.is_available() else "cpu"
+    options: dict[str, Any] = {"dtype": getattr(torch, params.dtype), "attn_implementation": params.attention}
+    quantize = params.quantization == "nf4" and not merged
+    if quantize:
+        options["quantization_config"] = quantization_config(params)
+    try:
+        processor = AutoProcessor.from_pretrained(base, backend="pil", local_files_only=True)
+        model: Any = AutoModelForImageTextToText.from_pretrained(
+            base, device_map={"": device}, local_files_only=True, **options
+        )
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{base}: cannot be loaded as a vision-language model: {error}") from error
+    if quantize:
+        _check_quantized(model)
+        keep_autograd(model)
+    if adapter is not None:
+        from peft import PeftModel
+
+        try:
+            model = PeftModel.from_pretrained(model, str(adapter))
+            model = model.merge_and_unload() if merged else model
+        except (OSError, ValueError, RuntimeError) as error:
+            raise ModelError(f"{adapter}: cannot be put on {base}: {error}") from error
+    return ready(model.eval(), processor)
+
+
+def ready(model: Any, processor: Any) -> Loaded:
+    """Return a model and its processor with what `encode` needs to know of them.
+
+    Raises:
+        ModelError: If the processor cuts films into several pictures.
+    """
+    import torch
+
+    image_processor = processor.image_processor
+    if image_processor.do_pan_and_scan:
+        raise ModelError("the image processor has do_pan_and_scan on; wanted one picture per film")
+    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    seen = image_processor(np.dstack([ramp] * 3), do_resize=False, return_tensors="np")["pixel_values"]
+    device = next(model.parameters()).device
+    return Loaded(
+        model=model,
+        processor=processor,
+        tokenizer=processor.tokenizer,
+        device=device,
+        side_px=model.config.vision_config.image_size,
+        image_tokens=model.config.mm_tokens_per_image,
+        greys=torch.from_numpy(np.array(seen, dtype=np.float32).reshape(3, 256)).to(device),
+    )
+
+
+def quantization_config(params: ModelParams) -> Any:
+    """Return the configuration of doubly quantized NF4 for the linear layers of the language model."""
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=getattr(torch, params.dtype),
+        llm_int8_skip_modules=list(UNQUANTIZED),
+    )
+
+
+def quantized(model: Any) -> dict[str, Any]:
+    """Return the 4-bit layers of `model` by name."""
+    from bitsandbytes.nn import Linear4bit
+
+    return {name: module for name, module in model.named_modules() if isinstance(module, Linear4bit)}
+
+
+def keep_autograd(model: Any) -> None:
+    """Stop bitsandbytes from re-packing 4-bit weights at the first forward in eval mode on a CPU with AVX512-BF16.
+
+    The re-packed weights have a kernel without autograd: training after an evaluation would raise, or go on with
+    wrong gradients (0.49.2 and 0.50.2).
+    """
+    for module in quantized(model).values():
+        module.support_avx512bf16_for_cpu = False
+
+
+def answer_ids(loaded: Loaded, prompt: prompts.PromptParams) -> tuple[int, int]:
+    """Return the token of the negative and of the positive answer.
+
+    Raises:
+        ModelError: If an answer is not exactly one known token of the model.
+    """
+    found = {
+        answer: loaded.tokenizer.encode(answer, add_special_tokens=False)
+        for answer in (prompt.negative_answer, prompt.positive_answer)
+    }
+    odd = {
+        answer: loaded.tokenizer.convert_ids_to_tokens(ids)
+        for answer, ids in found.items()
+        if len(ids) != 1 or ids[0] == loaded.tokenizer.unk_token_id
+    }
+    if odd:
+        raise ModelError(f"prompt: found the answers {odd} as tokens of the model, wanted one token each")
+    return found[prompt.negative_answer][0], found[prompt.positive_answer][0]
+
+
+def encode(loaded: Loaded, images: Any, text: str, *, image_first: bool) -> dict[str, Any]:
+    """Return the inputs of the model that put `text` to it about each film.
+
+    Args:
+        loaded: The model.
+        images: n films, uint8 arrays of shape (side_px, side_px), or their vision features, as `features` gives them;
+            a sequence, or one tensor.
+        text: The question.
+        image_first: Whether the film stands before it.
+
+    Returns:
+        input_ids, attention_mask and token_type_ids (which lets the tokens of a film attend both ways), int tensors of
+        shape (n, tokens), and pixel_values, of shape (n, 3, side_px, side_px) in the type of the model, or
+        mm_encoder_outputs, which holds the features.
+
+    Raises:
+        ContractError: If a film has not the side that the model takes.
+    """
+    import torch
+    from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+    stack = images if isinstance(images, torch.Tensor) else torch.stack([torch.as_tensor(image) for image in images])
+    tokens = {name: ids.expand(len(stack), -1) for name, ids in _tokens(loaded, text, image_first).items()}
+    if stack.is_floating_point():
+        seen = BaseModelOutputWithPooling(pooler_output=stack.to(loaded.device, non_blocking=True))
+        return {**tokens, "mm_encoder_outputs": {"image": seen}}
+    return {**tokens, "pixel_values": _pixels(loaded, stack)}
+
+
+def features(loaded: Loaded, films: Sequence[np.ndarray]) -> Any:
+    """Return what the vision tower and the projector make of each film, which `encode` takes in the films' place.
+
+    Args:
+        loaded: The model.
+        films: n films, uint8 arrays of shape (side_px, side_px).
+
+    Returns:
+        Tensor of shape (n, image_tokens, hidden) in the type of the model.
+
+    Raises:
+        ContractError: If a film has not the side that the model takes.
+    """
+    import torch
+
+    with torch.no_grad():
+        pixels = _pixels(loaded, torch.from_numpy(np.stack(films)))
+        return loaded.model.get_image_features(pixels, return_dict=True).pooler_output
+
+
+def _pixels(loaded: Loaded, films: Any) -> Any:
+    """Return films, uint8 tensor of shape (n, side_px, side_px), as the tower takes them."""
+    wanted = (loaded.side_px, loaded.side_px)
+    if tuple(films.shape[1:]) != wanted:
+        raise ContractError(
+            f"found films of shape {tuple(films.shape[1:])}, wanted {wanted}, as the model takes; set normalize.side_px"
+        )
+    greys = loaded.greys[:, films.to(loaded.device, non_blocking=True).long()]
+    return greys.transpose(0, 1).to(loaded.model.dtype)
+
+
+def ask(loaded: Loaded, images: Any, prompt: prompts.PromptParams, *, through: Any = None) -> Any:
+    """Return the logits after the last token of the question about each film, the only ones computed.
+
+    One forward pass, in whatever mode (train, eval, with gradients or without) the model is. The attention masks are
+    the same for every batch and made once: of a tiny model's time they take a third.
+
+    Args:
+        loaded: The model.
+        images: As of `encode`.
+        prompt: The question.
+        through: The model in a wrapper, such as DistributedDataParallel's, if the pass has to go through it.
+
+    Returns:
+        Float32 tensor of shape (n, vocabulary).
+    """
+    batch = encode(loaded, images, prompt.question, image_first=prompt.image_first)
+    batch["attention_mask"] = _masks(loaded, prompt.question, prompt.image_first)
+    model = loaded.model if through is None else through
+    return model(**batch, logits_to_keep=1, use_cache=False).logits[:, -1, :].float()
+
+
+def answer_logits(
+    loaded: Loaded, images: Sequence[np.ndarray] | np.ndarray, prompt: prompts.PromptParams
+) -> np.ndarray:
+    """Return what the model answers about each film, from one forward pass and without generating text.
+
+    Args:
+        loaded: The model.
+        images: n films, uint8 arrays of shape (side_px, side_px).
+        prompt: Question and answers.
+
+    Returns:
+        Float64 array of shape (n, 3): logit of the negative answer's token, logit of the positive answer's, and the
+        probability of the two together, in [0, 1].
+    """
+    import torch
+
+    pair = list(answer_ids(loaded, prompt))
+    with torch.inference_mode():
+        logits = ask(loaded, images, prompt).double()
+        mass = (logits[:, pair].logsumexp(dim=1) - logits.logsumexp(dim=1)).exp()
+        return torch.cat([logits[:, pair], mass[:, None]], dim=1).cpu().numpy()
+
+
+def generate(
+    loaded: Loaded, images: Sequence[np.ndarray], text: str, max_new_tokens: int, *, image_first: bool = True
+) -> list[str]:
+    """Return the model's words about each film, always the likeliest next token, without special tokens."""
+    import torch
+
+    with torch.inference_mode():
+        batch = encode(loaded, images, text, image_first=image_first)
+        words = loaded.model.generate(
+            **batch,
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            top_k=None,
+            top_p=None,
+            use_cache=True,
+            pad_token_id=loaded.tokenizer.pad_token_id,
+        )
+    return loaded.tokenizer.batch_decode(words[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
+
+
+def _tokens(loaded: Loaded, text: str, image_first: bool) -> dict[str, Any]:
+    """Return the tokens of one conversation, int tensors of shape (1, tokens), and check them once."""
+    import torch
+
+    key = (text, image_first)
+    if key not in loaded.tokens:
+        talk = loaded.processor.apply_chat_template(
+            prompts.messages(text, image_first=image_first), tokenize=False, add_generation_prompt=True
+        )
+        blank = np.zeros((loaded.side_px, loaded.side_px, 3), dtype=np.uint8)
+        with torch.inference_mode(False):  # kept for later passes, which may want gradients
+            found = loaded.processor(text=[talk], images=[[blank]], add_special_tokens=False, return_tensors="pt")
+        ids = found["input_ids"]
+        counts = {
+            "image tokens": (int((ids == loaded.model.config.image_token_id).sum()), loaded.image_tokens),
+            "tokens of a film by type": (int((found["token_type_ids"] == 1).sum()), loaded.image_tokens),
+            "beginnings": (int((ids == loaded.tokenizer.bos_token_id).sum()), 1),
+        }
+        odd = [f"{found} {name}, wanted {wanted}" for name, (found, wanted) in counts.items() if found != wanted]
+        if odd:
+            raise ModelError(f"the conversation {text!r} with a film: found {'; '.join(odd)}")
+        names = ("input_ids", "attention_mask", "token_type_ids")
+        loaded.tokens[key] = {name: found[name].to(loaded.device) for name in names}
+    return loaded.tokens[key]
+
+
+def _masks(loaded: Loaded, text: str, image_first: bool) -> Any:
+    """Return the attention masks of one conversation by kind of layer, tensors of shape (1, 1, tokens, tokens)."""
+    import torch
+
+    key = (text, image_first)
+    if key not in loaded.masks:
+        tokens = _tokens(loaded, text, image_first)
+        with torch.inference_mode(False):
+            loaded.masks[key] = loaded.model.create_masks_for_generate(
+                config=loaded.model.config,
+                inputs_embeds=torch.empty(
+                    (*tokens["input_ids"].shape, 1), dtype=loaded.model.dtype, device=loaded.device
+                ),
+                attention_mask=tokens["attention_mask"],
+                past_key_values=None,
+                position_ids=None,
+                token_type_ids=tokens["token_type_ids"],
+            )
+    return loaded.masks[key]
+
+
+def _check_quantized(model: Any) -> None:
+    names = list(quantized(model))
+    wrong = [name for name in names if name.startswith(UNQUANTIZED)]
+    if wrong or not names:
+        raise ModelError(
+            f"quantization to 4 bits reached {len(names)} layers, of them {wrong[:3]} that were to stay as they are"
+        )
+
+
+def _quiet() -> None:
+    """Keep the hub's client off the network, before it is first imported, and known warnings out of the log."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # peft 0.21 asks transformers 5.23 for an attribute by its old name
+    warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)

@@ -1,0 +1,43 @@
+"""What a model is asked about a film, and which two answers it chooses from."""
+
+from typing import Any
+
+from stages.lib.core import params
+
+
+@params.section
+class PromptParams:
+    """The question whether a film shows a nodule."""
+
+    question: params.Text  # put to the model with each film
+    answers: params.Text  # nodule/no nodule, a token each; in one text, since YAML 1.1 reads a bare Yes as true
+    image_first: bool  # whether the film stands before the question, or after it
+
+    def __post_init__(self) -> None:
+        words = [word.strip() for word in self.answers.split("/")]
+        if len(words) != 2 or not all(words) or words[0] == words[1]:
+            raise ValueError(f"two different answers with a slash between, such as Yes/No, found {self.answers!r}")
+
+    @property
+    def positive_answer(self) -> str:
+        """The answer that means a nodule."""
+        return self.answers.split("/")[0].strip()
+
+    @property
+    def negative_answer(self) -> str:
+        """The answer that means no nodule."""
+        return self.answers.split("/")[1].strip()
+
+
+def messages(text: str, *, image_first: bool) -> list[dict[str, Any]]:
+    """Return the conversation of one turn that shows a film and asks `text`, as a chat template takes it.
+
+    Args:
+        text: What the user says.
+        image_first: Whether the film stands before the text.
+
+    >>> [part["type"] for part in messages("Is there a nodule?", image_first=True)[0]["content"]]
+    ['image', 'text']
+    """
+    parts: list[dict[str, Any]] = [{"type": "image"}, {"type": "text", "text": text}]
+    return [{"role": "user", "content": parts if image_first else parts[::-1]}]

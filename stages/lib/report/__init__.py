@@ -1,0 +1,1 @@
+"""Charts, figures, galleries and numbers of the report."""

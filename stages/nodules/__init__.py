@@ -1,0 +1,1 @@
+"""Does this radiograph show a nodule, and where?"""

@@ -1,0 +1,220 @@
+"""Turn scores into probabilities that hold at the world's prevalence, and choose thresholds: on validation only.
+
+in   parts        tables.INFER, the shards of one model
+     manifest     tables.MANIFEST, for the source of each film (not needed with --fitted)
+     train        train.json of a tuned model: `training_odds` and `positive_weight` (left out: Platt's fit)
+     fitted       a calibration to apply instead of fitting one
+out  infer        tables.INFER, all shards, with score_calibrated
+     calibration  JSON, as lib.calibration.Calibration
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from stages.lib.core import cli, files, params, tables
+from stages.lib.core.errors import CalibrationError, TableError
+from stages.lib.core.log import LOG
+from stages.lib.metrics import calibration, thresholds
+from stages.lib.metrics.calibration import Calibration
+
+VALIDATION = "validation"
+
+
+@params.section
+class Params:
+    """How scores are calibrated."""
+
+    sources: tuple[params.Text, ...]  # sources of the validation films it is fitted on; as train.sources
+    world_prevalence: float | str  # share of films with a nodule where it is used, or "validation" for the share there
+
+    def __post_init__(self) -> None:
+        """Check what the types do not say."""
+        found = self.world_prevalence
+        if not (found == VALIDATION or (not isinstance(found, str) and 0 < found < 1)):
+            raise ValueError(f"world_prevalence is {found!r}, wanted a share between 0 and 1 or {VALIDATION!r}")
+
+
+@dataclass(frozen=True)
+class Training:
+    """What training did to the odds: films with a nodule for each without, and the weight of one in the loss."""
+
+    odds: float
+    positive_weight: float
+
+
+def calibrate(
+    infer: pa.Table, sources: Mapping[str, str], params: Params, *, model: str, training: Training | None
+) -> tuple[pa.Table, Calibration]:
+    """Fit a model's calibration on its validation films and apply it to all.
+
+    If the world's prevalence is not that of the validation films, these are weighted as if it were.
+
+    Args:
+        infer: Table tables.INFER, all films of the model.
+        sources: Source of each film by image_id.
+        params: How.
+        model: Name of the model.
+        training: What its training did to the odds; None for a model that was not trained here, whose shift is fitted.
+
+    Returns:
+        The table with score_calibrated, and the calibration. Without both classes on validation nothing is fitted:
+        score_calibrated is null, and the reason is kept.
+
+    Raises:
+        TableError: If a number in `infer` is not finite, or a film is not in `sources`.
+        CalibrationError: If the odds of training are out of range.
+    """
+    check_finite(infer)
+    ids, splits, labels = (infer[name].to_pylist() for name in ("image_id", "split", "label"))
+    strangers = [image for image in ids if image not in sources]
+    if strangers:
+        raise TableError(f"infer: {len(strangers)} films are not in the manifest: {', '.join(strangers[:5])}")
+    chosen = np.array(
+        [
+            split == "val" and label is not None and sources[image] in params.sources
+            for image, split, label in zip(ids, splits, labels, strict=True)
+        ],
+        bool,
+    )
+    y = np.array([label for label, use in zip(labels, chosen, strict=True) if use], np.int64)
+    fitted = _fit(y, difference(infer)[chosen], params, model, training)
+    return apply(infer, fitted), fitted
+
+
+def _fit(
+    y: NDArray[np.int64], z: NDArray[np.float64], params: Params, model: str, training: Training | None
+) -> Calibration:
+    """Return the calibration fitted on labels and differences of logits of validation films, each of shape (n,)."""
+    n, n_positive = len(y), int(y.sum())
+    if n_positive in (0, n):
+        return Calibration(
+            model=model,
+            method="none",
+            shift=None,
+            temperature=None,
+            at_bound=False,
+            world_prevalence=None,
+            sources=params.sources,
+            n=n,
+            n_positive=n_positive,
+            thresholds_on="score",
+            thresholds={**dict.fromkeys(thresholds.NAMES), "half": thresholds.HALF},
+            reason=f"validation has {n_positive} films with and {n - n_positive} without a nodule, wanted both",
+        )
+    here = n_positive / n
+    world = here if isinstance(params.world_prevalence, str) else params.world_prevalence
+    weights = np.where(y == 1, world / here, (1 - world) / (1 - here))
+    if training:
+        shift = calibration.prior_shift(world, training.odds, training.positive_weight)
+        temperature = calibration.fit_temperature(y, z + shift, weights)
+    else:
+        shift, temperature = calibration.fit_platt(y, z, weights)
+    scores = calibration.sigmoid((z + shift) / temperature)
+    return Calibration(
+        model=model,
+        method="prior and temperature" if training else "platt",
+        shift=shift,
+        temperature=temperature,
+        at_bound=calibration.at_bound(temperature),
+        world_prevalence=world,
+        sources=params.sources,
+        n=n,
+        n_positive=n_positive,
+        thresholds_on="score_calibrated",
+        thresholds=thresholds.choose(y, scores, weights),
+        reason=None,
+    )
+
+
+def apply(infer: pa.Table, fitted: Calibration) -> pa.Table:
+    """Return `infer` with score_calibrated as `fitted` has it; null if nothing was fitted.
+
+    Raises:
+        TableError: If a number in `infer` is not finite.
+    """
+    check_finite(infer)
+    probability = fitted.probability(difference(infer))
+    column = pa.nulls(infer.num_rows, pa.float64()) if probability is None else pa.array(probability, pa.float64())
+    place = infer.column_names.index("score_calibrated")
+    return tables.check(infer.set_column(place, "score_calibrated", column), tables.INFER)
+
+
+def difference(infer: pa.Table) -> NDArray[np.float64]:
+    """Return logit_positive - logit_negative of every film, shape (n,)."""
+    return infer["logit_positive"].to_numpy() - infer["logit_negative"].to_numpy()
+
+
+def check_finite(infer: pa.Table) -> None:
+    """Refuse numbers that are NaN or infinite.
+
+    Raises:
+        TableError: Naming the films.
+    """
+    bad = np.zeros(infer.num_rows, bool)
+    for name in ("logit_negative", "logit_positive", "score", "answer_mass"):
+        bad |= ~np.isfinite(infer[name].to_numpy())
+    if bad.any():
+        names = infer["image_id"].filter(pa.array(bad)).to_pylist()
+        more = ", ..." if len(names) > 20 else ""
+        raise TableError(
+            f"infer: {len(names)} of {infer.num_rows} films have a score that is not a number: "
+            f"{', '.join(names[:20])}{more}; wanted finite logits (float16 overflows: use bfloat16 or float32)"
+        )
+
+
+def read_training(path: str | Path) -> Training:
+    """Return what training did to the odds, from its train.json.
+
+    Raises:
+        CalibrationError: If the file or one of the two numbers is missing.
+    """
+    document = calibration.read_object(path)
+    numbers = []
+    for name in ("training_odds", "positive_weight"):
+        value = document.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise CalibrationError(f"{path}: {name}: found {value!r}, wanted a number")
+        numbers.append(float(value))
+    return Training(*numbers)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read, calibrate, write."""
+    args = cli.parse(
+        __doc__,
+        argv,
+        params={"calibrate": Params},
+        reads=("parts", "manifest", "train", "fitted"),
+        writes=("infer", "calibration"),
+        many=("parts",),
+        optional=("manifest", "train", "fitted", "calibration"),
+    )
+    parts = [tables.read(part, tables.INFER) for part in args.parts]
+    infer = tables.check(pa.concat_tables(parts), tables.INFER)
+    if args.fitted:
+        fitted = calibration.read(args.fitted)
+        table = apply(infer, fitted)
+    elif args.manifest:
+        manifest = tables.read(args.manifest, tables.MANIFEST)
+        sources = dict(zip(manifest["image_id"].to_pylist(), manifest["source"].to_pylist(), strict=True))
+        training = read_training(args.train) if args.train else None
+        section = args.params.calibrate
+        table, fitted = calibrate(infer, sources, section, model=Path(args.infer).stem, training=training)
+    else:
+        raise CalibrationError("found neither --fitted nor --manifest; wanted one of them")
+    if fitted.reason:
+        LOG.warning("%s: nothing was fitted: %s", fitted.model, fitted.reason)
+    if fitted.at_bound:
+        LOG.warning("%s: the temperature stopped at its bound, %.2f", fitted.model, fitted.temperature)
+    tables.write(args.infer, table, tables.INFER)
+    if args.calibration:
+        files.write_json(args.calibration, fitted.document())
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,116 @@
+"""Bring several localizers together: what more of them point at is trusted more.
+
+in   localize  tables.LOCALIZE and
+     answers   tables.ANSWERS of each localizer; the file's name is the localizer's
+     cutoffs   JSON of each localizer, written by merge: how often its points were right on the films that choose
+     manifest  tables.MANIFEST
+     split, points  tables.SPLIT, tables.POINTS: films to choose the cutoff of the confidence by
+     fitted    a cutoff chosen before, to apply instead
+out  combined  tables.LOCALIZE; words  tables.ANSWERS: which localizers found something on a film
+     cutoff    JSON: from which confidence on points are shown, and what that finds on the films that choose
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from stages.lib.core import cli, files, tables
+from stages.lib.core.errors import TableError
+from stages.lib.core.log import LOG
+from stages.lib.detect import choice, detection_rows
+from stages.lib.detect.choice import ChooseParams
+from stages.lib.detect.detection_rows import MergeParams
+from stages.lib.detect.fusion import Place, consensus
+
+
+def combine(
+    localize: Mapping[str, pa.Table],
+    answers: Mapping[str, pa.Table],
+    trust: Mapping[str, float],
+    manifest: pa.Table,
+    params: MergeParams,
+) -> tuple[pa.Table, pa.Table]:
+    """Return what the localizers agree on, see `consensus.consensus`, and a sentence about each film.
+
+    A localizer without confidences speaks with that of its record, so that it does not drown one that knows its doubts.
+    One localizer alone is left as it is.
+
+    Args:
+        localize: Findings of each localizer; those below its own cutoff are votes too, of little weight.
+        answers: Films that each localizer was asked about; a film is combined if all of them were.
+        trust: Confidence of a finding that has none, by localizer, see `precision`.
+        manifest: Table of `tables.MANIFEST`.
+        params: See `places.MergeParams`.
+
+    Raises:
+        TableError: If no film was put to all localizers.
+    """
+    diagonal = detection_rows.diagonals(manifest)
+    found = {name: detection_rows.by_film(table.to_pylist(), ()) for name, table in localize.items()}
+    asked = set.intersection(*(set(table["image_id"].to_pylist()) for table in answers.values()))
+    if not asked and any(table.num_rows for table in answers.values()):
+        raise TableError(f"no film was put to all of {', '.join(answers)}; run the localizers again")
+    merged, words = {}, []
+    for film in sorted(asked):
+        voters = {name: here[film].get((), []) if film in here else [] for name, here in found.items()}
+        if len(voters) > 1:
+            voters = {name: [trusted(place, trust[name]) for place in voter] for name, voter in voters.items()}
+        merged[film] = consensus(list(voters.values()), params.near(diagonal[film]))
+        spoke = [f"{name} {len(places_)}" for name, places_ in voters.items() if places_]
+        words.append(
+            {"image_id": film, "request": "combine", "view": "whole", "answer": ", ".join(spoke) or "nothing"}
+            | {"parsed": "ok" if merged[film] else "empty"}
+        )
+    return detection_rows.table(merged, params.points_most), tables.from_rows(words, tables.ANSWERS)
+
+
+def trusted(place: Place, confidence: float) -> Place:
+    """Return a finding with a confidence: its own, or else the one given."""
+    return place if place.confidence is not None else replace(place, confidence=confidence)
+
+
+def precision(cutoff: Mapping[str, Any]) -> float:
+    """Return the share of a localizer's points that were right on the films that choose; 1 if there was none.
+
+    >>> precision({"cutoff": None, "hits": 15, "points": 60})
+    0.25
+    """
+    return cutoff["hits"] / cutoff["points"] if cutoff.get("points") else 1.0
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read the localizers' findings, combine, choose or read the cutoff, write."""
+    args = cli.parse(
+        __doc__,
+        argv,
+        params={"combine": MergeParams, "choose": ChooseParams},
+        reads=["localize", "answers", "cutoffs", "manifest", "split", "points", "fitted"],
+        writes=["combined", "words", "cutoff"],
+        many=["localize", "answers", "cutoffs"],
+        optional=["cutoffs", "split", "points", "fitted", "cutoff"],
+    )
+    manifest = tables.read(args.manifest, tables.MANIFEST)
+    localize = {Path(path).stem: tables.read(path, tables.LOCALIZE) for path in args.localize}
+    trust = dict.fromkeys(localize, 1.0)
+    trust |= {Path(path).stem.removesuffix("_cutoff"): precision(choice.read(path)) for path in args.cutoffs or ()}
+    merged, words = combine(
+        localize,
+        {Path(path).stem.removesuffix("_answers"): tables.read(path, tables.ANSWERS) for path in args.answers},
+        trust,
+        manifest,
+        args.params.combine,
+    )
+    asked = words["image_id"].to_pylist()
+    table, cutoff = detection_rows.chooser(args).settle(merged, asked, detection_rows.diagonals(manifest))
+    LOG.info("combine: %d findings on %d films, cutoff %s", table.num_rows, len(asked), cutoff["cutoff"])
+    tables.write(args.combined, table, tables.LOCALIZE)
+    tables.write(args.words, words, tables.ANSWERS)
+    if args.cutoff:
+        files.write_json(args.cutoff, cutoff)
+
+
+if __name__ == "__main__":
+    cli.run(main)

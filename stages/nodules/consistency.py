@@ -1,0 +1,185 @@
+"""Whether the tables of a study agree with each other, and what a reader must know before trusting a number of it."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from stages.lib.core.errors import TableError
+from stages.lib.detect import views
+from stages.lib.metrics.binary_suite import Scored
+from stages.lib.metrics.calibration import Calibration
+from stages.lib.metrics.localization_suite import Asked
+
+DERIVED = ("combined", "cascade")  # they speak of films that localizers were asked about
+SPLITS = ("val", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tables:
+    """What is measured: the study's tables, and those of each model and localizer by name."""
+
+    manifest: pa.Table
+    split: pa.Table
+    points: pa.Table
+    infer: Mapping[str, pa.Table]
+    calibration: Mapping[str, Calibration]
+    localize: Mapping[str, pa.Table]
+    answers: Mapping[str, pa.Table]
+
+
+def check(study: Tables, sources: Sequence[str]) -> None:
+    """Refuse tables that contradict each other.
+
+    Args:
+        study: The tables.
+        sources: Sources of the films that need a score.
+
+    Raises:
+        TableError: With every contradiction found.
+    """
+    problems = []
+    known = set(study.manifest["image_id"].to_pylist())
+    split = {row["image_id"]: row for row in study.split.to_pylist()}
+    source = dict(zip(*(study.manifest[name].to_pylist() for name in ("image_id", "source")), strict=True))
+    for model, infer in study.infer.items():
+        rows = {row["image_id"]: row for row in infer.to_pylist()}
+        unlike = [
+            image
+            for image, row in rows.items()
+            if image not in split or any(row[name] != split[image][name] for name in ("split", "label"))
+        ]
+        problems += _named(unlike, f"{model}: films have another split or label than in the split table")
+        wanted = [
+            image
+            for image, row in split.items()
+            if row["split"] in SPLITS and row["label"] is not None and source.get(image) in sources
+        ]
+        problems += _named([image for image in wanted if image not in rows], f"{model}: films have no score")
+        if model not in study.calibration:
+            problems.append(f"{model}: there is no calibration")
+    for name, table in study.localize.items():
+        if name not in study.answers:
+            problems.append(f"{name}: there is no table of answers")
+            continue
+        answered = set(study.answers[name]["image_id"].to_pylist())
+        found = sorted(set(table["image_id"].to_pylist()) - answered)
+        problems += _named(found, f"{name}: films have points but no answer")
+        problems += _named(sorted(answered - known), f"{name}: films are not in the manifest")
+    for what, table in (("split", study.split), ("points", study.points)):
+        strangers = sorted(set(table["image_id"].to_pylist()) - known)
+        problems += _named(strangers, f"{what}: films are not in the manifest")
+    if problems:
+        raise TableError("the tables contradict each other; run the pipeline again:\n" + "\n".join(problems))
+
+
+def _named(images: Sequence[str], what: str) -> list[str]:
+    """Return a sentence about some films, or nothing if there are none."""
+    shown = ", ".join(images[:5]) + (", ..." if len(images) > 5 else "")
+    return [f"{what}: {len(images)} ({shown})"] if images else []
+
+
+def counts(study: Tables, asked: Mapping[str, Sequence[Asked]]) -> dict[str, Any]:
+    """Return how many films, patients, points and answers there are, of each kind."""
+    words = {0: "no_finding", 1: "nodule", None: "unlabelled"}
+    status = Counter(study.manifest["status"].to_pylist())
+    by_split: dict[str, dict[str, int]] = {}
+    for name in ("train", *SPLITS):
+        rows = [row for row in study.split.to_pylist() if row["split"] == name]
+        labels = Counter(row["label"] for row in rows)
+        by_split[name] = {word: labels[label] for label, word in words.items()}
+        by_split[name]["patients"] = len({row["patient_id"] for row in rows})
+    return {
+        "films": study.manifest.num_rows,
+        "rejected": status["rejected"],
+        "patients": len(set(study.manifest["patient_id"].to_pylist())),
+        "points": study.points.num_rows,
+        "films_with_points": len(set(study.points["image_id"].to_pylist())),
+        "by_source": dict(sorted(Counter(study.manifest["source"].to_pylist()).items())),
+        "by_split": by_split,
+        "answers": {name: answer_counts(study.answers[name]) for name in asked},
+    }
+
+
+def sides(study: Tables, localizer: str) -> tuple[int, int]:
+    """Return how many findings lie on the other side of the patient than they say, and how many name a side."""
+    width = dict(zip(*(study.manifest[name].to_pylist() for name in ("image_id", "width_px")), strict=True))
+    placed = [
+        (row["phrase"], (row["x"] + 0.5) / width[row["image_id"]])
+        for row in study.localize[localizer].to_pylist()
+        if row["phrase"] and views.SIDES.search(row["phrase"])
+    ]
+    return sum(views.contradicts(phrase, u) for phrase, u in placed), len(placed)
+
+
+def answer_counts(answers: pa.Table) -> dict[str, int]:
+    """Return how many answers a localizer gave, and how many of each kind."""
+    parsed = Counter(answers["parsed"].to_pylist())
+    return {"n": answers.num_rows, **{word: parsed[word] for word in ("ok", "empty", "malformed")}}
+
+
+def warnings(
+    study: Tables, scored: Mapping[tuple[str, str], Scored], asked: Mapping[str, Sequence[Asked]]
+) -> list[str]:
+    """Return a sentence for everything that a reader must know before trusting a number."""
+    found = leaks(study)
+    rejected = Counter(study.manifest["status"].to_pylist())["rejected"]
+    if rejected:
+        found.append(f"{rejected} of {study.manifest.num_rows} films were rejected; the manifest says why.")
+    for model, fitted in study.calibration.items():
+        if fitted.reason:
+            found.append(f"{model}: the scores are not calibrated and no threshold is chosen: {fitted.reason}.")
+        if fitted.at_bound:
+            found.append(f"{model}: the temperature stopped at its bound, {fitted.temperature:.2f}.")
+    for (model, name), sample in scored.items():
+        positives = int(sample.labels.sum())
+        if positives in (0, len(sample.labels)):
+            found.append(f"{model}: {name} has {positives} films with a nodule of {len(sample.labels)}.")
+        elif len(np.unique(sample.scores)) == 1:
+            found.append(f"{model}: every film of {name} has the same score.")
+    with_points = set(study.points["image_id"].to_pylist())
+    for name, ones in asked.items():
+        answers = answer_counts(study.answers[name])
+        if answers["malformed"]:
+            found.append(
+                f"{name}: {answers['malformed']} of {answers['n']} answers cannot be read; they count as no point."
+            )
+        unasked = len(with_points - {one.film.image_id for one in ones})
+        if unasked and name not in DERIVED:
+            found.append(f"{name}: {unasked} of {len(with_points)} films with points were not asked about.")
+        wrong, named = sides(study, name)
+        if wrong:
+            found.append(
+                f"{name}: {wrong} of {named} findings that name a side of the patient lie on the other; left is the "
+                "patient's left, on the right of the film."
+            )
+        tested = [one for one in ones if one.split == "test"]
+        if with_points and not any(one.located for one in tested):
+            found.append(
+                f"{name}: no test film with a marked nodule was asked about, so its chief numbers are unknown."
+            )
+        if not any(one.healthy for one in tested):
+            found.append(f"{name}: no healthy test film was asked about, so its false points are unknown.")
+    return found
+
+
+def leaks(study: Tables) -> list[str]:
+    """Return a sentence for patients, and one for pictures, that are in more than one split."""
+    pixels = dict(zip(*(study.manifest[name].to_pylist() for name in ("image_id", "pixel_sha256")), strict=True))
+    patients, pictures = defaultdict(set), defaultdict(set)
+    for row in study.split.to_pylist():
+        patients[row["patient_id"]].add(row["split"])
+        if pixels[row["image_id"]] is not None:
+            pictures[pixels[row["image_id"]]].add(row["split"])
+    sentences = []
+    for what, groups in (("patients", patients), ("pictures", pictures)):
+        shared = sum(len(splits) > 1 for splits in groups.values())
+        if shared:
+            sentences.append(
+                f"LEAK: {what} are shared between parts: {shared} of {len(groups)} {what} are in more than one split, "
+                "so the numbers flatter the model."
+            )
+    return sentences

@@ -1,0 +1,146 @@
+"""Ask a model whether each film shows a nodule: the base as it is, or with an adapter on it.
+
+in   normalized  tables.NORMALIZED
+     split       tables.SPLIT; left out for films without labels
+     base        results/fetch.json
+     adapter     folder written by train; left out to ask the base as it is
+     results     folder that the films' paths are relative to
+out  infer       tables.INFER, score_calibrated not fitted yet
+     features    folder that vision features are kept in, if model.cache_features is on
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from stages.lib.core import cli, params, progress, shards, tables
+from stages.lib.core.errors import ContractError, ModelError
+from stages.lib.core.log import LOG
+from stages.lib.images.normalized import load
+from stages.lib.images.prefetch import Reader
+from stages.lib.models import adapters, features, gemma3, prompts
+
+Ask = Callable[[list[Any]], np.ndarray]
+
+
+@params.section
+class Params:
+    """How the films are put to the model."""
+
+    batch_size: params.Count  # films in one forward pass
+    readers: params.NonNegativeInt  # threads that read films ahead; 0 reads them between the passes
+    weights: Literal[
+        "as_trained", "merged"
+    ]  # adapter on the base as model.quantization holds it; or merged into model.dtype
+    splits: tuple[Literal["train", "val", "test"], ...]  # films of a study that are asked; a bare folder is asked whole
+
+
+def infer(
+    normalized: pa.Table,
+    split: pa.Table | None,
+    results: Path,
+    ask: Ask,
+    params: Params,
+    load: Callable[[Path], Any] = load,
+) -> pa.Table:
+    """Return what the model answers about each film, in batches in the order of their ids.
+
+    Args:
+        normalized: Table of `tables.NORMALIZED`.
+        split: Table of `tables.SPLIT`, or None for films without labels. With it, only films of `params.splits` are
+            asked.
+        results: Folder that the films' paths are relative to.
+        ask: Takes n films, or what `load` made of them; returns float array of shape (n, 3), as
+            `models.answer_logits`.
+        params: See `Params`.
+        load: Reads a film: uint8 array of shape (side, side), or its vision features.
+
+    Returns:
+        Table of `tables.INFER`.
+
+    Raises:
+        ModelError: If an answer is not a finite number; all such films are named.
+        ImageError: If a film cannot be read.
+    """
+    rows = chosen(normalized, split, params)
+    batches = [rows[start : start + params.batch_size] for start in range(0, len(rows), params.batch_size)]
+    films = Reader([[results / row.pop("png") for row in batch] for batch in batches], load, params.readers)
+    began = time.monotonic()
+    work = zip(batches, films, strict=True)
+    for batch, pictures in progress.track(work, total=len(rows), what="infer", size=params.batch_size):
+        for row, (negative, positive, mass) in zip(batch, ask(pictures).tolist(), strict=True):
+            row.update(logit_negative=negative, logit_positive=positive, answer_mass=min(mass, 1.0))
+            row["score"] = score(negative, positive)
+    share = films.waited / max(time.monotonic() - began, 1e-9)
+    LOG.info("infer: the model waited for films %.1f %% of the time", 100 * share)
+    odd = [row["image_id"] for row in rows if not np.isfinite([row["score"], row["answer_mass"]]).all()]
+    if odd:
+        raise ModelError(f"the model's answer is not a finite number for {len(odd)} films: {', '.join(odd[:10])}")
+    return tables.from_rows(rows, tables.INFER)
+
+
+def chosen(normalized: pa.Table, split: pa.Table | None, params: Params) -> list[dict[str, Any]]:
+    """Return image_id, png, split and label of the films that are to be asked, in the order of their ids."""
+    known = {row["image_id"]: row for row in split.to_pylist()} if split is not None else {}
+    rows = []
+    for image_id, png in zip(normalized["image_id"].to_pylist(), normalized["png"].to_pylist(), strict=True):
+        film = known.get(image_id, {})
+        if split is None or film.get("split") in params.splits:
+            rows.append({"image_id": image_id, "png": png, "split": film.get("split"), "label": film.get("label")})
+    return rows
+
+
+def score(logit_negative: float, logit_positive: float) -> float:
+    """Return the probability of the positive answer, of the two.
+
+    >>> score(1.0, 1.0)
+    0.5
+    """
+    return float(1 / (1 + np.exp(np.float64(logit_negative) - logit_positive)))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read the films of one part, load the model, write its answers."""
+    args = cli.parse(
+        __doc__,
+        argv,
+        params={"infer": Params, "model": gemma3.ModelParams, "prompt": prompts.PromptParams},
+        reads=["normalized", "split", "base", "adapter", "part", "results"],
+        writes=["infer", "features"],
+        optional=["split", "adapter", "features"],
+    )
+    normalized = tables.read(args.normalized, tables.NORMALIZED)
+    split = tables.read(args.split, tables.SPLIT) if args.split else None
+    base, prompt = gemma3.read_base(args.base), args.params.prompt
+    adapter = Path(args.adapter) if args.adapter else None
+    contracts = sorted(set(normalized["contract"].to_pylist()))
+    if len(contracts) > 1:
+        raise ContractError(
+            f"{args.normalized}: found the pixel contracts {contracts}, wanted one; run normalize again"
+        )
+    if adapter and contracts:
+        adapters.check(adapter, contracts[0], base, prompt)
+    asked, results = shards.take(normalized, args.part), Path(args.results)
+    merged = args.params.infer.weights == "merged"
+    loaded = gemma3.load(base.folder, args.params.model, adapter=adapter, merged=merged)
+    root = Path(args.features) if args.features and args.params.model.cache_features else None
+    store = features.store(root, loaded, "".join(contracts))
+    if store:
+        store.fill(loaded, [results / row["png"] for row in chosen(asked, split, args.params.infer)])
+    table = infer(
+        asked,
+        split,
+        results,
+        lambda pictures: gemma3.answer_logits(loaded, pictures, prompt),
+        args.params.infer,
+        store.load if store else load,
+    )
+    tables.write(args.infer, table, tables.INFER)
+
+
+if __name__ == "__main__":
+    cli.run(main)

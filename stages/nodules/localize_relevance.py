@@ -1,0 +1,44 @@
+"""Take the peaks of the evidence for a nodule on the film: a localizer that writes no text, with confidences.
+
+in   base  results/fetch.json; the others as stages/lib/detect/driver.py
+out  as stages/lib/detect/driver.py
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from stages.lib.core import cli
+from stages.lib.detect import attribution, driver
+from stages.lib.detect.detection import Answer, Question, batches
+from stages.lib.models import gemma3
+
+Params = attribution.RelevanceParams
+
+
+def localizer(base: Path, model: gemma3.ModelParams, params: Params) -> driver.Localizer:
+    """Return a localizer that takes the peaks of the base model's evidence.
+
+    Raises:
+        ModelError: If the model cannot be loaded.
+    """
+    loaded = gemma3.load(base, model)
+
+    def ask(questions: Sequence[Question]) -> Iterator[Answer]:
+        for batch in batches(questions, params.batch_size):
+            films = [question.pixels() for question in batch]
+            yield from attribution.answers(loaded, films, batch[0].request, params)
+
+    return ask
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read the films of one part, map the evidence, write its peaks."""
+    args = driver.parse(__doc__, argv, {"relevance": Params, "model": gemma3.ModelParams}, reads=["base"])
+    section: Params = args.params.relevance
+    driver.run(
+        args, section.requests, lambda: localizer(gemma3.read_base(args.base).folder, args.params.model, section)
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)

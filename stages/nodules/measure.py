@@ -1,0 +1,315 @@
+"""Measure: every number of the study with its n, its interval over patients, or the reason why it has no value.
+
+in   manifest     tables.MANIFEST
+     split        tables.SPLIT
+     points       tables.POINTS
+     infer        tables.INFER of each model; the file's name is the model's
+     calibration  <model>_calibration.json of each model
+     twin         tables.INFER: the tuned model on validation films, its weights in the other form
+     localize     tables.LOCALIZE of each localizer; the file's name is the localizer's
+     answers      <localizer>_answers.parquet of each localizer: the films it was asked about
+     choice       <localizer>_choice.json of each localizer: its bank of requests and what was chosen
+     cutoff       <localizer>_cutoff.json of each localizer: from which confidence on its points are shown
+     train        train.json; its notes become warnings, and it is kept with the provenance
+out  metrics      JSON: classification, comparison, localization, reference, warnings, counts, provenance
+     summary      JSON: the chief numbers alone, for `dvc metrics` and `dvc exp show`
+"""
+
+import argparse
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pyarrow as pa
+import yaml
+from pydantic import Field
+
+from stages.lib.core import cli, files, params, provenance, tables
+from stages.lib.core.errors import ParamsError
+from stages.lib.core.log import LOG
+from stages.lib.detect import choice
+from stages.lib.metrics import binary_suite, calibration, localization, localization_suite
+from stages.lib.metrics.binary_suite import Scored
+from stages.lib.metrics.calibration import Calibration
+from stages.lib.metrics.localization_suite import Asked
+from stages.nodules import consistency, merged_adapter, published
+from stages.nodules.consistency import SPLITS, Tables
+
+FIRST, SECOND = "tuned", "zero_shot"
+CLOCKED = ("seconds", "data_wait_share", "resumed_from_step")  # keys of train.json that differ from run to run
+CHIEF_SCORES: tuple[str, ...] = (
+    "roc_auc",
+    "pr_auc",
+    "brier_calibrated",
+    "ece_calibrated",
+    "f1_at_f1",
+    "sensitivity_at_specificity_95",
+)
+CHIEF_POINTS: Mapping[str, tuple[str, ...]] = {
+    "tight": ("precision", "recall", "f1"),
+    "tolerant": ("precision", "recall", "f1"),
+    "films": ("count_exact", "nearest_point_px", "nearest_point_mm"),
+    "healthy": ("false_points_per_film",),
+}
+OpenShare = Annotated[float, Field(gt=0, lt=1)]
+
+
+@params.section
+class Params:
+    """How it is measured."""
+
+    draws: params.Count  # resamples of patients for an interval, and throws of points for chance
+    seed: params.Seed  # of the resamples and throws
+    confidence: OpenShare  # of the intervals
+    tight_share: OpenShare  # tolerance of a hit, share of the diagonal of the original
+    tolerant_share: OpenShare  # the wider tolerance, share of the diagonal of the original
+    ece_bins: params.Count  # bins of equal mass for the calibration error
+    other_prevalence: OpenShare  # share of films with a nodule that PPV and NPV are translated to
+    sources: tuple[params.Text, ...]  # sources of the films that the classification is measured on
+    size_edges_mm: tuple[params.PositiveFloat, ...]  # diameters between two strata of nodules; none for no strata
+    contrast_edges: tuple[
+        float, ...
+    ]  # contrasts between two strata, in the unit of the data's table; none for no strata
+    stratum_nodules_min: params.Count  # nodules below which a stratum has no recall
+
+    def __post_init__(self) -> None:
+        """Check what the types do not say."""
+        problems = []
+        if self.tight_share >= self.tolerant_share:
+            problems.append(f"tight_share {self.tight_share} is not below tolerant_share {self.tolerant_share}")
+        for name in ("size_edges_mm", "contrast_edges"):
+            edges = getattr(self, name)
+            if list(edges) != sorted(set(edges)):
+                problems.append(f"{name} {list(edges)} do not rise")
+        if problems:
+            raise ValueError("; ".join(problems))
+
+    @property
+    def of_scores(self) -> binary_suite.Settings:
+        """How the classification is measured."""
+        return binary_suite.Settings(
+            draws=self.draws,
+            seed=self.seed,
+            confidence=self.confidence,
+            ece_bins=self.ece_bins,
+            other_prevalence=self.other_prevalence,
+        )
+
+
+def metrics(study: Tables, params: Params) -> dict[str, Any]:
+    """Return the document of all metrics, without its provenance.
+
+    Raises:
+        TableError: If the tables contradict each other.
+    """
+    consistency.check(study, params.sources)
+    films = {row["image_id"]: row for row in study.manifest.to_pylist()}
+    split = {row["image_id"]: row for row in study.split.to_pylist()}
+    settings = params.of_scores
+    scored = {
+        (model, name): collect(infer, study.calibration[model], films, split, name, params.sources)
+        for model, infer in study.infer.items()
+        for name in SPLITS
+    }
+    measured = {key: binary_suite.measure(sample, settings) for key, sample in scored.items()}
+    comparison = {
+        name: binary_suite.compare(
+            measured[FIRST, name], measured[SECOND, name], (scored[FIRST, name], scored[SECOND, name]), settings
+        )
+        for name in SPLITS
+        if FIRST in study.infer and SECOND in study.infer
+    }
+    asked = {name: gather(study, name, films, split) for name in study.localize}
+    return {
+        "classification": {model: {name: measured[model, name][0] for name in SPLITS} for model in study.infer},
+        "comparison": comparison,
+        "localization": {
+            name: {**locate(ones, study, params), "answers": consistency.answer_counts(study.answers[name])}
+            for name, ones in asked.items()
+        },
+        "reference": published.TABLE,
+        "warnings": consistency.warnings(study, scored, asked),
+        "counts": consistency.counts(study, asked),
+    }
+
+
+def collect(
+    infer: pa.Table,
+    fitted: Calibration,
+    films: Mapping[str, Mapping[str, Any]],
+    split: Mapping[str, Mapping[str, Any]],
+    name: str,
+    sources: Sequence[str],
+) -> Scored:
+    """Return the labelled films of one split from the sources wanted, with a model's scores."""
+    rows = [
+        (row, split[row["image_id"]])
+        for row in infer.to_pylist()
+        if row["split"] == name and row["label"] is not None and films[row["image_id"]]["source"] in sources
+    ]
+    calibrated = [row["score_calibrated"] for row, _ in rows]
+    return Scored(
+        labels=np.array([row["label"] for row, _ in rows], np.int64),
+        patients=np.array([facts["patient_id"] for _, facts in rows], str),
+        scores=np.array([row["score"] for row, _ in rows], np.float64),
+        calibrated=None if fitted.shift is None or None in calibrated else np.array(calibrated, np.float64),
+        thresholds=fitted.thresholds,
+        reason=fitted.reason or "no score of a validation film fulfils it",
+    )
+
+
+def gather(
+    study: Tables, localizer: str, films: Mapping[str, Mapping[str, Any]], split: Mapping[str, Mapping[str, Any]]
+) -> list[Asked]:
+    """Return every film that a localizer was asked about, with its nodules and the points predicted."""
+    points: dict[str, list[list[float]]] = defaultdict(list)
+    for row in study.points.to_pylist():
+        values = (row[name] for name in ("x", "y", "diameter_mm", "contrast"))
+        points[row["image_id"]].append([np.nan if value is None else value for value in values])
+    predictions: dict[str, list[tuple[float, float, float, bool]]] = defaultdict(list)
+    for row in study.localize[localizer].to_pylist():
+        confidence = np.nan if row["confidence"] is None else row["confidence"]
+        predictions[row["image_id"]].append((row["x"], row["y"], confidence, row["shown"]))
+    asked = []
+    for image in sorted(set(study.answers[localizer]["image_id"].to_pylist())):
+        facts = films[image]
+        found = np.array(predictions.get(image, []), np.float64).reshape(-1, 4)
+        true = np.array(points.get(image, []), np.float64).reshape(-1, 4)
+        film = localization.Film(
+            image_id=image,
+            patient_id=facts["patient_id"],
+            width_px=facts["width_px"],
+            height_px=facts["height_px"],
+            points=true[:, :2],
+            predictions=found[found[:, 3] == 1, :2],
+            spacing_mm=facts["spacing_mm"],
+            diameter_mm=true[:, 2],
+            contrast=true[:, 3],
+        )
+        asked.append(Asked(film, found[:, :2], found[:, 2], facts["label"], split.get(image, {}).get("split")))
+    return asked
+
+
+def locate(asked: Sequence[Asked], study: Tables, params: Params) -> dict[str, Any]:
+    """Return the measures of a localizer in each view, on test films also together with each classifier."""
+    settings = localization_suite.Settings(
+        draws=params.draws,
+        seed=params.seed,
+        confidence=params.confidence,
+        tolerances={"tight": params.tight_share, "tolerant": params.tolerant_share},
+        size_edges_mm=params.size_edges_mm,
+        contrast_edges=params.contrast_edges,
+        stratum_nodules_min=params.stratum_nodules_min,
+    )
+    document = {
+        view: localization_suite.measure(ones, settings, healthy_too=view == "test")
+        for view, ones in localization_suite.views(asked).items()
+    }
+    document["test"]["joint"] = {}
+    for model, infer in study.infer.items():
+        fitted = study.calibration[model]
+        threshold = fitted.thresholds.get("f1")
+        column = fitted.thresholds_on if threshold is not None else "score"
+        limit = binary_suite.HALF if threshold is None else threshold
+        called = {row["image_id"]: row[column] >= limit for row in infer.to_pylist() if row[column] is not None}
+        document["test"]["joint"][model] = localization_suite.joint(asked, called, limit, settings)
+    return document
+
+
+def weigh(study: Tables, twin: pa.Table, weights: str, params: Params) -> dict[str, Any]:
+    """Return how the tuned model's answers change with the form of its weights, see `measure_twin.measure`."""
+    rows = study.manifest.select(["image_id", "source", "patient_id"]).to_pylist()
+    patients = {row["image_id"]: row["patient_id"] for row in rows if row["source"] in params.sources}
+    return merged_adapter.measure(study.infer[FIRST], twin, patients, weights, params.of_scores)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read, measure, write."""
+    args = cli.parse(
+        __doc__,
+        argv,
+        params={"metrics": Params},
+        reads=(
+            "manifest",
+            "split",
+            "points",
+            "infer",
+            "calibration",
+            "twin",
+            "localize",
+            "answers",
+            "choice",
+            "cutoff",
+            "train",
+        ),
+        writes=("metrics", "summary"),
+        many=("infer", "calibration", "localize", "answers", "choice", "cutoff"),
+        optional=("twin", "localize", "answers", "choice", "cutoff", "train", "summary"),
+    )
+    study = Tables(
+        manifest=tables.read(args.manifest, tables.MANIFEST),
+        split=tables.read(args.split, tables.SPLIT),
+        points=tables.read(args.points, tables.POINTS),
+        infer={Path(path).stem: tables.read(path, tables.INFER) for path in args.infer},
+        calibration={_stem(path, "_calibration"): calibration.read(path) for path in args.calibration},
+        localize={Path(path).stem: tables.read(path, tables.LOCALIZE) for path in args.localize or ()},
+        answers={_stem(path, "_answers"): tables.read(path, tables.ANSWERS) for path in args.answers or ()},
+    )
+    document = metrics(study, args.params.metrics)
+    whole = given(argv)
+    if args.twin:
+        twin = tables.read(args.twin, tables.INFER)
+        weights = whole.get("infer", {}).get("weights")
+        if weights not in merged_adapter.OTHER:
+            raise ParamsError(
+                "--twin:", [f"found infer.weights {weights!r}, wanted one of {list(merged_adapter.OTHER)}"]
+            )
+        document["weights"] = weigh(study, twin, weights, args.params.metrics)
+    for kind in ("choice", "cutoff"):
+        paths = getattr(args, kind) or ()
+        document[kind] = {_stem(path, f"_{kind}"): choice.read(path) for path in paths}
+    train = calibration.read_object(args.train) if args.train else {}
+    document["warnings"] += [f"train: {note}" for note in train.get("notes", ())]
+    for sentence in document["warnings"]:
+        LOG.warning("%s", sentence)
+    document["provenance"] = provenance.record(whole, study.manifest, study.points)
+    document["provenance"]["train"] = {key: value for key, value in train.items() if key not in CLOCKED}
+    files.write_json(args.metrics, document)
+    if args.summary:
+        files.write_json(args.summary, summary(document))
+
+
+def summary(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the chief numbers of the document of all metrics, undefined ones left out.
+
+    >>> summary({"classification": {"tuned": {"test": {"roc_auc": {"value": 0.9}}}}, "localization": {}})
+    {'tuned': {'roc_auc': 0.9}}
+    """
+    groups = {model: (splits.get("test", {}), CHIEF_SCORES) for model, splits in document["classification"].items()}
+    for name, views in document["localization"].items():
+        for part, keys in CHIEF_POINTS.items():
+            groups[f"{name}_{part}"] = (views["test"].get(part, {}), keys)
+    return {
+        group: {key: entries[key]["value"] for key in keys if entries.get(key, {}).get("value") is not None}
+        for group, (entries, keys) in groups.items()
+    }
+
+
+def _stem(path: str, ending: str) -> str:
+    return Path(path).stem.removesuffix(ending)
+
+
+def given(argv: Sequence[str] | None) -> dict[str, Any]:
+    """Return the whole document of parameters that was given, sections that `metrics` does not want among them."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--params", required=True)
+    source = parser.parse_known_args(argv)[0].params
+    text = source if source.lstrip().startswith("{") else Path(source).read_text(encoding="utf-8")
+    document: dict[str, Any] = yaml.safe_load(text)
+    return document
+
+
+if __name__ == "__main__":
+    cli.run(main)

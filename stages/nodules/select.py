@@ -1,0 +1,83 @@
+"""Choose the requests that a localizer puts to all films: the best of its bank on films that are not test films.
+
+in   votes     tables.VOTES and
+     answers   tables.ANSWERS of the bank, in parts
+     manifest  tables.MANIFEST; split  tables.SPLIT; points  tables.POINTS
+out  choice    JSON: the requests chosen, and what each request of the bank found
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from stages.lib.core import cli, files, tables
+from stages.lib.core.log import LOG
+from stages.lib.core.shards import gather
+from stages.lib.detect import detection_rows
+from stages.lib.detect.choice import ChooseParams
+from stages.lib.detect.cutoff import best
+
+
+def choose(
+    votes: pa.Table, answers: pa.Table, manifest: pa.Table, split: pa.Table, points: pa.Table, params: ChooseParams
+) -> dict[str, Any]:
+    """Return the requests with the largest F1, each at its best cutoff, and what the whole bank found.
+
+    Of equals the one that found more, then the first by name. F1 counts points within the tolerance on the films that
+    choose, healthy ones included.
+
+    Without a film to choose by, no request is chosen, and the reason is told: localizers then put the first of their
+    bank.
+    """
+    asked = set(answers["image_id"].to_pylist())
+    films = detection_rows.choosing(asked, points, split, params)
+    if not films:
+        reason = f"no film with marked nodules is in the splits {', '.join(params.splits)}"
+        if not answers.num_rows:
+            reason = f"the bank has no more requests than are kept, or {reason}"
+        return {"requests": [], "splits": list(params.splits), "bank": [], "reason": reason}
+    diagonal, rows = detection_rows.diagonals(manifest), []
+    for request in sorted(set(answers["request"].to_pylist())):
+        found = [row for row in votes.to_pylist() if row["request"] == request]
+        counts = best(detection_rows.shown(found, films, points, diagonal, params.tolerance_share))
+        words = [row["parsed"] for row in answers.to_pylist() if row["request"] == request]
+        rows.append(
+            {"request": request, **detection_rows.document(counts, films), "malformed": words.count("malformed")}
+        )
+    ranked = sorted(rows, key=lambda row: (-row["f1"], -row["hits"]))
+    kept = [row["request"] for row in ranked[: params.requests_kept]]
+    return {"requests": kept, "splits": list(params.splits), "bank": ranked}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read the answers to the bank, choose, write the choice."""
+    args = cli.parse(
+        __doc__,
+        argv,
+        params={"choose": ChooseParams},
+        reads=["votes", "answers", "manifest", "split", "points"],
+        writes=["choice"],
+        many=["votes", "answers"],
+    )
+    found = choose(
+        gather([tables.read(path, tables.VOTES) for path in args.votes], tables.VOTES),
+        gather([tables.read(path, tables.ANSWERS) for path in args.answers], tables.ANSWERS),
+        tables.read(args.manifest, tables.MANIFEST),
+        tables.read(args.split, tables.SPLIT),
+        tables.read(args.points, tables.POINTS),
+        args.params.choose,
+    )
+    if "reason" in found:
+        LOG.info("choose: no request is chosen, the first of the bank is put: %s", found["reason"])
+    for row in found["bank"]:
+        kept = "chosen" if row["request"] in found["requests"] else "not chosen"
+        LOG.info(
+            "choose: %d of %d nodules with %d points on %d films, F1 %.3f, %s: %s",
+            *(row["hits"], row["nodules"], row["points"], row["films"], row["f1"], kept, row["request"]),
+        )
+    files.write_json(args.choice, found)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,148 @@
+"""Write the two files that the challenge asks for.
+
+in   manifest        tables.MANIFEST
+     split           tables.SPLIT: the test films are submitted (left out: every film)
+     infer           tables.INFER
+     localize        tables.LOCALIZE
+     calibration     JSON, as lib.calibration.Calibration
+out  classification  CSV: file_name,label,confidence; one row for each film
+     localization    CSV: file_name,x,y,confidence; one row for each point, pixels of the original
+"""
+
+import csv
+import io
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from stages.lib.core import cli, files, params, tables
+from stages.lib.core.errors import TableError
+from stages.lib.core.log import LOG
+from stages.lib.metrics import calibration
+from stages.lib.metrics.calibration import Calibration
+
+LABELS = ("No Finding", "Nodule")
+
+
+@params.section
+class Params:
+    """What is submitted."""
+
+    localizer: Literal["medgemma", "relevance", "chexagent", "combined", "cascade"]  # whose points
+    threshold: Literal["half", "f1", "youden", "specificity_95"]  # that calls a film Nodule; chosen on validation
+    max_points: params.Count  # points of a film at most, the most confident or the first ones
+    points_for: Literal["positive_films", "all_films"]  # films whose points are submitted
+
+
+def submit(
+    manifest: pa.Table,
+    split: pa.Table | None,
+    infer: pa.Table,
+    localize: pa.Table,
+    fitted: Calibration,
+    params: Params,
+) -> tuple[list[list[Any]], list[list[Any]]]:
+    """Return the rows of the two files, without headings, by image_id.
+
+    The confidence of a film is its calibrated score, or the score itself if nothing was fitted; that of a point is its
+    own, or that of its film if the localizer gives none. Rejected films cannot be submitted.
+
+    Args:
+        manifest: Table tables.MANIFEST.
+        split: Table tables.SPLIT; None to submit every film that is not rejected.
+        infer: Table tables.INFER.
+        localize: Table tables.LOCALIZE; findings below the cutoff are left out.
+        fitted: Calibration of the scores in `infer`.
+        params: See `Params`.
+
+    Returns:
+        Rows (file_name, label, confidence), and rows (file_name, x, y, confidence).
+
+    Raises:
+        TableError: If a film has no score.
+        CalibrationError: If the threshold was not chosen.
+    """
+    threshold = fitted.threshold(params.threshold)
+    names = {
+        row["image_id"]: row["file_name"]
+        for row in manifest.select(["image_id", "file_name", "status"]).to_pylist()
+        if row["status"] == "ok"
+    }
+    if split is not None:
+        wanted = [row["image_id"] for row in split.to_pylist() if row["split"] == "test"]
+    else:
+        wanted = list(names)
+    scores = dict(zip(*(infer[name].to_pylist() for name in ("image_id", fitted.thresholds_on)), strict=True))
+    missing = [image for image in wanted if image not in names or scores.get(image) is None]
+    if missing:
+        shown = ", ".join(missing[:5])
+        raise TableError(f"infer: {len(missing)} of {len(wanted)} films have no {fitted.thresholds_on}: {shown}")
+    points = defaultdict(list)
+    for row in localize.to_pylist():
+        if row["shown"]:
+            points[row["image_id"]].append(row)
+    films, places = [], []
+    for image in wanted:
+        score = scores[image]
+        positive = score >= threshold
+        films.append([names[image], LABELS[positive], score])
+        if positive or params.points_for == "all_films":
+            for row in _best(points[image])[: params.max_points]:
+                confidence = score if row["confidence"] is None else row["confidence"]
+                places.append([names[image], round(row["x"], 2), round(row["y"], 2), confidence])
+    return films, places
+
+
+def _best(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the points of a film, the most confident first if all have a confidence, else in their own order."""
+    if any(row["confidence"] is None for row in points):
+        return points
+    return sorted(points, key=lambda row: -row["confidence"])
+
+
+def csv_bytes(heading: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
+    """Return a CSV file; a name with a comma, a quote or a line break is quoted.
+
+    >>> csv_bytes(["file_name"], [['a,"b".png']])
+    b'file_name\\n"a,""b"".png"\\n'
+    """
+    lines = []
+    for row in (heading, *rows):
+        # With "\n" alone as the end of a line, the csv module would leave a bare "\r" in a name unquoted.
+        line = io.StringIO(newline="")
+        csv.writer(line, lineterminator="\r\n").writerow(row)
+        lines.append(line.getvalue().removesuffix("\r\n"))
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read, choose, write."""
+    args = cli.parse(
+        __doc__,
+        argv,
+        params={"submit": Params},
+        reads=("manifest", "split", "infer", "localize", "calibration"),
+        writes=("classification", "localization"),
+        optional=("split",),
+    )
+    manifest = tables.read(args.manifest, tables.MANIFEST)
+    rejected = [row["file_name"] for row in manifest.to_pylist() if row["status"] == "rejected"]
+    if rejected and not args.split:
+        LOG.warning("submit: %d films were rejected and have no row: %s", len(rejected), ", ".join(rejected))
+    films, places = submit(
+        manifest,
+        tables.read(args.split, tables.SPLIT) if args.split else None,
+        tables.read(args.infer, tables.INFER),
+        tables.read(args.localize, tables.LOCALIZE),
+        calibration.read(args.calibration),
+        args.params.submit,
+    )
+    files.write_bytes(args.classification, csv_bytes(["file_name", "label", "confidence"], films))
+    files.write_bytes(args.localization, csv_bytes(["file_name", "x", "y", "confidence"], places))
+    LOG.info("submit: %d films, %d points", len(films), len(places))
+
+
+if __name__ == "__main__":
+    cli.run(main)

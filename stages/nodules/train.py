@@ -1,0 +1,200 @@
+"""Fine-tune the base model on the training films: QLoRA, with the checkpoint chosen on the validation films.
+
+in   manifest    tables.MANIFEST
+     normalized  tables.NORMALIZED
+     split       tables.SPLIT
+     base        results/fetch.json
+     results     folder that the films' paths are relative to
+out  adapter      folder: PEFT's adapter and noduleflow.json
+     log          JSON: what was trained, on what, and the table of checkpoints
+     curve        CSV: loss, learning rate and validation metrics by step
+     checkpoints  folder that an interrupted run goes on from; exit code 75 asks for that
+     live         folder of curves to watch while it trains, by DVCLive
+     features     folder that vision features are kept in, if model.cache_features is on
+"""
+
+import csv
+import io
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from stages.lib.core import cli, files, tables
+from stages.lib.core.errors import ContractError, PreemptedError, TrainingError
+from stages.lib.core.log import LOG
+from stages.lib.learn import samplers, training
+from stages.lib.models import adapters, gemma3, prompts
+
+Params = training.TrainParams
+GO_ON = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, start it again
+
+
+def films_of(
+    manifest: pa.Table, normalized: pa.Table, split: pa.Table, params: training.TrainParams, results: Path
+) -> tuple[training.Films, training.Films, str]:
+    """Return the training films, the validation films and the contract of their pixels.
+
+    Test films are not looked at.
+
+    Raises:
+        ContractError: If the films were normalized under several contracts.
+        TrainingError: If training films lack a class.
+    """
+    source = dict(zip(manifest["image_id"].to_pylist(), manifest["source"].to_pylist(), strict=True))
+    films = {row["image_id"]: row for row in normalized.select(["image_id", "png", "contract"]).to_pylist()}
+    chosen = [
+        row for row in split.to_pylist() if source[row["image_id"]] in params.sources and row["image_id"] in films
+    ]
+    parts = []
+    for name in ("train", "val"):
+        rows = [row for row in chosen if row["split"] == name]
+        ids = [row["image_id"] for row in rows]
+        labels = np.array([row["label"] for row in rows], dtype=np.int64)
+        parts.append(training.Films(ids=ids, paths=[results / films[i]["png"] for i in ids], labels=labels))
+    positive, negative = int((parts[0].labels == 1).sum()), int((parts[0].labels == 0).sum())
+    if not positive or not negative:
+        raise TrainingError(
+            f"training wants films with and without a nodule; the train split of the sources {list(params.sources)} "
+            f"has {positive} with and {negative} without: change train.sources or split.fractions"
+        )
+    contracts = {films[i]["contract"] for part in parts for i in part.ids}
+    if len(contracts) > 1:
+        raise ContractError(
+            f"found films normalized under {sorted(contracts)}, wanted one contract; run normalize again"
+        )
+    return parts[0], parts[1], contracts.pop()
+
+
+def train(task: training.Task, checkpoints: Path) -> tuple[Path, dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
+    """Return the selected checkpoint, the card of its adapter, the log, and the rows of the curve.
+
+    Args:
+        task: What to train on what.
+        checkpoints: Folder for checkpoints, to go on from if it holds some of the same run.
+
+    Raises:
+        TrainingError: As `trainer.fit`.
+        PreemptedError: If the process was asked to stop.
+    """
+    from stages.lib.learn import trainer
+
+    outcome = trainer.fit(task, checkpoints)
+    labels = task.train.labels
+    samples = outcome.steps * task.samples // task.params.max_steps
+    seen = np.unique(task.order[:samples])
+    negatives = int((labels == 0).sum())
+    row = next(row for row in outcome.table if f"checkpoint-{row['step']}" == outcome.checkpoint.name)
+    losses = [entry["loss"] for entry in outcome.history if "loss" in entry]
+    log = {
+        "base": {**task.base.identity, "revision": task.base.revision},
+        "contract": task.contract,
+        "trainable_parameters": outcome.trainable,
+        "total_parameters": outcome.total,
+        "films": len(task.train),
+        "films_positive": len(labels) - negatives,
+        "validation_films": len(task.val),
+        "validation_films_positive": int(task.val.labels.sum()),
+        "steps": outcome.steps,
+        "steps_planned": task.params.max_steps,
+        "samples": samples,
+        "samples_per_step": samples // outcome.steps,
+        "epochs": samples / samplers.epoch_length(labels, task.params.sampler),
+        "coverage_of_negatives": float((labels[seen] == 0).sum() / negatives),
+        "training_odds": task.training_odds,
+        "positive_weight": task.params.positive_weight,
+        "loss_first": float(np.mean(losses[: max(len(losses) // 10, 1)])),
+        "loss_last": float(np.mean(losses[-max(len(losses) // 10, 1) :])),
+        "selected_by": outcome.selected_by,
+        "selected_step": row["step"],
+        "checkpoints": outcome.table,
+        "notes": outcome.notes,
+        "resumed_from_step": outcome.resumed_from,
+        "seconds": outcome.seconds,
+        "data_wait_share": outcome.data_wait_share,
+    }
+    card = adapters.card(
+        task.contract,
+        task.base,
+        task.prompt,
+        model=asdict(task.model),
+        train=asdict(task.params),
+        step=row["step"],
+        training_odds=task.training_odds,
+        positive_weight=task.params.positive_weight,
+    )
+    return outcome.checkpoint, card, log, curve(outcome.history)
+
+
+def curve(history: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return one row per step from what the Trainer logged; a value that was not measured at a step is None."""
+    steps: dict[int, dict[str, Any]] = {}
+    for entry in history:
+        steps.setdefault(int(entry["step"]), {}).update(entry)
+    wanted = [step for step in sorted(steps) if "loss" in steps[step]]
+    return [{column: steps[step].get(key) for column, key in training.CURVE.items()} for step in wanted]
+
+
+def write_curve(path: str, rows: Sequence[dict[str, Any]]) -> None:
+    """Write the rows of `curve` as CSV; a missing value is an empty cell."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(training.CURVE), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    files.write_bytes(path, text.getvalue().encode())
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read films and base, write adapter, log and curve."""
+    args = cli.parse(
+        __doc__,
+        argv,
+        params={"train": Params, "model": gemma3.ModelParams, "prompt": prompts.PromptParams},
+        reads=["manifest", "normalized", "split", "base", "results"],
+        writes=["checkpoints", "adapter", "log", "curve", "live", "features"],
+        optional=["live", "features"],
+    )
+    params = args.params.train
+    learn, val, contract = films_of(
+        tables.read(args.manifest, tables.MANIFEST),
+        tables.read(args.normalized, tables.NORMALIZED),
+        tables.read(args.split, tables.SPLIT),
+        params,
+        Path(args.results),
+    )
+    task = training.Task(
+        train=learn,
+        val=val,
+        contract=contract,
+        base=gemma3.read_base(args.base),
+        model=args.params.model,
+        prompt=args.params.prompt,
+        params=params,
+        live=Path(args.live) if args.live else None,
+        features=Path(args.features) if args.features and args.params.model.cache_features else None,
+    )
+    try:
+        checkpoint, card, log, rows = train(task, Path(args.checkpoints))
+    except PreemptedError as stopped:
+        LOG.warning("train: %s", stopped)
+        sys.exit(GO_ON)
+    if os.environ.get("RANK", "0") != "0":
+        return
+    for note in log["notes"]:
+        LOG.warning("warning: %s", note)
+    LOG.info(
+        "train: %d of %d parameters trained; step %d selected by %s",
+        *(log["trainable_parameters"], log["total_parameters"], log["selected_step"], log["selected_by"]),
+    )
+    adapters.write(Path(args.adapter), checkpoint, card)
+    files.write_json(args.log, log)
+    write_curve(args.curve, rows)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,313 @@
+"""Find the base model before any GPU is asked for: a folder on this machine, or a snapshot from the hub.
+
+in   a folder, or a model id and revision on huggingface.co
+out  results/fetch.json: base, revision, commit, folder, sha256 of the model, sha256 of each of its files
+"""
+
+import json
+import os
+import re
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, NoReturn
+
+from stages.lib.core import cli, files, params
+from stages.lib.core.errors import ModelError
+from stages.lib.core.log import LOG
+
+FOLDER = "none"
+HUB_ID = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
+COMMIT = r"[0-9a-f]{40}"
+# The files that decide what a model answers; a README or a training log beside them does not change its hash.
+PATTERNS = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "config.json",
+    "generation_config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab*",
+    "merges.txt",
+    "chat_template*",
+)
+TOKEN_PAGE = "https://huggingface.co/settings/tokens"
+
+
+WHOLE = ("config.json", "weights", "tokenizer")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model to be found, and what makes it whole.
+
+    Attributes:
+        base: A folder, or an id of the hub.
+        revision: Commit, tag or branch; "none" for a folder.
+        keys: Names of the parameters that hold the two.
+        patterns: Names of the files that belong to it, all at the top of its folder.
+        whole: What it cannot do without, of `WHOLE`.
+    """
+
+    base: str
+    revision: str
+    keys: tuple[str, str] = ("fetch.base", "fetch.revision")
+    patterns: Sequence[str] = PATTERNS
+    whole: Sequence[str] = WHOLE
+
+    @property
+    def on_hub(self) -> bool:
+        """Whether the model comes from the hub, not from a folder."""
+        return self.revision != FOLDER
+
+
+@params.section
+class Params:
+    """Where the base model comes from."""
+
+    base: params.Text  # a folder, or the id of a model on huggingface.co
+    revision: params.Text  # commit hash, tag or branch on the hub; "none" for a folder
+
+    def __post_init__(self) -> None:
+        if self.revision != FOLDER and not re.fullmatch(HUB_ID, self.base):
+            raise ValueError(
+                f"base as organisation/name when revision is {self.revision!r}, found {self.base!r}; "
+                f"for a folder write revision: {FOLDER}"
+            )
+
+    @property
+    def on_hub(self) -> bool:
+        """Whether the model comes from the hub, not from a folder."""
+        return self.source.on_hub
+
+    @property
+    def source(self) -> Source:
+        """The base model as a thing to be found."""
+        return Source(self.base, self.revision)
+
+
+def fetch(params: Params | Source, token: str | None, offline: bool) -> dict[str, Any]:
+    """Return where the model lies on this machine, and what exactly it is; download it if it has to come.
+
+    Args:
+        params: Which model.
+        token: Read token of the hub; None to use a stored login, if any.
+        offline: Whether only the local cache of the hub may be used.
+
+    Returns:
+        base and revision as asked for; commit, the full hash (None for a folder); folder; sha256, one hash over the
+        names and contents of the files, so that a folder and a snapshot with the same files have the same; files, the
+        SHA-256 of each.
+
+    Raises:
+        ModelError: If it cannot be found or may not be read, or its files are not whole.
+    """
+    source = params if isinstance(params, Source) else params.source
+    folder = _snapshot(source, token, offline) if source.on_hub else Path(source.base)
+    names = _names(source, folder)
+    size = sum((folder / name).stat().st_size for name in names)
+    LOG.info("fetch: hashing %d files of %s, %.2f GB", len(names), folder, size / 1e9)
+    hashes = {name: files.sha256_file(folder / name) for name in names}
+    return {
+        "base": source.base,
+        "revision": source.revision,
+        "commit": _commit(source, folder) if source.on_hub else None,
+        "folder": str(folder),
+        "sha256": files.sha256_json(hashes),
+        "files": hashes,
+    }
+
+
+def access(params: Params | Source, token: str | None, offline: bool, timeout_s: float) -> str:
+    """Return how a model of the hub could be had, without fetching it.
+
+    Args:
+        params: Which model.
+        token: Read token of the hub; None to use a stored login, if any.
+        offline: Whether only the local cache of the hub may be used.
+        timeout_s: How long to wait for the hub, seconds.
+
+    Returns:
+        "cached" if it is here, "allowed" if the hub would hand it out, "unreachable" if the hub does not answer.
+
+    Raises:
+        ModelError: If the hub refuses, or `offline` forbids to ask.
+    """
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    import huggingface_hub
+
+    source = params if isinstance(params, Source) else params.source
+    try:
+        _names(source, _snapshot(source, token, True))
+        return "cached"
+    except ModelError:
+        if offline:
+            raise
+    url = huggingface_hub.hf_hub_url(source.base, "config.json", revision=source.revision)
+    try:
+        huggingface_hub.get_hf_file_metadata(url, token=token, timeout=timeout_s)
+    except Exception as error:  # as in _snapshot
+        if getattr(error, "response", None) is None:
+            return "unreachable"
+        _explain(error, source, token, offline)
+    return "allowed"
+
+
+def read_token(environ: Mapping[str, str], dotenv: str | Path = ".env") -> str | None:
+    """Return the hub's token from HF_TOKEN in the environment, else in the file `dotenv`; None if neither has one.
+
+    Raises:
+        ModelError: If it holds characters that no token has. The message does not repeat it.
+    """
+    token = environ.get("HF_TOKEN", "").strip()
+    place = "the environment"
+    if not token:
+        from dotenv import dotenv_values
+
+        token, place = (dotenv_values(dotenv).get("HF_TOKEN") or "").strip(), str(dotenv)
+    if token and not re.fullmatch(r"[\x21-\x7e]+", token):
+        raise ModelError(f"HF_TOKEN in {place} holds a blank or a character that no token has; copy it again")
+    return token or None
+
+
+def is_offline(environ: Mapping[str, str]) -> bool:
+    """Return whether HF_HUB_OFFLINE forbids the network, spelt as the hub's library reads it.
+
+    >>> is_offline({"HF_HUB_OFFLINE": "1"}), is_offline({"HF_HUB_OFFLINE": "0"}), is_offline({})
+    (True, False, False)
+    """
+    return environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+
+
+def _snapshot(source: Source, token: str | None, offline: bool) -> Path:
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    import huggingface_hub
+
+    LOG.info("fetch: %s at %s%s", source.base, source.revision, ", from the local cache only" if offline else "")
+    try:
+        folder = huggingface_hub.snapshot_download(
+            source.base,
+            revision=source.revision,
+            token=token,
+            local_files_only=offline,
+            allow_patterns=list(source.patterns),
+            ignore_patterns=["*/*"],
+        )
+    except Exception as error:  # what the network raises is open-ended, and its words may quote the request's headers
+        _explain(error, source, token, offline)
+    return Path(folder)
+
+
+def _explain(error: Exception, source: Source, token: str | None, offline: bool) -> NoReturn:
+    from huggingface_hub import errors
+
+    base_key, revision_key = source.keys
+    page = f"https://huggingface.co/{source.base}"
+    login = f"make a read token at {TOKEN_PAGE} and write it to .env as HF_TOKEN=..."
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    known = token is not None or _stored_login()
+    if isinstance(error, errors.GatedRepoError):
+        if known:
+            text = (
+                f"{source.base} is gated, and the account of your token may not read it: log in, accept the licence at "
+                f"{page} and run again (a fine-grained token also needs the right to read gated repositories)"
+            )
+        else:
+            text = f"{source.base} is gated, and there is no token: accept the licence at {page}, then {login}"
+    elif isinstance(error, errors.RevisionNotFoundError):
+        text = f"{source.base} has no revision {source.revision!r}; see {page}/commits/main for those it has"
+    elif status == 401 and known:
+        text = f"the hub does not accept your token (expired, revoked or mistyped?); {login}"
+    elif isinstance(error, errors.RepositoryNotFoundError):
+        text = f"there is no model {source.base} on the hub, or it is private and wants a token; look at {page}"
+        text += "" if known else f", or {login}"
+    elif isinstance(error, errors.LocalEntryNotFoundError) and offline:
+        text = (
+            f"{source.base} at {source.revision!r} is not whole in the local cache, and HF_HUB_OFFLINE forbids to "
+            f"fetch it: run once with HF_HUB_OFFLINE=0, or set {base_key} to a folder and {revision_key} to none"
+        )
+    elif isinstance(error, errors.LocalEntryNotFoundError | ConnectionError | TimeoutError):
+        text = (
+            f"the hub cannot be reached, and {source.base} at {source.revision!r} is not whole in the local cache: "
+            f"check the network and run again (what was fetched is kept), or set {base_key} to a folder and "
+            f"{revision_key} to none"
+        )
+    else:
+        words = f"{type(error).__name__}: {error}"
+        words = words.replace(token, "the token") if token else words
+        text = f"{source.base} could not be fetched (run again: what came is kept): {words}"
+    raise ModelError(text) from None
+
+
+def _stored_login() -> bool:
+    import huggingface_hub
+
+    return bool(huggingface_hub.get_token())
+
+
+def _commit(source: Source, folder: Path) -> str:
+    if re.fullmatch(COMMIT, folder.name):
+        return folder.name
+    raise ModelError(f"{source.base}: the snapshot {folder} is not named after a commit; clear it from the hub's cache")
+
+
+def _names(source: Source, folder: Path) -> list[str]:
+    """Return the names of the model's files, sorted; refuse a folder where they are not whole."""
+    if not folder.is_dir():
+        base_key, revision_key = source.keys
+        hint = f"; for a model on the hub set {revision_key} to its commit hash, tag or branch"
+        raise ModelError(f"{base_key}: there is no folder {folder}{hint if re.fullmatch(HUB_ID, source.base) else ''}")
+    names = sorted(p.name for p in folder.iterdir() if p.is_file() and any(fnmatch(p.name, q) for q in source.patterns))
+    problems = _problems(folder, names, source.whole)
+    if problems:
+        raise ModelError("\n".join([f"the model in {folder} is not whole:", *(f"  - {p}" for p in problems)]))
+    return names
+
+
+def _problems(folder: Path, names: Sequence[str], whole: Sequence[str]) -> list[str]:
+    found = ["config.json is missing"] if "config.json" in whole and "config.json" not in names else []
+    weights = [name for name in names if name.endswith(".safetensors")]
+    if "weights" in whole and not weights:
+        found.append("there are no weights (*.safetensors)")
+    if "tokenizer" in whole and not any(name.startswith(("tokenizer", "vocab")) for name in names):
+        found.append("there is no tokenizer (tokenizer.json or tokenizer.model)")
+    for name in (name for name in names if name.endswith(".safetensors.index.json")):
+        parts = json.loads((folder / name).read_text()).get("weight_map", {}).values()
+        found += [f"{part} is missing, which {name} names" for part in sorted(set(parts) - set(weights))]
+    return found + [problem for name in weights if (problem := _damage(folder / name))]
+
+
+def _damage(path: Path) -> str | None:
+    """Return what is wrong with a file of weights, by its header alone; None if its length is what the header says."""
+    size = path.stat().st_size
+    with path.open("rb") as handle:
+        start = handle.read(8)
+        if start == b"version ":
+            return f"{path.name} is a pointer of Git LFS, not the weights; run 'git lfs pull' there"
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+        text = handle.read(length) if length < size else b""
+    try:
+        header = json.loads(text)
+        wanted = 8 + length + max(v["data_offsets"][1] for k, v in header.items() if k != "__metadata__")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"{path.name} does not start as a safetensors file; fetch or copy it again"
+    return (
+        None if size == wanted else f"{path.name} has {size} bytes, its header wants {wanted}; fetch or copy it again"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Find the model and write where it is."""
+    args = cli.parse(__doc__, argv, params={"fetch": Params}, writes=["out"])
+    section: Params = args.params.fetch
+    token = read_token(os.environ) if section.on_hub else None
+    files.write_json(args.out, fetch(section, token, is_offline(os.environ)))
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,92 @@
+"""Find CheXagent-2, its code and its vision encoder before any GPU is asked for. For non-commercial use only.
+
+The model loads its vision encoder from a second repository, and runs code of its own: both are pinned here, so that
+nothing is fetched, and no other code found, when it runs.
+
+in   folders, or ids and full commit hashes on huggingface.co
+out  results/fetch_chexagent.json: for model, code and encoder what fetch.json holds of the base model
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from stages.lib.core import cli, files
+from stages.lib.core.errors import ModelError
+from stages.lib.core.log import LOG
+from stages.lib.detect.chexagent.client import ChexagentParams
+from stages.weights import fetch
+
+# Its tokenizer's words and its code have names that the base model's files do not have.
+MODEL_PATTERNS = (*fetch.PATTERNS, "*.py", "*.model", "*.tiktoken", "tokenization_config.json")
+CODE_PATTERNS = ("*.py",)
+
+
+def sources(params: ChexagentParams) -> dict[str, fetch.Source]:
+    """Return what has to be found: model, code and encoder."""
+    keys = ("chexagent.model", "chexagent.revision")
+    return {
+        "model": fetch.Source(params.model, params.revision, keys, MODEL_PATTERNS),
+        "code": fetch.Source(
+            params.model, params.code_revision, (keys[0], "chexagent.code_revision"), CODE_PATTERNS, ()
+        ),
+        "encoder": fetch.Source(
+            params.encoder,
+            params.encoder_revision,
+            ("chexagent.encoder", "chexagent.encoder_revision"),
+            whole=("config.json", "weights"),
+        ),
+    }
+
+
+def fetch_chexagent(params: ChexagentParams, token: str | None, offline: bool) -> dict[str, dict[str, Any]]:
+    """Return where model, code and encoder lie on this machine, and what exactly they are; download what has to come.
+
+    Args:
+        params: Which.
+        token: Read token of the hub; None to use a stored login, if any.
+        offline: Whether only the local cache of the hub may be used.
+
+    Returns:
+        For "model", "code" and "encoder" the record of `fetch.fetch`.
+
+    Raises:
+        ModelError: If one cannot be found or is not whole, there is no code, or the configuration points to code in
+            another repository, which no commit hash would pin.
+    """
+    found = {name: fetch.fetch(source, token, offline) for name, source in sources(params).items()}
+    if not found["code"]["files"]:
+        raise ModelError(f"chexagent.model: there is no code (*.py) in {found['code']['folder']}; wanted CheXagent-2")
+    for part in ("model", "encoder"):
+        _no_foreign_code(Path(found[part]["folder"]), f"chexagent.{part}")
+    for name, digest in found["code"]["files"].items():
+        LOG.info("fetch_chexagent: code %s %s", name, digest)
+    return found
+
+
+def _no_foreign_code(folder: Path, key: str) -> None:
+    for path in sorted(folder.glob("*config.json")):
+        document = json.loads(path.read_text())
+        named = document.get("auto_map", {}) if isinstance(document, dict) else {}
+        classes = [name for value in named.values() for name in (value if isinstance(value, list) else [value])]
+        foreign = sorted({str(name) for name in classes if name and "--" in str(name)})
+        if foreign:
+            raise ModelError(
+                f"{key}: {path.name} takes code from another repository ({', '.join(foreign)}), which its commit does "
+                "not pin; copy model and code into one folder, name that without '--', and set revision: none"
+            )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Find the three and write where they are."""
+    args = cli.parse(__doc__, argv, params={"chexagent": ChexagentParams}, writes=["out"])
+    section: ChexagentParams = args.params.chexagent
+    on_hub = any(source.on_hub for source in sources(section).values())
+    token = fetch.read_token(os.environ) if on_hub else None
+    files.write_json(args.out, fetch_chexagent(section, token, fetch.is_offline(os.environ)))
+
+
+if __name__ == "__main__":
+    cli.run(main)

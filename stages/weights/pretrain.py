@@ -1,0 +1,268 @@
+"""Make the demo's base model: a tiny one of MedGemma's architecture, taught on films easier than the study's.
+
+in   parameters alone: the films are simulated
+out  a folder that loads as MedGemma does: weights in float32, processor, chat template, README.md
+"""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from stages.lib.core import cli, params
+from stages.lib.core.log import LOG
+from stages.lib.core.progress import track
+from stages.lib.demo import pretraining, tiny
+from stages.lib.demo.synthetic import image
+from stages.lib.detect import box_2d, medgemma
+from stages.lib.detect.box_2d import Box
+from stages.lib.images import preprocess
+from stages.lib.images.geometry import Geometry
+from stages.lib.models import gemma3, prompts
+
+LABEL = "nodule"
+LATTICE = 50  # units of a box: finer digits are noise to a tower with patches of 125
+GREYS = 4095  # of the 12-bit film before it is normalized
+LEAST_BOX_PX = (
+    8.0  # side of the box about a nodule, normalized pixels: a smaller one is too fine for the tower's patches
+)
+README = """\
+# The demo's base model
+
+A tiny Gemma 3 ({parameters:,} parameters, float32) with MedGemma's architecture, processor and chat template, taught on
+simulated chest films to say whether there is a nodule and to write its box. It stands in for MedGemma in the demo study
+and in the tests. It knows nothing of real films and is not fit for any medical use.
+
+Made from the repository alone, no one else's weights or films, by
+
+    python -m stages.weights.pretrain --params params.yaml --out workflow/demo_base
+
+with these parameters (seed {seed}):
+
+```json
+{sections}
+```
+
+Licence: Apache-2.0, as the repository.
+"""
+
+
+@params.section
+class Params:
+    """How the base is made."""
+
+    seed: params.Seed
+    side_px: params.Count  # of a normalized film; the tiny base takes 112
+    low_percentile: params.Percent  # grey value that becomes 0
+    high_percentile: params.Percent  # grey value that becomes 255
+    film_px: tuple[params.Count, params.Count]  # smallest and largest side of a film before it is normalized
+    padded_share: params.Share  # of the films that are not square
+    diameter_mm: tuple[params.PositiveFloat, params.PositiveFloat]  # smallest and largest nodule
+    contrast: tuple[params.Share, params.Share]  # faintest and clearest nodule
+    tower_films: params.Count  # simulated for the vision tower, one patient each
+    tower_nodules: tuple[params.NonNegativeInt, params.NonNegativeInt]  # fewest and most on one of them
+    tower_steps: params.Count
+    tower_batch: params.Count  # films per step
+    tower_peak_lr: params.PositiveFloat
+    text_films: params.Count  # simulated for the text model, one patient each
+    text_nodule_share: params.Share  # of them that show nodules
+    text_nodules_most: params.Count  # on one of them
+    text_steps: params.Count
+    text_batch: params.Count  # films per step
+    text_peak_lr: params.PositiveFloat
+    box_share: params.Share  # of the text steps that ask for boxes; the others ask yes or no
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{name} from small to large (it is {list(pair)})"
+            for name in ("film_px", "diameter_mm", "contrast", "tower_nodules")
+            if (pair := getattr(self, name))[0] > pair[1]
+        ]
+        if self.low_percentile >= self.high_percentile:
+            problems.append(f"low_percentile below high_percentile ({self.low_percentile}, {self.high_percentile})")
+        if self.side_px != tiny.SIDE_PX:
+            problems.append(f"side_px {tiny.SIDE_PX}, which the tiny base takes (it is {self.side_px})")
+        if problems:
+            raise ValueError("; ".join(problems))
+
+
+def pretrain(folder: Path, params: Params, prompt: prompts.PromptParams, boxes: medgemma.Params) -> dict[str, Any]:
+    """Write the base to `folder`, and return the loss of each step of either phase.
+
+    Args:
+        folder: Where to.
+        params: See `Params`.
+        prompt: The question with its answers.
+        boxes: The request for boxes, the first of its bank.
+    """
+    rng = np.random.default_rng(params.seed)
+    of_tower, of_text, order = rng.spawn(3)
+    least, most = params.tower_nodules
+    numbers = of_tower.integers(least, most + 1, params.tower_films)
+    tower_films, tower_boxes = examples(of_tower, numbers, params)
+    present = of_text.random(params.text_films) < params.text_nodule_share
+    numbers = present * of_text.integers(1, params.text_nodules_most + 1, params.text_films)
+    text_films, text_boxes = examples(of_text, numbers, params)
+
+    tiny.build(folder, params.seed)
+    loaded = gemma3.load(
+        folder, gemma3.ModelParams(dtype="float32", attention="sdpa", quantization="none", cache_features=False)
+    )
+    tower = pretraining.teach_tower(
+        loaded,
+        tower_films,
+        tower_boxes,
+        steps=params.tower_steps,
+        batch_size=params.tower_batch,
+        peak_lr=params.tower_peak_lr,
+        rng=order,
+    )
+    text = pretraining.teach_text(
+        loaded,
+        text_films,
+        text_boxes,
+        talks(prompt, boxes, params.box_share),
+        steps=params.text_steps,
+        batch_size=params.text_batch,
+        peak_lr=params.text_peak_lr,
+        rng=order,
+    )
+    tiny.save(folder, loaded.model)
+    return {"tower": tower, "text": text}
+
+
+def talks(prompt: prompts.PromptParams, boxes: medgemma.Params, box_share: float) -> list[pretraining.Talk]:
+    """Return what the text model is taught: to say whether there is a nodule, and where."""
+    return [
+        pretraining.Talk(
+            text=prompt.question,
+            image_first=prompt.image_first,
+            answer=lambda nodules: prompt.positive_answer if nodules else prompt.negative_answer,
+            share=1 - box_share,
+        ),
+        pretraining.Talk(
+            text=boxes.requests[0], image_first=boxes.image_first, answer=in_reading_order, share=box_share
+        ),
+    ]
+
+
+def in_reading_order(nodules: Sequence[Box]) -> str:
+    """Return the answer with these nodules from top to bottom, each a box of two steps of the lattice about its place.
+
+    >>> in_reading_order([Box(411, 305, 470, 361, "nodule")])
+    '[{"box_2d": [400, 300, 500, 400], "label": "nodule"}]'
+    """
+    return box_2d.write(sorted((_on_lattice(box) for box in nodules), key=lambda box: (box.y0, box.x0)))
+
+
+def _on_lattice(box: Box) -> Box:
+    y, x = (LATTICE * round((low + high) / 2 / LATTICE) for low, high in ((box.y0, box.y1), (box.x0, box.x1)))
+    edges = (y - LATTICE, x - LATTICE, y + LATTICE, x + LATTICE)
+    y0, x0, y1, x1 = (min(max(edge, 0), box_2d.UNITS) for edge in edges)
+    return Box(y0, x0, y1, x1, box.label)
+
+
+def examples(
+    rng: np.random.Generator, numbers: Sequence[int] | np.ndarray, params: Params
+) -> tuple[np.ndarray, list[list[Box]]]:
+    """Return normalized films, and the boxes of their nodules.
+
+    Args:
+        rng: Each film has random numbers of its own, spawned from it.
+        numbers: How many nodules on each of n films.
+        params: See `Params`.
+
+    Returns:
+        uint8 array of shape (n, side_px, side_px), and n lists.
+    """
+    streams = zip(rng.spawn(len(numbers)), numbers, strict=True)
+    made = [
+        _example(stream, int(number), params)
+        for stream, number in track(streams, total=len(numbers), what="simulate", unit="films")
+    ]
+    return np.stack([pixels for pixels, _ in made]), [found for _, found in made]
+
+
+def _example(rng: np.random.Generator, number: int, params: Params) -> tuple[np.ndarray, list[Box]]:
+    low, high = params.film_px
+    width = height = int(rng.integers(low, high + 1))
+    if rng.random() < params.padded_share:
+        short = int(width * rng.uniform(0.8, 1.0))
+        width, height = (short, height) if rng.random() < 0.7 else (width, short)
+    film = image.film(
+        rng,
+        image.patient(rng),
+        width_px=width,
+        height_px=height,
+        nodules=number,
+        diameter_mm=params.diameter_mm,
+        contrast=params.contrast,
+    )
+    pixels, _, _ = preprocess.normalize_pixels(
+        np.rint(film.density * GREYS).astype(np.uint16),
+        low_percentile=params.low_percentile,
+        high_percentile=params.high_percentile,
+        side_px=params.side_px,
+    )
+    geometry = Geometry(width_px=width, height_px=height, side_px=params.side_px)
+    return pixels, [box_about(nodule.x, nodule.y, nodule.diameter_px, geometry) for nodule in film.nodules]
+
+
+def box_about(x: float, y: float, diameter_px: float, geometry: Geometry) -> Box:
+    """Return the box about a nodule, cut to the square; its side is the diameter, but at least LEAST_BOX_PX.
+
+    >>> box_about(49.5, 24.5, 20.0, Geometry(width_px=100, height_px=100, side_px=100))
+    Box(y0=150.0, x0=400.0, y1=350.0, x1=600.0, label='nodule')
+    """
+    half = max(diameter_px, LEAST_BOX_PX / geometry.scale) / 2
+    corners = (*geometry.to_unit(x - half, y - half), *geometry.to_unit(x + half, y + half))
+    x0, y0, x1, y1 = (min(max(edge, 0.0), 1.0) * box_2d.UNITS for edge in corners)
+    return Box(y0, x0, y1, x1, LABEL)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Yield a folder beside `path`; on success it takes the place of `path`, on any error it vanishes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as scratch:
+        beside = Path(scratch) / "new"
+        beside.mkdir()
+        yield beside
+        for file in beside.iterdir():
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
+        if path.exists():
+            path.rename(Path(scratch) / "old")
+        beside.rename(path)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Make the base and write its folder whole."""
+    args = cli.parse(
+        __doc__,
+        argv,
+        params={"pretrain": Params, "prompt": prompts.PromptParams, "medgemma": medgemma.Params},
+        writes=["out"],
+    )
+    sections = vars(args.params)
+    with replacing_folder(Path(args.out)) as folder:
+        losses = pretrain(folder, args.params.pretrain, args.params.prompt, args.params.medgemma)
+        readme = README.format(
+            parameters=tiny.parameters(folder),
+            seed=args.params.pretrain.seed,
+            sections=json.dumps({name: asdict(section) for name, section in sections.items()}, indent=2),
+        )
+        (folder / "README.md").write_text(readme)
+    for phase, values in losses.items():
+        last = values[-50:]
+        LOG.info("pretrain: %s, mean loss of the last %d steps %.3f", phase, len(last), sum(last) / len(last))
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,430 @@
+"""A data folder becomes a manifest, or a report of all that is wrong with it."""
+
+import csv
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from dicoms import dicom
+from pngs import challenge, film, hostile, png
+
+from stages.data import ingest
+from stages.lib.core import files, tables
+from stages.lib.core.errors import DataError
+from stages.lib.images import csvfile, nodulocc, reading
+
+LABELS = (
+    "file_name,label,LIDC_ID\n00000012_000.png,Nodule,\n00000012_001.png,No Finding,\n0026.png,Nodule,LIDC-IDRI-0026\n"
+)
+POINTS = "file_name,x,y,seen_by\n0026.png,3.5,4,a\n0026.png,39.5,-0.5,b\n"
+FILMS = {
+    "nih/00000012_000.png": png(film(0)),
+    "nih/00000012_001.png": png(film(1)),
+    "lidc/0026.png": png(film(2, dtype=np.uint16)),
+}
+
+
+def read(root: Path, max_rejected: int = 0) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    manifest, points = ingest.ingest(ingest.Params(root=str(root), max_rejected=max_rejected, max_pixels=10_000))
+    tables.check(manifest, tables.MANIFEST)
+    tables.check(points, tables.POINTS)
+    return manifest.to_pylist(), points.to_pylist()
+
+
+def refusal(root: Path) -> str:
+    with pytest.raises(DataError) as error:
+        read(root)
+    return str(error.value)
+
+
+def test_the_challenge_layout_becomes_a_manifest_and_points_in_original_pixels(tmp_path: Path) -> None:
+    rows, points = read(challenge(tmp_path, FILMS, LABELS, POINTS))
+    told = [(r["image_id"], r["source"], r["patient_id"], r["label"], r["bit_depth"], r["status"]) for r in rows]
+    assert told == [
+        ("00000012_000", "nih", "nih-00000012", 1, 8, "ok"),
+        ("00000012_001", "nih", "nih-00000012", 0, 8, "ok"),
+        ("0026", "lidc", "LIDC-IDRI-0026", 1, 16, "ok"),
+    ]
+    unknown = {"diameter_mm": None, "contrast": None}
+    assert points == [
+        {"image_id": "0026", "point": 0, "x": 3.5, "y": 4.0, **unknown},
+        {"image_id": "0026", "point": 1, "x": 39.5, "y": -0.5, **unknown},
+    ]
+    assert {row["spacing_mm"] for row in rows} == {None}
+    path = tmp_path / "lidc_png_16_bit" / "0026.png"
+    assert rows[2]["path"] == str(path)
+    assert rows[2]["sha256"] == files.sha256_file(path)
+    assert rows[2]["pixel_sha256"] == reading.pixel_sha256(film(2, dtype=np.uint16))
+    assert (rows[2]["width_px"], rows[2]["height_px"], rows[2]["problem"]) == (40, 36, None)
+
+
+SPACED = "file_name,label,LIDC_ID,spacing_mm\n0026.png,Nodule,LIDC-IDRI-0026,0.5\n00000012_000.png,Nodule,,\n"
+
+
+def test_a_spacing_and_sizes_are_read_where_the_tables_have_them(tmp_path: Path) -> None:
+    sized = (
+        "file_name,x,y,contrast,Diameter_PX,diameter_mm\n0026.png,3,4,-2,30,\n0026.png,8,9,,30,12\n0026.png,1,1,,,\n"
+    )
+    rows, points = read(challenge(tmp_path, FILMS, SPACED, sized))
+    assert {row["image_id"]: row["spacing_mm"] for row in rows} == {
+        "0026": 0.5,
+        "00000012_000": None,
+        "00000012_001": None,
+    }
+    assert [(p["diameter_mm"], p["contrast"]) for p in points] == [(15.0, -2.0), (12.0, None), (None, None)]
+    _, points = read(challenge(tmp_path, FILMS, LABELS, sized))
+    assert [p["diameter_mm"] for p in points] == [None, 12.0, None]  # pixels alone are no millimetres
+
+
+def test_sizes_beside_the_challenges_tables_go_to_the_point_on_the_same_pixel(tmp_path: Path) -> None:
+    root = challenge(tmp_path, FILMS, SPACED, "file_name,x,y,contrast\n0026.png,3,4,9\n0026.png,20,20,\n")
+    lesions = "file_name,x,y,diameter_px,contrast\n0026.png,2.6,4.4,8,5\n0026.png,21,20,7,7\n00000012_000.png,1,1,9,9\n"
+    (root / "lesions.csv").write_text(lesions)
+    _, points = read(root)
+    assert [(p["x"], p["y"], p["diameter_mm"], p["contrast"]) for p in points] == [(3, 4, 4, 9), (20, 20, None, None)]
+    (root / "lesions.csv").write_text("file_name,x,y,diameter_px\n0026.png,3,4,-8\n")
+    assert "lesions.csv line 2: '0026.png' has diameter_px '-8'" in refusal(root)
+
+
+def test_a_dicom_film_tells_its_own_spacing_unless_the_table_does(tmp_path: Path) -> None:
+    root = challenge(tmp_path, FILMS, SPACED)
+    nih = root / "nih_filtered_images"
+    dicom(nih / "a.dcm", film(5, dtype=np.uint16), ImagerPixelSpacing=[0.143, 0.143], PixelSpacing=[0.1, 0.1])
+    dicom(nih / "b.dcm", film(6, dtype=np.uint16), PixelSpacing=[0.2, 0.1])
+    dicom(nih / "c.dcm", film(7, dtype=np.uint16), PixelSpacing=[0.2, 0.2])
+    (root / "classification_labels.csv").write_text(SPACED + "c.dcm,Nodule,,0.3\n")
+    found = {row["image_id"]: row for row in read(root)[0]}
+    assert [found[name]["spacing_mm"] for name in "abc"] == [0.143, None, 0.3]
+    assert "PixelSpacing 0.2 by 0.1 mm is not square" in found["b"]["problem"] and found["b"]["status"] == "ok"
+
+
+def test_a_relative_root_gives_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    challenge(tmp_path / "data", FILMS, LABELS, POINTS)
+    monkeypatch.chdir(tmp_path)
+    assert read(Path("data"))[0][2]["path"] == "data/lidc_png_16_bit/0026.png"
+
+
+@pytest.mark.parametrize("spelling", ["bom", "crlf", "semicolons", "tabs", "spaces", "quotes", "case", "blank lines"])
+def test_a_table_may_be_spelt_as_people_spell_it(tmp_path: Path, spelling: str) -> None:
+    spelt = {
+        "bom": lambda text: b"\xef\xbb\xbf" + text.encode(),
+        "crlf": lambda text: text.replace("\n", "\r\n").encode(),
+        "semicolons": lambda text: text.replace(",", ";").encode(),
+        "tabs": lambda text: text.replace(",", "\t").encode(),
+        "spaces": lambda text: text.replace(",", " , ").replace("\n", "  \n").encode(),
+        "quotes": lambda text: "\n".join('"' + line.replace(",", '","') + '"' for line in text.split()).encode(),
+        "case": lambda text: text.replace("file_name", "File_Name").replace("Nodule", "nodule").encode(),
+        "blank lines": lambda text: (text.replace("\n", "\n\n") + ",,\n").encode(),
+    }[spelling]
+    labels = LABELS.replace("No Finding", "No_Finding") if spelling == "quotes" else LABELS
+    data = spelt(labels).replace(b"No_Finding", b"No Finding")
+    plain = read(challenge(tmp_path / "plain", FILMS, LABELS, POINTS))
+    rows, points = read(challenge(tmp_path / "spelt", FILMS, data, spelt(POINTS)))
+    assert points == plain[1]
+    assert [{**row, "path": ""} for row in rows] == [{**row, "path": ""} for row in plain[0]]
+
+
+def test_ids_stay_text(tmp_path: Path) -> None:
+    films = {f"nih/{name}.png": png(film(n)) for n, name in enumerate(["NA", "007", "1e5", "nan", "true"])}
+    labels = "file_name,label,LIDC_ID\n" + "".join(f"{name[4:]},Nodule,\n" for name in films)
+    rows, _ = read(challenge(tmp_path, films, labels))
+    assert [(r["image_id"], r["patient_id"], r["label"]) for r in rows] == [
+        (name, name, 1) for name in ["007", "1e5", "NA", "nan", "true"]
+    ]
+
+
+def test_every_hostile_file_is_one_rejected_row_that_says_why(tmp_path: Path) -> None:
+    cases = hostile()
+    films = {f"nih/{name}.png": data for name, (data, _) in cases.items()}
+    labels = "file_name,label,LIDC_ID\n" + "".join(f'"{name}.png",Nodule,\n' for name in cases)
+    rows, _ = read(challenge(tmp_path, {**films, "nih/good.png": png(film(0))}, labels), max_rejected=len(cases))
+    found = {row["image_id"]: row for row in rows}
+    assert len(found) == len(cases) + 1
+    assert found["good"]["status"] == "ok"
+    for name, (_, word) in cases.items():
+        assert found[name]["status"] == "rejected" and word in found[name]["problem"], name
+        assert found[name]["pixel_sha256"] is None and found[name]["width_px"] is None, name
+
+
+def test_beyond_max_rejected_the_first_twenty_are_listed_and_all_are_counted(tmp_path: Path) -> None:
+    films = {f"nih/{number:02}.png": b"<html>" for number in range(23)}
+    challenge(tmp_path, {**films, "nih/good.png": png(film(0))}, "file_name,label,LIDC_ID\n")
+    assert sum(row["status"] == "rejected" for row in read(tmp_path, max_rejected=23)[0]) == 23
+    with pytest.raises(DataError, match="23 of 24 films rejected") as error:
+        read(tmp_path, max_rejected=22)
+    assert len(error.value.problems) == 21
+    assert "'00.png'" in error.value.problems[0] and error.value.problems[20] == "and 3 more"
+
+
+def test_every_label_without_a_file_and_every_file_without_a_label_is_a_row(tmp_path: Path) -> None:
+    labels = LABELS + "0099.png,Nodule,LIDC-IDRI-0099\n00000044_000.png,No Finding,\n007,Nodule,\n"
+    films = {**FILMS, "nih/00000055_003.png": png(film(9))}
+    rows, points = read(challenge(tmp_path, films, labels, POINTS + "0099.png,1,1,c\n"), max_rejected=3)
+    found = {row["image_id"]: row for row in rows}
+    for image_id, source, patient in (
+        ("0099", "lidc", "LIDC-IDRI-0099"),
+        ("00000044_000", "nih", "nih-00000044"),
+        ("007", "nih", "007"),
+    ):
+        row = found[image_id]
+        assert (row["status"], row["problem"], row["source"]) == ("rejected", "file missing", source)
+        assert (row["patient_id"], row["sha256"]) == (patient, None)
+    assert (found["00000055_003"]["status"], found["00000055_003"]["label"]) == ("ok", None)
+    assert found["00000055_003"]["problem"] == "no label"
+    assert {point["image_id"] for point in points} == {"0026"}
+
+
+@pytest.mark.parametrize("word", ["", "NaN", "nan", "NA"])
+def test_an_empty_label_is_null_and_said(tmp_path: Path, word: str) -> None:
+    rows, _ = read(challenge(tmp_path, FILMS, LABELS.replace("_001.png,No Finding", f"_001.png,{word}"), POINTS))
+    assert (rows[1]["label"], rows[1]["status"], rows[1]["problem"]) == (None, "ok", "no label")
+
+
+def test_harmless_repetitions_are_remarks(tmp_path: Path) -> None:
+    rows, points = read(
+        challenge(tmp_path, FILMS, LABELS + "00000012_000.png,Nodule,\n", POINTS + "0026.png,3.50,4.0,c\n")
+    )
+    assert rows[0]["status"] == "ok" and rows[0]["problem"] == "listed twice"
+    assert rows[2]["problem"] == "a point listed twice" and len(points) == 2
+
+
+def test_the_same_pixels_under_two_names_are_remarked_on_both(tmp_path: Path) -> None:
+    same = {"nih/00000012_001.png": png(np.dstack([film(0)] * 3))}
+    rows, _ = read(challenge(tmp_path, FILMS | same, LABELS, POINTS))
+    assert rows[0]["sha256"] != rows[1]["sha256"] and rows[0]["pixel_sha256"] == rows[1]["pixel_sha256"]
+    assert rows[0]["problem"] == "same pixels as 00000012_001, labelled otherwise"
+    assert rows[1]["problem"] == "same pixels as 00000012_000, labelled otherwise"
+    assert {row["status"] for row in rows} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "points", "words"),
+    [
+        ("file_name,label\na.png,Nodule\n", POINTS, ["no column 'LIDC_ID'"]),
+        (b"\xff\xfef\0i\0", POINTS, ["classification_labels.csv: not UTF-8"]),
+        ("", POINTS, ["no column 'file_name'", "no column 'label'"]),
+        ("file_name,label,label,LIDC_ID\n", POINTS, ["column 'label' occurs twice"]),
+        (LABELS + "a.png,Nodule,,x\n", POINTS, ["line 5: 4 cells, the header has 3"]),
+        (LABELS + 'a.png,"Nodule,\n', POINTS, ["classification_labels.csv line 5: unexpected end of data"]),
+        (LABELS + ",Nodule,\n", POINTS, ["line 5: no file name"]),
+        (
+            LABELS + "00000012_000.png,No Finding,\n",
+            POINTS,
+            ["line 5: '00000012_000.png' is listed before with another"],
+        ),
+        (
+            LABELS + "0026.png,Nodule,LIDC-IDRI-0027\n",
+            POINTS,
+            ["'0026.png' is listed before with another label, LIDC_ID or spacing_mm"],
+        ),
+        (LABELS + "a.png,Nodul,\n", POINTS, ["'a.png' is labelled 'Nodul', wanted one of Nodule, No Finding"]),
+        (
+            "file_name,label,LIDC_ID,spacing_mm\na.png,Nodule,,-1\nb.png,Nodule,,0,2\n",
+            POINTS,
+            ["line 2: 'a.png' has spacing_mm '-1', wanted a number above 0, or nothing", "line 3: 5 cells"],
+        ),
+        (LABELS, "file_name,x,y,diameter_mm\n0026.png,3,4,big\n", ["'0026.png' has diameter_mm 'big', wanted"]),
+        (LABELS, "file_name,x,y,contrast\n0026.png,3,4,low\n", ["'0026.png' has contrast 'low', wanted a number, or"]),
+        (LABELS, "file_name,x\n", ["localization_labels.csv: no column 'y'"]),
+        (LABELS, POINTS + "0026.png,nan,4,c\n", ["line 4: '0026.png' at ('nan', '4'), wanted two numbers"]),
+        (LABELS, POINTS + "0026.png,3;4,,c\n", ["wanted two numbers"]),
+        (LABELS, POINTS + "0026.png,1e999,4,c\n", ["wanted two numbers"]),
+        (LABELS, POINTS + "0027.png,3,4,c\n", ["points for '0027.png', which has neither a file nor a label"]),
+    ],
+)
+def test_a_table_that_cannot_be_used_stops_the_stage(
+    tmp_path: Path, labels: str | bytes, points: str, words: list[str]
+) -> None:
+    text = refusal(challenge(tmp_path, FILMS, labels, points))
+    for word in words:
+        assert word in text
+
+
+@pytest.mark.parametrize(
+    ("point", "word"),
+    [
+        ("0026.png,39.6,4,c\n", "point (39.6, 4) is outside of its 40 x 36 pixels"),
+        ("0026.png,4,35.6,c\n", "point (4, 35.6) is outside"),
+        ("0026.png,-0.6,4,c\n", "point (-0.6, 4) is outside"),
+        ("00000012_001.png,3,4,c\n", "labelled No Finding, but has 1 point"),
+    ],
+)
+def test_a_truth_that_contradicts_itself_rejects_the_film_and_leaves_out_its_points(
+    tmp_path: Path, point: str, word: str
+) -> None:
+    rows, points = read(challenge(tmp_path, FILMS, LABELS, POINTS + point), max_rejected=1)
+    rejected = [row for row in rows if row["status"] == "rejected"]
+    assert len(rejected) == 1 and word in rejected[0]["problem"]
+    assert rejected[0]["width_px"] == 40
+    assert rejected[0]["image_id"] not in {p["image_id"] for p in points}
+
+
+def test_all_that_is_wrong_is_reported_together(tmp_path: Path) -> None:
+    films = {**FILMS, "nih/bad.png": b"<html>", "nih/0026.png": png(film(7))}
+    labels = LABELS + "gone.png,Nodule,\n00000012_000.png,No Finding,\nx.png,maybe,\n../../etc/passwd,Nodule,\n"
+    text = refusal(challenge(tmp_path, films, labels, POINTS + "0027.png,3,4,c\n0026.png,a,4,c\n"))
+    for word in (
+        "listed before with another label",
+        "labelled 'maybe'",
+        "points for '0027.png'",
+        "at ('a', '4')",
+        "would both be '0026'",
+        "'bad.png': neither PNG nor DICOM",
+        "'gone.png': file missing",
+        "'../../etc/passwd': unsafe name",
+    ):
+        assert word in text
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", "a/b.png", "..", "x\0.png", "x\x1b[2J.png"])
+def test_an_unsafe_name_in_a_table_is_a_rejected_row_and_never_opened(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secret.png").write_bytes(png(film(5)))
+    opened: list[str] = []
+    examine = reading.examine
+
+    def recorded(path: str, max_pixels: int) -> reading.Facts:
+        opened.append(path)
+        return examine(path, max_pixels)
+
+    monkeypatch.setattr(reading, "examine", recorded)
+    rows, _ = read(challenge(tmp_path / "data", FILMS, LABELS + f"{name},Nodule,\n", POINTS), max_rejected=1)
+    row = next(row for row in rows if row["file_name"] == name)
+    assert row["status"] == "rejected" and "unsafe name" in row["problem"] and row["sha256"] is None
+    assert len(opened) == 3 and all("secret" not in path and "passwd" not in path for path in opened)
+
+
+def test_a_link_is_followed_within_the_folder_and_nowhere_else(tmp_path: Path) -> None:
+    root = challenge(tmp_path / "data", FILMS, LABELS, POINTS)
+    (tmp_path / "secret.png").write_bytes(png(film(5)))
+    nih = root / "nih_filtered_images"
+    (nih / "inside.png").symlink_to("00000012_000.png")
+    (nih / "outside.png").symlink_to(tmp_path / "secret.png")
+    (nih / "dangling.png").symlink_to("gone.png")
+    (nih / "loop.png").symlink_to("loop.png")
+    os.mkfifo(nih / "pipe.png")
+    (nih / "folder.png").mkdir()
+    found = {row["image_id"]: row for row in read(root, max_rejected=5)[0]}
+    assert found["inside"]["status"] == "ok" and "same pixels as 00000012_000" in found["inside"]["problem"]
+    assert "a link out of the data folder" in found["outside"]["problem"] and found["outside"]["sha256"] is None
+    for name in ("dangling", "loop", "pipe", "folder"):
+        assert found[name]["status"] == "rejected" and found[name]["sha256"] is None, name
+        assert "not a file" in found[name]["problem"] or "a link" in found[name]["problem"], name
+
+
+def test_strange_names_are_rows_and_those_that_cannot_be_handled_are_rejected(tmp_path: Path) -> None:
+    strange = ['it\'s "quoted".png', "<img src=x onerror=alert(1)>.png", "=1+1,2.png", "naïve 中.png"]
+    unusable = ["new\nline.png", "\x1b[31mred.png", "é" * 60 + ".png"]
+    for number, name in enumerate([*strange, *unusable]):
+        (tmp_path / name).write_bytes(png(film(number)))
+    (tmp_path / os.fsdecode(b"\xff\xfe.png")).write_bytes(png(film(20)))
+    rows, _ = read(tmp_path, max_rejected=4)
+    found = {row["file_name"]: row for row in rows}
+    assert len(rows) == 8
+    assert all(found[name]["status"] == "ok" for name in strange)
+    assert all(found[name]["status"] == "rejected" for name in [*unusable, r"\xff\xfe.png"])
+
+
+def test_a_bare_folder_is_read_at_any_depth_without_labels(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "00000012_001.PNG").write_bytes(png(film(0)))
+    (tmp_path / "top.png").write_bytes(png(film(1)))
+    (tmp_path / "._top.png").write_bytes(b"AppleDouble")
+    (tmp_path / "notes.txt").write_text("no film")
+    dicom(tmp_path / "a" / "film.dcm", film(2, dtype=np.uint16))
+    rows, points = read(tmp_path)
+    told = [(r["image_id"], r["file_name"], r["source"], r["patient_id"], r["label"], r["problem"]) for r in rows]
+    assert told == [
+        ("a__b__00000012_001", "a/b/00000012_001.PNG", "other", "nih-00000012", None, None),
+        ("a__film", "a/film.dcm", "other", "p 7", None, None),
+        ("top", "top.png", "other", "top", None, None),
+    ]
+    assert not points
+
+
+def test_two_files_that_would_have_one_id_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "b.png").write_bytes(png(film(0)))
+    (tmp_path / "a__b.png").write_bytes(png(film(1)))
+    text = refusal(tmp_path)
+    assert "a/b.png'" in text and "a__b.png'" in text and "would both be 'a__b'" in text
+
+
+def test_a_linked_folder_in_a_bare_folder_is_not_passed_over_in_silence(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "data" / "film.png").write_bytes(png(film(0)))
+    (tmp_path / "data" / "more").symlink_to(tmp_path / "other")
+    assert "more' is a link to a folder" in refusal(tmp_path / "data")
+
+
+def test_what_is_missing_of_the_layout_is_named_together(tmp_path: Path) -> None:
+    assert "found no such folder" in refusal(tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    assert "no .png, .dcm, .dicom file in it" in refusal(tmp_path / "empty")
+    (tmp_path / "half" / "nih_filtered_images").mkdir(parents=True)
+    text = refusal(tmp_path / "half")
+    for word in ("lidc_png_16_bit", "classification_labels.csv", "localization_labels.csv"):
+        assert word in text
+    root = challenge(tmp_path / "linked", FILMS, LABELS, POINTS)
+    (root / "nih_filtered_images").rename(tmp_path / "elsewhere")
+    (root / "nih_filtered_images").symlink_to(tmp_path / "elsewhere")
+    assert "nih_filtered_images is a link out of the data folder" in refusal(root)
+
+
+def test_several_processes_find_what_one_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = []
+    for number in range(2 * ingest.CHUNK + 1):
+        paths.append(str(tmp_path / f"{number}.png"))
+        Path(paths[-1]).write_bytes(png(film(number)) if number % 7 else b"<html>")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    several = list(ingest.facts(paths, 10_000))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    assert several == list(ingest.facts(paths, 10_000))
+    assert [found.problem is None for found in several] == [bool(number % 7) for number in range(len(paths))]
+
+
+def test_the_command_writes_both_tables_and_the_same_bytes_each_time(tmp_path: Path) -> None:
+    root = challenge(tmp_path / "data", FILMS, LABELS, POINTS)
+    document = f'{{"ingest": {{"root": "{root}", "max_rejected": 0, "max_pixels": 10000}}}}'
+    written = []
+    for run in ("a", "b"):
+        manifest, points = tmp_path / run / "manifest.parquet", tmp_path / run / "points.parquet"
+        ingest.main(["--params", document, "--manifest", str(manifest), "--points", str(points)])
+        assert isinstance(tables.read(manifest, tables.MANIFEST), pa.Table)
+        written.append(manifest.read_bytes() + points.read_bytes())
+    assert written[0] == written[1]
+
+
+def test_a_cell_of_any_text_comes_back_from_a_sheet(tmp_path: Path) -> None:
+    rows = [["a,b", 'say "x"', "é;"], ["new\nline", "", "z"]]
+    with (tmp_path / "t.csv").open("w", newline="") as handle:
+        csv.writer(handle).writerows([["one", "two", "three"], *rows])
+    found, problems = csvfile.read(tmp_path / "t.csv", ["one", "two", "three"])
+    assert [list(row.cells.values()) for row in found] == rows and not problems
+
+
+@pytest.mark.real_films
+def test_the_real_films_are_all_taken_and_their_points_are_on_them(real_films: Path) -> None:
+    manifest, points = ingest.ingest(ingest.Params(root=str(real_films), max_rejected=0, max_pixels=10_000_000))
+    rows = {row["image_id"]: row for row in manifest.to_pylist()}
+    with (real_films / "localization_labels.csv").open() as handle:
+        listed = [(Path(r["file_name"]).stem, float(r["x"]), float(r["y"])) for r in csv.DictReader(handle)]
+    assert len(rows) == 31 and {row["status"] for row in rows.values()} == {"ok"}
+    assert {row["problem"] for row in rows.values()} == {None}
+    assert sum(row["label"] for row in rows.values()) == 28 and len({row["patient_id"] for row in rows.values()}) == 27
+    assert {row["bit_depth"] for row in rows.values() if row["source"] == "lidc"} == {16}
+    found = sorted((p["image_id"], p["x"], p["y"]) for p in points.to_pylist())
+    assert found == sorted(listed) and len(found) == 15
+    assert {p["diameter_mm"] for p in points.to_pylist()} == {None}  # lesions.csv has pixels, and no spacing is known
+    assert sorted(p["contrast"] for p in points.to_pylist())[::14] == [3.5, 8.0]
+    for image_id, x, y in found:
+        assert 0 <= x < rows[image_id]["width_px"] and 0 <= y < rows[image_id]["height_px"]
+
+
+def test_the_words_of_the_labels_are_those_of_the_challenge() -> None:
+    assert nodulocc.WORDS == {"Nodule": 1, "No Finding": 0}

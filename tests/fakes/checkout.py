@@ -1,0 +1,76 @@
+"""A copy of this checkout in a folder of its own, with a study small enough for a test."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+SMALL: Mapping[str, Mapping[str, Any]] = {
+    "study": {"shards": 1},
+    "simulate": {"nih_patients": 24, "lidc_films": 6, "unlabelled_films": 4},
+    "split": {"fractions": [0.5, 0.2, 0.3]},
+    "train": {"max_steps": 4, "eval_every_steps": 2, "save_every_steps": 2},
+    "localize": {"views": ["whole", "mirrored"]},
+    "relevance": {"steps": 1, "moves": 1, "requests": ["A nodule?"], "answers": ["Yes/No"], "prefixes": [""]},
+    "medgemma": {"max_new_tokens": 24, "requests": ["Where are lung nodules? Answer with boxes."]},
+    "metrics": {"draws": 100},
+}
+
+
+def copy(target: Path, changes: Mapping[str, Mapping[str, Any]] = SMALL) -> Path:
+    """Copy the files that git knows or would take into `target`, change some parameters, and commit."""
+    listed = run(ROOT, "git", "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
+    for name in listed:
+        source, destination = ROOT / name, target / name
+        if source.exists() or source.is_symlink():
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, destination, follow_symlinks=False)
+    change(target, changes)
+    run(target, "git", "init", "-q")
+    run(target, "git", "add", "-A")
+    run(target, "git", "-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "-qm", "a study")
+    return target
+
+
+def change(checkout: Path, changes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Change parameters in params.yaml."""
+    path = checkout / "params.yaml"
+    document = yaml.safe_load(path.read_text())
+    for section, values in changes.items():
+        unknown = set(values) - set(document[section])
+        if unknown:
+            raise KeyError(f"{section}: params.yaml has no {sorted(unknown)}")
+        document[section].update(values)
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+
+
+def run(folder: Path, *command: str, fails: bool = False, **environment: str) -> str:
+    """Return what a command prints; it must succeed, or fail if `fails`."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    who = {f"GIT_{role}_{part}": "test@localhost" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")}
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, **who, "PATH": path, "OMP_NUM_THREADS": "1", **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if bool(done.returncode) != fails:
+        raise AssertionError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-6000:]}")
+    return done.stdout
+
+
+def planned(checkout: Path, *arguments: str) -> set[str]:
+    """Names of the rules that Snakemake would run; empty if there is nothing to be done."""
+    text = run(checkout, "snakemake", "-n", "--nocolor", *arguments)
+    return set(re.findall(r"^(?:local)?rule (\w+):$", text, re.MULTILINE)) - {"all"}

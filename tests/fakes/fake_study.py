@@ -1,0 +1,286 @@
+"""A small study that was never run: every artifact that `report` reads, made from random numbers and in agreement.
+
+`write(folder)` makes it; films are discs of noise, scores are drawn around the label, boxes around the points.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.lib.core import files, tables
+from stages.lib.images.geometry import Geometry
+from stages.lib.metrics.calibration import Calibration
+
+HOSTILE = "<img src=x onerror=alert(1)>.png"
+HOSTILE_USED = '0004" onload="alert(2)\' <b>&amp;.png'
+SIDE = 112
+MODELS = {"zero_shot": 0.7, "tuned": 2.2}
+LOCALIZERS = {"medgemma": 55.0, "chexagent": 90.0, "relevance": 70.0}  # how far off each points, pixels
+CONFIDENT = ("relevance",)  # those that give confidences, and no boxes
+STEPS = 200
+
+
+def write(folder: Path, seed: int = 7) -> Path:
+    """Write the study below `folder` and return the results folder."""
+    rng = np.random.default_rng(seed)
+    results = folder / "results"
+    films, points = _films(rng)
+    used = [film for film in films if film["status"] == "ok"]
+    _tables(results, films, points, used)
+    (results / "normalized/1-of-1").mkdir(parents=True, exist_ok=True)
+    for film in used:
+        mine = [point for point in points if point["image_id"] == film["image_id"]]
+        (results / _png(film)).write_bytes(_picture(rng, film, mine))
+    for model, strength in MODELS.items():
+        _infer(results, rng, model, strength, used)
+    _twin(results)
+    for localizer, spread in LOCALIZERS.items():
+        _localize(results, rng, localizer, spread, points, used)
+    _training(results, rng)
+    _metrics(results)
+    return results
+
+
+def options(results: Path) -> list[str]:
+    """Return the command line of `stages.report` for a study that `write` made."""
+    template = Path(__file__).parents[2] / "stages/lib/report/templates/report.html.j2"
+    named: dict[str, list[Path]] = {
+        "template": [template],
+        "metrics": [results / "metrics.json"],
+        "manifest": [results / "manifest.parquet"],
+        "points": [results / "points.parquet"],
+        "normalized": [results / "normalized.parquet"],
+        "split": [results / "split.parquet"],
+        "infer": [results / f"infer/{model}.parquet" for model in MODELS],
+        "calibration": [results / f"infer/{model}_calibration.json" for model in MODELS],
+        "localize": [results / f"localize/{localizer}.parquet" for localizer in LOCALIZERS],
+        "answers": [results / f"localize/{localizer}_answers.parquet" for localizer in LOCALIZERS],
+        "train": [results / "train/train.json"],
+        "curve": [results / "train/curve.csv"],
+        "fetch": [results / "fetch.json"],
+        "results": [results],
+        "report": [results / "report.html"],
+    }
+    params = {
+        "report": {
+            "title": "A study that was never run",
+            "examples": 4,
+            "film_px": 280,
+            "operating_point": "youden",
+        },
+    }
+    return ["--params", json.dumps(params), *(text for k, v in named.items() for text in (f"--{k}", *map(str, v)))]
+
+
+def _films(rng: np.random.Generator) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    films: list[dict[str, Any]] = []
+    points: list[dict[str, Any]] = []
+    for number in range(90):
+        label = int(number % 4 == 0)
+        name = f"{number // 2:08d}_{number % 2:03d}.png"
+        films.append(_film(name, "nih", f"nih-{number // 2:08d}", label, 1024, 1024, 8))
+    for number in range(16):
+        name = HOSTILE_USED if number == 4 else f"{number:04d}.png"
+        width, height = int(rng.integers(1700, 2100)), int(rng.integers(1900, 2100))
+        film = _film(name, "lidc", f"lidc-{number:04d}", 1, width, height, 16)
+        film["spacing_mm"] = 0.175 if number % 3 else None
+        films.append(film)
+        for point in range(1 + number % 2):
+            x, y = (0.28 + 0.44 * point) * width, float(rng.uniform(0.3, 0.7)) * height
+            size = {"diameter_mm": float(rng.uniform(4, 28)) if number % 4 else None}
+            points.append({"image_id": film["image_id"], "point": point, "x": x, "y": y, **size})
+    problems = {HOSTILE: "is HTML, not PNG", "00099999_000.png": "truncated", "00088888_000.png": "every pixel is 0"}
+    for name, problem in problems.items():
+        films.append(_film(name, "nih", name, 0, None, None, None) | {"status": "rejected", "problem": problem})
+    return films, points
+
+
+def _film(
+    name: str, source: str, patient: str, label: int, width: int | None, height: int | None, depth: int | None
+) -> dict[str, Any]:
+    size = {"width_px": width, "height_px": height, "bit_depth": depth}
+    ids = {"image_id": name.removesuffix(".png"), "file_name": name, "path": f"data/{source}/{name}"}
+    hashes = {"sha256": name, "pixel_sha256": name if width else None}
+    return {**ids, "source": source, "patient_id": patient, "label": label, **size, **hashes, "status": "ok"}
+
+
+def _tables(
+    results: Path, films: list[dict[str, Any]], points: list[dict[str, Any]], used: list[dict[str, Any]]
+) -> None:
+    normalized, split = [], []
+    for number, film in enumerate(used):
+        geometry = Geometry(width_px=film["width_px"], height_px=film["height_px"], side_px=SIDE)
+        pads = {"pad_x_px": geometry.pad_x_px, "pad_y_px": geometry.pad_y_px, "scale": geometry.scale}
+        grey = {"low": 12.0, "high": 3000.0 if film["bit_depth"] == 16 else 230.0}
+        normalized.append({"image_id": film["image_id"], "png": _png(film), **pads, **grey, "side_px": SIDE})
+        film["split"] = ("test", "test", "train", "val", "train", "test")[number // 2 % 6]
+        split.append({key: film[key] for key in ("image_id", "patient_id", "label", "split")})
+    for row in normalized:
+        row["contract"] = "c0ffee"
+    for name, rows in (("manifest", films), ("points", points), ("normalized", normalized), ("split", split)):
+        schema = tables.SCHEMAS[name]
+        kept = [{key: row.get(key) for key in schema.names} for row in rows]
+        tables.write(results / f"{name}.parquet", tables.from_rows(kept, schema), schema)
+
+
+def _png(film: dict[str, Any]) -> str:
+    return f"normalized/1-of-1/{film['image_id']}.png"
+
+
+def _picture(rng: np.random.Generator, film: dict[str, Any], points: list[dict[str, Any]]) -> bytes:
+    import cv2
+
+    rows, columns = np.mgrid[0:SIDE, 0:SIDE] / SIDE
+    picture = 170 - 110 * sum(
+        np.exp(-((((columns - c) / 0.14) ** 2 + ((rows - 0.5) / 0.27) ** 2) ** 2)) for c in (0.3, 0.7)
+    )
+    geometry = Geometry(width_px=film["width_px"], height_px=film["height_px"], side_px=SIDE)
+    for point in points:
+        x, y = geometry.to_normalized(point["x"], point["y"])
+        picture += 60 * np.exp(-((columns * SIDE - x) ** 2 + (rows * SIDE - y) ** 2) / 12)
+    picture += cv2.GaussianBlur(rng.normal(0, 25, (SIDE, SIDE)), (0, 0), 1.5)
+    return bytes(cv2.imencode(".png", picture.clip(0, 255).astype(np.uint8))[1])
+
+
+def _infer(results: Path, rng: np.random.Generator, model: str, strength: float, used: list[dict[str, Any]]) -> None:
+    rows = []
+    for film in used:
+        logit = float(rng.normal(strength * film["label"] - 0.5 * strength, 1))
+        score = 1 / (1 + np.exp(-logit))
+        row = {"logit_negative": 0.0, "logit_positive": logit, "score": score, "answer_mass": 0.93}
+        row |= {"image_id": film["image_id"], "split": film["split"], "label": film["label"]}
+        rows.append(row | {"score_calibrated": 1 / (1 + np.exp(1 - logit))})
+    tables.write(results / f"infer/{model}.parquet", tables.from_rows(rows, tables.INFER), tables.INFER)
+    fitted = Calibration(
+        model=model,
+        method="prior and temperature" if model == "tuned" else "platt",
+        shift=-1.0,
+        temperature=1.0,
+        at_bound=False,
+        world_prevalence=0.25,
+        sources=("nih",),
+        n=16,
+        n_positive=4,
+        thresholds_on="score_calibrated",
+        thresholds={"half": 0.5, "f1": 0.41, "youden": 0.33, "specificity_95": 0.62},
+        reason=None,
+    )
+    files.write_json(results / f"infer/{model}_calibration.json", fitted.document())
+
+
+def _twin(results: Path) -> None:
+    """The tuned model again on validation films, as if its weights had been in another form."""
+    rows = [
+        row for row in tables.read(results / "infer/tuned.parquet", tables.INFER).to_pylist() if row["split"] == "val"
+    ]
+    for number, row in enumerate(rows):
+        row["logit_positive"] += 0.3 * (number % 3)
+        row["score"] = float(1 / (1 + np.exp(-row["logit_positive"])))
+    tables.write(results / "infer/tuned_twin.parquet", tables.from_rows(rows, tables.INFER), tables.INFER)
+
+
+def _localize(
+    results: Path,
+    rng: np.random.Generator,
+    localizer: str,
+    spread: float,
+    points: list[dict[str, Any]],
+    used: list[dict[str, Any]],
+) -> None:
+    confident = localizer in CONFIDENT
+    rows, answers = [], []
+    for number, film in enumerate(used):
+        mine = [point for point in points if point["image_id"] == film["image_id"]]
+        away = 600 if number % 5 == 0 else 0
+        centres = [(p["x"] + rng.normal(0, spread), p["y"] + away + rng.normal(0, spread)) for p in mine]
+        if (not mine and number % 7 == 0) or confident:
+            centres += [(0.7 * film["width_px"], float(rng.uniform(0.3, 0.6)) * film["height_px"])]
+        for rank, (x, y) in enumerate(centres):
+            row: dict[str, Any] = {"image_id": film["image_id"], "rank": rank, "x": x, "y": y, "phrase": "nodule"} | {
+                "shown": True
+            }
+            if confident:
+                row["confidence"] = float(rng.uniform(0.2, 1.0 if rank < len(mine) else 0.6))
+            else:
+                row |= {"x0": x - 90, "y0": y - 80, "x1": x + 90, "y1": y + 80}
+            rows.append(row)
+        words = "".join(f'{{"box_2d": [{y:.0f}, {x:.0f}], "label": "nodule"}}' for x, y in centres)
+        parsed = "malformed" if number % 23 == 5 else "ok" if centres else "empty"
+        answer = "I see <b>something" if parsed == "malformed" else f"Final Answer: [{words}]"
+        asked = {"image_id": film["image_id"], "request": "Where?", "view": "whole"}
+        answers.append(asked | {"answer": answer, "parsed": parsed})
+    for name, stem, found in (("localize", localizer, rows), ("answers", f"{localizer}_answers", answers)):
+        schema = tables.SCHEMAS[name]
+        tables.write(results / f"localize/{stem}.parquet", tables.from_rows(found, schema), schema)
+
+
+def _training(results: Path, rng: np.random.Generator) -> None:
+    lines = ["step,loss,grad_norm,learning_rate,val_loss,val_balanced_accuracy,val_f1,val_average_precision"]
+    checkpoints = []
+    for step in range(1, STEPS + 1):
+        fall = float(np.exp(-step / 60))
+        loss = 0.25 + 0.9 * fall + float(rng.normal(0, 0.05))
+        judged = {"loss": 0.3 + 0.8 * fall, "balanced_accuracy": 0.9 - 0.4 * fall, "f1": 0.7 - 0.5 * fall}
+        judged["average_precision"] = 0.8 - 0.6 * fall
+        cells = ",".join(f"{value:.4f}" for value in judged.values()) if step % 20 == 0 else ",,,"
+        lines.append(f"{step},{loss:.4f},1.5,0.0002,{cells}")
+        if step % 50 == 0:
+            checkpoints.append({"step": step, **judged})
+    files.write_bytes(results / "train/curve.csv", ("\n".join(lines) + "\n").encode())
+    log = {
+        "base": {"folder": "results/pretrain"},
+        "trainable_parameters": 123456,
+        "total_parameters": 987654,
+        "films": 36,
+        "films_positive": 15,
+        "steps": STEPS,
+        "samples": 16 * STEPS,
+        "negatives_seen": 15,
+        "negatives_seen_share": 1.0,
+        "training_odds": 1.0,
+        "positive_weight": 1.0,
+        "selected_by": "average_precision",
+        "selected_step": STEPS,
+        "checkpoints": checkpoints,
+        "notes": [],
+        "resumed_from_step": 0,
+        "seconds": 81.5,
+    }
+    files.write_json(results / "train/train.json", log)
+    files.write_json(results / "fetch.json", {"base": "results/pretrain", "revision": "none", "commit": None})
+
+
+def _metrics(results: Path) -> None:
+    from stages.nodules import measure
+
+    parameters = {
+        "ingest": {"root": "results/simulate"},
+        "split": {"unit": "image", "seed": 1},
+        "normalize": {"low_percentile": 0.5, "high_percentile": 99.5, "side_px": SIDE},
+        "prompt": {"question": "Nodule? </script>"},
+        "infer": {"weights": "as_trained"},
+        "metrics": {
+            "draws": 25,
+            "seed": 1,
+            "confidence": 0.95,
+            "tight_share": 0.02,
+            "tolerant_share": 0.05,
+            "ece_bins": 8,
+            "other_prevalence": 0.05,
+            "sources": ["nih", "lidc"],
+            "size_edges_mm": [10.0, 20.0],
+            "contrast_edges": [],
+            "stratum_nodules_min": 3,
+        },
+    }
+    named = options(results)
+    wanted = ("--manifest", "--points", "--split", "--infer", "--calibration", "--localize", "--answers", "--train")
+    arguments = []
+    for name in wanted:
+        first = named.index(name)
+        last = next((k for k in range(first + 1, len(named)) if named[k].startswith("--")), len(named))
+        arguments += named[first:last]
+    arguments += ["--twin", str(results / "infer/tuned_twin.parquet")]
+    measure.main(["--params", json.dumps(parameters), *arguments, "--metrics", str(results / "metrics.json")])

@@ -1,0 +1,259 @@
+"""The localizer without text: its maps are the evidence they claim to be, its peaks where the map is highest."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_base import EXACT, NF4, noise_films, train_params
+
+from stages.lib.core import params
+from stages.lib.core.errors import ContractError, ModelError, ParamsError
+from stages.lib.detect import attribution
+from stages.lib.detect.detection import Question
+from stages.lib.images.geometry import Geometry
+from stages.lib.learn import trainer
+from stages.lib.models import gemma3
+from stages.nodules import localize_relevance
+from stages.weights import pretrain
+
+ROOT = Path(__file__).parents[3]
+SHIPPED = params.parse(
+    yaml.safe_load((ROOT / "workflow/presets/demo.yaml").read_text()),
+    {"relevance": attribution.RelevanceParams, "pretrain": pretrain.Params},
+)
+FILMS = noise_films(3, seed=5)
+ASK = "Is there a nodule?"
+PLAIN = replace(SHIPPED.relevance, requests=(ASK,), answers=("Yes/No",), prefixes=("",), steps=1, moves=1, batch_size=2)
+FIRST = SHIPPED.relevance.requests[0]
+PEAKS = {"most": 3, "distance_share": 0.1, "smoothing_share": 0.0, "half_logits": 1.0}
+
+
+@pytest.fixture(scope="module")
+def loaded(tiny_base) -> gemma3.Loaded:
+    return gemma3.load(tiny_base.folder, EXACT)
+
+
+@pytest.fixture(scope="module")
+def demo() -> gemma3.Loaded:
+    return gemma3.load(ROOT / "workflow/demo_base", NF4)
+
+
+def evidence(loaded: gemma3.Loaded, seen) -> np.ndarray:
+    import torch
+
+    no, yes = gemma3.answer_ids(loaded, PLAIN.contrast(ASK)[0])
+    with torch.no_grad():
+        logits = gemma3.ask(loaded, seen, PLAIN.contrast(ASK)[0])
+    return (logits[:, yes] - logits[:, no]).numpy()
+
+
+def hill(grid: int, u: float, v: float, top: float = 5.0) -> np.ndarray:
+    """A paraboloid whose top lies at (u, v)."""
+    middles = (np.arange(grid) + 0.5) / grid
+    return top - 9 * ((middles[None, :] - u) ** 2 + (middles[:, None] - v) ** 2)
+
+
+def test_a_gradient_map_of_one_step_is_the_finite_difference_on_half_the_way_from_the_mean_token(loaded):
+    found = attribution.relevance(loaded, FILMS, ASK, PLAIN).reshape(3, -1)
+    seen = gemma3.features(loaded, list(FILMS))
+    away = seen - seen.mean(dim=1, keepdim=True)
+    half, h = seen - away / 2, 0.02
+    for token in (0, 9, 63):
+        step = 0 * away
+        step[:, token] = h * away[:, token]
+        slope = (evidence(loaded, half + step) - evidence(loaded, half - step)) / (2 * h)
+        np.testing.assert_allclose(found[:, token], slope, atol=1e-4, rtol=0.02)
+
+
+def test_a_gradient_map_of_many_steps_adds_up_to_the_evidence_of_the_film_over_that_of_its_mean_token(loaded):
+    found = attribution.relevance(loaded, FILMS, ASK, replace(PLAIN, steps=40)).sum(axis=(1, 2))
+    seen = gemma3.features(loaded, list(FILMS))
+    whole = evidence(loaded, seen) - evidence(loaded, seen.mean(dim=1, keepdim=True).expand_as(seen).contiguous())
+    np.testing.assert_allclose(found, whole, atol=2e-4, rtol=0.01)
+
+
+def test_an_occlusion_map_is_what_is_lost_without_the_token_and_a_gradient_map_its_first_order(loaded):
+    found = attribution.relevance(loaded, FILMS, ASK, replace(PLAIN, method="occlusion")).reshape(3, -1)
+    seen = gemma3.features(loaded, list(FILMS))
+    without = seen.clone()
+    without[:, 9] = seen.mean(dim=1)
+    np.testing.assert_allclose(found[:, 9], evidence(loaded, seen) - evidence(loaded, without), atol=1e-5)
+    slopes = attribution.relevance(loaded, FILMS, ASK, replace(PLAIN, steps=8)).reshape(3, -1)
+    assert min(np.corrcoef(found[film], slopes[film])[0, 1] for film in range(3)) > 0.7
+
+
+def test_moves_make_the_grid_finer_and_each_cell_the_mean_of_the_tokens_over_it(loaded):
+    fine = attribution.relevance(loaded, FILMS, ASK, replace(PLAIN, moves=2))
+    assert fine.shape == (3, 16, 16)
+    corner = attribution.relevance(loaded, FILMS, ASK, PLAIN)[:, 7, 7]
+    np.testing.assert_allclose(fine[:, 15, 15], corner, rtol=1e-6)  # the moved films have lost it
+    shifted = np.zeros_like(FILMS)
+    shifted[:, 7:, 7:] = FILMS[:, :-7, :-7]
+    maps = [attribution.relevance(loaded, films, ASK, PLAIN) for films in (FILMS, shifted)]
+    down, right = (np.pad(FILMS, pad)[:, :112, :112] for pad in (((0, 0), (7, 0), (0, 0)), ((0, 0), (0, 0), (7, 0))))
+    maps += [attribution.relevance(loaded, films, ASK, PLAIN) for films in (down, right)]
+    mean = (maps[0][:, 2, 3] + maps[1][:, 3, 4] + maps[2][:, 3, 3] + maps[3][:, 2, 4]) / 4
+    np.testing.assert_allclose(fine[:, 5, 7], mean, rtol=1e-5, atol=1e-9)
+
+
+def test_no_gradient_reaches_a_weight_and_the_weights_stay_trainable(loaded):
+    before = [weight.requires_grad for weight in loaded.model.parameters()]
+    attribution.relevance(loaded, FILMS, ASK, PLAIN)
+    assert [weight.requires_grad for weight in loaded.model.parameters()] == before
+    assert any(before)
+    assert all(weight.grad is None for weight in loaded.model.parameters())
+
+
+def test_equal_films_give_equal_bytes_in_nf4_too_and_the_batch_changes_only_the_rounding(tiny_base):
+    quantized = gemma3.load(tiny_base.folder, NF4)
+    one, two = (attribution.relevance(quantized, FILMS, ASK, PLAIN).tobytes() for _ in range(2))
+    assert one == two
+    alone = attribution.relevance(quantized, FILMS, ASK, replace(PLAIN, batch_size=1))
+    np.testing.assert_allclose(np.frombuffer(one).reshape(alone.shape), alone, atol=1e-5)
+
+
+def test_bfloat16_gives_about_the_same_map(loaded, tiny_base):
+    half = gemma3.load(tiny_base.folder, replace(EXACT, dtype="bfloat16"))
+    maps = [attribution.relevance(each, FILMS, ASK, PLAIN).ravel() for each in (loaded, half)]
+    assert np.corrcoef(*maps)[0, 1] > 0.95
+
+
+def test_an_adapter_has_a_map_of_its_own(loaded, tiny_base):
+    tuned = trainer.lora(gemma3.load(tiny_base.folder, NF4).model, train_params(dropout=0.0, lora_targets="language"))
+    ready = gemma3.ready(tuned.eval(), loaded.processor)
+    fresh = attribution.relevance(ready, FILMS, ASK, PLAIN)
+    for name, weight in tuned.named_parameters():
+        if "lora_B" in name:
+            weight.data.fill_(0.01)
+    taught = attribution.relevance(ready, FILMS, ASK, PLAIN)
+    assert np.abs(taught - fresh).max() > 1e-4
+    assert all(weight.grad is None for weight in tuned.parameters())
+
+
+def test_what_cannot_be_asked_is_refused(loaded):
+    with pytest.raises(ModelError, match=r"relevance.moves: found 3, wanted a divisor of 14"):
+        attribution.relevance(loaded, FILMS, ASK, replace(PLAIN, moves=3))
+    with pytest.raises(ContractError, match=r"wanted \(112, 112\)"):
+        attribution.relevance(loaded, FILMS[:, :100], ASK, PLAIN)
+    with pytest.raises(ValueError, match="two different answers"):
+        replace(PLAIN, answers=("Yes",))
+
+
+@pytest.mark.parametrize(("width", "height"), [(300, 200), (200, 300), (257, 256)])
+def test_a_peak_of_a_film_that_is_not_square_is_found_to_the_pixel(width, height):
+    geometry = Geometry(width_px=width, height_px=height, side_px=112)
+    for x, y in ((40.25, 60.5), (width / 2, height / 2), (width - 50.0, height - 40.75)):
+        u, v = geometry.to_unit(x, y)
+        ((found_u, found_v, confidence),) = attribution.peaks(hill(16, u, v), **{**PEAKS, "most": 1})
+        np.testing.assert_allclose(geometry.from_unit(found_u, found_v), (x, y), atol=1e-9)
+        assert confidence == pytest.approx(5 / 6, abs=0.01)
+
+
+@given(st.integers(0, 2**31), st.floats(0, 0.06))
+@settings(max_examples=60, deadline=None)
+def test_a_mirrored_map_has_mirrored_peaks(seed, smoothing):
+    evidence = np.random.default_rng(seed).normal(size=(12, 12))
+    how = {**PEAKS, "most": 20, "smoothing_share": smoothing}
+    plain = attribution.peaks(evidence, **how, film=(0.0, 0.1, 0.8, 1.0))
+    sideways = attribution.peaks(evidence[:, ::-1], **how, film=(0.2, 0.1, 1.0, 1.0))
+    upended = attribution.peaks(evidence[::-1], **how, film=(0.0, 0.0, 0.8, 0.9))
+    np.testing.assert_allclose([(1 - u, v, c) for u, v, c in sideways], plain, atol=1e-9)
+    np.testing.assert_allclose([(u, 1 - v, c) for u, v, c in upended], plain, atol=1e-9)
+
+
+@given(st.integers(0, 2**31), st.floats(0, 0.06))
+@settings(max_examples=60, deadline=None)
+def test_peaks_are_ordered_apart_within_the_film_and_none_is_in_the_padding(seed, smoothing):
+    rng = np.random.default_rng(seed)
+    film = np.zeros((112, 112), np.uint8)
+    film[:, 30:90] = rng.integers(1, 255, (112, 60))
+    extent = attribution.extent(film)
+    evidence = rng.normal(size=(16, 16))
+    how = {**PEAKS, "most": 9, "smoothing_share": smoothing, "film": extent}
+    found = attribution.peaks(evidence, **how)
+    loud = evidence.copy()
+    loud[:, :4] = loud[:, 13:] = 1e6
+    assert attribution.peaks(loud, **how) == found
+    assert found
+    assert all(extent[0] <= u <= extent[2] and 0 <= v <= 1 and 0 < c < 1 for u, v, c in found)
+    assert [c for *_, c in found] == sorted((c for *_, c in found), reverse=True)
+    gaps = [np.hypot(a[0] - b[0], a[1] - b[1]) for n, a in enumerate(found) for b in found[:n]]
+    assert min(gaps, default=1) > 0.1
+
+
+def test_a_map_without_positive_evidence_has_no_peak_and_a_weak_peak_can_be_left_out():
+    assert attribution.peaks(-np.ones((8, 8)), **PEAKS) == []
+    assert attribution.peaks(hill(8, 0.5, 0.5, top=0.1), **PEAKS, confidence_least=0.5) == []
+
+
+def test_confidence_is_the_same_for_the_same_evidence_whatever_else_is_on_the_film():
+    alone, beside = np.zeros((16, 16)), np.zeros((16, 16))
+    alone[3, 3] = beside[3, 3] = 2.0
+    beside[12, 12] = 8.0
+    assert attribution.peaks(alone, **PEAKS)[0] == attribution.peaks(beside, **PEAKS)[1]
+
+
+def test_a_flat_hill_gives_one_peak():
+    flat = np.zeros((8, 8))
+    flat[3:5, 3:5] = 1.0
+    assert len(attribution.peaks(flat, **{**PEAKS, "distance_share": 0.2})) == 1
+
+
+def test_the_answer_holds_its_peaks_in_words(demo):
+    films = [*noise_films(1), np.zeros((112, 112), np.uint8)]
+    none = attribution.answers(demo, films, FIRST, replace(SHIPPED.relevance, confidence_least=0.999))
+    assert [(answer.parsed, answer.words, answer.findings) for answer in none] == [("empty", '{"peaks": []}', ())] * 2
+    questions = [
+        Question(key=f"{request}{number}", pixels=lambda film=film: film, request=request)
+        for request in SHIPPED.relevance.requests
+        for number, film in enumerate(films)
+    ]
+    asked = list(localize_relevance.localizer(ROOT / "workflow/demo_base", NF4, SHIPPED.relevance)(questions))
+    said = [
+        a
+        for request in SHIPPED.relevance.requests
+        for a in attribution.answers(demo, films, request, SHIPPED.relevance)
+    ]
+    assert asked == said
+    for answer in said:
+        peaks = json.loads(answer.words)["peaks"]
+        assert answer.parsed == ("ok" if peaks else "empty")
+        told = [(one.u, one.v, one.confidence) for one in answer.findings]
+        np.testing.assert_allclose(np.reshape(told, (-1, 3)), np.reshape(peaks, (-1, 3)), atol=1e-6)
+        assert all(one.box is None for one in answer.findings)
+
+
+def test_on_films_that_nobody_was_taught_on_the_first_peak_is_right_far_more_than_five_times_as_often_as_chance(demo):
+    harder = replace(
+        SHIPPED.pretrain, contrast=(0.6, 1.0), diameter_mm=(12.0, 30.0), film_px=(256, 256), padded_share=0.0
+    )
+    films, truth = pretrain.examples(np.random.default_rng(4321), np.ones(60, np.int64), harder)
+    tolerant = 0.05 * np.sqrt(2)  # of the side of a square film
+    hits = []
+    for answer, (box,) in zip(attribution.answers(demo, films, FIRST, SHIPPED.relevance), truth, strict=True):
+        first = answer.findings[:1]
+        gaps = [
+            np.hypot(one.u - (box.x0 + box.x1) / 2000, one.v - (box.y0 + box.y1) / 2000) <= tolerant for one in first
+        ]
+        hits.append(any(gaps))
+    chance = np.pi * tolerant**2
+    assert np.mean(hits) >= 5 * chance
+    assert np.mean(hits) >= 0.6
+
+
+def test_a_bank_whose_lists_do_not_fit_together_is_refused():
+    shipped = asdict(SHIPPED.relevance)
+    for wrong in ({"answers": ("Yes/No",)}, {"requests": (ASK, ASK)}, {"requests": (), "answers": (), "prefixes": ()}):
+        with pytest.raises(ParamsError, match="different requests, each with its answers and prefix"):
+            params.parse({"relevance": {**shipped, **wrong}}, {"relevance": attribution.RelevanceParams})
+
+
+def test_the_demo_asks_for_evidence_in_the_words_that_its_base_was_taught():
+    shipped = yaml.safe_load((ROOT / "workflow/presets/demo.yaml").read_text())
+    assert shipped["medgemma"]["requests"][0] == FIRST
+    assert shipped["prompt"]["question"] == SHIPPED.relevance.requests[1]

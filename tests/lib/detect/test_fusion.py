@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.lib.detect.fusion import Place, by_distance, by_iou, consensus, iou
+
+place = st.builds(
+    Place,
+    x=st.floats(0, 1000),
+    y=st.floats(0, 1000),
+    box=st.none(),
+    confidence=st.one_of(st.none(), st.floats(0, 1)),
+    phrase=st.none(),
+)
+voters = st.lists(st.lists(place, max_size=4), min_size=2, max_size=5)
+
+
+def point(x, y=0.0, confidence=None, phrase=None):
+    return Place(x, y, None, confidence, phrase)
+
+
+def test_a_single_voter_is_left_as_it_is():
+    alone = [point(5), point(5.1, confidence=0.2), point(1, confidence=0.9)]
+    assert consensus([alone], by_distance(10)) == alone
+
+
+def test_confidence_is_the_share_of_voters_that_agree():
+    found = consensus([[point(0)], [point(3)], [point(100)], []], by_distance(10))
+    assert [(one.x, one.confidence) for one in found] == [(1.5, 0.5), (100.0, 0.25)]
+
+
+def test_confidences_weigh_the_votes_and_the_place():
+    found = consensus([[point(0, confidence=0.9)], [point(4, confidence=0.3)]], by_distance(10))
+    assert [(one.x, one.confidence) for one in found] == [(pytest.approx(1.0), pytest.approx(0.6))]
+
+
+def test_one_voter_has_one_vote_for_a_place():
+    found = consensus([[point(0), point(2)], [point(1)]], by_distance(10))
+    assert sorted((one.x, one.confidence) for one in found) == [(0.5, 1.0), (2.0, 0.5)]
+
+
+@given(voters)
+def test_nothing_is_lost_or_made_up_and_order_is_by_confidence(found):
+    merged = consensus(found, by_distance(50))
+    assert sum(one.weight for one in merged) * len(found) == pytest.approx(sum(p.weight for v in found for p in v))
+    assert [one.weight for one in merged] == sorted((one.weight for one in merged), reverse=True)
+    assert all(0 <= one.weight <= 1 + 1e-9 for one in merged)
+    xs = [p.x for v in found for p in v]
+    assert all(min(xs) - 1e-6 <= one.x <= max(xs) + 1e-6 for one in merged)
+
+
+@given(voters)
+def test_findings_of_one_place_are_no_farther_apart_than_is_allowed(found):
+    assert len(consensus(found, by_distance(0))) >= len({(p.x, p.y) for v in found for p in v})
+    everything = consensus(found, by_distance(1e6))
+    assert len(everything) == max(len(v) for v in found)
+
+
+def test_boxes_are_averaged_and_linked_by_their_overlap():
+    one = Place(5, 5, (0, 0, 10, 10), None, "a")
+    near = Place(6, 5, (2, 0, 10, 10), None, "b")
+    inside = Place(5, 5, (4, 4, 6, 6), None, "c")
+    merged = consensus([[one], [near]], by_iou(0.5, 1))
+    assert [found.box for found in merged] == [(1.0, 0.0, 10.0, 10.0)]
+    assert len(consensus([[one], [inside]], by_iou(0.5, 100))) == 2
+    assert len(consensus([[one], [point(5.5, 5)]], by_iou(0.5, 1))) == 1
+
+
+def test_intersection_over_union_against_counted_pixels():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        a, b = (
+            [*low, *(low + size)]
+            for low, size in zip(rng.integers(0, 9, (2, 2)), rng.integers(1, 9, (2, 2)), strict=True)
+        )
+        grids = []
+        for x0, y0, x1, y1 in (a, b):
+            grid = np.zeros((20, 20), bool)
+            grid[y0:y1, x0:x1] = True
+            grids.append(grid)
+        assert iou(tuple(a), tuple(b)) == pytest.approx((grids[0] & grids[1]).sum() / (grids[0] | grids[1]).sum())
+    assert iou((1, 1, 1, 1), (1, 1, 1, 1)) == 0.0

@@ -1,0 +1,153 @@
+"""Claims about stages.nodules.submit."""
+
+import csv
+import io
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.lib.core import files, tables
+from stages.lib.core.errors import CalibrationError, TableError
+from stages.lib.metrics.calibration import Calibration
+from stages.nodules import submit as stage
+
+PARAMS = {"localizer": "medgemma", "threshold": "f1", "max_points": 2, "points_for": "positive_films"}
+HOSTILE = 'a, "quoted"\nand broken.png'
+
+
+def fitted(on="score_calibrated", **changed):
+    facts = {
+        "model": "tuned",
+        "method": "platt",
+        "shift": 0.0,
+        "temperature": 1.0,
+        "at_bound": False,
+        "world_prevalence": 0.1,
+        "sources": ("nih",),
+        "n": 9,
+        "n_positive": 3,
+        "thresholds_on": on,
+        "thresholds": {"half": 0.5, "f1": 0.2, "youden": 0.1, "specificity_95": None},
+        "reason": None,
+    }
+    return Calibration(**{**facts, **changed})
+
+
+FILMS = [
+    ("a", HOSTILE, "ok", 0.30),
+    ("b", "b.png", "ok", 0.20),
+    ("c", "c.png", "ok", 0.19),
+    ("d", "d.png", "rejected", None),
+]
+MANIFEST = tables.from_rows(
+    [
+        {"image_id": i, "file_name": n, "path": n, "source": "nih", "patient_id": i, "status": status}
+        for i, n, status, _ in FILMS
+    ],
+    tables.MANIFEST,
+)
+INFER = tables.from_rows(
+    [
+        {
+            "image_id": i,
+            "logit_negative": 0.0,
+            "logit_positive": 0.0,
+            "score": 0.5,
+            "score_calibrated": s,
+            "answer_mass": 1.0,
+        }
+        for i, _, _, s in FILMS
+        if s is not None
+    ],
+    tables.INFER,
+)
+SPLIT = tables.from_rows(
+    [{"image_id": i, "patient_id": i, "split": s} for i, s in (("a", "test"), ("b", "train"), ("c", "test"))],
+    tables.SPLIT,
+)
+
+
+def points(*rows):
+    return tables.from_rows(
+        [{"image_id": i, "rank": rank, "x": x, "y": y, "confidence": c, "shown": True} for i, rank, x, y, c in rows],
+        tables.LOCALIZE,
+    )
+
+
+POINTS = points(
+    ("a", 0, 1.005, 2.0, None), ("a", 1, 3.14159, 4.0, None), ("a", 2, 5.0, 6.0, None), ("c", 0, 7.0, 8.0, None)
+)
+
+
+def submit(split=SPLIT, localize=POINTS, calibration=None, infer=INFER, **changed):
+    return stage.submit(
+        MANIFEST, split, infer, localize, calibration or fitted(), stage.Params(**{**PARAMS, **changed})
+    )
+
+
+def test_each_test_film_has_one_row_with_its_label_and_calibrated_score():
+    films, _ = submit()
+    assert films == [[HOSTILE, "Nodule", 0.30], ["c.png", "No Finding", 0.19]]
+
+
+def test_without_a_split_every_film_that_was_not_rejected_has_a_row():
+    films, _ = submit(split=None)
+    assert films == [[HOSTILE, "Nodule", 0.30], ["b.png", "Nodule", 0.20], ["c.png", "No Finding", 0.19]]
+
+
+def test_points_are_those_of_positive_films_first_ones_first_rounded_with_the_score_of_the_film():
+    _, places = submit()
+    assert places == [[HOSTILE, 1.0, 2.0, 0.30], [HOSTILE, 3.14, 4.0, 0.30]]
+
+
+def test_points_of_all_films_can_be_submitted():
+    _, places = submit(points_for="all_films", max_points=1)
+    assert places == [[HOSTILE, 1.0, 2.0, 0.30], ["c.png", 7.0, 8.0, 0.19]]
+
+
+def test_the_most_confident_points_come_first_with_their_own_confidence():
+    some = points(("a", 0, 1.0, 1.0, 0.1), ("a", 1, 2.0, 2.0, 0.9), ("a", 2, 3.0, 3.0, 0.4))
+    _, places = submit(localize=some)
+    assert places == [[HOSTILE, 2.0, 2.0, 0.9], [HOSTILE, 3.0, 3.0, 0.4]]
+
+
+def test_if_nothing_was_fitted_the_score_itself_counts():
+    raw = fitted(on="score", shift=None, temperature=None, reason="validation has no nodule")
+    films, _ = submit(calibration=raw, threshold="half")
+    assert films == [[HOSTILE, "Nodule", 0.5], ["c.png", "Nodule", 0.5]]
+
+
+def test_a_threshold_that_was_not_chosen_is_refused():
+    with pytest.raises(CalibrationError, match="'specificity_95' was not chosen"):
+        submit(threshold="specificity_95")
+
+
+def test_a_film_without_a_score_is_refused_by_name():
+    with pytest.raises(TableError, match="1 of 2 films have no score_calibrated: c"):
+        submit(infer=INFER.slice(0, 2))
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1))
+def test_any_file_name_comes_back_from_the_csv(name):
+    text = stage.csv_bytes(["file_name", "x"], [[name, 1.5]]).decode()
+    assert list(csv.reader(io.StringIO(text, newline=""))) == [["file_name", "x"], [name, "1.5"]]
+
+
+def test_the_two_files_have_the_headings_and_labels_of_the_challenge(tmp_path):
+    tables.write(tmp_path / "manifest.parquet", MANIFEST, tables.MANIFEST)
+    tables.write(tmp_path / "split.parquet", SPLIT, tables.SPLIT)
+    tables.write(tmp_path / "infer.parquet", INFER, tables.INFER)
+    tables.write(tmp_path / "localize.parquet", POINTS, tables.LOCALIZE)
+    files.write_json(tmp_path / "calibration.json", fitted().document())
+    options = [("split", "split.parquet"), ("manifest", "manifest.parquet"), ("infer", "infer.parquet")]
+    options += [("localize", "localize.parquet"), ("calibration", "calibration.json")]
+    options += [("classification", "out/c.csv"), ("localization", "out/l.csv")]
+    argv = [text for name, path in options for text in (f"--{name}", str(tmp_path / path))]
+    stage.main(["--params", json.dumps({"submit": PARAMS}), *argv])
+    films = list(csv.DictReader(io.StringIO((tmp_path / "out/c.csv").read_bytes().decode(), newline="")))
+    assert list(films[0]) == ["file_name", "label", "confidence"]
+    assert [(row["file_name"], row["label"]) for row in films] == [(HOSTILE, "Nodule"), ("c.png", "No Finding")]
+    places = list(csv.DictReader(io.StringIO((tmp_path / "out/l.csv").read_bytes().decode(), newline="")))
+    assert list(places[0]) == ["file_name", "x", "y", "confidence"] and places[1]["x"] == "3.14"

@@ -1,0 +1,574 @@
+import csv
+import json
+import math
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_base import ASKED, EXACT, MODEL, NF4, PROMPT, TRAIN, train_options, train_params
+
+from stages.lib.core import files, tables
+from stages.lib.core.errors import ContractError, ParamsError, TrainingError
+from stages.lib.core.params import parse
+from stages.lib.learn import checkpoints, trainer, training
+from stages.lib.models import adapters, gemma3, prompts
+from stages.nodules import train as stage
+
+
+def read(tiny_study, name):
+    return tables.read(tiny_study / f"{name}.parquet", tables.SCHEMAS[name])
+
+
+def task_of(tiny_study, tiny_base, model=EXACT, **changes):
+    params = train_params(**changes)
+    learn, val, contract = stage.films_of(
+        *(read(tiny_study, n) for n in ("manifest", "normalized", "split")), params, tiny_study
+    )
+    return training.Task(
+        train=learn, val=val, contract=contract, base=tiny_base, model=model, prompt=PROMPT, params=params
+    )
+
+
+def weights(folder):
+    return (Path(folder) / adapters.WEIGHTS).read_bytes()
+
+
+def test_the_stage_writes_an_adapter_a_log_and_a_curve(trained):
+    assert {path.name for path in trained.iterdir()} == {"adapter", "checkpoints", "curve.csv", "live", "train.json"}
+    assert {path.name for path in (trained / "adapter").iterdir()} == {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "noduleflow.json",
+    }
+    log = json.loads((trained / "train.json").read_text())
+    assert (log["steps"], log["samples"], log["samples_per_step"], log["films"]) == (4, 16, 4, 14)
+    assert (log["films_positive"], log["epochs"]) == (4, 2.0)
+    assert log["training_odds"] == 1.0
+    assert log["coverage_of_negatives"] == 0.8
+    assert [row["step"] for row in log["checkpoints"]] == [2, 4]
+    assert log["selected_step"] == 4
+    rows = list(csv.DictReader((trained / "curve.csv").open()))
+    assert [int(row["step"]) for row in rows] == [1, 2, 3, 4]
+    assert [row["val_f1"] != "" for row in rows] == [False, True] * 2
+
+
+def test_the_weights_that_training_changed_are_the_adapters_alone_and_all_of_it(trained, tiny_base):
+    from safetensors.numpy import load
+
+    found = load(weights(trained / "adapter"))
+    assert all(".lora_A." in name or ".lora_B." in name for name in found)
+    assert all(array.any() for name, array in found.items() if ".lora_B." in name)
+    assert files.sha256_file(tiny_base.folder / "model.safetensors") == tiny_base.sha256
+
+
+def test_the_learning_rate_in_the_log_is_that_of_the_closed_form(trained):
+    params = train_params()
+    rows = csv.DictReader((trained / "curve.csv").open())
+    logged = [float(row["learning_rate"]) for row in rows]
+    assert logged == pytest.approx([training.learning_rate(step, params) for step in range(4)], rel=1e-12)
+    assert logged[0] == 0
+    assert max(logged) == params.peak_lr
+
+
+@pytest.mark.parametrize(("steps", "warmup"), [(4400, 132), (6, 1), (100, 3)])
+def test_a_warm_up_of_three_per_cent_is_that_many_steps(steps, warmup):
+    params = train_params(max_steps=steps, warmup_share=0.03)
+    assert training.warmup_steps(params) == warmup
+    assert training.learning_rate(warmup, params) == params.peak_lr
+    assert training.learning_rate(steps, params) == 0
+
+
+def test_a_run_without_warm_up_starts_at_the_peak():
+    assert training.learning_rate(0, train_params(warmup_share=0.0)) == 0.01
+
+
+def test_the_weight_of_the_loss_acts_in_a_batch_of_one():
+    import torch
+
+    pair = torch.tensor([[0.0, 0.0]])
+    one = training.answer_loss(pair, torch.tensor([1]), 20.0, 1)
+    assert float(one) == pytest.approx(20 * math.log(2))
+    assert float(training.answer_loss(pair, torch.tensor([0]), 20.0, 1)) == pytest.approx(math.log(2))
+
+
+def test_shares_of_micro_batches_add_up_to_the_loss_of_the_step():
+    import torch
+
+    rng = torch.Generator().manual_seed(0)
+    pair, labels = torch.randn(16, 2, generator=rng), torch.randint(0, 2, (16,), generator=rng)
+    whole = training.answer_loss(pair, labels, 20.0, 16)
+    for size in (1, 4, 8):
+        cut = [training.answer_loss(pair[i : i + size], labels[i : i + size], 20.0, 16) for i in range(0, 16, size)]
+        assert float(sum(cut)) == pytest.approx(float(whole), rel=1e-6)
+    margin = (pair[:, 1] - pair[:, 0]).numpy()
+    sign = np.where(labels.numpy() == 1, 1, -1)
+    by_hand = np.where(sign == 1, 20, 1) * np.log1p(np.exp(-sign * margin))
+    assert float(whole) == pytest.approx(by_hand.mean(), rel=1e-6)
+
+
+def test_a_step_is_the_same_as_8x1_2x4_and_1x8(tiny_study, tiny_base, tmp_path):
+    ends = {}
+    for micro, accumulation in ((8, 1), (2, 4), (1, 8)):
+        task = task_of(
+            tiny_study,
+            tiny_base,
+            micro_batch=micro,
+            accumulation=accumulation,
+            dropout=0.0,
+            positive_weight=20.0,
+            max_steps=2,
+            warmup_share=0.0,
+        )
+        outcome = trainer.fit(task, tmp_path)
+        logged = [entry for entry in outcome.history if "loss" in entry]
+        ends[micro] = ([entry["loss"] for entry in logged], [entry["grad_norm"] for entry in logged])
+    for micro in (2, 1):
+        np.testing.assert_allclose(ends[micro], ends[8], rtol=2e-4)
+
+
+def test_dropout_is_on_in_training_and_off_in_evaluation(tiny_study, tiny_base):
+    loaded = gemma3.load(tiny_base.folder, EXACT)
+    model = trainer.lora(loaded.model, train_params(dropout=0.5))
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            parameter.data.fill_(0.1)
+    loaded = gemma3.ready(model, loaded.processor)
+    film = np.zeros((1, 112, 112), np.uint8)
+    for mode, same in ((False, True), (True, False)):
+        model.train(mode)
+        one, two = (gemma3.answer_logits(loaded, film, PROMPT) for _ in range(2))
+        assert (one == two).all() == same
+
+
+def test_training_learns_which_answer_goes_with_which_films(tiny_base, tmp_path):
+    import cv2
+
+    rng = np.random.default_rng(3)
+    labels = np.arange(48) % 3 // 2
+    for number, label in enumerate(labels):
+        film = rng.integers(0, 128, (112, 112)) + 100 * label
+        cv2.imwrite(str(tmp_path / f"{number:02d}.png"), film.astype(np.uint8))
+    names = [f"{number:02d}" for number in range(48)]
+    learn, val = (
+        training.Films(ids=names[part], paths=[tmp_path / f"{n}.png" for n in names[part]], labels=labels[part])
+        for part in (slice(0, 30), slice(30, 48))
+    )
+    params = train_params(max_steps=12, eval_every_steps=12, save_every_steps=12, peak_lr=0.02, rank=8, alpha=16.0)
+    task = training.Task(train=learn, val=val, contract="", base=tiny_base, model=NF4, prompt=PROMPT, params=params)
+    outcome = trainer.fit(task, tmp_path / "checkpoints")
+    assert outcome.table[-1]["average_precision"] == 1.0
+    assert outcome.table[-1]["balanced_accuracy"] > 0.9
+    loaded = gemma3.load(tiny_base.folder, NF4, adapter=outcome.checkpoint)
+    answers = gemma3.answer_logits(loaded, np.stack([val[i][0] for i in range(len(val))]), PROMPT)
+    said = answers[:, 1] > answers[:, 0]
+    assert (said == (val.labels == 1)).mean() > 0.9
+
+
+def test_an_interrupted_run_ends_with_bitwise_the_adapter_of_an_undisturbed_one(
+    tiny_study, tiny_base, tmp_path, monkeypatch
+):
+    task = task_of(tiny_study, tiny_base, NF4)
+    whole = trainer.fit(task, tmp_path / "whole")
+
+    commit = checkpoints.commit
+
+    def killed(folder):
+        if folder.name == "checkpoint-4":
+            raise KeyboardInterrupt
+        commit(folder)
+
+    monkeypatch.setattr(checkpoints, "commit", killed)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(task, tmp_path / "cut")
+    monkeypatch.undo()
+    rest = trainer.fit(task, tmp_path / "cut")
+    assert rest.resumed_from == 2
+    assert list((tmp_path / "cut").glob("*/broken-checkpoint-4"))
+    assert weights(rest.checkpoint) == weights(whole.checkpoint)
+    kept = [{k: v for k, v in entry.items() if "runtime" not in k and "second" not in k} for entry in rest.history]
+    assert stage.curve(kept) == stage.curve(whole.history)
+
+
+@pytest.mark.slow
+def test_a_flipped_byte_in_the_newest_checkpoint_is_found_and_the_one_before_is_used(tiny_study, tiny_base, tmp_path):
+    task = task_of(tiny_study, tiny_base)
+    whole = trainer.fit(task, tmp_path)
+    before = weights(whole.checkpoint)
+    state = whole.checkpoint / "optimizer.pt"
+    content = bytearray(state.read_bytes())
+    content[len(content) // 2] ^= 1
+    state.write_bytes(content)
+    again = trainer.fit(task, tmp_path)
+    assert again.resumed_from == 2
+    assert weights(again.checkpoint) == before
+
+
+def test_a_finished_run_is_not_trained_again(tiny_study, tiny_base, tmp_path):
+    task = task_of(tiny_study, tiny_base, max_steps=2)
+    first = trainer.fit(task, tmp_path)
+    stamp = (first.checkpoint / adapters.WEIGHTS).stat().st_mtime_ns
+    second = trainer.fit(task, tmp_path)
+    assert second.resumed_from == 2
+    assert second.table == first.table
+    assert (second.checkpoint / adapters.WEIGHTS).stat().st_mtime_ns == stamp
+
+
+def test_other_parameters_data_or_pixels_start_anew_and_the_log_says_what_differs(
+    tiny_study, tiny_base, tmp_path, caplog
+):
+    task = task_of(tiny_study, tiny_base, max_steps=2)
+    trainer.fit(task, tmp_path)
+    with caplog.at_level("INFO"):
+        outcome = trainer.fit(replace(task, params=replace(task.params, peak_lr=0.02), contract="other"), tmp_path)
+    assert outcome.resumed_from == 0
+    assert re.search(r"differs in pixel contract, train\.peak_lr", caplog.text)
+
+
+def test_what_does_not_change_the_result_does_not_change_the_identity(tiny_study, tiny_base):
+    task = task_of(tiny_study, tiny_base)
+    same = replace(task, params=replace(task.params, data_loader_workers=2, keep_checkpoints=9))
+    fewer = replace(task, train=replace(task.train, labels=1 - task.train.labels))
+    assert same.identity == task.identity
+    assert fewer.identity != task.identity
+
+
+@pytest.mark.slow
+def test_workers_read_the_films_in_the_same_order(tiny_study, tiny_base, tmp_path):
+    ends = [
+        trainer.fit(task_of(tiny_study, tiny_base, max_steps=2, data_loader_workers=workers), tmp_path / str(workers))
+        for workers in (0, 2)
+    ]
+    assert weights(ends[0].checkpoint) == weights(ends[1].checkpoint)
+
+
+@pytest.mark.slow
+def test_gradient_checkpointing_changes_no_result_beyond_rounding(tiny_study, tiny_base, tmp_path):
+    ends = [
+        trainer.fit(task_of(tiny_study, tiny_base, NF4, max_steps=2, gradient_checkpointing=on, dropout=0.0), tmp_path)
+        for on in (False, True)
+    ]
+    losses = [[entry["loss"] for entry in end.history if "loss" in entry] for end in ends]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_out_of_memory_halves_the_micro_batch_and_keeps_the_step(tiny_study, tiny_base, tmp_path, monkeypatch, caplog):
+    import torch
+
+    ask = gemma3.ask
+    asked = []
+
+    def small(loaded, films, prompt, *, through):
+        if through.training:
+            asked.append(len(films))
+            if asked[-1] > 1:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+        return ask(loaded, films, prompt, through=through)
+
+    task = task_of(tiny_study, tiny_base, max_steps=2, micro_batch=4, accumulation=1, dropout=0.0)
+    plain = trainer.fit(task, tmp_path / "plain")
+    monkeypatch.setattr(gemma3, "ask", small)
+    outcome = trainer.fit(task, tmp_path / "small")
+    assert asked == [4, 2] + 8 * [1]
+    assert "going on with 1 films x 4 passes" in caplog.text
+    losses = [[entry["loss"] for entry in end.history if "loss" in entry] for end in (plain, outcome)]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+
+
+def test_out_of_memory_with_one_film_is_an_error_that_says_what_to_do(tiny_study, tiny_base, tmp_path, monkeypatch):
+    import torch
+
+    def never(*_, through):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(gemma3, "ask", never)
+    with pytest.raises(TrainingError, match=r"micro-batch of 1.*gradient_checkpointing"):
+        trainer.fit(task_of(tiny_study, tiny_base, max_steps=2), tmp_path)
+
+
+def test_a_loss_that_is_not_finite_stops_training_and_is_never_saved(tiny_study, tiny_base, tmp_path, monkeypatch):
+    loss = training.answer_loss
+    calls = []
+
+    def broken(pair, labels, weight, samples):
+        calls.append(1)
+        return loss(pair, labels, weight, samples) * (float("nan") if len(calls) > 6 else 1.0)
+
+    monkeypatch.setattr(training, "answer_loss", broken)
+    with pytest.raises(TrainingError, match="not finite for 3 steps, up to step 6"):
+        trainer.fit(task_of(tiny_study, tiny_base, max_steps=6), tmp_path)
+    assert [folder.name for folder in tmp_path.glob("*/checkpoint-*")] == ["checkpoint-2"]
+
+
+def test_a_bfloat16_base_trains_an_adapter_of_float32(tiny_study, tiny_base, tmp_path):
+    from safetensors.numpy import load
+
+    task = task_of(tiny_study, tiny_base, replace(NF4, dtype="bfloat16"), max_steps=2)
+    outcome = trainer.fit(task, tmp_path)
+    found = load(weights(outcome.checkpoint))
+    assert {array.dtype for array in found.values()} == {np.dtype("float32")}
+    assert all(np.isfinite(array).all() for array in found.values())
+    assert any(array.any() for name, array in found.items() if "lora_B" in name)
+
+
+def test_only_training_and_validation_films_of_the_sources_are_read(tiny_study):
+    manifest, normalized, split = (read(tiny_study, name) for name in ("manifest", "normalized", "split"))
+    learn, val, contract = stage.films_of(manifest, normalized, split, train_params(), tiny_study)
+    part = dict(zip(split["image_id"].to_pylist(), split["split"].to_pylist(), strict=True))
+    assert {part[i] for i in learn.ids} == {"train"}
+    assert {part[i] for i in val.ids} == {"val"}
+    assert (len(learn), len(val), contract) == (14, 5, "c0ffee")
+    assert learn[0][0].shape == (112, 112)
+
+
+def test_training_on_a_source_that_lacks_a_class_is_refused_with_the_counts(tiny_study):
+    manifest, normalized, split = (read(tiny_study, name) for name in ("manifest", "normalized", "split"))
+    one = split.set_column(3, split.schema.field("split"), [["train"] * split.num_rows])
+    with pytest.raises(TrainingError, match=r"\['lidc'\] has 4 with and 0 without"):
+        stage.films_of(manifest, normalized, one, train_params(sources=["lidc"]), tiny_study)
+
+
+def test_films_of_two_contracts_are_refused(tiny_study):
+    manifest, normalized, split = (read(tiny_study, name) for name in ("manifest", "normalized", "split"))
+    mixed = ["c0ffee"] * 3 + ["decaf"] * (normalized.num_rows - 3)
+    place = normalized.column_names.index("contract")
+    normalized = normalized.set_column(place, normalized.schema.field("contract"), [mixed])
+    with pytest.raises(ContractError, match=r"\['c0ffee', 'decaf'\]"):
+        stage.films_of(manifest, normalized, split, train_params(), tiny_study)
+
+
+def test_bad_parameters_are_all_named_at_once():
+    section = {**TRAIN, "peak_lr": 0.0, "sampler": "random", "rank": "16"}
+    with pytest.raises(ParamsError) as caught:
+        parse({"train": section}, {"train": stage.Params})
+    assert len(caught.value.problems) == 3
+    section = {**TRAIN, "save_every_steps": 3, "keep_checkpoints": 1}
+    with pytest.raises(ParamsError, match=r"multiple of eval_every_steps.*2 or more"):
+        parse({"train": section}, {"train": stage.Params})
+
+
+def test_validation_metrics_by_hand():
+    pair = np.array([[0.0, 2.0], [0.0, 1.0], [0.0, 0.5], [0.0, -1.0]])
+    found = training.validation_metrics(pair, np.array([1, 0, 1, 0]), shift=0.75)
+    assert found["average_precision"] == pytest.approx((1 + 2 / 3) / 2)
+    assert found["balanced_accuracy"] == 0.5
+    assert found["f1"] == pytest.approx(0.8)
+    margins = np.array([1.25, -0.25, -0.25, 1.75])
+    assert found["loss"] == pytest.approx(np.log1p(np.exp(-margins)).mean())
+
+
+@pytest.mark.parametrize("labels", [[1, 1], [0, 0]])
+def test_validation_metrics_without_a_class_are_none_not_zero(labels):
+    assert set(training.validation_metrics(np.zeros((2, 2)), np.array(labels), 0.0).values()) == {None}
+
+
+def test_the_best_checkpoint_is_the_earliest_of_the_best_and_last_means_last():
+    table = [{"step": s, "loss": x, "f1": y} for s, x, y in ((2, 0.5, 0.1), (4, 0.4, 0.9), (6, 0.4, 0.9), (8, 0.6, 0))]
+    assert [training.select(table, rule) for rule in ("loss", "f1", "last")] == [4, 4, 8]
+
+
+def test_a_selection_that_is_undefined_falls_back_to_the_last_and_leaves_a_note():
+    rule, notes = training.selection_rule([{"step": 2, "f1": None}], "f1")
+    assert rule == "last"
+    assert "f1 is undefined" in notes[0]
+
+
+def test_training_stops_when_validation_has_not_become_better_and_goes_not_on_when_started_again(
+    tiny_study, tiny_base, tmp_path, monkeypatch
+):
+    values = iter([0.5, 0.8, 0.8, 0.7, 0.9, 0.9])
+    measured = {**dict.fromkeys(training.METRICS, 0.0)}
+    monkeypatch.setattr(training, "validation_metrics", lambda *_: {**measured, "f1": next(values)})
+    task = task_of(
+        tiny_study, tiny_base, max_steps=6, eval_every_steps=1, save_every_steps=3, select_by="f1", patience=2
+    )
+    outcome = trainer.fit(task, tmp_path)
+    assert (outcome.steps, [row["step"] for row in outcome.table]) == (4, [3, 4])
+    assert outcome.checkpoint.name == "checkpoint-3"
+    assert "stopped after step 4 of 6: f1 on validation had not become better in 2 measurements" in outcome.notes[0]
+    again = trainer.fit(task, tmp_path)
+    assert (again.steps, again.checkpoint, again.table) == (4, outcome.checkpoint, outcome.table)
+    assert next(values) == 0.9
+
+
+def test_patience_counts_measurements_and_an_undefined_one_is_no_better():
+    def history(*values):
+        return [{"step": step, "eval_loss": value} for step, value in enumerate(values)]
+
+    params = train_params(select_by="loss", patience=2)
+    assert not training.exhausted(history(0.5, 0.6), params)
+    assert training.exhausted(history(0.5, 0.6, 0.5), params)
+    assert training.exhausted(history(0.5, None, None), params)
+    assert not training.exhausted(history(None, 0.5, None), params)
+    assert not training.exhausted(history(0.5, 0.6, 0.4), params)
+    with pytest.raises(ParamsError, match="patience 0 beside select_by last"):
+        train_params(select_by="last", patience=2)
+
+
+def test_the_curves_to_watch_are_those_of_the_log_also_after_an_interruption(
+    tiny_study, tiny_base, tmp_path, monkeypatch
+):
+    task = replace(task_of(tiny_study, tiny_base), live=tmp_path / "live")
+    commit = checkpoints.commit
+
+    def killed(folder):
+        if folder.name == "checkpoint-4":
+            raise KeyboardInterrupt
+        commit(folder)
+
+    monkeypatch.setattr(checkpoints, "commit", killed)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(task, tmp_path)
+    monkeypatch.undo()
+    outcome = trainer.fit(task, tmp_path)
+    for column in ("loss", "val_f1"):
+        rows = list(csv.DictReader((tmp_path / f"live/plots/metrics/{column}.tsv").open(), delimiter="\t"))
+        wanted = [(row["step"], row[column]) for row in stage.curve(outcome.history) if row[column] is not None]
+        assert [(int(row["step"]), float(row[column])) for row in rows] == wanted
+
+
+def test_the_time_that_the_model_waits_for_films_is_measured(tiny_study, tiny_base, tmp_path, monkeypatch):
+    import time
+
+    from stages.lib.images import normalized
+
+    task = task_of(tiny_study, tiny_base, max_steps=2)
+    slow = replace(task.train, load=lambda path: time.sleep(0.2) or normalized.load(path))
+    assert trainer.fit(task, tmp_path / "a").data_wait_share < 0.2
+    assert trainer.fit(replace(task, train=slow), tmp_path / "b").data_wait_share > 0.5
+
+
+def test_the_selected_checkpoint_outlives_newer_ones(tiny_study, tiny_base, tmp_path, monkeypatch):
+    scores = iter([0.9, 0.5, 0.4, 0.3])
+    monkeypatch.setattr(
+        training, "validation_metrics", lambda *_: {**dict.fromkeys(training.METRICS, 0.1), "f1": next(scores)}
+    )
+    task = task_of(tiny_study, tiny_base, max_steps=8, select_by="f1", keep_checkpoints=2)
+    outcome = trainer.fit(task, tmp_path)
+    assert outcome.checkpoint.name == "checkpoint-2"
+    assert sorted(f.name for f in outcome.checkpoint.parent.glob("check*")) == [
+        f"checkpoint-{step}" for step in (2, 6, 8)
+    ]
+
+
+@pytest.mark.slow
+def test_a_process_that_is_told_to_stop_writes_a_checkpoint_and_started_again_ends_as_if_undisturbed(
+    tiny_study, tmp_path
+):
+    changes = {"max_steps": 40, "save_every_steps": 40, "eval_every_steps": 20}
+    stage.main(train_options(tiny_study, tmp_path / "whole", **changes))
+    command = [sys.executable, "-m", "stages.nodules.train", *train_options(tiny_study, tmp_path / "cut", **changes)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, cwd=Path(__file__).parents[2], env=environment, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    while b"step 1 of" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=120)[1].decode()
+    assert process.returncode == stage.GO_ON, said
+    assert "a checkpoint is written" in said
+    assert not (tmp_path / "cut/adapter").exists()
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "going on from" in done.stderr
+    for name in ("curve.csv", *(f"adapter/{path.name}" for path in (tmp_path / "whole/adapter").iterdir())):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+@pytest.mark.slow
+def test_a_process_killed_at_a_step_and_again_while_it_writes_a_checkpoint_ends_as_if_undisturbed(tiny_study, tmp_path):
+    changes = {"max_steps": 20, "save_every_steps": 1, "eval_every_steps": 1, "lora_targets": "language"}
+    cached = {"model": {**MODEL, "cache_features": True}, **changes}
+    stage.main(train_options(tiny_study, tmp_path / "whole", **cached))
+    options = train_options(tiny_study, tmp_path / "cut", **cached)
+    command = [sys.executable, "-m", "stages.nodules.train", *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def started():
+        return subprocess.Popen(command, cwd=Path(__file__).parents[2], env=environment, stderr=subprocess.PIPE)
+
+    def written(least):
+        return [
+            path for path in (tmp_path / "cut/checkpoints").glob("*/checkpoint-*") if checkpoints.step(path) >= least
+        ]
+
+    with started() as process:
+        while not written(3):
+            assert process.poll() is None
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    with started() as process:
+        while not any(not (path / checkpoints.COMMIT).exists() for path in written(8)):
+            assert process.poll() is None
+        process.kill()
+    newest = max(written(8), key=checkpoints.step)
+    assert not (newest / checkpoints.COMMIT).exists()
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"{newest} is set aside" in done.stderr
+    assert "going on from" in done.stderr
+    for name in ("curve.csv", *(f"adapter/{path.name}" for path in (tmp_path / "whole/adapter").iterdir())):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+@pytest.mark.slow
+def test_two_processes_see_the_films_of_one_and_end_with_its_loss_and_adapter(tiny_study, tmp_path):
+    from safetensors.numpy import load
+
+    changes = {"dropout": 0.0, "lora_targets": "language", "model": {**MODEL, "cache_features": True}}
+    stage.main(train_options(tiny_study, tmp_path / "one", **changes))
+    command = [sys.executable, "-m", "stages.nodules.train", *train_options(tiny_study, tmp_path / "two", **changes)]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    world = {"OMP_NUM_THREADS": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    processes = [
+        subprocess.Popen(
+            command,
+            cwd=Path(__file__).parents[2],
+            env={**os.environ, **world, "RANK": rank, "LOCAL_RANK": rank},
+            stderr=subprocess.PIPE,
+        )
+        for rank in "01"
+    ]
+    said = [process.communicate(timeout=300)[1].decode() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    kept = [len(list((tmp_path / name / "features").rglob("*.safetensors"))) for name in ("one", "two")]
+    assert kept[0] == kept[1] > 10
+    curves = [np.genfromtxt(tmp_path / name / "curve.csv", delimiter=",", names=True) for name in ("one", "two")]
+    for column in ("loss", "grad_norm", "val_loss"):
+        np.testing.assert_allclose(curves[0][column], curves[1][column], rtol=1e-5)
+    one, two = (load(weights(tmp_path / name / "adapter")) for name in ("one", "two"))
+    for name, array in one.items():
+        np.testing.assert_allclose(array, two[name], atol=1e-4)
+
+
+def test_an_adapter_is_refused_with_other_pixels_another_base_or_another_question(trained, tiny_base):
+    folder = trained / "adapter"
+    assert adapters.check(folder, "c0ffee", tiny_base, PROMPT)["step"] == 4
+    other = replace(tiny_base, sha256="0" * 64)
+    asked = prompts.PromptParams(**{**ASKED, "question": "Nodule?"})
+    with pytest.raises(ContractError) as caught:
+        adapters.check(folder, "decaf", other, asked)
+    for text in (
+        "'c0ffee', now 'decaf'",
+        f"'{tiny_base.sha256}', now '{'0' * 64}'",
+        "prompt.question 'Is there a nodule?'",
+    ):
+        assert text in str(caught.value)
+
+
+def test_the_adapter_of_a_failed_write_is_absent(trained, tmp_path, monkeypatch):
+    [checkpoint] = (trained / "checkpoints").glob("*/checkpoint-4")
+    monkeypatch.setattr(shutil, "copyfile", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        adapters.write(tmp_path / "adapter", checkpoint, {"base": {"base": "tiny"}})
+    assert not list(tmp_path.iterdir())

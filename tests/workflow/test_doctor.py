@@ -1,0 +1,252 @@
+"""The doctor says what is missing on a machine for the preset in force."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stages.lib.core.errors import ModelError
+from stages.weights import fetch
+from workflow import doctor
+
+PRESETS = Path(__file__).parents[2] / "workflow" / "presets"
+SHIPPED = (PRESETS / "demo.yaml").read_text()
+DEMO = {
+    "ingest": {"root": "results/simulate"},
+    "fetch": {"base": "results/pretrain", "revision": "none"},
+    "normalize": {"side_px": 112},
+    "model": {"dtype": "float32"},
+}
+REAL = {
+    "ingest": {"root": "/data/nodulocc"},
+    "fetch": {"base": "google/medgemma-1.5-4b-it", "revision": "main"},
+    "normalize": {"side_px": 896},
+    "model": {"dtype": "bfloat16"},
+}
+LAPTOP = doctor.Machine(
+    python=(3, 11, 7),
+    cores=2,
+    memory_gb=4.1,
+    free_gb=10.0,
+    packages={"numpy": "2.4.6", "torch": "2.13.0+cpu"},
+    locked={"numpy": "2.4.6", "torch": "2.13.0"},
+    repositories={"git": True, "commit": True, "dvc": True, "plots": True},
+    gpus=(),
+    slurm=None,
+    chromium=None,
+    token=None,
+    access=None,
+    chexagent=None,
+    chexagent_access=None,
+    data={"classification_labels.csv": False, "lidc_png_16_bit": False, "nih_filtered_images": False},
+    films=0,
+)
+RTX4090 = doctor.Gpu("NVIDIA GeForce RTX 4090", 25.76, (8, 9))
+WORKSTATION = replace(
+    LAPTOP,
+    memory_gb=33.0,
+    free_gb=100.0,
+    packages={"numpy": "2.4.6", "torch": "2.13.0"},
+    gpus=(RTX4090,),
+    token=".env",
+    access="allowed",
+    data=dict.fromkeys(LAPTOP.data, True),
+    films=63_179,
+)
+
+
+def mends(document, machine):
+    return [str(check) for check in doctor.checks(document, machine) if check.mend is not None]
+
+
+def test_the_demo_wants_nothing_but_a_laptop():
+    assert mends(DEMO, LAPTOP) == []
+
+
+def test_the_real_study_wants_nothing_more_on_a_workstation():
+    assert mends(REAL, WORKSTATION) == []
+
+
+def test_the_real_study_on_the_laptop_names_all_that_is_missing_at_once():
+    lines = "\n".join(mends(REAL, replace(LAPTOP, access="refused: accept the licence at https://huggingface.co/x")))
+    for wanted in ("memory: 4.1 GB, wanted 16", "GPU: nvidia-smi shows none", "accept the licence", "data:"):
+        assert wanted in lines
+
+
+@pytest.mark.parametrize(
+    ("fault", "wanted"),
+    [
+        ({"python": (3, 10, 12)}, "install Python 3.11"),
+        ({"packages": {"torch": "2.13.0"}}, "numpy is missing (wanted 2.4.6): make setup"),
+        ({"packages": {"torch": "2.13.0", "numpy": "2.3.0"}}, "numpy 2.3.0 (wanted 2.4.6): make setup"),
+        ({"locked": {}}, "requirements.lock"),
+        ({"repositories": {**LAPTOP.repositories, "dvc": False}}, "DVC repository: none: dvc init"),
+        ({"repositories": {**LAPTOP.repositories, "plots": False}}, "scripts: none: python -m workflow.plots"),
+        ({"repositories": {**LAPTOP.repositories, "commit": False}}, "first commit: none: git add"),
+        ({"memory_gb": 8.0}, "memory: 8.0 GB, wanted 16"),
+        ({"free_gb": 20.0}, "disk: 20 GB free"),
+        ({"gpus": (doctor.Gpu("A4000", 15.8, (8, 6)),)}, "16 GB, wanted 24: lower train.micro_batch"),
+        ({"gpus": (doctor.Gpu("Quadro", 50.0, (7, 5)),)}, "bfloat16: compute capability 7.5, wanted 8.0"),
+        ({"packages": {"torch": "2.13.0+cpu", "numpy": "2.4.6"}}, "torch is the build without CUDA"),
+        ({"access": "refused: accept the licence"}, "may not be had: accept the licence"),
+        ({"data": {**WORKSTATION.data, "classification_labels.csv": False}}, "lacks classification_labels.csv"),
+        ({"data": {**LAPTOP.data, "classification_labels.csv": True}}, "lacks lidc_png_16_bit or nih_filtered_images"),
+    ],
+)
+def test_each_fault_alone_is_the_one_line_to_mend(fault, wanted):
+    lines = mends(REAL, replace(WORKSTATION, **fault))
+    assert len(lines) == 1
+    assert wanted in lines[0]
+    assert lines[0].startswith("MEND  ")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"slurm": None, "chromium": None},
+        {"slurm": ["gpu:2", "(null)"], "chromium": "/usr/bin/chromium"},
+        {"token": None},
+        {"access": "unreachable"},
+        {"access": "cached", "token": None},
+        {"gpus": (), "slurm": ["gpu:fake:2"]},
+    ],
+)
+def test_what_the_preset_can_do_without_fails_nothing(fault):
+    assert mends(REAL, replace(WORKSTATION, **fault)) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "access", "wanted"),
+    [
+        ("ready", "cached", "transformers 4.40.0, as locked"),
+        ("ready", "allowed", "may be fetched; for non-commercial use only (cc-by-nc-4.0)"),
+        ("absent", "unreachable", "make setup-chexagent"),
+        ("absent", None, "a folder; for non-commercial use only"),
+    ],
+)
+def test_chexagent_is_named_with_its_licence_and_built_when_it_is_first_asked(state, access, wanted):
+    document = {**REAL, "chexagent": {"model": "StanfordAIMI/CheXagent-2-3b"}}
+    machine = replace(WORKSTATION, chexagent=state, chexagent_access=access)
+    assert mends(document, machine) == []
+    assert wanted in "\n".join(map(str, doctor.checks(document, machine)))
+
+
+@pytest.mark.parametrize(
+    ("state", "access", "wanted"),
+    [("no python", "cached", "install one of them"), ("ready", "refused: accept the licence", "accept the licence")],
+)
+def test_what_chexagent_lacks_is_a_line_to_mend(state, access, wanted):
+    machine = replace(WORKSTATION, chexagent=state, chexagent_access=access)
+    (line,) = mends({**REAL, "chexagent": {"model": "StanfordAIMI/CheXagent-2-3b"}}, machine)
+    assert wanted in line
+
+
+def test_looking_for_chexagent_asks_the_hub_for_model_and_encoder(monkeypatch):
+    document = yaml.safe_load((PRESETS / "nodulocc.yaml").read_text())
+    asked = []
+    monkeypatch.setattr(fetch, "read_token", lambda environ: "hf_Secret")
+    monkeypatch.setattr(fetch, "access", lambda source, *rest: asked.append(source.base) or "allowed")
+    assert doctor.chexagent(document)[1] == "allowed"
+    assert asked == [document["chexagent"][name] for name in ("model", "encoder")]
+    assert doctor.chexagent(yaml.safe_load(SHIPPED)) == (None, None)
+
+
+def test_a_gpu_on_a_node_without_one_is_asked_of_slurm_only_if_slurm_has_one():
+    assert "snakemake --profile slurm" in str(
+        [str(check) for check in doctor.checks(REAL, replace(WORKSTATION, gpus=(), slurm=["gpu:2"]))]
+    )
+    assert len(mends(REAL, replace(WORKSTATION, gpus=(), slurm=["(null)"]))) == 1
+
+
+def test_films_that_have_to_be_written_are_counted_in_the_disk_that_is_wanted():
+    small = replace(WORKSTATION, films=100, free_gb=12.0)
+    assert mends(REAL, small) == []
+    assert mends(REAL, replace(small, films=63_179)) != []
+
+
+def test_a_folder_as_base_has_to_be_there(tmp_path):
+    absent = {**REAL, "fetch": {"base": str(tmp_path / "absent"), "revision": "none"}}
+    machine = replace(WORKSTATION, access=None)
+    assert "set fetch.base" in mends(absent, machine)[0]
+    assert mends({**REAL, "fetch": {"base": str(tmp_path), "revision": "none"}}, machine) == []
+
+
+def test_the_hub_is_asked_only_about_a_model_of_the_hub(monkeypatch):
+    monkeypatch.setattr(fetch, "read_token", lambda environ: "hf_Secret")
+    monkeypatch.setattr(fetch, "access", lambda *args: pytest.fail("asked"))
+    assert doctor.hub(DEMO) == (None, None)
+
+
+def test_a_refusal_of_the_hub_is_reported_and_the_token_is_not(monkeypatch):
+    def refuse(*args):
+        raise ModelError("accept the licence")
+
+    monkeypatch.setenv("HF_TOKEN", "hf_Secret")
+    monkeypatch.setattr(fetch, "access", refuse)
+    assert doctor.hub(REAL) == ("the environment", "refused: accept the licence")
+    monkeypatch.setattr(fetch, "access", lambda *args: "allowed")
+    lines = [str(check) for check in doctor.checks(REAL, replace(WORKSTATION, token=doctor.hub(REAL)[0]))]
+    assert "OK    Hugging Face token: in the environment" in lines
+    assert "hf_Secret" not in str(lines)
+
+
+def test_a_lock_is_read_for_this_python_only():
+    text = "a==1 ; python_full_version >= '3.11' \\\n    --hash=sha256:0\nb==2 ; sys_platform == 'win32'\n# c==3\n"
+    assert doctor.locked(text) == {"a": "1"}
+
+
+@pytest.mark.parametrize("answer", [None, "", "No devices were found", "name, [N/A], 8.9"])
+def test_an_answer_of_nvidia_smi_without_gpus_is_no_gpu(answer):
+    assert doctor.gpus(answer) == []
+
+
+def test_bad_parameters_are_a_line_not_a_traceback(tmp_path):
+    path = tmp_path / "params.yaml"
+    assert "make preset NAME=demo" in str(doctor.examine(str(path))[0])
+    path.write_text(SHIPPED.replace("peak_lr", "peek_lr"))
+    assert "did you mean 'train.peak_lr'?" in str(doctor.examine(str(path))[0])
+    path.write_text("just words\n")
+    assert doctor.examine(str(path))[0].mend
+
+
+def test_a_package_that_cannot_be_imported_is_a_line_not_a_traceback():
+    def look(document):
+        raise ImportError("No module named 'psutil'")
+
+    assert [str(check) for check in doctor.examine(str(PRESETS / "demo.yaml"), look)] == [
+        "MEND  packages: No module named 'psutil': make setup"
+    ]
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_preset_can_be_examined_and_only_those_of_the_hub_want_a_gpu(preset):
+    lines = doctor.examine(str(preset), lambda document: WORKSTATION)
+    assert len(lines) > 10
+    document = yaml.safe_load(preset.read_text())
+    assert doctor.needs_gpu(document) is (document["fetch"]["revision"] != "none")
+
+
+def test_the_exit_code_tells_whether_anything_is_to_mend(monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "examine", lambda path: doctor.checks(DEMO, LAPTOP))
+    assert doctor.main([]) == 0
+    assert "All that this preset wants is here" in capsys.readouterr().out
+    monkeypatch.setattr(doctor, "examine", lambda path: doctor.checks(DEMO, replace(LAPTOP, memory_gb=1.0)))
+    assert doctor.main([]) == 1
+    assert "1 to mend" in capsys.readouterr().out
+
+
+def test_looking_at_this_machine_finds_what_python_says_of_it():
+    found = doctor.look(DEMO)
+    assert found.python == sys.version_info[:3]
+    assert found.packages["pytest"] == pytest.__version__
+    assert found.memory_gb > 0.1
+    assert found.cores >= 1
+    assert found.access is None
+
+
+def test_the_doctor_imports_only_the_standard_library_until_it_is_asked():
+    code = "import sys, workflow.doctor; print([m for m in ('yaml', 'numpy', 'torch', 'psutil') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -1,0 +1,360 @@
+"""What the real study would take on a GPU, computed from formulas: no number here was measured.
+
+The operations of MedGemma 1.5 4B (Gemma 3 4B with SigLIP at 896 px), two per multiply-add, are written out from its
+architecture. A test holds them to what torch counts on the architecture itself. This module imports neither torch nor
+anything else that takes time: a dry run shows the estimate.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stages.lib.core.errors import ParamsError
+
+GB, TERA = 1e9, 1e12
+UTILISATION = (0.35, 0.5)  # of a GPU's peak that such models reach in practice
+
+# Gemma 3 4B: language model
+LAYERS, HIDDEN, INNER, QUERY, KEY, VOCABULARY = 34, 2560, 10240, 8 * 256, 4 * 256, 262_208
+LAYER_SHAPES = ((HIDDEN, QUERY), (HIDDEN, KEY), (HIDDEN, KEY), (QUERY, HIDDEN), *((HIDDEN, INNER),) * 3)
+# Its vision tower: 896 px in patches of 14 give 64 x 64 = 4,096, which are averaged to 256 tokens
+TOWER_LAYERS, TOWER_HIDDEN, TOWER_INNER, PATCHES, PATCH_VALUES, FILM_TOKENS = 27, 1152, 4304, 64 * 64, 3 * 14 * 14, 256
+TOWER_SHAPES = ((TOWER_HIDDEN, TOWER_HIDDEN),) * 4 + ((TOWER_HIDDEN, TOWER_INNER),) * 2
+LORA_SHAPES: Mapping[str, tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]]] = {
+    "all-linear": (LAYER_SHAPES, TOWER_SHAPES),
+    "language": (LAYER_SHAPES, ()),
+    "vision": ((), TOWER_SHAPES),
+    "attention": (LAYER_SHAPES[:4], TOWER_SHAPES[:4]),
+}
+TEXT_TOKENS = 22  # of the project's question and the conversation around it
+
+PARAMETERS = 4.300e9
+QUANTIZED = LAYERS * sum(a * b for a, b in LAYER_SHAPES)  # the language model's linear layers
+NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)  # half a byte, and a doubly quantized scale per 64 weights
+# Bytes that one token leaves in one layer for the backward pass, at rank 16 with dropout; attention is fused, and its
+# matrix of weights not kept. Counted by saved_tensors_hooks on the meta device, weights in bfloat16, LoRA in float32.
+KEPT_BYTES, TOWER_KEPT_BYTES = 340_000, 108_000
+MEMORY_MARGIN = (1.0, 1.2)  # for gaps between blocks
+MEMORY_BESIDE = (0.5, 1.5)  # GB, of the driver and the libraries
+
+DOWNLOAD_GB = 8.6
+PNG_BYTES_PER_PIXEL = (0.33, 0.46)  # normalized real films
+FEATURE_BYTES = FILM_TOKENS * HIDDEN * 2  # 1.31 MB a film, bfloat16
+CHALLENGE_FILMS = 63_179
+PREDICTIONS = 2  # zero-shot and tuned
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU by its data sheet.
+
+    Attributes:
+        name: Its name.
+        flops: Dense bfloat16 operations per second.
+        bandwidth: Bytes per second from its memory.
+        memory: Bytes of it.
+    """
+
+    name: str
+    flops: float
+    bandwidth: float
+    memory: float
+
+
+GPUS = {
+    gpu.name: gpu
+    for gpu in (
+        Gpu("RTX 4090", 165e12, 1008e9, 24e9),
+        Gpu("A100", 312e12, 1555e9, 40e9),
+        Gpu("H100", 989e12, 3350e9, 80e9),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Films:
+    """How many films the study has.
+
+    Attributes:
+        total: Films that take part.
+        validation: Those of the validation split that training measures itself on.
+        asked: Those of the splits that inference asks about.
+        source: Where the numbers come from.
+    """
+
+    total: int
+    validation: int
+    asked: int
+    source: str
+
+
+@dataclass(frozen=True)
+class Range:
+    """One line of the estimate: a range, its unit, and the formula behind it."""
+
+    what: str
+    low: float
+    high: float
+    unit: str
+    formula: str
+
+    def __str__(self) -> str:
+        return f"{self.what:18} {self.low:.3g} to {self.high:.3g} {self.unit}: {self.formula}"
+
+
+def needs_gpu(document: Mapping[str, Any]) -> bool:
+    """Return whether the study runs a model too large for a processor: one of the hub, or one in bfloat16.
+
+    >>> needs_gpu({"fetch": {"base": "a/b", "revision": "main"}})
+    True
+    >>> needs_gpu({"fetch": {"base": "results/pretrain", "revision": "none"}, "model": {"dtype": "float32"}})
+    False
+    """
+    revision = document.get("fetch", {}).get("revision", "none")
+    return revision != "none" or document.get("model", {}).get("dtype", "") == "bfloat16"
+
+
+def gpu(text: str) -> Gpu:
+    """Return a GPU by its name, or by operations per second, bytes per second and bytes of memory.
+
+    >>> gpu("165e12,1008e9,24e9").memory
+    24000000000.0
+
+    Raises:
+        ParamsError: If it is neither.
+    """
+    if text in GPUS:
+        return GPUS[text]
+    try:
+        flops, bandwidth, memory = (float(part) for part in text.split(","))
+        if min(flops, bandwidth, memory) <= 0:
+            raise ValueError
+    except ValueError:
+        wanted = f"one of {', '.join(GPUS)}, or FLOP/s, bytes/s and bytes such as 165e12,1008e9,24e9"
+        raise ParamsError("GPU:", [f"found {text!r}, wanted {wanted}"]) from None
+    return Gpu(text, flops, bandwidth, memory)
+
+
+def count_films(results: Path, document: Mapping[str, Any]) -> Films:
+    """Return the number of films of a results folder; where it has no manifest yet, those of the challenge.
+
+    Only the columns counted are read, without their checksums: a dry run has no time for more.
+    """
+    import pyarrow.compute as pc
+    from pyarrow import parquet
+
+    asked, manifest, split = document["infer"]["splits"], results / "manifest.parquet", results / "split.parquet"
+    if split.is_file():
+        names = parquet.read_table(split, columns=["split"])["split"]
+        counts = {row["values"]: row["counts"] for row in pc.value_counts(names).to_pylist()}
+        return Films(len(names), counts.get("val", 0), sum(counts.get(name, 0) for name in asked), f"films of {split}")
+    total, source = CHALLENGE_FILMS, f"the challenge's {CHALLENGE_FILMS:,} films, as published"
+    if manifest.is_file():
+        usable = parquet.read_table(manifest, columns=["status"])["status"]
+        total, source = pc.sum(pc.equal(usable, "ok")).as_py() or 0, f"films of {manifest}"
+    fractions = dict(zip(("train", "val", "test"), document["split"]["fractions"], strict=True))
+    counts = {name: round(share * total) for name, share in fractions.items()}
+    return Films(total, counts["val"], sum(counts[name] for name in asked), source)
+
+
+def lora_parameters(targets: str, rank: int) -> int:
+    """Return the parameters that LoRA trains: rank x (inputs + outputs) of each layer it is put on.
+
+    >>> round(lora_parameters("language", 16) / 1e6, 2)
+    29.8
+    """
+    language, tower = LORA_SHAPES[targets]
+    each = LAYERS * sum(a + b for a, b in language) + TOWER_LAYERS * sum(a + b for a, b in tower)
+    return rank * each
+
+
+def tower_flops() -> tuple[float, float]:
+    """Return the operations of the tower's weights, patches and projector included, and of its attention, per film."""
+    weights = PATCHES * (TOWER_LAYERS * sum(a * b for a, b in TOWER_SHAPES) + PATCH_VALUES * TOWER_HIDDEN)
+    attention = TOWER_LAYERS * 2 * PATCHES**2 * TOWER_HIDDEN
+    return 2.0 * (weights + FILM_TOKENS * TOWER_HIDDEN * HIDDEN), 2.0 * attention
+
+
+def language_flops(text_tokens: int = TEXT_TOKENS) -> tuple[float, float]:
+    """Return the operations of the language model's weights and of its attention, per film."""
+    tokens = FILM_TOKENS + text_tokens
+    return 2.0 * QUANTIZED * tokens, 2.0 * LAYERS * 2 * tokens**2 * QUERY
+
+
+def forward_flops(*, cached: bool = False, text_tokens: int = TEXT_TOKENS) -> float:
+    """Return the operations of asking about one film, with logits of the last token alone.
+
+    >>> round(forward_flops() / TERA, 2)
+    7.27
+    """
+    tower = 0.0 if cached else sum(tower_flops())
+    return tower + sum(language_flops(text_tokens)) + 2.0 * HIDDEN * VOCABULARY
+
+
+def training_flops(
+    targets: str,
+    rank: int,
+    *,
+    checkpointing: bool,
+    cached: bool = False,
+    positions: int = 1,
+    text_tokens: int = TEXT_TOKENS,
+) -> float:
+    """Return the operations of learning from one film.
+
+    A frozen weight is multiplied forward and, for the gradient of its input, backward; LoRA's also for its own
+    gradient; attention twice backward. Checkpointing adds a second forward pass of what is trained. A tower without
+    LoRA runs forward only.
+
+    Args:
+        targets: Layers with LoRA.
+        rank: Of LoRA's matrices.
+        checkpointing: Whether activations are computed twice.
+        cached: Whether the tower's features are there already.
+        positions: Tokens that get logits.
+        text_tokens: Tokens beside those of the film.
+    """
+    again = 1 if checkpointing else 0
+    tokens = FILM_TOKENS + text_tokens
+    weights, attention = language_flops(text_tokens)
+    shapes, tower_shapes = LORA_SHAPES[targets]
+    lora = tokens * 2.0 * rank * LAYERS * sum(a + b for a, b in shapes)
+    total = weights * (2 + again) + attention * (3 + again) + lora * (3 + again)
+    total += 2.0 * HIDDEN * VOCABULARY * positions * 2
+    if cached:
+        return total
+    weights, attention = tower_flops()
+    if not tower_shapes:
+        return total + weights + attention
+    lora = PATCHES * 2.0 * rank * TOWER_LAYERS * sum(a + b for a, b in tower_shapes)
+    return total + weights * (2 + again) + attention * (3 + again) + lora * (3 + again)
+
+
+def weight_bytes(quantization: str, dtype: str) -> float:
+    """Return the bytes of the base model's weights in the GPU's memory.
+
+    >>> round(weight_bytes("nf4", "bfloat16") / GB, 2), round(weight_bytes("none", "bfloat16") / GB, 2)
+    (3.84, 8.6)
+    """
+    each = 2 if dtype == "bfloat16" else 4
+    if quantization == "none":
+        return PARAMETERS * each
+    return QUANTIZED * NF4_BYTES + (PARAMETERS - QUANTIZED) * each
+
+
+def activation_bytes(targets: str, *, checkpointing: bool, cached: bool) -> float:
+    """Return the bytes that one film leaves for the backward pass.
+
+    With checkpointing each layer leaves its input, in bfloat16, and one layer at a time all it computes.
+    """
+    tokens = FILM_TOKENS + TEXT_TOKENS
+    tower = not cached and targets != "language"
+    if checkpointing:
+        inputs = 2 * (LAYERS * tokens * HIDDEN + tower * TOWER_LAYERS * PATCHES * TOWER_HIDDEN)
+        return inputs + max(KEPT_BYTES * tokens, tower * TOWER_KEPT_BYTES * PATCHES)
+    return LAYERS * tokens * KEPT_BYTES + tower * TOWER_LAYERS * PATCHES * TOWER_KEPT_BYTES
+
+
+def estimate(document: Mapping[str, Any], on: Gpu, films: Films) -> list[Range]:
+    """Return what the study takes on one GPU: hours, images per second, memory and disk.
+
+    Generated answers of the localizer are left out: their length is not known before.
+
+    Args:
+        document: The parameters, section by section; the base is MedGemma 1.5 4B.
+        on: The GPU.
+        films: How many films.
+    """
+    model, train, asked = document["model"], document["train"], document["infer"]
+    cached = model["cache_features"] and train["lora_targets"] == "language"
+    samples = train["max_steps"] * train["micro_batch"] * train["accumulation"]
+    checkpointing = train["gradient_checkpointing"]
+    sample = training_flops(train["lora_targets"], train["rank"], checkpointing=checkpointing, cached=cached)
+    film = forward_flops(cached=cached)
+    weights = weight_bytes(model["quantization"], model["dtype"])
+    # 4-bit weights are read, written out in full for the multiplication, and read again, in every pass over them
+    unpacked = QUANTIZED * (2 + 2) if model["quantization"] == "nf4" else 0.0
+    passes = 3 if checkpointing else 2
+    read = (weights + unpacked) * passes / on.bandwidth / train["micro_batch"]
+    merged = asked["weights"] == "merged"
+    held = weight_bytes("none" if merged else model["quantization"], model["dtype"])
+    ask = (held + (0.0 if merged else unpacked)) / on.bandwidth / asked["batch_size"]
+    measured = train["max_steps"] // train["eval_every_steps"] * films.validation
+    once = films.total * sum(tower_flops()) if cached else 0.0
+
+    def seconds(flops: float, utilisation: float, floor: float) -> float:
+        return max(flops / (utilisation * on.flops), floor)
+
+    def hours(utilisation: float) -> float:
+        learning = samples * seconds(sample, utilisation, read)
+        return (learning + measured * seconds(film, utilisation, ask) + once / (utilisation * on.flops)) / 3600
+
+    slow, fast = UTILISATION
+    share = f"{100 * slow:.0f} to {100 * fast:.0f} % of {on.flops / TERA:.0f} TFLOP/s"
+    least, most = (1 / seconds(film, utilisation, ask) for utilisation in UTILISATION)
+    adapter = lora_parameters(train["lora_targets"], train["rank"])
+    kept = train["micro_batch"] * activation_bytes(train["lora_targets"], checkpointing=checkpointing, cached=cached)
+    memory = (weights + 16 * adapter + kept) / GB
+    asking = (held + asked["batch_size"] * TOWER_KEPT_BYTES * PATCHES) / GB
+    pngs = [films.total * document["normalize"]["side_px"] ** 2 * each / GB for each in PNG_BYTES_PER_PIXEL]
+    features = films.total * FEATURE_BYTES / GB if cached else 0.0
+    saved = (train["keep_checkpoints"] + 1) * 12 * adapter / GB
+    disk = DOWNLOAD_GB + features + saved
+    return [
+        Range(
+            "training",
+            hours(fast),
+            hours(slow),
+            "h",
+            f"({samples:,} films x {sample / TERA:.1f} TFLOP + {measured:,} measured on validation x "
+            f"{film / TERA:.2f}{f' + {films.total:,} through the tower once' if cached else ''}) / ({share})",
+        ),
+        Range("inference", least, most, "films/s", f"({share}) / {film / TERA:.2f} TFLOP"),
+        Range(
+            "inference, all",
+            PREDICTIONS * films.asked / most / 3600,
+            PREDICTIONS * films.asked / least / 3600,
+            "h",
+            f"{PREDICTIONS} models x {films.asked:,} films / films per second",
+        ),
+        Range(
+            "memory, training",
+            memory * MEMORY_MARGIN[0] + MEMORY_BESIDE[0],
+            memory * MEMORY_MARGIN[1] + MEMORY_BESIDE[1],
+            f"of {on.memory / GB:.0f} GB",
+            f"weights {weights / GB:.1f} + LoRA {adapter / 1e6:.1f} M x 16 bytes + {train['micro_batch']} films x "
+            f"{kept / train['micro_batch'] / GB:.2f}, up to {MEMORY_MARGIN[1] - 1:.0%} for gaps, and "
+            f"{MEMORY_BESIDE[0]} to {MEMORY_BESIDE[1]} beside",
+        ),
+        Range(
+            "memory, inference",
+            asking * MEMORY_MARGIN[0] + MEMORY_BESIDE[0],
+            asking * MEMORY_MARGIN[1] + MEMORY_BESIDE[1],
+            f"of {on.memory / GB:.0f} GB",
+            f"weights {held / GB:.1f} + {asked['batch_size']} films x one layer of the tower "
+            f"{TOWER_KEPT_BYTES * PATCHES / GB:.2f}",
+        ),
+        Range(
+            "disk",
+            disk + pngs[0],
+            disk + pngs[1],
+            "GB",
+            f"download {DOWNLOAD_GB} + PNGs {pngs[0]:.0f} to {pngs[1]:.0f}"
+            f"{f' + vision features {features:.0f}' if cached else ''} + checkpoints {saved:.1f}",
+        ),
+    ]
+
+
+def lines(document: Mapping[str, Any], on: Gpu, films: Films) -> list[str]:
+    """Return the estimate as lines of text, or one that says why there is none."""
+    if not needs_gpu(document):
+        base = document.get("fetch", {}).get("base")
+        return [f"estimate: none for {base}, which runs on a processor in minutes; it is for MedGemma 1.5 4B"]
+    found = estimate(document, on, films)
+    head = f"estimate on one {on.name}, computed, not measured; {films.source}; MedGemma 1.5 4B at 896 px"
+    memory = next(each for each in found if each.what == "memory, training")
+    warning = (
+        [f"  it may not fit {on.memory / GB:.0f} GB: lower train.micro_batch"] if memory.high > on.memory / GB else []
+    )
+    return [head, *(f"  {each}" for each in found), *warning]
