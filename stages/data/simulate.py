@@ -150,7 +150,7 @@ def _sizes(rng: np.random.Generator, count: int, side_px: int) -> list[tuple[int
 def simulate(order: Order, params: Params) -> Picture:
     """Return one film; it depends on the seed, the order, and the ranges of diameter and contrast alone."""
     rng = np.random.default_rng([params.seed, FILM_STREAM, FOLDERS.index(order.folder), order.number])
-    film = films.film(
+    film = films.draw(
         rng,
         films.patient(np.random.default_rng([params.seed, PATIENT_STREAM, order.patient])),
         width_px=order.width_px,

@@ -71,8 +71,8 @@ def infer(
     films = Reader([[results / row.pop("png") for row in batch] for batch in batches], load, params.readers)
     began = time.monotonic()
     work = zip(batches, films, strict=True)
-    for batch, pictures in progress.track(work, total=len(rows), what="infer", size=params.batch_size):
-        for row, (negative, positive, mass) in zip(batch, ask(pictures).tolist(), strict=True):
+    for batch, inputs in progress.track(work, total=len(rows), what="infer", size=params.batch_size):
+        for row, (negative, positive, mass) in zip(batch, ask(inputs).tolist(), strict=True):
             row.update(logit_negative=negative, logit_positive=positive, answer_mass=min(mass, 1.0))
             row["score"] = score(negative, positive)
     share = films.waited / max(time.monotonic() - began, 1e-9)
@@ -135,7 +135,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         asked,
         split,
         results,
-        lambda pictures: gemma3.answer_logits(loaded, pictures, prompt),
+        lambda inputs: gemma3.answer_logits(loaded, inputs, prompt),
         args.params.infer,
         store.load if store else load,
     )

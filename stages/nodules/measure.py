@@ -173,12 +173,12 @@ def gather(
         confidence = np.nan if row["confidence"] is None else row["confidence"]
         predictions[row["image_id"]].append((row["x"], row["y"], confidence, row["shown"]))
     asked = []
-    for image in sorted(set(study.answers[localizer]["image_id"].to_pylist())):
-        facts = films[image]
-        found = np.array(predictions.get(image, []), np.float64).reshape(-1, 4)
-        true = np.array(points.get(image, []), np.float64).reshape(-1, 4)
+    for image_id in sorted(set(study.answers[localizer]["image_id"].to_pylist())):
+        facts = films[image_id]
+        found = np.array(predictions.get(image_id, []), np.float64).reshape(-1, 4)
+        true = np.array(points.get(image_id, []), np.float64).reshape(-1, 4)
         film = localization.Film(
-            image_id=image,
+            image_id=image_id,
             patient_id=facts["patient_id"],
             width_px=facts["width_px"],
             height_px=facts["height_px"],
@@ -188,7 +188,7 @@ def gather(
             diameter_mm=true[:, 2],
             contrast=true[:, 3],
         )
-        asked.append(Asked(film, found[:, :2], found[:, 2], facts["label"], split.get(image, {}).get("split")))
+        asked.append(Asked(film, found[:, :2], found[:, 2], facts["label"], split.get(image_id, {}).get("split")))
     return asked
 
 

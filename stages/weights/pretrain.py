@@ -195,7 +195,7 @@ def _example(rng: np.random.Generator, number: int, params: Params) -> tuple[np.
     if rng.random() < params.padded_share:
         short = int(width * rng.uniform(0.8, 1.0))
         width, height = (short, height) if rng.random() < 0.7 else (width, short)
-    film = image.film(
+    drawn = image.draw(
         rng,
         image.patient(rng),
         width_px=width,
@@ -205,13 +205,13 @@ def _example(rng: np.random.Generator, number: int, params: Params) -> tuple[np.
         contrast=params.contrast,
     )
     pixels, _, _ = preprocess.normalize_pixels(
-        np.rint(film.density * GREYS).astype(np.uint16),
+        np.rint(drawn.density * GREYS).astype(np.uint16),
         low_percentile=params.low_percentile,
         high_percentile=params.high_percentile,
         side_px=params.side_px,
     )
     geometry = Geometry(width_px=width, height_px=height, side_px=params.side_px)
-    return pixels, [box_about(nodule.x, nodule.y, nodule.diameter_px, geometry) for nodule in film.nodules]
+    return pixels, [box_about(nodule.x, nodule.y, nodule.diameter_px, geometry) for nodule in drawn.nodules]
 
 
 def box_about(x: float, y: float, diameter_px: float, geometry: Geometry) -> Box:

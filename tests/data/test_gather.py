@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from stages.data import gather
-from stages.lib.core import tables
+from stages.lib.core import shards, tables
 from stages.lib.core.errors import ParamsError, TableError
 
 ROWS = [{"image_id": f"film{i}", "patient_id": "p", "label": i % 2, "split": "test"} for i in range(5)]
@@ -26,7 +26,7 @@ def test_the_parts_become_the_whole_table_to_the_byte(tmp_path: Path) -> None:
 def test_a_film_in_two_parts_is_refused() -> None:
     parts = [tables.from_rows(ROWS[:3], tables.SPLIT), tables.from_rows(ROWS[2:], tables.SPLIT)]
     with pytest.raises(TableError, match="1 rows repeat the key"):
-        gather.gather(parts, tables.SPLIT)
+        shards.gather(parts, tables.SPLIT)
 
 
 def test_an_unknown_table_and_a_part_of_another_kind_are_named(tmp_path: Path) -> None:

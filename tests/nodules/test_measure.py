@@ -59,7 +59,7 @@ def unfitted(model):
     return fitted(model, **changed, reason="validation has no nodule")
 
 
-def film(image, source="nih", label=0, patient=None, status="ok"):
+def image_row(image, source="nih", label=0, patient=None, status="ok"):
     size = {"width_px": 300, "height_px": 400} if status == "ok" else {}
     ids = {"image_id": image, "file_name": f"{image}.png", "path": image, "patient_id": patient or image}
     return {**ids, **size, "source": source, "label": label, "pixel_sha256": f"pixels of {image}", "status": status}
@@ -92,8 +92,8 @@ def findings(*rows):
 @pytest.fixture
 def study():
     """80 NIH films of 40 patients in val and test, 3 LIDC films with points, one rejected film."""
-    films = [film(f"n{k:02d}", label=int(k % 5 == 0), patient=f"p{k // 2}") for k in range(80)]
-    films += [film(f"l{k}", source="lidc", label=1) for k in range(3)] + [film("broken", status="rejected")]
+    films = [image_row(f"n{k:02d}", label=int(k % 5 == 0), patient=f"p{k // 2}") for k in range(80)]
+    films += [image_row(f"l{k}", source="lidc", label=1) for k in range(3)] + [image_row("broken", status="rejected")]
     splits = ["val" if k // 2 < 15 else "test" for k in range(80)] + ["train", "test", "test"]
     parts = [
         {"image_id": f["image_id"], "patient_id": f["patient_id"], "label": f["label"], "split": split}
@@ -168,7 +168,7 @@ def test_chosen_thresholds_stand_beside_their_metrics_and_missing_ones_say_why(s
 def test_the_published_confusion_comes_out_of_the_whole_stage(study):
     counts = {(1, 0.9): 147, (0, 0.9): 246, (1, 0.1): 259, (0, 0.1): 8808}
     pairs = [pair for pair, times in counts.items() for _ in range(times)]
-    films = [film(f"{k:05d}", label=label) for k, (label, _) in enumerate(pairs)]
+    films = [image_row(f"{k:05d}", label=label) for k, (label, _) in enumerate(pairs)]
     rows = [(f["image_id"], "test", f["label"]) for f in films]
     published = replace(
         study,

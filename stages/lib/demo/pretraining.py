@@ -279,9 +279,9 @@ def _moved_about(
     import torch
 
     shifts = rng.integers(-SHIFT_PX, SHIFT_PX + 1, (len(chosen), 2))
-    films = [moved(images[i], boxes[i], int(dx), int(dy)) for i, (dx, dy) in zip(chosen, shifts, strict=True)]
-    grey = torch.from_numpy(np.stack([image for image, _ in films]).astype(np.int64))
-    return loaded.greys[:, grey].transpose(0, 1), [found for _, found in films]
+    shifted = [moved(images[i], boxes[i], int(dx), int(dy)) for i, (dx, dy) in zip(chosen, shifts, strict=True)]
+    grey = torch.from_numpy(np.stack([image for image, _ in shifted]).astype(np.int64))
+    return loaded.greys[:, grey].transpose(0, 1), [found for _, found in shifted]
 
 
 def _prompt(loaded: gemma3.Loaded, talk: Talk) -> dict[str, Any]:

@@ -80,17 +80,17 @@ def relevance(
         ModelError: If an answer is not one token, the moves do not divide a token, or a map is not finite.
         ContractError: If a film has not the side that the model takes.
     """
-    pictures = np.stack(list(films))
+    pixels = np.stack(list(films))
     side, moves = int(loaded.image_tokens**0.5), params.moves
     token_px = loaded.side_px // side
     if token_px % moves:
         raise ModelError(f"relevance.moves: found {moves}, wanted a divisor of {token_px}, an image token's side in px")
     grid = side * moves
     step_px = token_px // moves
-    total, covered = np.zeros((len(pictures), grid, grid)), np.zeros((grid, grid))
+    total, covered = np.zeros((len(pixels), grid, grid)), np.zeros((grid, grid))
     for down in range(moves):
         for right in range(moves):
-            shifted = np.pad(pictures, ((0, 0), (down * step_px, 0), (right * step_px, 0)))
+            shifted = np.pad(pixels, ((0, 0), (down * step_px, 0), (right * step_px, 0)))
             shifted = shifted[:, : loaded.side_px, : loaded.side_px]
             coarse = np.concatenate(
                 [

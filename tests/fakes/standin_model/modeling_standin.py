@@ -60,11 +60,11 @@ class StandInForCausalLM(PreTrainedModel):
         first, last = row.index(specials["<|img|>"]) + 1, row.index(specials["<|/img|>"])
         path = "".join(chr(token) for token in row[first:last] if token < 256)
         side = self.visual.config.image_size
-        picture = np.asarray(Image.open(Path(path)).convert("RGB").resize((side, side), Image.BOX), np.float32) / 255
-        if self.config.fault == "corners" and picture[0, 0, 0] == 1:
+        array = np.asarray(Image.open(Path(path)).convert("RGB").resize((side, side), Image.BOX), np.float32) / 255
+        if self.config.fault == "corners" and array[0, 0, 0] == 1:
             raise ValueError("a white corner")
         with torch.no_grad():
-            pixels = torch.from_numpy(picture).permute(2, 0, 1)[None].to(self.certainty)
+            pixels = torch.from_numpy(array).permute(2, 0, 1)[None].to(self.certainty)
             seen = self.visual.vision_model.embeddings(pixels)
         patches = side // self.visual.config.patch_size
         return seen[0, :, 0].reshape(patches, patches).float().cpu().numpy()

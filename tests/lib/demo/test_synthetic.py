@@ -32,7 +32,7 @@ def one_thread():
 
 @cache
 def render(number: int, *, nodules: int, side_px: int = 112, height_px: int = 0, diameter=(8, 30), contrast=(0.2, 1)):
-    return films.film(
+    return films.draw(
         np.random.default_rng([5, number]),
         films.patient(np.random.default_rng([6, number])),
         width_px=side_px,

@@ -341,8 +341,8 @@ def test_another_transformers_is_refused_before_anything_is_loaded(anywhere, tmp
         list(client.answer(questions(), params, where, tmp_path / "journals"))
     assert list((tmp_path / "journals").glob("*/answers.jsonl")) == []
     program = (
-        f"import sys; sys.path.insert(0, {str(standin.CODE.parents[1])!r})\n"
-        "from stages.lib import chexagent_worker as w\n"
+        f"import sys; sys.path.insert(0, {str(standin.CODE.parents[2])!r})\n"
+        "from stages.lib.detect.chexagent import worker as w\n"
         "try: w.main(w.Path('absent'), w.Path('absent'))\n"
         "except w.RefusalError: print(sorted({'torch', 'transformers'} & set(sys.modules)))"
     )

@@ -43,7 +43,7 @@ def patient(rng: np.random.Generator) -> Patient:
     return anatomy.patient(rng)
 
 
-def film(
+def draw(
     rng: np.random.Generator,
     patient: Patient,
     *,
