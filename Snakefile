@@ -1,4 +1,4 @@
-"""noduleflow: lung nodules on chest X-rays, from a folder of films to a report.
+"""noduleflow: lung nodules on chest X-rays, from a folder of images to a report.
 
 params.yaml holds every number; rules/ says what depends on what; stages/ computes; results/ is what came out.
 """

@@ -58,7 +58,7 @@ use rule localize_medgemma_choice_part as localize_chexagent_choice_part with:
         "results/logs/localize_chexagent_choice/{scatteritem}.log",
     params:
         stage="nodules.localize_chexagent",
-        values=section("localize", "choose", "chexagent", films="choosing", views=["whole"]),
+        values=section("localize", "choose", "chexagent", images="choosing", views=["whole"]),
         given=f"{FILES} --split results/split.parquet --points results/points.parquet",
 
 

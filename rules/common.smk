@@ -49,7 +49,7 @@ def watched(path):
 
 
 def chosen(option, kind, *localizers):
-    """The option that names what was chosen for localizers of unlabelled films; nothing if predict.localize is none."""
+    """The option that names what was chosen for localizers of unlabelled images; nothing if predict.localize is none."""
     folder = config["predict"]["localize"]
     files = [quote(f"{folder}/{localizer}_{kind}.json") for localizer in localizers]
     return "" if folder == "none" else " ".join([option, *files])
@@ -62,8 +62,8 @@ def dry_run():
 
 def show_estimate():
     """What the real study takes on a GPU of 24 GB, behind the plan."""
-    films = costs.count_films(Path("results"), config)
-    print("", *costs.lines(config, costs.GPUS["RTX 4090"], films), sep="\n", file=sys.stderr)
+    images = costs.count_images(Path("results"), config)
+    print("", *costs.lines(config, costs.GPUS["RTX 4090"], images), sep="\n", file=sys.stderr)
 
 
 if dry_run() and costs.needs_gpu(config):

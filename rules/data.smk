@@ -1,12 +1,12 @@
-"""From a folder of films to normalized squares and a split.
+"""From a folder of images to normalized squares and a split.
 
-in   ingest.root: a folder in the challenge's layout, or a bare folder of films
+in   ingest.root: a folder in the challenge's layout, or a bare folder of images
 out  results/manifest.parquet  results/points.parquet  results/normalized.parquet  results/split.parquet
 """
 
 
 rule ingest:
-    """Read every film and label once, and say all that is wrong with them."""
+    """Read every image and label once, and say all that is wrong with them."""
     input:
         root=made(config["ingest"]["root"]),
         code=code("data.ingest"),
@@ -21,14 +21,14 @@ rule ingest:
         runtime=120,
     params:
         values=section("ingest"),
-        films=watched(config["ingest"]["root"]),
+        images=watched(config["ingest"]["root"]),
     shell:
         "python -m stages.data.ingest --params {params.values:q}"
         " --manifest {output.manifest} --points {output.points} 2>&1 | tee {log}"
 
 
 rule normalize_part:
-    """Clip each film to its own percentiles and make it a square of the model's size."""
+    """Clip each image to its own percentiles and make it a square of the model's size."""
     input:
         manifest="results/manifest.parquet",
         code=code("data.normalize"),

@@ -6,11 +6,11 @@ out  results/simulate/  results/pretrain/
 
 
 rule simulate:
-    """Draw synthetic films with nodules at exactly known places, in the layout of the challenge's data."""
+    """Draw synthetic images with nodules at exactly known places, in the layout of the challenge's data."""
     input:
         code=code("data.simulate"),
     output:
-        films=directory("results/simulate"),
+        images=directory("results/simulate"),
     log:
         "results/logs/simulate.log",
     threads: 2
@@ -20,11 +20,11 @@ rule simulate:
     params:
         values=section("simulate"),
     shell:
-        "python -m stages.data.simulate --params {params.values:q} --out {output.films} 2>&1 | tee {log}"
+        "python -m stages.data.simulate --params {params.values:q} --out {output.images} 2>&1 | tee {log}"
 
 
 rule pretrain:
-    """Teach a tiny model of MedGemma's architecture to answer and to point, on easier films."""
+    """Teach a tiny model of MedGemma's architecture to answer and to point, on easier images."""
     input:
         code=code("weights.pretrain"),
     output:

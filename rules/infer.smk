@@ -1,15 +1,15 @@
-"""From films and a model to one score per film: the base as it is, and with the adapter, by the same code.
+"""From images and a model to one score per image: the base as it is, and with the adapter, by the same code.
 
 in   results/normalized.parquet  results/split.parquet  results/fetch.json  results/train/adapter
 out  results/infer/zero_shot.parquet  results/infer/tuned.parquet  and their calibrations
-     results/infer/tuned_twin.parquet: the validation films again, with the adapter merged if it was not, and vice versa
+     results/infer/tuned_twin.parquet: the validation images again, with the adapter merged if it was not, and vice versa
 """
 
 OTHER = {"as_trained": "merged", "merged": "as_trained"}
 
 
 rule infer_zero_shot_part:
-    """Ask the base model about each film, one forward pass per batch."""
+    """Ask the base model about each image, one forward pass per batch."""
     input:
         base="results/fetch.json",
         normalized="results/normalized.parquet",
@@ -97,7 +97,7 @@ use rule infer_tuned_part as infer_twin_part with:
 
 
 rule infer_twin:
-    """Put together what the tuned model says of the validation films with its weights in the other form."""
+    """Put together what the tuned model says of the validation images with its weights in the other form."""
     input:
         parts=gather.part("results/parts/infer_twin/{scatteritem}.parquet"),
         code=code("data.gather"),

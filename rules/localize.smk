@@ -1,6 +1,6 @@
-"""From films to points without training: each localizer is asked, its request chosen, its votes merged, all combined.
+"""From images to points without training: each localizer is asked, its request chosen, its votes merged, all combined.
 
-Requests and cutoffs are chosen on films of choose.splits, none of them a test film.
+Requests and cutoffs are chosen on images of choose.splits, none of them a test image.
 
 in   results/normalized.parquet  results/fetch.json  results/split.parquet  results/points.parquet
 out  results/localize/{localizer}.parquet, its words in {localizer}_answers.parquet, and what was chosen for it in
@@ -11,7 +11,7 @@ LOCALIZERS = config["localize"]["localizers"]
 
 
 rule localize_medgemma_choice_part:
-    """Put every request of the bank to the films that choose."""
+    """Put every request of the bank to the images that choose."""
     input:
         base="results/fetch.json",
         manifest="results/manifest.parquet",
@@ -31,7 +31,7 @@ rule localize_medgemma_choice_part:
         runtime=1440,
     params:
         stage="nodules.localize_medgemma",
-        values=section("localize", "choose", "medgemma", "model", films="choosing", views=["whole"]),
+        values=section("localize", "choose", "medgemma", "model", images="choosing", views=["whole"]),
         given="--base results/fetch.json --split results/split.parquet --points results/points.parquet",
     shell:
         "python -m stages.{params.stage} --params {params.values:q} --manifest {input.manifest}"
@@ -40,7 +40,7 @@ rule localize_medgemma_choice_part:
 
 
 rule localize_medgemma_choice:
-    """Choose the request that finds most and misses least, on films that are not test films."""
+    """Choose the request that finds most and misses least, on images that are not test images."""
     input:
         votes=gather.part("results/parts/localize_medgemma_choice/{scatteritem}.parquet"),
         answers=gather.part("results/parts/localize_medgemma_choice_answers/{scatteritem}.parquet"),
@@ -109,7 +109,7 @@ rule localize_medgemma:
         " 2>&1 | tee {log}"
 
 
-use rule localize_medgemma_choice_part as localize_relevance_choice_part with:
+use rule localize_medgemma_choice_part as localize_attribution_choice_part with:
     input:
         base="results/fetch.json",
         manifest="results/manifest.parquet",
@@ -117,33 +117,33 @@ use rule localize_medgemma_choice_part as localize_relevance_choice_part with:
         pngs=gather.part("results/normalized/{scatteritem}"),
         split="results/split.parquet",
         points="results/points.parquet",
-        code=code("nodules.localize_relevance"),
+        code=code("nodules.localize_attribution"),
     output:
-        votes=temp("results/parts/localize_relevance_choice/{scatteritem}.parquet"),
-        answers=temp("results/parts/localize_relevance_choice_answers/{scatteritem}.parquet"),
+        votes=temp("results/parts/localize_attribution_choice/{scatteritem}.parquet"),
+        answers=temp("results/parts/localize_attribution_choice_answers/{scatteritem}.parquet"),
     log:
-        "results/logs/localize_relevance_choice/{scatteritem}.log",
+        "results/logs/localize_attribution_choice/{scatteritem}.log",
     params:
-        stage="nodules.localize_relevance",
-        values=section("localize", "choose", "relevance", "model", films="choosing", views=["whole"]),
+        stage="nodules.localize_attribution",
+        values=section("localize", "choose", "attribution", "model", images="choosing", views=["whole"]),
         given="--base results/fetch.json --split results/split.parquet --points results/points.parquet",
 
 
-use rule localize_medgemma_choice as localize_relevance_choice with:
+use rule localize_medgemma_choice as localize_attribution_choice with:
     input:
-        votes=gather.part("results/parts/localize_relevance_choice/{scatteritem}.parquet"),
-        answers=gather.part("results/parts/localize_relevance_choice_answers/{scatteritem}.parquet"),
+        votes=gather.part("results/parts/localize_attribution_choice/{scatteritem}.parquet"),
+        answers=gather.part("results/parts/localize_attribution_choice_answers/{scatteritem}.parquet"),
         manifest="results/manifest.parquet",
         split="results/split.parquet",
         points="results/points.parquet",
         code=code("nodules.select"),
     output:
-        choice="results/localize/relevance_choice.json",
+        choice="results/localize/attribution_choice.json",
     log:
-        "results/logs/localize_relevance_choice.log",
+        "results/logs/localize_attribution_choice.log",
 
 
-use rule localize_relevance_choice_part as localize_relevance_part with:
+use rule localize_attribution_choice_part as localize_attribution_part with:
     input:
         base="results/fetch.json",
         manifest="results/manifest.parquet",
@@ -151,38 +151,38 @@ use rule localize_relevance_choice_part as localize_relevance_part with:
         pngs=gather.part("results/normalized/{scatteritem}"),
         split="results/split.parquet",
         points="results/points.parquet",
-        choice="results/localize/relevance_choice.json",
-        code=code("nodules.localize_relevance"),
+        choice="results/localize/attribution_choice.json",
+        code=code("nodules.localize_attribution"),
     output:
-        votes=temp("results/parts/localize_relevance/{scatteritem}.parquet"),
-        answers=temp("results/parts/localize_relevance_answers/{scatteritem}.parquet"),
+        votes=temp("results/parts/localize_attribution/{scatteritem}.parquet"),
+        answers=temp("results/parts/localize_attribution_answers/{scatteritem}.parquet"),
     log:
-        "results/logs/localize_relevance/{scatteritem}.log",
+        "results/logs/localize_attribution/{scatteritem}.log",
     params:
-        stage="nodules.localize_relevance",
-        values=section("localize", "choose", "relevance", "model"),
+        stage="nodules.localize_attribution",
+        values=section("localize", "choose", "attribution", "model"),
         given="--base results/fetch.json --split results/split.parquet --points results/points.parquet"
-        " --choice results/localize/relevance_choice.json",
+        " --choice results/localize/attribution_choice.json",
 
 
-use rule localize_medgemma as localize_relevance with:
+use rule localize_medgemma as localize_attribution with:
     input:
-        votes=gather.part("results/parts/localize_relevance/{scatteritem}.parquet"),
-        answers=gather.part("results/parts/localize_relevance_answers/{scatteritem}.parquet"),
+        votes=gather.part("results/parts/localize_attribution/{scatteritem}.parquet"),
+        answers=gather.part("results/parts/localize_attribution_answers/{scatteritem}.parquet"),
         manifest="results/manifest.parquet",
         split="results/split.parquet",
         points="results/points.parquet",
         code=code("nodules.merge"),
     output:
-        localize="results/localize/relevance.parquet",
-        words="results/localize/relevance_answers.parquet",
-        cutoff="results/localize/relevance_cutoff.json",
+        localize="results/localize/attribution.parquet",
+        words="results/localize/attribution_answers.parquet",
+        cutoff="results/localize/attribution_cutoff.json",
     log:
-        "results/logs/localize_relevance.log",
+        "results/logs/localize_attribution.log",
     params:
         values=section("merge", "choose"),
         given="--split results/split.parquet --points results/points.parquet"
-        " --cutoff results/localize/relevance_cutoff.json",
+        " --cutoff results/localize/attribution_cutoff.json",
 
 
 rule combine:
@@ -214,7 +214,7 @@ rule combine:
 
 
 rule cascade:
-    """Leave points on films alone that the tuned model takes for positive."""
+    """Leave points on images alone that the tuned model takes for positive."""
     input:
         localize="results/localize/combined.parquet",
         answers="results/localize/combined_answers.parquet",

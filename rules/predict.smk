@@ -1,6 +1,6 @@
-"""From a folder of unlabelled films and a trained adapter to the challenge's two files.
+"""From a folder of unlabelled images and a trained adapter to the challenge's two files.
 
-The same rules as the study's, on other films. The adapter and its calibration are read where predict.adapter and
+The same rules as the study's, on other images. The adapter and its calibration are read where predict.adapter and
 predict.calibration say, and never made: no training artifact is touched.
 
 in   predict.root  predict.adapter  predict.calibration  results/fetch.json
@@ -9,7 +9,7 @@ out  results/predict/submission/
 
 
 rule predict:
-    """The challenge's two files for the films of predict.root."""
+    """The challenge's two files for the images of predict.root."""
     input:
         "results/predict/submission/classification_test_results.csv",
         "results/predict/submission/localization_test_results.csv",
@@ -27,7 +27,7 @@ use rule ingest as predict_ingest with:
         "results/logs/predict/ingest.log",
     params:
         values=section("ingest", root=config["predict"]["root"]),
-        films=watched(config["predict"]["root"]),
+        images=watched(config["predict"]["root"]),
 
 
 use rule normalize_part as predict_normalize_part with:
@@ -118,39 +118,39 @@ use rule localize_medgemma as predict_localize_medgemma with:
         chosen=files.fingerprint(config["predict"]["localize"]),
 
 
-use rule localize_relevance_part as predict_localize_relevance_part with:
+use rule localize_attribution_part as predict_localize_attribution_part with:
     input:
         base="results/fetch.json",
         manifest="results/predict/manifest.parquet",
         normalized="results/predict/normalized.parquet",
         pngs=gather.part("results/predict/normalized/{scatteritem}"),
-        code=code("nodules.localize_relevance"),
+        code=code("nodules.localize_attribution"),
     output:
-        votes=temp("results/parts/predict_localize_relevance/{scatteritem}.parquet"),
-        answers=temp("results/parts/predict_localize_relevance_answers/{scatteritem}.parquet"),
+        votes=temp("results/parts/predict_localize_attribution/{scatteritem}.parquet"),
+        answers=temp("results/parts/predict_localize_attribution_answers/{scatteritem}.parquet"),
     log:
-        "results/logs/predict/localize_relevance/{scatteritem}.log",
+        "results/logs/predict/localize_attribution/{scatteritem}.log",
     params:
-        stage="nodules.localize_relevance",
-        values=section("localize", "choose", "relevance", "model"),
-        given=f"--base results/fetch.json {chosen('--choice', 'choice', 'relevance')}",
+        stage="nodules.localize_attribution",
+        values=section("localize", "choose", "attribution", "model"),
+        given=f"--base results/fetch.json {chosen('--choice', 'choice', 'attribution')}",
         chosen=files.fingerprint(config["predict"]["localize"]),
 
 
-use rule localize_relevance as predict_localize_relevance with:
+use rule localize_attribution as predict_localize_attribution with:
     input:
-        votes=gather.part("results/parts/predict_localize_relevance/{scatteritem}.parquet"),
-        answers=gather.part("results/parts/predict_localize_relevance_answers/{scatteritem}.parquet"),
+        votes=gather.part("results/parts/predict_localize_attribution/{scatteritem}.parquet"),
+        answers=gather.part("results/parts/predict_localize_attribution_answers/{scatteritem}.parquet"),
         manifest="results/predict/manifest.parquet",
         code=code("nodules.merge"),
     output:
-        localize="results/predict/localize/relevance.parquet",
-        words="results/predict/localize/relevance_answers.parquet",
+        localize="results/predict/localize/attribution.parquet",
+        words="results/predict/localize/attribution_answers.parquet",
     log:
-        "results/logs/predict/localize_relevance.log",
+        "results/logs/predict/localize_attribution.log",
     params:
         values=section("merge", "choose"),
-        given=chosen("--fitted", "cutoff", "relevance"),
+        given=chosen("--fitted", "cutoff", "attribution"),
         chosen=files.fingerprint(config["predict"]["localize"]),
 
 

@@ -39,7 +39,7 @@ rule metrics:
 
 
 rule submit:
-    """Write the two files that the challenge asks for, for the films of the test split."""
+    """Write the two files that the challenge asks for, for the images of the test split."""
     input:
         manifest="results/manifest.parquet",
         split="results/split.parquet",
@@ -63,7 +63,7 @@ rule submit:
 
 
 rule report:
-    """Draw the page: numbers with intervals, curves, films with true and predicted points, provenance."""
+    """Draw the page: numbers with intervals, curves, images with true and predicted points, provenance."""
     input:
         template="stages/lib/report/templates/report.html.j2",
         metrics="results/metrics.json",

@@ -1,7 +1,7 @@
-"""Draw the study as one page that needs nothing else: numbers with intervals, curves, films, provenance.
+"""Draw the study as one page that needs nothing else: numbers with intervals, curves, images, provenance.
 
 in   metrics  metrics.json; manifest, points, normalized, split, infer, localize, answers  tables; calibration  JSON per
-     model; train, curve  of the training; fetch  of the base model; template  Jinja2; results  folder of the films
+     model; train, curve  of the training; fetch  of the base model; template  Jinja2; results  folder of the images
 out  report  one HTML file without script, font or address
 """
 
@@ -40,9 +40,9 @@ class Params:
     """What the page shows beyond the numbers."""
 
     title: params.Text  # of the page
-    examples: params.NonNegativeInt  # films shown per group
-    film_px: params.Count  # width and height of a film on the page, pixels
-    operating_point: Literal["f1", "youden", "specificity_95"]  # threshold, chosen on validation, that calls a film
+    examples: params.NonNegativeInt  # images shown per group
+    image_px: params.Count  # width and height of an image on the page, pixels
+    operating_point: Literal["f1", "youden", "specificity_95"]  # threshold, chosen on validation, that calls an image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,20 +63,20 @@ class Study:
     fetch: Mapping[str, Any] | None
 
 
-def report(study: Study, params: Params, picture: Callable[[str], bytes]) -> dict[str, Any]:
+def report(study: Study, params: Params, pixels: Callable[[str], bytes]) -> dict[str, Any]:
     """Return all that the template shows.
 
     Args:
         study: The artifacts.
         params: What is shown.
-        picture: Returns the PNG of a normalized film, given its path relative to the results folder.
+        image: Returns the PNG of a normalized image, given its path relative to the results folder.
     """
     settings = _settings(study.metrics)
-    films = records(
+    images = records(
         study.manifest, study.normalized, study.split, study.points, study.infer, study.localize, study.answers
     )
     model = list(study.infer)[-1]
-    draw = partial(_card, localizers=list(study.localize), params=params, settings=settings, picture=picture)
+    draw = partial(_card, localizers=list(study.localize), params=params, settings=settings, pixels=pixels)
     return {
         "title": params.title,
         "warnings": summary.warnings(study.metrics),
@@ -87,7 +87,7 @@ def report(study: Study, params: Params, picture: Callable[[str], bytes]) -> dic
         "weights": summary.weights(study.metrics),
         "reference": summary.reference(study.metrics),
         "charts": _charts(study, settings, params.operating_point),
-        "froc": _froc_charts(films, study, settings),
+        "froc": _froc_charts(images, study, settings),
         "places": [
             {"localizer": localizer, "style": overlays.style(k), "mark": overlays.mark(5, 5, k)}
             for k, localizer in enumerate(study.localize)
@@ -98,8 +98,8 @@ def report(study: Study, params: Params, picture: Callable[[str], bytes]) -> dic
         "localization": summary.localization(study.metrics),
         "banks": summary.banks(study.metrics),
         "examples_model": model,
-        "answer_groups": _answer_groups(films, study, settings, params, draw),
-        "place_groups": _place_groups(films, study, settings, params, draw),
+        "answer_groups": _answer_groups(images, study, settings, params, draw),
+        "place_groups": _place_groups(images, study, settings, params, draw),
         "training": _training(study),
         "data": _data(study),
         "provenance": summary.provenance(study.metrics, study.fetch or {}),
@@ -113,8 +113,8 @@ class Settings:
     """How it was measured, from the provenance of metrics.json: what is drawn is what was measured.
 
     Attributes:
-        sources: Sources of the films that the classification was measured on.
-        tight: Tolerance of a hit, share of the diagonal.
+        sources: Sources of the images that the classification was measured on.
+        tight: Tolerance of a hit, fraction of the diagonal.
         tolerant: The wider one.
         bins: Of the reliability diagram.
         confidence: Of the intervals.
@@ -132,8 +132,8 @@ def _settings(metrics: Mapping[str, Any]) -> Settings:
         given = metrics["provenance"]["parameters"]["metrics"]
         return Settings(
             sources=tuple(given["sources"]),
-            tight=given["tight_share"],
-            tolerant=given["tolerant_share"],
+            tight=given["tight_fraction"],
+            tolerant=given["tolerant_fraction"],
             bins=given["ece_bins"],
             confidence=given["confidence"],
         )
@@ -159,10 +159,10 @@ def _charts(study: Study, settings: Settings, chosen: str) -> list[Chart]:
     return both + calibrations
 
 
-def _froc_charts(films: Mapping[str, Record], study: Study, settings: Settings) -> list[Chart]:
+def _froc_charts(images: Mapping[str, Record], study: Study, settings: Settings) -> list[Chart]:
     """Return the FROC chart at each tolerance; none if no localizer gives confidences."""
     charts = []
-    for tolerance, share in (("tight", settings.tight), ("tolerant", settings.tolerant)):
+    for tolerance, fraction in (("tight", settings.tight), ("tolerant", settings.tolerant)):
         shown = {}
         for place, localizer in enumerate(study.localize):
             measured = study.metrics["localization"].get(localizer, {}).get("test", {})
@@ -170,33 +170,33 @@ def _froc_charts(films: Mapping[str, Record], study: Study, settings: Settings) 
             ends = tuple(near.get(key, {}).get("value") for key in ("non_lesion_fraction", "recall"))
             point = (ends[0], ends[1]) if None not in ends else None
             has_curve = curve.get("cpm", {}).get("value") is not None
-            false, found = _froc_curve(films.values(), localizer, share) if has_curve else (None, None)
+            false, found = _froc_curve(images.values(), localizer, fraction) if has_curve else (None, None)
             shown[localizer] = figures.Froc(overlays.style(place), false, found, curve, point)
         if any(one.false is not None for one in shown.values()):
-            charts.append(figures.froc(shown, f"FROC, within {share:g} of the diagonal ({tolerance})"))
+            charts.append(figures.froc(shown, f"FROC, within {fraction:g} of the diagonal ({tolerance})"))
     return charts
 
 
 def _froc_curve(
-    films: Iterable[Record], localizer: str, share: float
+    images: Iterable[Record], localizer: str, fraction: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the steps of the FROC curve of a localizer on the test films that it was asked about."""
-    asked = [f for f in films if f.split == "test" and localizer in f.answers and (f.points or f.label == 0)]
+    """Return the steps of the FROC curve of a localizer on the test images that it was asked about."""
+    asked = [f for f in images if f.split == "test" and localizer in f.answers and (f.points or f.label == 0)]
     confidences, verdicts = [np.zeros(0)], [np.zeros(0, np.int64)]
-    for film in asked:
-        rows = film.ranked.get(localizer, ())
+    for image in asked:
+        rows = image.ranked.get(localizer, ())
         predicted = np.array([(row["x"], row["y"]) for row in rows], np.float64).reshape(-1, 2)
-        true = np.array([(row["x"], row["y"]) for row in film.points], np.float64).reshape(-1, 2)
+        true = np.array([(row["x"], row["y"]) for row in image.points], np.float64).reshape(-1, 2)
         confidences.append(np.array([row["confidence"] for row in rows], np.float64))
-        verdicts.append(froc.judge(predicted, confidences[-1], true, share * film.geometry.diagonal_px))
-    points = sum(len(film.points) for film in asked)
+        verdicts.append(froc.judge(predicted, confidences[-1], true, fraction * image.geometry.diagonal_px))
+    points = sum(len(image.points) for image in asked)
     return froc.curve(np.concatenate(confidences), np.concatenate(verdicts), len(asked), points)
 
 
 def _test_scores(
     study: Study, table: pa.Table, sources: Sequence[str]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64] | None]:
-    """Return labels, scores and calibrated scores of the films that the classification was measured on."""
+    """Return labels, scores and calibrated scores of the images that the classification was measured on."""
     source = dict(zip(*(study.manifest[name].to_pylist() for name in ("image_id", "source")), strict=True))
     rows = [
         row
@@ -212,76 +212,76 @@ def _test_scores(
 
 
 def _answer_groups(
-    films: Mapping[str, Record], study: Study, settings: Settings, params: Params, draw: Draw
+    images: Mapping[str, Record], study: Study, settings: Settings, params: Params, draw: Draw
 ) -> list[dict[str, Any]]:
-    """Return test films that the last model (the tuned one) called rightly and wrongly."""
+    """Return test images that the last model (the tuned one) called rightly and wrongly."""
     model = list(study.infer)[-1]
     fitted = study.calibration.get(model)
     threshold = fitted.thresholds.get(params.operating_point) if fitted else None
-    measured = [film for film in films.values() if film.split == "test" and film.source in settings.sources]
+    measured = [image for image in images.values() if image.split == "test" and image.source in settings.sources]
     groups = by_answer(measured, model, 0.5 if threshold is None else threshold, params.examples)
     return [_group(group, None, draw) for group in groups]
 
 
 def _place_groups(
-    films: Mapping[str, Record], study: Study, settings: Settings, params: Params, draw: Draw
+    images: Mapping[str, Record], study: Study, settings: Settings, params: Params, draw: Draw
 ) -> dict[str, list[dict[str, Any]]]:
-    """Return for each localizer films with nodules found and missed, and healthy films with points."""
+    """Return for each localizer images with nodules found and missed, and negative images with points."""
     made = {}
     for localizer in study.localize:
         hits = partial(_hits, localizer=localizer, tolerant=settings.tolerant)
-        groups = by_place(list(films.values()), localizer, hits, params.examples)
+        groups = by_place(list(images.values()), localizer, hits, params.examples)
         made[localizer] = [_group(group, localizer, draw) for group in groups]
     return made
 
 
-def _hits(film: Record, localizer: str, tolerant: float) -> int:
-    """Return how many true points of a film have a prediction within the tolerant distance, one to one."""
-    predicted = [(row["x"], row["y"]) for row in film.findings.get(localizer, ())]
-    gaps = distances(predicted, [(row["x"], row["y"]) for row in film.points])
-    return len(match(gaps, tolerant * film.geometry.diagonal_px)[0])
+def _hits(image: Record, localizer: str, tolerant: float) -> int:
+    """Return how many true points of an image have a prediction within the tolerant distance, one to one."""
+    predicted = [(row["x"], row["y"]) for row in image.findings.get(localizer, ())]
+    gaps = distances(predicted, [(row["x"], row["y"]) for row in image.points])
+    return len(match(gaps, tolerant * image.geometry.diagonal_px)[0])
 
 
 def _group(group: Group, localizer: str | None, draw: Draw) -> dict[str, Any]:
-    cards = [draw(film, localizer) for film in group.films]
+    cards = [draw(image, localizer) for image in group.images]
     return {"title": group.title, "rule": group.rule, "total": group.total, "cards": cards}
 
 
 def _card(
-    film: Record,
+    image: Record,
     localizer: str | None,
     *,
     localizers: Sequence[str],
     params: Params,
     settings: Settings,
-    picture: Callable[[str], bytes],
+    pixels: Callable[[str], bytes],
 ) -> dict[str, Any]:
-    """Return one film as it is shown: its picture, the points of all localizers, and what was said about it.
+    """Return one image as it is shown: its image, the points of all localizers, and what was said about it.
 
-    Boxes are shown of the localizer that the film is an example of, or of the only one there is.
+    Boxes are shown of the localizer that the image is an example of, or of the only one there is.
     """
     alone = localizer or (localizers[0] if len(localizers) == 1 else None)
     found = [
         finding
         for place, one in enumerate(localizers)
         for finding in overlays.findings(
-            film.findings.get(one, []), film.geometry, name(one), place=place, boxed=one == alone
+            image.findings.get(one, []), image.geometry, name(one), place=place, boxed=one == alone
         )
     ]
     said = [localizer] if localizer else localizers
-    facts = [{1: "nodule", 0: "no finding", None: "not labelled"}[film.label], name(film.source)]
-    facts += [name(film.split).lower()] if film.split else []
-    facts += [f"{name(model).lower()} {score:.3f}" for model, score in film.scores.items()]
+    facts = [{1: "nodule", 0: "no finding", None: "not labelled"}[image.label], name(image.source)]
+    facts += [name(image.split).lower()] if image.split else []
+    facts += [f"{name(model).lower()} {score:.3f}" for model, score in image.scores.items()]
     return {
-        "image_id": film.image_id,
-        "picture": overlays.embed(picture(film.png), params.film_px),
-        "rings": overlays.rings(film.points, film.geometry, settings.tight, settings.tolerant),
+        "image_id": image.image_id,
+        "image": overlays.embed(pixels(image.png), params.image_px),
+        "rings": overlays.rings(image.points, image.geometry, settings.tight, settings.tolerant),
         "findings": found,
         "facts": facts,
         "answers": [
-            {"localizer": name(one), "parsed": film.answers[one]["parsed"], "words": film.answers[one]["answer"]}
+            {"localizer": name(one), "parsed": image.answers[one]["parsed"], "words": image.answers[one]["answer"]}
             for one in said
-            if one in film.answers
+            if one in image.answers
         ],
     }
 
@@ -303,7 +303,7 @@ def _training(study: Study) -> dict[str, Any]:
 
 
 def _data(study: Study) -> dict[str, Any]:
-    """Return how many films there are of each kind, every rejected film, and every answer that was not read."""
+    """Return how many images there are of each kind, every rejected image, and every answer that was not read."""
     given = study.metrics["provenance"]["parameters"].get("normalize", {})
     part = dict(zip(study.split["image_id"].to_pylist(), study.split["split"].to_pylist(), strict=True))
     rows = study.manifest.select(["image_id", "file_name", "source", "label", "status", "problem"]).to_pylist()
@@ -328,12 +328,12 @@ def _data(study: Study) -> dict[str, Any]:
         "columns": columns,
         "lines": lines,
         "total": [sum(line["counts"][k] for line in lines) for k in range(len(columns))],
-        "films": len(rows),
+        "images": len(rows),
         "rejected": [row for row in rows if row["status"] == "rejected"],
         "remarks": [row for row in rows if row["status"] == "ok" and row["problem"]],
         "answers": {name(k): Counter(table["parsed"].to_pylist()) for k, table in study.answers.items()},
         "unread": unread,
-        "contracts": sorted(set(study.normalized["contract"].to_pylist())),
+        "preprocessing_hashes": sorted(set(study.normalized["preprocessing_hash"].to_pylist())),
         "percentiles": [given[key] for key in ("low_percentile", "high_percentile") if key in given],
         "sides": sorted(set(study.normalized["side_px"].to_pylist())),
     }
@@ -353,11 +353,13 @@ def page(view: Mapping[str, Any], template: str) -> str:
     return surroundings.from_string(template).render(view)
 
 
-def _read_film(results: Path, png: str) -> bytes:
+def _read_image(results: Path, png: str) -> bytes:
     try:
         return (results / png).read_bytes()
     except OSError as error:
-        raise TableError(f"{results / png}: {error.strerror}; wanted a normalized film, run normalize again") from error
+        raise TableError(
+            f"{results / png}: {error.strerror}; wanted a normalized image, run normalize again"
+        ) from error
 
 
 def _read_json(path: str) -> Any:
@@ -404,7 +406,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         curve=_read_curve(args.curve),
         fetch=_read_json(args.fetch) if args.fetch else None,
     )
-    view = report(study, args.params.report, partial(_read_film, Path(args.results)))
+    view = report(study, args.params.report, partial(_read_image, Path(args.results)))
     html = page(view, Path(args.template).read_text(encoding="utf-8"))
     files.write_bytes(args.report, html.encode())
     LOG.info("report: %s, %.1f MB", args.report, len(html.encode()) / 1e6)

@@ -1,4 +1,4 @@
-"""What all tests share: the real films if they are there, and what a skipped test means."""
+"""What all tests share: the real images if they are there, and what a skipped test means."""
 
 import os
 import shutil
@@ -11,14 +11,14 @@ from tiny_base import tiny_base, tiny_study, trained  # noqa: F401
 
 ROOT = Path(__file__).parents[1]
 collect_ignore = ["fakes/standin_model"]  # runs under another transformers, in a process of its own
-REAL_FILMS = ROOT.parent / "shared" / "data" / "nodulocc_mini"
+REAL_IMAGES = ROOT.parent / "shared" / "data" / "nodulocc_mini"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out tests of what cannot be here: real films that are not part of the project, and a GPU."""
+    """Leave out tests of what cannot be here: real images that are not part of the project, and a GPU."""
     absent = {
         name
-        for name, here in (("real_films", REAL_FILMS.is_dir()), ("gpu", shutil.which("nvidia-smi") is not None))
+        for name, here in (("real_images", REAL_IMAGES.is_dir()), ("gpu", shutil.which("nvidia-smi") is not None))
         if not here
     }
     left_out = [item for item in items if absent & {mark.name for mark in item.iter_markers()}]
@@ -42,6 +42,6 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 
 @pytest.fixture
-def real_films() -> Path:
-    """The folder of real films; only for tests marked `real_films`."""
-    return REAL_FILMS
+def real_images() -> Path:
+    """The folder of real images; only for tests marked `real_images`."""
+    return REAL_IMAGES

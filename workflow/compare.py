@@ -30,10 +30,10 @@ MAIN = (
     "classification.*.test.ece_calibrated",
     "localization.*.test.tolerant.recall",
     "localization.*.test.tolerant.f1",
-    "localization.*.test.healthy.false_points_per_film",
+    "localization.*.test.negatives.false_points_per_image",
 )
 NOTE = (
-    "* The two intervals do not overlap. Overlap is no test: where two runs see the same films, a difference can be "
+    "* The two intervals do not overlap. Overlap is no test: where two runs see the same images, a difference can be "
     "certain although their intervals overlap."
 )
 
@@ -157,7 +157,7 @@ def show(found: Mapping[str, Any], a: str, b: str) -> str:
         lines += ["", NOTE]
     uneven = [e["metric"] for e in metrics if e["a"] and e["b"] and e["a"]["n"] != e["b"]["n"]]
     if uneven:
-        lines += ["", f"Not the same films: n differs in {len(uneven)} of these metrics, the first {uneven[0]}."]
+        lines += ["", f"Not the same images: n differs in {len(uneven)} of these metrics, the first {uneven[0]}."]
     return "\n".join(line.rstrip() for line in lines)
 
 

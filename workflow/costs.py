@@ -19,7 +19,7 @@ UTILISATION = (0.35, 0.5)  # of a GPU's peak that such models reach in practice
 LAYERS, HIDDEN, INNER, QUERY, KEY, VOCABULARY = 34, 2560, 10240, 8 * 256, 4 * 256, 262_208
 LAYER_SHAPES = ((HIDDEN, QUERY), (HIDDEN, KEY), (HIDDEN, KEY), (QUERY, HIDDEN), *((HIDDEN, INNER),) * 3)
 # Its vision tower: 896 px in patches of 14 give 64 x 64 = 4,096, which are averaged to 256 tokens
-TOWER_LAYERS, TOWER_HIDDEN, TOWER_INNER, PATCHES, PATCH_VALUES, FILM_TOKENS = 27, 1152, 4304, 64 * 64, 3 * 14 * 14, 256
+TOWER_LAYERS, TOWER_HIDDEN, TOWER_INNER, PATCHES, PATCH_VALUES, IMAGE_TOKENS = 27, 1152, 4304, 64 * 64, 3 * 14 * 14, 256
 TOWER_SHAPES = ((TOWER_HIDDEN, TOWER_HIDDEN),) * 4 + ((TOWER_HIDDEN, TOWER_INNER),) * 2
 LORA_SHAPES: Mapping[str, tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]]] = {
     "all-linear": (LAYER_SHAPES, TOWER_SHAPES),
@@ -39,9 +39,9 @@ MEMORY_MARGIN = (1.0, 1.2)  # for gaps between blocks
 MEMORY_BESIDE = (0.5, 1.5)  # GB, of the driver and the libraries
 
 DOWNLOAD_GB = 8.6
-PNG_BYTES_PER_PIXEL = (0.33, 0.46)  # normalized real films
-FEATURE_BYTES = FILM_TOKENS * HIDDEN * 2  # 1.31 MB a film, bfloat16
-CHALLENGE_FILMS = 63_179
+PNG_BYTES_PER_PIXEL = (0.33, 0.46)  # normalized real images
+FEATURE_BYTES = IMAGE_TOKENS * HIDDEN * 2  # 1.31 MB an image, bfloat16
+CHALLENGE_IMAGES = 63_179
 PREDICTIONS = 2  # zero-shot and tuned
 
 
@@ -73,11 +73,11 @@ GPUS = {
 
 
 @dataclass(frozen=True)
-class Films:
-    """How many films the study has.
+class Images:
+    """How many images the study has.
 
     Attributes:
-        total: Films that take part.
+        total: Images that take part.
         validation: Those of the validation split that training measures itself on.
         asked: Those of the splits that inference asks about.
         source: Where the numbers come from.
@@ -136,8 +136,8 @@ def gpu(text: str) -> Gpu:
     return Gpu(text, flops, bandwidth, memory)
 
 
-def count_films(results: Path, document: Mapping[str, Any]) -> Films:
-    """Return the number of films of a results folder; where it has no manifest yet, those of the challenge.
+def count_images(results: Path, document: Mapping[str, Any]) -> Images:
+    """Return the number of images of a results folder; where it has no manifest yet, those of the challenge.
 
     Only the columns counted are read, without their checksums: a dry run has no time for more.
     """
@@ -148,14 +148,16 @@ def count_films(results: Path, document: Mapping[str, Any]) -> Films:
     if split.is_file():
         names = parquet.read_table(split, columns=["split"])["split"]
         counts = {row["values"]: row["counts"] for row in pc.value_counts(names).to_pylist()}
-        return Films(len(names), counts.get("val", 0), sum(counts.get(name, 0) for name in asked), f"films of {split}")
-    total, source = CHALLENGE_FILMS, f"the challenge's {CHALLENGE_FILMS:,} films, as published"
+        return Images(
+            len(names), counts.get("val", 0), sum(counts.get(name, 0) for name in asked), f"images of {split}"
+        )
+    total, source = CHALLENGE_IMAGES, f"the challenge's {CHALLENGE_IMAGES:,} images, as published"
     if manifest.is_file():
         usable = parquet.read_table(manifest, columns=["status"])["status"]
-        total, source = pc.sum(pc.equal(usable, "ok")).as_py() or 0, f"films of {manifest}"
+        total, source = pc.sum(pc.equal(usable, "ok")).as_py() or 0, f"images of {manifest}"
     fractions = dict(zip(("train", "val", "test"), document["split"]["fractions"], strict=True))
-    counts = {name: round(share * total) for name, share in fractions.items()}
-    return Films(total, counts["val"], sum(counts[name] for name in asked), source)
+    counts = {name: round(fraction * total) for name, fraction in fractions.items()}
+    return Images(total, counts["val"], sum(counts[name] for name in asked), source)
 
 
 def lora_parameters(targets: str, rank: int) -> int:
@@ -170,20 +172,20 @@ def lora_parameters(targets: str, rank: int) -> int:
 
 
 def tower_flops() -> tuple[float, float]:
-    """Return the operations of the tower's weights, patches and projector included, and of its attention, per film."""
+    """Return the operations of the tower's weights, patches and projector included, and of its attention, per image."""
     weights = PATCHES * (TOWER_LAYERS * sum(a * b for a, b in TOWER_SHAPES) + PATCH_VALUES * TOWER_HIDDEN)
     attention = TOWER_LAYERS * 2 * PATCHES**2 * TOWER_HIDDEN
-    return 2.0 * (weights + FILM_TOKENS * TOWER_HIDDEN * HIDDEN), 2.0 * attention
+    return 2.0 * (weights + IMAGE_TOKENS * TOWER_HIDDEN * HIDDEN), 2.0 * attention
 
 
 def language_flops(text_tokens: int = TEXT_TOKENS) -> tuple[float, float]:
-    """Return the operations of the language model's weights and of its attention, per film."""
-    tokens = FILM_TOKENS + text_tokens
+    """Return the operations of the language model's weights and of its attention, per image."""
+    tokens = IMAGE_TOKENS + text_tokens
     return 2.0 * QUANTIZED * tokens, 2.0 * LAYERS * 2 * tokens**2 * QUERY
 
 
 def forward_flops(*, cached: bool = False, text_tokens: int = TEXT_TOKENS) -> float:
-    """Return the operations of asking about one film, with logits of the last token alone.
+    """Return the operations of asking about one image, with logits of the last token alone.
 
     >>> round(forward_flops() / TERA, 2)
     7.27
@@ -201,7 +203,7 @@ def training_flops(
     positions: int = 1,
     text_tokens: int = TEXT_TOKENS,
 ) -> float:
-    """Return the operations of learning from one film.
+    """Return the operations of learning from one image.
 
     A frozen weight is multiplied forward and, for the gradient of its input, backward; LoRA's also for its own
     gradient; attention twice backward. Checkpointing adds a second forward pass of what is trained. A tower without
@@ -213,10 +215,10 @@ def training_flops(
         checkpointing: Whether activations are computed twice.
         cached: Whether the tower's features are there already.
         positions: Tokens that get logits.
-        text_tokens: Tokens beside those of the film.
+        text_tokens: Tokens beside those of the image.
     """
     again = 1 if checkpointing else 0
-    tokens = FILM_TOKENS + text_tokens
+    tokens = IMAGE_TOKENS + text_tokens
     weights, attention = language_flops(text_tokens)
     shapes, tower_shapes = LORA_SHAPES[targets]
     lora = tokens * 2.0 * rank * LAYERS * sum(a + b for a, b in shapes)
@@ -244,11 +246,11 @@ def weight_bytes(quantization: str, dtype: str) -> float:
 
 
 def activation_bytes(targets: str, *, checkpointing: bool, cached: bool) -> float:
-    """Return the bytes that one film leaves for the backward pass.
+    """Return the bytes that one image leaves for the backward pass.
 
     With checkpointing each layer leaves its input, in bfloat16, and one layer at a time all it computes.
     """
-    tokens = FILM_TOKENS + TEXT_TOKENS
+    tokens = IMAGE_TOKENS + TEXT_TOKENS
     tower = not cached and targets != "language"
     if checkpointing:
         inputs = 2 * (LAYERS * tokens * HIDDEN + tower * TOWER_LAYERS * PATCHES * TOWER_HIDDEN)
@@ -256,7 +258,7 @@ def activation_bytes(targets: str, *, checkpointing: bool, cached: bool) -> floa
     return LAYERS * tokens * KEPT_BYTES + tower * TOWER_LAYERS * PATCHES * TOWER_KEPT_BYTES
 
 
-def estimate(document: Mapping[str, Any], on: Gpu, films: Films) -> list[Range]:
+def estimate(document: Mapping[str, Any], on: Gpu, images: Images) -> list[Range]:
     """Return what the study takes on one GPU: hours, images per second, memory and disk.
 
     Generated answers of the localizer are left out: their length is not known before.
@@ -264,42 +266,44 @@ def estimate(document: Mapping[str, Any], on: Gpu, films: Films) -> list[Range]:
     Args:
         document: The parameters, section by section; the base is MedGemma 1.5 4B.
         on: The GPU.
-        films: How many films.
+        images: How many images.
     """
     model, train, asked = document["model"], document["train"], document["infer"]
-    cached = model["cache_features"] and train["lora_targets"] == "language"
-    samples = train["max_steps"] * train["micro_batch"] * train["accumulation"]
+    cached = model["cache_features"] and train["lora_target_modules"] == "language"
+    samples = train["max_steps"] * train["per_device_train_batch_size"] * train["gradient_accumulation_steps"]
     checkpointing = train["gradient_checkpointing"]
-    sample = training_flops(train["lora_targets"], train["rank"], checkpointing=checkpointing, cached=cached)
-    film = forward_flops(cached=cached)
+    sample = training_flops(train["lora_target_modules"], train["lora_r"], checkpointing=checkpointing, cached=cached)
+    image = forward_flops(cached=cached)
     weights = weight_bytes(model["quantization"], model["dtype"])
     # 4-bit weights are read, written out in full for the multiplication, and read again, in every pass over them
     unpacked = QUANTIZED * (2 + 2) if model["quantization"] == "nf4" else 0.0
     passes = 3 if checkpointing else 2
-    read = (weights + unpacked) * passes / on.bandwidth / train["micro_batch"]
+    read = (weights + unpacked) * passes / on.bandwidth / train["per_device_train_batch_size"]
     merged = asked["weights"] == "merged"
     held = weight_bytes("none" if merged else model["quantization"], model["dtype"])
     ask = (held + (0.0 if merged else unpacked)) / on.bandwidth / asked["batch_size"]
-    measured = train["max_steps"] // train["eval_every_steps"] * films.validation
-    once = films.total * sum(tower_flops()) if cached else 0.0
+    measured = train["max_steps"] // train["eval_steps"] * images.validation
+    once = images.total * sum(tower_flops()) if cached else 0.0
 
     def seconds(flops: float, utilisation: float, floor: float) -> float:
         return max(flops / (utilisation * on.flops), floor)
 
     def hours(utilisation: float) -> float:
         learning = samples * seconds(sample, utilisation, read)
-        return (learning + measured * seconds(film, utilisation, ask) + once / (utilisation * on.flops)) / 3600
+        return (learning + measured * seconds(image, utilisation, ask) + once / (utilisation * on.flops)) / 3600
 
     slow, fast = UTILISATION
-    share = f"{100 * slow:.0f} to {100 * fast:.0f} % of {on.flops / TERA:.0f} TFLOP/s"
-    least, most = (1 / seconds(film, utilisation, ask) for utilisation in UTILISATION)
-    adapter = lora_parameters(train["lora_targets"], train["rank"])
-    kept = train["micro_batch"] * activation_bytes(train["lora_targets"], checkpointing=checkpointing, cached=cached)
+    fraction = f"{100 * slow:.0f} to {100 * fast:.0f} % of {on.flops / TERA:.0f} TFLOP/s"
+    least, most = (1 / seconds(image, utilisation, ask) for utilisation in UTILISATION)
+    adapter = lora_parameters(train["lora_target_modules"], train["lora_r"])
+    kept = train["per_device_train_batch_size"] * activation_bytes(
+        train["lora_target_modules"], checkpointing=checkpointing, cached=cached
+    )
     memory = (weights + 16 * adapter + kept) / GB
     asking = (held + asked["batch_size"] * TOWER_KEPT_BYTES * PATCHES) / GB
-    pngs = [films.total * document["normalize"]["side_px"] ** 2 * each / GB for each in PNG_BYTES_PER_PIXEL]
-    features = films.total * FEATURE_BYTES / GB if cached else 0.0
-    saved = (train["keep_checkpoints"] + 1) * 12 * adapter / GB
+    pngs = [images.total * document["normalize"]["side_px"] ** 2 * each / GB for each in PNG_BYTES_PER_PIXEL]
+    features = images.total * FEATURE_BYTES / GB if cached else 0.0
+    saved = (train["save_total_limit"] + 1) * 12 * adapter / GB
     disk = DOWNLOAD_GB + features + saved
     return [
         Range(
@@ -307,24 +311,25 @@ def estimate(document: Mapping[str, Any], on: Gpu, films: Films) -> list[Range]:
             hours(fast),
             hours(slow),
             "h",
-            f"({samples:,} films x {sample / TERA:.1f} TFLOP + {measured:,} measured on validation x "
-            f"{film / TERA:.2f}{f' + {films.total:,} through the tower once' if cached else ''}) / ({share})",
+            f"({samples:,} images x {sample / TERA:.1f} TFLOP + {measured:,} measured on validation x "
+            f"{image / TERA:.2f}{f' + {images.total:,} through the tower once' if cached else ''}) / ({fraction})",
         ),
-        Range("inference", least, most, "films/s", f"({share}) / {film / TERA:.2f} TFLOP"),
+        Range("inference", least, most, "images/s", f"({fraction}) / {image / TERA:.2f} TFLOP"),
         Range(
             "inference, all",
-            PREDICTIONS * films.asked / most / 3600,
-            PREDICTIONS * films.asked / least / 3600,
+            PREDICTIONS * images.asked / most / 3600,
+            PREDICTIONS * images.asked / least / 3600,
             "h",
-            f"{PREDICTIONS} models x {films.asked:,} films / films per second",
+            f"{PREDICTIONS} models x {images.asked:,} images / images per second",
         ),
         Range(
             "memory, training",
             memory * MEMORY_MARGIN[0] + MEMORY_BESIDE[0],
             memory * MEMORY_MARGIN[1] + MEMORY_BESIDE[1],
             f"of {on.memory / GB:.0f} GB",
-            f"weights {weights / GB:.1f} + LoRA {adapter / 1e6:.1f} M x 16 bytes + {train['micro_batch']} films x "
-            f"{kept / train['micro_batch'] / GB:.2f}, up to {MEMORY_MARGIN[1] - 1:.0%} for gaps, and "
+            f"weights {weights / GB:.1f} + LoRA {adapter / 1e6:.1f} M x 16 bytes + "
+            f"{train['per_device_train_batch_size']} images x {kept / train['per_device_train_batch_size'] / GB:.2f}, "
+            f"up to {MEMORY_MARGIN[1] - 1:.0%} for gaps, and "
             f"{MEMORY_BESIDE[0]} to {MEMORY_BESIDE[1]} beside",
         ),
         Range(
@@ -332,7 +337,7 @@ def estimate(document: Mapping[str, Any], on: Gpu, films: Films) -> list[Range]:
             asking * MEMORY_MARGIN[0] + MEMORY_BESIDE[0],
             asking * MEMORY_MARGIN[1] + MEMORY_BESIDE[1],
             f"of {on.memory / GB:.0f} GB",
-            f"weights {held / GB:.1f} + {asked['batch_size']} films x one layer of the tower "
+            f"weights {held / GB:.1f} + {asked['batch_size']} images x one layer of the tower "
             f"{TOWER_KEPT_BYTES * PATCHES / GB:.2f}",
         ),
         Range(
@@ -346,15 +351,17 @@ def estimate(document: Mapping[str, Any], on: Gpu, films: Films) -> list[Range]:
     ]
 
 
-def lines(document: Mapping[str, Any], on: Gpu, films: Films) -> list[str]:
+def lines(document: Mapping[str, Any], on: Gpu, images: Images) -> list[str]:
     """Return the estimate as lines of text, or one that says why there is none."""
     if not needs_gpu(document):
         base = document.get("fetch", {}).get("base")
         return [f"estimate: none for {base}, which runs on a processor in minutes; it is for MedGemma 1.5 4B"]
-    found = estimate(document, on, films)
-    head = f"estimate on one {on.name}, computed, not measured; {films.source}; MedGemma 1.5 4B at 896 px"
+    found = estimate(document, on, images)
+    head = f"estimate on one {on.name}, computed, not measured; {images.source}; MedGemma 1.5 4B at 896 px"
     memory = next(each for each in found if each.what == "memory, training")
     warning = (
-        [f"  it may not fit {on.memory / GB:.0f} GB: lower train.micro_batch"] if memory.high > on.memory / GB else []
+        [f"  it may not fit {on.memory / GB:.0f} GB: lower train.per_device_train_batch_size"]
+        if memory.high > on.memory / GB
+        else []
     )
     return [head, *(f"  {each}" for each in found), *warning]

@@ -29,7 +29,7 @@ DISK_GB = 2.0
 MODEL_GB = 9.0
 # CheXagent-2's environment took 6.2 GB with CUDA; its weights and its encoder's are said to be about 8.
 CHEXAGENT_ENVIRONMENT_GB, CHEXAGENT_GB = 6.5, 8.0
-# Normalized real films as PNG took 0.33 to 0.46 bytes per pixel.
+# Normalized real images as PNG took 0.33 to 0.46 bytes per pixel.
 BYTES_PER_PIXEL = 0.46
 BFLOAT16_CAPABILITY = (8, 0)
 HUB_TIMEOUT_S = 5.0
@@ -79,7 +79,7 @@ class Machine:
     chexagent: str | None  # its environment: "ready", "absent" or "no python"; None if the preset does without it
     chexagent_access: str | None  # to model and encoder, as `access`; None for folders, or if it does without them
     data: Mapping[str, bool]  # name in the data folder: whether it is there
-    films: int
+    images: int
 
 
 def checks(document: Mapping[str, Any], machine: Machine) -> list[Check]:
@@ -152,14 +152,14 @@ def _memory(machine: Machine, large: bool) -> Check:
 
 def _disk(document: Mapping[str, Any], machine: Machine, large: bool) -> Check:
     side = _of(document, "normalize", "side_px", 0)
-    films_gb = machine.films * side * side * BYTES_PER_PIXEL / 1e9
+    images_gb = machine.images * side * side * BYTES_PER_PIXEL / 1e9
     weights_gb = MODEL_GB if large and machine.access != "cached" else 0.0
     if machine.chexagent is not None:
         weights_gb += CHEXAGENT_GB if machine.chexagent_access in ("allowed", "unreachable") else 0.0
         weights_gb += CHEXAGENT_ENVIRONMENT_GB if machine.chexagent != "ready" else 0.0
-    wanted = DISK_GB + films_gb + weights_gb
+    wanted = DISK_GB + images_gb + weights_gb
     found = f"disk: {machine.free_gb:.0f} GB free"
-    parts = f"normalized films {films_gb:.0f}, weights and environments {weights_gb:.0f}, the rest {DISK_GB:.0f}"
+    parts = f"normalized images {images_gb:.0f}, weights and environments {weights_gb:.0f}, the rest {DISK_GB:.0f}"
     need = f"wanted {wanted:.0f} ({parts})"
     if machine.free_gb >= wanted:
         return Check(f"{found}, {need}")
@@ -181,7 +181,8 @@ def _gpu(document: Mapping[str, Any], machine: Machine, large: bool) -> list[Che
         Check(found)
         if best.memory_gb >= GPU_GB * SHOWN
         else Check(
-            f"{found}, wanted {GPU_GB:g}", "lower train.micro_batch and raise train.accumulation, or take a larger GPU"
+            f"{found}, wanted {GPU_GB:g}",
+            "lower train.per_device_train_batch_size and raise train.gradient_accumulation_steps, or take a larger GPU",
         )
     ]
     if best.capability >= BFLOAT16_CAPABILITY:
@@ -224,10 +225,10 @@ def _data(document: Mapping[str, Any], machine: Machine) -> Check:
     labels = "classification_labels.csv"
     folders = [name for name, there in machine.data.items() if there and name != labels]
     if machine.data.get(labels) and folders:
-        return Check(f"data: {root}, {machine.films} rows of labels, {' and '.join(sorted(folders))}")
+        return Check(f"data: {root}, {machine.images} rows of labels, {' and '.join(sorted(folders))}")
     if not any(machine.data.values()):
         return Check(
-            f"data: {root} is not there, or holds no films", "set ingest.root in params.yaml to the data folder"
+            f"data: {root} is not there, or holds no images", "set ingest.root in params.yaml to the data folder"
         )
     lacking = [labels] if not machine.data.get(labels) else []
     if not folders:
@@ -318,7 +319,7 @@ def look(document: Mapping[str, Any]) -> Machine:
         chexagent=own,
         chexagent_access=own_access,
         data={name: (root / name).exists() for name in names},
-        films=max(sum(1 for _ in labels.open("rb")) - 1, 0) if labels.is_file() else 0,
+        images=max(sum(1 for _ in labels.open("rb")) - 1, 0) if labels.is_file() else 0,
     )
 
 

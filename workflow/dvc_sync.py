@@ -72,7 +72,7 @@ def dvc(found: list[Job], params: Mapping[str, Mapping[str, Any]]) -> dict[str, 
 
     Args:
         found: All jobs of the study.
-        params: The parameters in force; the folders of films and of a local base model are dependencies by name.
+        params: The parameters in force; the folders of images and of a local base model are dependencies by name.
     """
     outside = {"ingest": ("ingest", "root")}
     if params["fetch"]["revision"] == "none":

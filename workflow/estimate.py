@@ -36,8 +36,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         gpus = [costs.gpu(args.gpu)] if args.gpu else list(costs.GPUS.values())
     except ParamsError as error:
         sys.exit(str(error))
-    films = costs.count_films(Path("results"), document)
-    print("\n\n".join(dict.fromkeys("\n".join(costs.lines(document, gpu, films)) for gpu in gpus)))
+    images = costs.count_images(Path("results"), document)
+    print("\n\n".join(dict.fromkeys("\n".join(costs.lines(document, gpu, images)) for gpu in gpus)))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ class StudyParams:
 class PredictParams:
     """What `snakemake predict` works on."""
 
-    root: params.Text  # folder of unlabelled films
+    root: params.Text  # folder of unlabelled images
     adapter: params.Text  # folder of the trained adapter
     calibration: params.Text  # calibration that was fitted with it
     localize: params.Text  # folder of the requests and cutoffs that were chosen; none: whole banks, and no cutoff
@@ -39,7 +39,7 @@ HOMES = {
     "localize": "stages.lib.detect.driver:Params",
     "choose": "stages.lib.detect.choice:ChooseParams",
     "medgemma": "stages.lib.detect.medgemma:Params",
-    "relevance": "stages.lib.detect.attribution:RelevanceParams",
+    "attribution": "stages.lib.detect.attribution:AttributionParams",
     "chexagent": "stages.lib.detect.chexagent.client:ChexagentParams",
     "merge": "stages.lib.detect.detection_rows:MergeParams",
     "combine": "stages.lib.detect.detection_rows:MergeParams",
@@ -50,7 +50,7 @@ HOMES = {
     "predict": "workflow.registry:PredictParams",
 }
 
-DEMO = ("simulate", "pretrain")  # sections that only the demo study has: the others bring their films and model
+DEMO = ("simulate", "pretrain")  # sections that only the demo study has: the others bring their images and model
 OPTIONAL = (*DEMO, "chexagent")  # sections that a study may do without; CheXagent-2 is too large for the demo
 
 

@@ -15,16 +15,16 @@ CLASSIFICATION = (
 )
 LOCALIZATION = (
     ("nodules found, tolerant", ("tolerant", "recall")),
-    ("nodules found by chance", ("tolerant", "chance_recall")),
-    ("false points per healthy film", ("healthy", "false_points_per_film")),
+    ("nodules found by chance", ("tolerant", "random_placement_recall")),
+    ("false points per negative image", ("negatives", "false_points_per_image")),
 )
 
 
 def lines(document: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """Return name and entry of each number shown: those of test films.
+    """Return name and entry of each number shown: those of test images.
 
     >>> lines({"classification": {}, "localization": {"medgemma": {"test": {}}}})[-1]
-    ('medgemma: false points per healthy film', {})
+    ('medgemma: false points per negative image', {})
     """
     shown = [(words, _entry(document["classification"], keys)) for words, keys in CLASSIFICATION]
     for localizer, views in document["localization"].items():
@@ -57,8 +57,8 @@ def written(entry: Mapping[str, Any]) -> str:
     '0.912  [0.850, 0.950]  n = 142'
     >>> written({"value": 0.5, "low": 0.25, "high": 0.75, "n": 8, "n_points": 12})
     '0.500  [0.250, 0.750]  n = 8 with 12 nodules'
-    >>> written({"value": None, "reason": "no film with a nodule"})
-    'undefined: no film with a nodule'
+    >>> written({"value": None, "reason": "no image with a nodule"})
+    'undefined: no image with a nodule'
     """
     if entry.get("value") is None:
         return f"undefined: {entry.get('reason', 'not measured')}"

@@ -1,8 +1,8 @@
-"""Read a data folder: one row per film, its content hashed, and every problem found, all at once.
+"""Read a data folder: one row per image, its content hashed, and every problem found, all at once.
 
 in   a data folder in the layout of NoduLoCC2026, or a bare folder of PNG and DICOM files
 out  manifest  tables.MANIFEST, one row per file and one per label without a file
-     points    tables.POINTS, of the films that take part, in pixels of the original
+     points    tables.POINTS, of the images that take part, in pixels of the original
 """
 
 import multiprocessing
@@ -25,35 +25,35 @@ from stages.lib.images import nodulocc, reading
 from stages.lib.images.nodulocc import Point
 
 LISTED = 20  # problems of one kind that an error spells out
-CHUNK = 16  # films that a process takes at once: below it, starting a process costs more than it saves
+CHUNK = 16  # images that a process takes at once: below it, starting a process costs more than it saves
 
 
 @parameters.section
 class Params:
-    """Where the films are, and how much may be wrong with them."""
+    """Where the images are, and how much may be wrong with them."""
 
     root: parameters.Text  # the data folder
-    max_rejected: parameters.NonNegativeInt  # rejected films beyond which the stage fails
-    max_pixels: parameters.Count  # pixels of one film beyond which it is not decoded
+    max_rejected: parameters.NonNegativeInt  # rejected images beyond which the stage fails
+    max_pixels: parameters.Count  # pixels of one image beyond which it is not decoded
 
 
 def ingest(params: Params) -> tuple[pa.Table, pa.Table]:
     """Return the manifest and the points of the data folder.
 
     Raises:
-        DataError: With all problems, if the tables of the folder contradict themselves or more films are rejected than
+        DataError: With all problems, if the tables of the folder contradict themselves or more images are rejected than
             `max_rejected`.
     """
     folder = nodulocc.read(params.root)
     if folder.passed_over:
         LOG.info("ingest: %d files passed over, which are neither PNG nor DICOM by name", folder.passed_over)
     if folder.problems:
-        LOG.warning("ingest: %d problems in the tables; reading the films for the rest", len(folder.problems))
-    openable = [film.path for film in folder.films if film.refused is None]
+        LOG.warning("ingest: %d problems in the tables; reading the images for the rest", len(folder.problems))
+    openable = [image.path for image in folder.images if image.refused is None]
     read = dict(zip(openable, facts(openable, params.max_pixels), strict=True))
     rows = [
-        judge(film, read.get(film.path, reading.Facts(problem=film.refused)), folder.points.get(film.image_id, []))
-        for film in folder.films
+        judge(image, read.get(image.path, reading.Facts(problem=image.refused)), folder.points.get(image.image_id, []))
+        for image in folder.images
     ]
     refuse(rows, folder.problems, params)
     rows = remark_twins(rows)
@@ -79,10 +79,10 @@ def ingest(params: Params) -> tuple[pa.Table, pa.Table]:
 def facts(paths: Sequence[str], max_pixels: int) -> Iterator[reading.Facts]:
     """Yield what each file says, in order, from as many processes as there are processors.
 
-    A process holds one film at a time, so memory does not grow with the number of films.
+    A process holds one image at a time, so memory does not grow with the number of images.
 
     Raises:
-        DataError: If a process dies over a film.
+        DataError: If a process dies over an image.
     """
     examine = partial(reading.examine, max_pixels=max_pixels)
     workers = min(len(os.sched_getaffinity(0)), len(paths) // CHUNK)
@@ -99,27 +99,27 @@ def facts(paths: Sequence[str], max_pixels: int) -> Iterator[reading.Facts]:
                 done += 1
         except BrokenProcessPool as error:
             near = paths[done : done + CHUNK * workers]
-            heading = "a process that read films was killed (out of memory?); it was at one of:"
+            heading = "a process that read images was killed (out of memory?); it was at one of:"
             raise DataError(heading, [repr(path) for path in near]) from error
 
 
-def judge(film: nodulocc.Film, found: reading.Facts, points: Sequence[Point]) -> dict[str, Any]:
-    """Return the manifest row of one film: ok, or rejected with the reason.
+def judge(image: nodulocc.Image, found: reading.Facts, points: Sequence[Point]) -> dict[str, Any]:
+    """Return the manifest row of one image: ok, or rejected with the reason.
 
-    A truth that contradicts itself (a point beside the film, or on a film without a finding) rejects the film.
+    A truth that contradicts itself (a point beside the image, or on an image without a finding) rejects the image.
 
     Args:
-        film: What the folder and its tables say.
+        image: What the folder and its tables say.
         found: What the file says.
         points: The nodules marked on it, pixels of the original.
     """
     reasons = [found.problem] if found.problem else []
-    remarks = [*film.remarks, *([found.remark] if found.remark else [])]
-    if points and film.label == 0:
+    remarks = [*image.remarks, *([found.remark] if found.remark else [])]
+    if points and image.label == 0:
         reasons.append(f"labelled No Finding, but has {len(points)} point(s)")
-    if points and film.label is None:
+    if points and image.label is None:
         remarks.append(f"has {len(points)} point(s)")
-    if not points and film.label == 1 and film.source == "lidc":
+    if not points and image.label == 1 and image.source == "lidc":
         remarks.append("labelled Nodule, but has no point")
     if found.width_px and found.height_px:
         reasons += [
@@ -128,16 +128,16 @@ def judge(film: nodulocc.Film, found: reading.Facts, points: Sequence[Point]) ->
             if not (-0.5 <= point.x <= found.width_px - 0.5 and -0.5 <= point.y <= found.height_px - 0.5)
         ]
     return {
-        "image_id": film.image_id,
-        "file_name": film.file_name,
-        "path": film.path,
-        "source": film.source,
-        "patient_id": film.patient_id or found.patient or film.image_id,
-        "label": film.label,
+        "image_id": image.image_id,
+        "file_name": image.file_name,
+        "path": image.path,
+        "source": image.source,
+        "patient_id": image.patient_id or found.patient or image.image_id,
+        "label": image.label,
         "width_px": found.width_px,
         "height_px": found.height_px,
         "bit_depth": found.bit_depth,
-        "spacing_mm": film.spacing_mm or found.spacing_mm,
+        "spacing_mm": image.spacing_mm or found.spacing_mm,
         "sha256": found.sha256,
         "pixel_sha256": found.pixel_sha256,
         "status": "rejected" if reasons else "ok",
@@ -146,7 +146,7 @@ def judge(film: nodulocc.Film, found: reading.Facts, points: Sequence[Point]) ->
 
 
 def remark_twins(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows, with a remark on each film that takes part and has the same pixels as another one."""
+    """Return the rows, with a remark on each image that takes part and has the same pixels as another one."""
     groups: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for row in rows:
         if row["status"] == "ok":
@@ -179,8 +179,8 @@ def refuse(rows: Sequence[Mapping[str, Any]], problems: Sequence[str], params: P
     if not problems and len(rejected) <= params.max_rejected:
         return
     heading = (
-        f"data folder {params.root}: {len(problems)} problem(s) of the folder, and {len(rejected)} of {len(rows)} films"
-        f" rejected (ingest.max_rejected = {params.max_rejected}):"
+        f"data folder {params.root}: {len(problems)} problem(s) of the folder, and {len(rejected)} of {len(rows)} "
+        f"images rejected (ingest.max_rejected = {params.max_rejected}):"
     )
     raise DataError(heading, [*first(problems), *first(rejected)])
 

@@ -1,10 +1,10 @@
-"""Make every film a square of 0..255, and keep the geometry back to its original pixels.
+"""Make every image a square of 0..255, and keep the geometry back to its original pixels.
 
-in   manifest    tables.MANIFEST, of which the films that take part; --part k-of-n of them
-out  folder      one PNG per film, below --results
+in   manifest    tables.MANIFEST, of which the images that take part; --part k-of-n of them
+out  folder      one PNG per image, below --results
      normalized  tables.NORMALIZED
 
-One process; memory holds one film. The part is the unit of restart: an interrupted part is made again from the start,
+One process; memory holds one image. The part is the unit of restart: an interrupted part is made again from the start,
 since a PNG that is already there cannot prove which pixels it was made from.
 """
 
@@ -29,8 +29,8 @@ from stages.lib.images.geometry import Geometry
 class Params:
     """What decides the pixels."""
 
-    low_percentile: parameters.Percent  # grey value of each film that becomes 0
-    high_percentile: parameters.Percent  # grey value of each film that becomes 255
+    low_percentile: parameters.Percent  # grey value of each image that becomes 0
+    high_percentile: parameters.Percent  # grey value of each image that becomes 255
     side_px: parameters.Count  # side of the square that the model reads
 
     def __post_init__(self) -> None:
@@ -40,37 +40,37 @@ class Params:
             )
 
 
-def normalize(films: pa.Table, params: Params, *, results: Path, folder: Path) -> pa.Table:
-    """Return the geometry of each film, its PNG written to `folder`.
+def normalize(images: pa.Table, params: Params, *, results: Path, folder: Path) -> pa.Table:
+    """Return the geometry of each image, its PNG written to `folder`.
 
     Args:
-        films: Rows of the manifest that take part.
+        images: Rows of the manifest that take part.
         params: What decides the pixels.
         results: Folder that the paths in the table are relative to.
         folder: Where the PNGs go; below `results`.
 
     Raises:
-        DataError: With every film that is no longer what it was at ingest, or that has no contrast.
+        DataError: With every image that is no longer what it was at ingest, or that has no contrast.
         ParamsError: If `folder` is not below `results`.
     """
     relative = Path(os.path.relpath(folder, results))
     if ".." in relative.parts:
         raise ParamsError("--folder:", [f"found {folder}, wanted a folder below --results {results}"])
     decides: dict[str, Any] = asdict(params)
-    contract = preprocess.contract(**decides)
+    preprocessing_hash = preprocess.preprocessing_hash(**decides)
     rows, problems = [], []
-    for film in track(films.to_pylist(), total=films.num_rows, what="normalize"):
+    for image in track(images.to_pylist(), total=images.num_rows, what="normalize"):
         try:
-            square, low, high = preprocess.normalize_pixels(unchanged(film), **decides)
+            square, low, high = preprocess.normalize_pixels(unchanged(image), **decides)
         except (ImageError, OSError) as error:
-            problems.append(f"{film['file_name']!r}: {error}")
+            problems.append(f"{image['file_name']!r}: {error}")
             continue
-        name = nodulocc.png_name(film["image_id"])
+        name = nodulocc.png_name(image["image_id"])
         files.write_bytes(folder / name, encoded(square))
-        geometry = Geometry(width_px=film["width_px"], height_px=film["height_px"], side_px=params.side_px)
+        geometry = Geometry(width_px=image["width_px"], height_px=image["height_px"], side_px=params.side_px)
         rows.append(
             {
-                "image_id": film["image_id"],
+                "image_id": image["image_id"],
                 "png": (relative / name).as_posix(),
                 "low": low,
                 "high": high,
@@ -78,35 +78,35 @@ def normalize(films: pa.Table, params: Params, *, results: Path, folder: Path) -
                 "pad_x_px": geometry.pad_x_px,
                 "pad_y_px": geometry.pad_y_px,
                 "side_px": params.side_px,
-                "contract": contract,
+                "preprocessing_hash": preprocessing_hash,
             }
         )
     if problems:
-        raise DataError(f"{len(problems)} film(s) that took part at ingest cannot be normalized:", problems)
+        raise DataError(f"{len(problems)} image(s) that took part at ingest cannot be normalized:", problems)
     return tables.from_rows(rows, tables.NORMALIZED)
 
 
-def unchanged(film: Mapping[str, Any]) -> Any:
-    """Return the grey values of a film of the manifest, if its file is still the one that was ingested.
+def unchanged(image: Mapping[str, Any]) -> Any:
+    """Return the grey values of an image of the manifest, if its file is still the one that was ingested.
 
     Args:
-        film: Row of the manifest.
+        image: Row of the manifest.
 
     Raises:
-        ImageError: If the file has changed since, or cannot be read as a film.
+        ImageError: If the file has changed since, or cannot be read as an image.
         OSError: If it cannot be opened.
     """
-    digest = files.sha256_file(film["path"])
-    if digest != film["sha256"]:
+    digest = files.sha256_file(image["path"])
+    if digest != image["sha256"]:
         raise ImageError(
-            f"its SHA-256 is {digest[:12]}..., at ingest it was {film['sha256'][:12]}...: the file has changed,"
+            f"its SHA-256 is {digest[:12]}..., at ingest it was {image['sha256'][:12]}...: the file has changed,"
             " run ingest again"
         )
-    return reading.read_grey(film["path"], max_pixels=film["width_px"] * film["height_px"]).pixels
+    return reading.read_grey(image["path"], max_pixels=image["width_px"] * image["height_px"]).pixels
 
 
 def encoded(square: Any) -> bytes:
-    """Return a normalized film, uint8 of shape (side, side), as the bytes of a PNG file.
+    """Return a normalized image, uint8 of shape (side, side), as the bytes of a PNG file.
 
     Raises:
         ImageError: If the encoder fails.
@@ -129,8 +129,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         writes=["folder", "normalized"],
     )
     manifest = tables.read(args.manifest, tables.MANIFEST)
-    films = shards.take(manifest.filter(pc.equal(manifest["status"], "ok")), args.part)
-    normalized = normalize(films, args.params.normalize, results=Path(args.results), folder=Path(args.folder))
+    images = shards.take(manifest.filter(pc.equal(manifest["status"], "ok")), args.part)
+    normalized = normalize(images, args.params.normalize, results=Path(args.results), folder=Path(args.folder))
     tables.write(args.normalized, normalized, tables.NORMALIZED)
 
 

@@ -22,43 +22,43 @@ import numpy as np
 from stages.lib.core import cli, files, params
 from stages.lib.core.log import LOG
 from stages.lib.core.progress import track
-from stages.lib.demo.synthetic import image as films
+from stages.lib.demo.synthetic import image as images
 
 NIH, LIDC, UNLABELLED = "nih_filtered_images", "lidc_png_16_bit", "unlabelled"
 LEAST_SIDE_PX = 64
 LABELS = ("No Finding", "Nodule")
 TRUTH = ("x", "y", "diameter_px", "diameter_mm", "contrast", "zone")
-PATIENT_STREAM, FILM_STREAM, PLAN_STREAM = 0, 1, 2
+PATIENT_STREAM, IMAGE_STREAM, PLAN_STREAM = 0, 1, 2
 FOLDERS = (NIH, LIDC, UNLABELLED)
 
 
 @params.section
 class Params:
-    """How many films, how large, and how hard."""
+    """How many images, how large, and how hard."""
 
     seed: params.Seed
-    nih_patients: params.Count  # patients with 8-bit square films
-    films_per_patient_max: params.Count  # a patient has 1 to this many films, each number equally likely
-    nih_side_px: params.Count  # side of an 8-bit film
-    rgba_share: params.Share  # of the 8-bit films, stored as RGBA with equal channels
-    lidc_films: params.NonNegativeInt  # 16-bit films, each of a patient of its own, all with nodules
-    lidc_side_px: params.Count  # about the side of a 16-bit film; width and height vary by a tenth
-    prevalence: params.Share  # of films with a nodule among the 8-bit ones
-    nodules_max: params.Count  # a film with nodules has 1 to this many
-    diameter_min_mm: params.PositiveFloat
-    diameter_max_mm: params.PositiveFloat
-    contrast_min: params.Share  # grade: 0 adds nothing
-    contrast_max: params.Share  # grade: 1 is obvious at 28 mm
-    unlabelled_films: params.NonNegativeInt  # films of both kinds for `predict`, half of them with nodules
+    nih_patients: params.Count  # patients with 8-bit square images
+    max_images_per_patient: params.Count  # a patient has 1 to this many images, each number equally likely
+    nih_side_px: params.Count  # side of an 8-bit image
+    rgba_fraction: params.Fraction  # of the 8-bit images, stored as RGBA with equal channels
+    lidc_images: params.NonNegativeInt  # 16-bit images, each of a patient of its own, all with nodules
+    lidc_side_px: params.Count  # about the side of a 16-bit image; width and height vary by a tenth
+    prevalence: params.Fraction  # of images with a nodule among the 8-bit ones
+    max_nodules: params.Count  # an image with nodules has 1 to this many
+    min_diameter_mm: params.PositiveFloat
+    max_diameter_mm: params.PositiveFloat
+    min_contrast: params.Fraction  # grade: 0 adds nothing
+    max_contrast: params.Fraction  # grade: 1 is obvious at 28 mm
+    unlabelled_images: params.NonNegativeInt  # images of both kinds for `predict`, half of them with nodules
 
     def __post_init__(self) -> None:
         problems = []
-        if self.diameter_min_mm > self.diameter_max_mm:
-            problems.append(f"diameter_min_mm up to diameter_max_mm ({self.diameter_max_mm:g})")
-        if self.diameter_max_mm > 60:
-            problems.append("diameter_max_mm up to 60: what is larger is no nodule and may not fit the lung")
-        if self.contrast_min > self.contrast_max:
-            problems.append(f"contrast_min up to contrast_max ({self.contrast_max:g})")
+        if self.min_diameter_mm > self.max_diameter_mm:
+            problems.append(f"min_diameter_mm up to max_diameter_mm ({self.max_diameter_mm:g})")
+        if self.max_diameter_mm > 60:
+            problems.append("max_diameter_mm up to 60: what is larger is no nodule and may not fit the lung")
+        if self.min_contrast > self.max_contrast:
+            problems.append(f"min_contrast up to max_contrast ({self.max_contrast:g})")
         if min(self.nih_side_px, self.lidc_side_px) < LEAST_SIDE_PX:
             problems.append(f"nih_side_px and lidc_side_px of at least {LEAST_SIDE_PX}")
         if problems:
@@ -67,12 +67,12 @@ class Params:
 
 @dataclass(frozen=True)
 class Order:
-    """One film to be made.
+    """One image to be made.
 
     Attributes:
         folder: Where it belongs: one of FOLDERS.
         file_name: Name of the file.
-        number: Number of the film within its folder; with the seed it decides the film's random numbers.
+        number: Number of the image within its folder; with the seed it decides the image's random numbers.
         patient: Number of the patient, over all folders.
         kind: "nih" for 8 bits and square, "lidc" for 16 bits.
         width_px: Width, pixels.
@@ -94,7 +94,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Picture:
-    """A film as stored, and the truth about it.
+    """An image as stored, and the truth about it.
 
     Attributes:
         pixels: uint8 (h, w) or (h, w, 4), or uint16 (h, w).
@@ -102,17 +102,17 @@ class Picture:
     """
 
     pixels: np.ndarray
-    nodules: tuple[films.Nodule, ...]
+    nodules: tuple[images.Nodule, ...]
 
 
 def plan(params: Params) -> list[Order]:
-    """Return what films to make; the share with nodules is exact, and which they are is drawn over all films."""
+    """Return what images to make; the fraction with nodules is exact, and which they are is drawn over all images."""
     rng = np.random.default_rng([params.seed, PLAN_STREAM])
-    counts = rng.integers(1, params.films_per_patient_max + 1, params.nih_patients)
+    counts = rng.integers(1, params.max_images_per_patient + 1, params.nih_patients)
     total = int(counts.sum())
-    nodules = _numbers(rng, total, round(params.prevalence * total), params.nodules_max)
+    nodules = _numbers(rng, total, round(params.prevalence * total), params.max_nodules)
     rgba = np.zeros(total, bool)
-    rgba[: round(params.rgba_share * total)] = True
+    rgba[: round(params.rgba_fraction * total)] = True
     rgba = rng.permutation(rgba)
     side = params.nih_side_px
     follow_up = [(patient, visit) for patient, count in enumerate(counts.tolist()) for visit in range(count)]
@@ -120,14 +120,14 @@ def plan(params: Params) -> list[Order]:
         Order(NIH, f"{patient + 1:08d}_{visit:03d}.png", i, patient, "nih", side, side, nodules[i], bool(rgba[i]))
         for i, (patient, visit) in enumerate(follow_up)
     ]
-    present = _numbers(rng, params.lidc_films, params.lidc_films, params.nodules_max)
-    for i, (width, height) in enumerate(_sizes(rng, params.lidc_films, params.lidc_side_px)):
+    present = _numbers(rng, params.lidc_images, params.lidc_images, params.max_nodules)
+    for i, (width, height) in enumerate(_sizes(rng, params.lidc_images, params.lidc_side_px)):
         patient = params.nih_patients + i
         orders.append(Order(LIDC, f"{i + 1:04d}.png", i, patient, "lidc", width, height, present[i], False))
-    mixed = _numbers(rng, params.unlabelled_films, params.unlabelled_films // 2, params.nodules_max)
-    for i, (width, height) in enumerate(_sizes(rng, params.unlabelled_films, params.lidc_side_px)):
-        patient = params.nih_patients + params.lidc_films + i
-        name = f"film_{i + 1:03d}.png"
+    mixed = _numbers(rng, params.unlabelled_images, params.unlabelled_images // 2, params.max_nodules)
+    for i, (width, height) in enumerate(_sizes(rng, params.unlabelled_images, params.lidc_side_px)):
+        patient = params.nih_patients + params.lidc_images + i
+        name = f"image_{i + 1:03d}.png"
         if i % 2:
             orders.append(Order(UNLABELLED, name, i, patient, "lidc", width, height, mixed[i], False))
         else:
@@ -148,27 +148,27 @@ def _sizes(rng: np.random.Generator, count: int, side_px: int) -> list[tuple[int
 
 
 def simulate(order: Order, params: Params) -> Picture:
-    """Return one film; it depends on the seed, the order, and the ranges of diameter and contrast alone."""
-    rng = np.random.default_rng([params.seed, FILM_STREAM, FOLDERS.index(order.folder), order.number])
-    film = films.draw(
+    """Return one image; it depends on the seed, the order, and the ranges of diameter and contrast alone."""
+    rng = np.random.default_rng([params.seed, IMAGE_STREAM, FOLDERS.index(order.folder), order.number])
+    image = images.draw(
         rng,
-        films.patient(np.random.default_rng([params.seed, PATIENT_STREAM, order.patient])),
+        images.patient(np.random.default_rng([params.seed, PATIENT_STREAM, order.patient])),
         width_px=order.width_px,
         height_px=order.height_px,
         nodules=order.nodules,
-        diameter_mm=(params.diameter_min_mm, params.diameter_max_mm),
-        contrast=(params.contrast_min, params.contrast_max),
+        diameter_mm=(params.min_diameter_mm, params.max_diameter_mm),
+        contrast=(params.min_contrast, params.max_contrast),
     )
     if order.kind == "lidc":
         low, high = rng.integers(60, 600), rng.integers(2800, 14000)
-        return Picture(np.rint(low + film.density * float(high - low)).astype(np.uint16), film.nodules)
-    grey = np.rint(film.density * 255).astype(np.uint8)
+        return Picture(np.rint(low + image.density * float(high - low)).astype(np.uint16), image.nodules)
+    grey = np.rint(image.density * 255).astype(np.uint8)
     if order.rgba:
-        return Picture(np.dstack([grey, grey, grey, np.full_like(grey, 255)]), film.nodules)
-    return Picture(grey, film.nodules)
+        return Picture(np.dstack([grey, grey, grey, np.full_like(grey, 255)]), image.nodules)
+    return Picture(grey, image.nodules)
 
 
-def tables(made: Sequence[tuple[Order, Sequence[films.Nodule]]]) -> dict[str, list[dict[str, Any]]]:
+def tables(made: Sequence[tuple[Order, Sequence[images.Nodule]]]) -> dict[str, list[dict[str, Any]]]:
     """Return the rows of each CSV file by its name, in the challenge's order: positives last."""
     classes, points, lesions, unlabelled = [], [], [], []
     for order, nodules in sorted(made, key=lambda item: (bool(item[1]), FOLDERS.index(item[0].folder))):
@@ -178,7 +178,7 @@ def tables(made: Sequence[tuple[Order, Sequence[films.Nodule]]]) -> dict[str, li
             unlabelled += [label | nodule for nodule in truth or [dict.fromkeys(TRUTH, "")]]
             continue
         patient = f"LIDC-IDRI-{order.number + 1:04d}" if order.folder == LIDC else ""
-        spacing = f"{films.spacing_mm(order.width_px):.6f}"
+        spacing = f"{images.spacing_mm(order.width_px):.6f}"
         classes.append(label | {"LIDC_ID": patient, "spacing_mm": spacing})
         lesions += [{"file_name": order.file_name} | nodule for nodule in truth]
         if order.folder == LIDC:
@@ -211,13 +211,13 @@ def _csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> bytes:
     return text.getvalue().encode()
 
 
-def _make(folder: Path, params: Params, order: Order) -> tuple[Order, tuple[films.Nodule, ...]]:
+def _make(folder: Path, params: Params, order: Order) -> tuple[Order, tuple[images.Nodule, ...]]:
     import cv2
 
-    picture = simulate(order, params)
-    _, png = cv2.imencode(".png", picture.pixels)
+    pixels = simulate(order, params)
+    _, png = cv2.imencode(".png", pixels.pixels)
     files.write_bytes(folder / order.folder / order.file_name, png.tobytes())
-    return order, picture.nodules
+    return order, pixels.nodules
 
 
 def _one_thread() -> None:
@@ -236,7 +236,7 @@ def _each(work: Callable[[Order], Any], orders: Sequence[Order], workers: int) -
 
 
 def write(params: Params, out: Path, workers: int) -> None:
-    """Make all films and their tables as the folder `out`; it takes the place of an older one only when it is whole.
+    """Make all images and their tables as the folder `out`; it takes the place of an older one only when it is whole.
 
     Args:
         params: See `Params`.
@@ -250,7 +250,7 @@ def write(params: Params, out: Path, workers: int) -> None:
         (beside / folder).mkdir(parents=True)
     try:
         work = _each(partial(_make, beside, params), orders, workers)
-        made = list(track(work, total=len(orders), what="simulate", unit="films"))
+        made = list(track(work, total=len(orders), what="simulate", unit="images"))
         for name, rows in tables(made).items():
             files.write_bytes(beside / name, _csv(COLUMNS[name], rows))
         if out.exists():
@@ -259,7 +259,7 @@ def write(params: Params, out: Path, workers: int) -> None:
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     positive = sum(bool(nodules) for _, nodules in made)
-    LOG.info("simulate: %d films in %s, %d with nodules", len(made), out, positive)
+    LOG.info("simulate: %d images in %s, %d with nodules", len(made), out, positive)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -20,9 +20,9 @@ SPLITS = ("train", "val", "test")
 
 @params.section
 class Params:
-    """How the films are divided."""
+    """How the images are divided."""
 
-    fractions: tuple[params.Share, params.Share, params.Share]  # train, val, test; they add up to 1
+    fractions: tuple[params.Fraction, params.Fraction, params.Fraction]  # train, val, test; they add up to 1
     unit: Literal["patient", "image"]  # "image" only to reproduce published image-level splits
     seed: params.Seed
 
@@ -32,37 +32,42 @@ class Params:
 
 
 def split(manifest: pa.Table, params: Params) -> pa.Table:
-    """Return one row per labelled usable film with the split it belongs to, stratified by label and source.
+    """Return one row per labelled usable image with the split it belongs to, stratified by label and source.
 
-    Films that share a patient or a picture (equal decoded pixels) stay together unless `unit` is "image". Groups are
-    dealt out largest first, each to the split that is furthest below its share of that group's kinds of film.
+    Images that share a patient or an image (equal decoded pixels) stay together unless `unit` is "image". Groups are
+    dealt out largest first, each to the split that is furthest below its fraction of that group's kinds of image.
 
     Args:
-        manifest: Table of `tables.MANIFEST`; rejected and unlabelled films take no part.
+        manifest: Table of `tables.MANIFEST`; rejected and unlabelled images take no part.
         params: See `Params`.
 
     Returns:
         Table of `tables.SPLIT`.
 
     Raises:
-        SplitError: If no film is usable, or a split that was asked for gets none.
+        SplitError: If no image is usable, or a split that was asked for gets none.
     """
-    films = [row for row in manifest.to_pylist() if row["status"] == "ok" and row["label"] is not None]
-    if not films:
-        raise SplitError(f"no film to split: none of {manifest.num_rows} films is both readable and labelled")
-    groups = [[film] for film in films] if params.unit == "image" else _linked(films)
+    images = [row for row in manifest.to_pylist() if row["status"] == "ok" and row["label"] is not None]
+    if not images:
+        raise SplitError(f"no image to split: none of {manifest.num_rows} images is both readable and labelled")
+    groups = [[image] for image in images] if params.unit == "image" else _linked(images)
     given = _deal(groups, params.fractions, np.random.default_rng(params.seed))
     rows = [
-        {"image_id": film["image_id"], "patient_id": film["patient_id"], "label": film["label"], "split": SPLITS[part]}
+        {
+            "image_id": image["image_id"],
+            "patient_id": image["patient_id"],
+            "label": image["label"],
+            "split": SPLITS[part],
+        }
         for group, part in zip(groups, given, strict=True)
-        for film in group
+        for image in group
     ]
     counts = {name: sum(row["split"] == name for row in rows) for name in SPLITS}
-    empty = [name for name, share in zip(SPLITS, params.fractions, strict=True) if share > 0 and not counts[name]]
+    empty = [name for name, fraction in zip(SPLITS, params.fractions, strict=True) if fraction > 0 and not counts[name]]
     if empty:
         raise SplitError(
-            f"split {', '.join(empty)} is empty: {len(films)} films of {len(groups)} {params.unit}s were divided "
-            f"{params.fractions}; wanted at least one {params.unit} in each: add films or change split.fractions"
+            f"split {', '.join(empty)} is empty: {len(images)} images of {len(groups)} {params.unit}s were divided "
+            f"{params.fractions}; wanted at least one {params.unit} in each: add images or change split.fractions"
         )
     return tables.from_rows(rows, tables.SPLIT)
 
@@ -71,16 +76,16 @@ def missing_classes(table: pa.Table) -> list[str]:
     """Return one sentence for each split of a `tables.SPLIT` table that lacks a class."""
     present = {(row["split"], row["label"]) for row in table.to_pylist()}
     return [
-        f"split {name} has no film {'with' if label else 'without'} a nodule"
+        f"split {name} has no image {'with' if label else 'without'} a nodule"
         for name in SPLITS
         for label in (0, 1)
         if any(part == name for part, _ in present) and (name, label) not in present
     ]
 
 
-def _linked(films: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Group films that share a patient or a picture, directly or through others."""
-    parent = list(range(len(films)))
+def _linked(images: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Group images that share a patient or an image, directly or through others."""
+    parent = list(range(len(images)))
 
     def root(index: int) -> int:
         while parent[index] != index:
@@ -89,12 +94,12 @@ def _linked(films: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
         return index
 
     first: dict[Hashable, int] = {}
-    for index, film in enumerate(films):
-        for tie in (("patient", film["patient_id"]), ("pixels", film["pixel_sha256"])):
+    for index, image in enumerate(images):
+        for tie in (("patient", image["patient_id"]), ("pixels", image["pixel_sha256"])):
             parent[root(index)] = root(first.setdefault(tie, index))
     groups = defaultdict(list)
-    for index, film in enumerate(films):
-        groups[root(index)].append(film)
+    for index, image in enumerate(images):
+        groups[root(index)].append(image)
     return list(groups.values())
 
 
@@ -103,26 +108,26 @@ def _deal(
 ) -> np.ndarray:
     """Return the split (index into `fractions`) of each group.
 
-    Every split wants its fraction of each kind of film (label and source) and of all films. A group goes where its
-    films are wanted most, relative to the size of the split; large groups first, while there is room to even them out.
+    Every split wants its fraction of each kind of image (label and source) and of all images. A group goes where its
+    images are wanted most, relative to the size of the split; large groups first, while there is room to even them out.
     """
-    kinds = sorted({(film["label"], film["source"]) for group in groups for film in group})
+    kinds = sorted({(image["label"], image["source"]) for group in groups for image in group})
     column = {kind: index for index, kind in enumerate(kinds)}
     counts = np.zeros((len(groups), len(kinds)))
     for row, group in enumerate(groups):
-        for film in group:
-            counts[row, column[film["label"], film["source"]]] += 1
+        for image in group:
+            counts[row, column[image["label"], image["source"]]] += 1
     counts = np.hstack([counts, counts.sum(axis=1, keepdims=True)])
-    share = counts / counts.sum(axis=0)
+    fraction = counts / counts.sum(axis=0)
     order = rng.permutation(len(groups))
     order = order[np.argsort(-counts[order].sum(axis=1), kind="stable")]
     wanted = np.asarray(fractions)[:, None] * np.ones(len(kinds) + 1)
     allowed = np.asarray(fractions) > 0
     given = np.zeros(len(groups), dtype=int)
     for index in order:
-        gain = (wanted * share[index]).sum(axis=1) / np.where(allowed, fractions, 1)
+        gain = (wanted * fraction[index]).sum(axis=1) / np.where(allowed, fractions, 1)
         given[index] = int(np.argmax(np.where(allowed, gain, -np.inf)))
-        wanted[given[index]] -= share[index]
+        wanted[given[index]] -= fraction[index]
     return given
 
 

@@ -1,7 +1,7 @@
 """Turn scores into probabilities that hold at the world's prevalence, and choose thresholds: on validation only.
 
 in   parts        tables.INFER, the shards of one model
-     manifest     tables.MANIFEST, for the source of each film (not needed with --fitted)
+     manifest     tables.MANIFEST, for the source of each image (not needed with --fitted)
      train        train.json of a tuned model: `training_odds` and `positive_weight` (left out: Platt's fit)
      fitted       a calibration to apply instead of fitting one
 out  infer        tables.INFER, all shards, with score_calibrated
@@ -29,19 +29,21 @@ VALIDATION = "validation"
 class Params:
     """How scores are calibrated."""
 
-    sources: tuple[params.Text, ...]  # sources of the validation films it is fitted on; as train.sources
-    world_prevalence: float | str  # share of films with a nodule where it is used, or "validation" for the share there
+    sources: tuple[params.Text, ...]  # sources of the validation images it is fitted on; as train.sources
+    world_prevalence: (
+        float | str
+    )  # fraction of images with a nodule where it is used, or "validation" for the fraction there
 
     def __post_init__(self) -> None:
         """Check what the types do not say."""
         found = self.world_prevalence
         if not (found == VALIDATION or (not isinstance(found, str) and 0 < found < 1)):
-            raise ValueError(f"world_prevalence is {found!r}, wanted a share between 0 and 1 or {VALIDATION!r}")
+            raise ValueError(f"world_prevalence is {found!r}, wanted a fraction between 0 and 1 or {VALIDATION!r}")
 
 
 @dataclass(frozen=True)
 class Training:
-    """What training did to the odds: films with a nodule for each without, and the weight of one in the loss."""
+    """What training did to the odds: images with a nodule for each without, and the weight of one in the loss."""
 
     odds: float
     positive_weight: float
@@ -50,13 +52,13 @@ class Training:
 def calibrate(
     infer: pa.Table, sources: Mapping[str, str], params: Params, *, model: str, training: Training | None
 ) -> tuple[pa.Table, Calibration]:
-    """Fit a model's calibration on its validation films and apply it to all.
+    """Fit a model's calibration on its validation images and apply it to all.
 
-    If the world's prevalence is not that of the validation films, these are weighted as if it were.
+    If the world's prevalence is not that of the validation images, these are weighted as if it were.
 
     Args:
-        infer: Table tables.INFER, all films of the model.
-        sources: Source of each film by image_id.
+        infer: Table tables.INFER, all images of the model.
+        sources: Source of each image by image_id.
         params: How.
         model: Name of the model.
         training: What its training did to the odds; None for a model that was not trained here, whose shift is fitted.
@@ -66,14 +68,14 @@ def calibrate(
         score_calibrated is null, and the reason is kept.
 
     Raises:
-        TableError: If a number in `infer` is not finite, or a film is not in `sources`.
+        TableError: If a number in `infer` is not finite, or an image is not in `sources`.
         CalibrationError: If the odds of training are out of range.
     """
     check_finite(infer)
     ids, splits, labels = (infer[name].to_pylist() for name in ("image_id", "split", "label"))
     strangers = [image for image in ids if image not in sources]
     if strangers:
-        raise TableError(f"infer: {len(strangers)} films are not in the manifest: {', '.join(strangers[:5])}")
+        raise TableError(f"infer: {len(strangers)} images are not in the manifest: {', '.join(strangers[:5])}")
     chosen = np.array(
         [
             split == "val" and label is not None and sources[image] in params.sources
@@ -89,7 +91,7 @@ def calibrate(
 def _fit(
     y: NDArray[np.int64], z: NDArray[np.float64], params: Params, model: str, training: Training | None
 ) -> Calibration:
-    """Return the calibration fitted on labels and differences of logits of validation films, each of shape (n,)."""
+    """Return the calibration fitted on labels and differences of logits of validation images, each of shape (n,)."""
     n, n_positive = len(y), int(y.sum())
     if n_positive in (0, n):
         return Calibration(
@@ -104,7 +106,7 @@ def _fit(
             n_positive=n_positive,
             thresholds_on="score",
             thresholds={**dict.fromkeys(thresholds.NAMES), "half": thresholds.HALF},
-            reason=f"validation has {n_positive} films with and {n - n_positive} without a nodule, wanted both",
+            reason=f"validation has {n_positive} images with and {n - n_positive} without a nodule, wanted both",
         )
     here = n_positive / n
     world = here if isinstance(params.world_prevalence, str) else params.world_prevalence
@@ -145,7 +147,7 @@ def apply(infer: pa.Table, fitted: Calibration) -> pa.Table:
 
 
 def difference(infer: pa.Table) -> NDArray[np.float64]:
-    """Return logit_positive - logit_negative of every film, shape (n,)."""
+    """Return logit_positive - logit_negative of every image, shape (n,)."""
     return infer["logit_positive"].to_numpy() - infer["logit_negative"].to_numpy()
 
 
@@ -153,7 +155,7 @@ def check_finite(infer: pa.Table) -> None:
     """Refuse numbers that are NaN or infinite.
 
     Raises:
-        TableError: Naming the films.
+        TableError: Naming the images.
     """
     bad = np.zeros(infer.num_rows, bool)
     for name in ("logit_negative", "logit_positive", "score", "answer_mass"):
@@ -162,7 +164,7 @@ def check_finite(infer: pa.Table) -> None:
         names = infer["image_id"].filter(pa.array(bad)).to_pylist()
         more = ", ..." if len(names) > 20 else ""
         raise TableError(
-            f"infer: {len(names)} of {infer.num_rows} films have a score that is not a number: "
+            f"infer: {len(names)} of {infer.num_rows} images have a score that is not a number: "
             f"{', '.join(names[:20])}{more}; wanted finite logits (float16 overflows: use bfloat16 or float32)"
         )
 

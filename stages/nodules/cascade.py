@@ -1,8 +1,8 @@
-"""Leave points on those films alone whose score speaks for a nodule: the classifier asked first, the localizer then.
+"""Leave points on those images alone whose score speaks for a nodule: the classifier asked first, the localizer then.
 
 in   localize     tables.LOCALIZE; answers  tables.ANSWERS of the localizer
      infer        tables.INFER of the classifier; calibration  its thresholds, chosen on validation
-out  cascade      tables.LOCALIZE; words  tables.ANSWERS: what became of each film
+out  cascade      tables.LOCALIZE; words  tables.ANSWERS: what became of each image
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from stages.lib.metrics.calibration import Calibration
 
 @params.section
 class Params:
-    """Which films keep their points."""
+    """Which images keep their points."""
 
     threshold: Literal["half", "f1", "youden", "specificity_95"]  # least score, chosen on validation
 
@@ -27,26 +27,26 @@ class Params:
 def cascade(
     localize: pa.Table, answers: pa.Table, infer: pa.Table, fitted: Calibration, params: Params
 ) -> tuple[pa.Table, pa.Table]:
-    """Return the findings on films whose score reaches the threshold, and a sentence about each film with a score.
+    """Return the findings on images whose score reaches the threshold, and a sentence about each image with a score.
 
-    A film without a score is left out of both: the cascade has no answer to it.
+    An image without a score is left out of both: the cascade has no answer to it.
 
     Args:
         localize: Table of `tables.LOCALIZE`.
-        answers: Table of `tables.ANSWERS`: the films that the localizer was asked about.
+        answers: Table of `tables.ANSWERS`: the images that the localizer was asked about.
         infer: Table of `tables.INFER`.
         fitted: Calibration of its scores.
         params: See `Params`.
 
     Raises:
         CalibrationError: If the threshold was not chosen.
-        TableError: If no film of the localizer has a score.
+        TableError: If no image of the localizer has a score.
     """
     threshold = fitted.threshold(params.threshold)
     scores = dict(zip(*(infer[name].to_pylist() for name in ("image_id", fitted.thresholds_on)), strict=True))
     asked = sorted({name for name in answers["image_id"].to_pylist() if scores.get(name) is not None})
     if not asked and answers.num_rows:
-        raise TableError(f"none of the {answers.num_rows} films that were localized has a {fitted.thresholds_on}")
+        raise TableError(f"none of the {answers.num_rows} images that were localized has a {fitted.thresholds_on}")
     passed = {name for name in asked if scores[name] >= threshold}
     kept = localize.filter(pa.array([name in passed for name in localize["image_id"].to_pylist()], pa.bool_()))
     found = set(kept["image_id"].to_pylist())
@@ -59,7 +59,7 @@ def cascade(
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Read, keep the points of films that pass, write."""
+    """Read, keep the points of images that pass, write."""
     args = cli.parse(
         __doc__,
         argv,
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         calibration.read(args.calibration),
         args.params.cascade,
     )
-    LOG.info("cascade: points on %d of %d films", len(set(table["image_id"].to_pylist())), words.num_rows)
+    LOG.info("cascade: points on %d of %d images", len(set(table["image_id"].to_pylist())), words.num_rows)
     tables.write(args.cascade, table, tables.LOCALIZE)
     tables.write(args.words, words, tables.ANSWERS)
 

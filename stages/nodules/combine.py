@@ -2,12 +2,12 @@
 
 in   localize  tables.LOCALIZE and
      answers   tables.ANSWERS of each localizer; the file's name is the localizer's
-     cutoffs   JSON of each localizer, written by merge: how often its points were right on the films that choose
+     cutoffs   JSON of each localizer, written by merge: how often its points were right on the images that choose
      manifest  tables.MANIFEST
-     split, points  tables.SPLIT, tables.POINTS: films to choose the cutoff of the confidence by
+     split, points  tables.SPLIT, tables.POINTS: images to choose the cutoff of the confidence by
      fitted    a cutoff chosen before, to apply instead
-out  combined  tables.LOCALIZE; words  tables.ANSWERS: which localizers found something on a film
-     cutoff    JSON: from which confidence on points are shown, and what that finds on the films that choose
+out  combined  tables.LOCALIZE; words  tables.ANSWERS: which localizers found something on an image
+     cutoff    JSON: from which confidence on points are shown, and what that finds on the images that choose
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,38 +33,38 @@ def combine(
     manifest: pa.Table,
     params: MergeParams,
 ) -> tuple[pa.Table, pa.Table]:
-    """Return what the localizers agree on, see `consensus.consensus`, and a sentence about each film.
+    """Return what the localizers agree on, see `consensus.consensus`, and a sentence about each image.
 
     A localizer without confidences speaks with that of its record, so that it does not drown one that knows its doubts.
     One localizer alone is left as it is.
 
     Args:
         localize: Findings of each localizer; those below its own cutoff are votes too, of little weight.
-        answers: Films that each localizer was asked about; a film is combined if all of them were.
+        answers: Images that each localizer was asked about; an image is combined if all of them were.
         trust: Confidence of a finding that has none, by localizer, see `precision`.
         manifest: Table of `tables.MANIFEST`.
         params: See `places.MergeParams`.
 
     Raises:
-        TableError: If no film was put to all localizers.
+        TableError: If no image was put to all localizers.
     """
     diagonal = detection_rows.diagonals(manifest)
-    found = {name: detection_rows.by_film(table.to_pylist(), ()) for name, table in localize.items()}
+    found = {name: detection_rows.by_image(table.to_pylist(), ()) for name, table in localize.items()}
     asked = set.intersection(*(set(table["image_id"].to_pylist()) for table in answers.values()))
     if not asked and any(table.num_rows for table in answers.values()):
-        raise TableError(f"no film was put to all of {', '.join(answers)}; run the localizers again")
+        raise TableError(f"no image was put to all of {', '.join(answers)}; run the localizers again")
     merged, words = {}, []
-    for film in sorted(asked):
-        voters = {name: here[film].get((), []) if film in here else [] for name, here in found.items()}
+    for image in sorted(asked):
+        voters = {name: here[image].get((), []) if image in here else [] for name, here in found.items()}
         if len(voters) > 1:
             voters = {name: [trusted(place, trust[name]) for place in voter] for name, voter in voters.items()}
-        merged[film] = consensus(list(voters.values()), params.near(diagonal[film]))
+        merged[image] = consensus(list(voters.values()), params.near(diagonal[image]))
         spoke = [f"{name} {len(places_)}" for name, places_ in voters.items() if places_]
         words.append(
-            {"image_id": film, "request": "combine", "view": "whole", "answer": ", ".join(spoke) or "nothing"}
-            | {"parsed": "ok" if merged[film] else "empty"}
+            {"image_id": image, "request": "combine", "view": "whole", "answer": ", ".join(spoke) or "nothing"}
+            | {"parsed": "ok" if merged[image] else "empty"}
         )
-    return detection_rows.table(merged, params.points_most), tables.from_rows(words, tables.ANSWERS)
+    return detection_rows.table(merged, params.max_points), tables.from_rows(words, tables.ANSWERS)
 
 
 def trusted(place: Place, confidence: float) -> Place:
@@ -73,7 +73,7 @@ def trusted(place: Place, confidence: float) -> Place:
 
 
 def precision(cutoff: Mapping[str, Any]) -> float:
-    """Return the share of a localizer's points that were right on the films that choose; 1 if there was none.
+    """Return the fraction of a localizer's points that were right on the images that choose; 1 if there was none.
 
     >>> precision({"cutoff": None, "hits": 15, "points": 60})
     0.25
@@ -105,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     asked = words["image_id"].to_pylist()
     table, cutoff = detection_rows.chooser(args).settle(merged, asked, detection_rows.diagonals(manifest))
-    LOG.info("combine: %d findings on %d films, cutoff %s", table.num_rows, len(asked), cutoff["cutoff"])
+    LOG.info("combine: %d findings on %d images, cutoff %s", table.num_rows, len(asked), cutoff["cutoff"])
     tables.write(args.combined, table, tables.LOCALIZE)
     tables.write(args.words, words, tables.ANSWERS)
     if args.cutoff:

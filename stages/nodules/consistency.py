@@ -14,7 +14,7 @@ from stages.lib.metrics.binary_suite import Scored
 from stages.lib.metrics.calibration import Calibration
 from stages.lib.metrics.localization_suite import Asked
 
-DERIVED = ("combined", "cascade")  # they speak of films that localizers were asked about
+DERIVED = ("combined", "cascade")  # they speak of images that localizers were asked about
 SPLITS = ("val", "test")
 
 
@@ -36,7 +36,7 @@ def check(study: Tables, sources: Sequence[str]) -> None:
 
     Args:
         study: The tables.
-        sources: Sources of the films that need a score.
+        sources: Sources of the images that need a score.
 
     Raises:
         TableError: With every contradiction found.
@@ -52,13 +52,13 @@ def check(study: Tables, sources: Sequence[str]) -> None:
             for image, row in rows.items()
             if image not in split or any(row[name] != split[image][name] for name in ("split", "label"))
         ]
-        problems += _named(unlike, f"{model}: films have another split or label than in the split table")
+        problems += _named(unlike, f"{model}: images have another split or label than in the split table")
         wanted = [
             image
             for image, row in split.items()
             if row["split"] in SPLITS and row["label"] is not None and source.get(image) in sources
         ]
-        problems += _named([image for image in wanted if image not in rows], f"{model}: films have no score")
+        problems += _named([image for image in wanted if image not in rows], f"{model}: images have no score")
         if model not in study.calibration:
             problems.append(f"{model}: there is no calibration")
     for name, table in study.localize.items():
@@ -67,23 +67,23 @@ def check(study: Tables, sources: Sequence[str]) -> None:
             continue
         answered = set(study.answers[name]["image_id"].to_pylist())
         found = sorted(set(table["image_id"].to_pylist()) - answered)
-        problems += _named(found, f"{name}: films have points but no answer")
-        problems += _named(sorted(answered - known), f"{name}: films are not in the manifest")
+        problems += _named(found, f"{name}: images have points but no answer")
+        problems += _named(sorted(answered - known), f"{name}: images are not in the manifest")
     for what, table in (("split", study.split), ("points", study.points)):
         strangers = sorted(set(table["image_id"].to_pylist()) - known)
-        problems += _named(strangers, f"{what}: films are not in the manifest")
+        problems += _named(strangers, f"{what}: images are not in the manifest")
     if problems:
         raise TableError("the tables contradict each other; run the pipeline again:\n" + "\n".join(problems))
 
 
 def _named(images: Sequence[str], what: str) -> list[str]:
-    """Return a sentence about some films, or nothing if there are none."""
+    """Return a sentence about some images, or nothing if there are none."""
     shown = ", ".join(images[:5]) + (", ..." if len(images) > 5 else "")
     return [f"{what}: {len(images)} ({shown})"] if images else []
 
 
 def counts(study: Tables, asked: Mapping[str, Sequence[Asked]]) -> dict[str, Any]:
-    """Return how many films, patients, points and answers there are, of each kind."""
+    """Return how many images, patients, points and answers there are, of each kind."""
     words = {0: "no_finding", 1: "nodule", None: "unlabelled"}
     status = Counter(study.manifest["status"].to_pylist())
     by_split: dict[str, dict[str, int]] = {}
@@ -93,11 +93,11 @@ def counts(study: Tables, asked: Mapping[str, Sequence[Asked]]) -> dict[str, Any
         by_split[name] = {word: labels[label] for label, word in words.items()}
         by_split[name]["patients"] = len({row["patient_id"] for row in rows})
     return {
-        "films": study.manifest.num_rows,
+        "images": study.manifest.num_rows,
         "rejected": status["rejected"],
         "patients": len(set(study.manifest["patient_id"].to_pylist())),
         "points": study.points.num_rows,
-        "films_with_points": len(set(study.points["image_id"].to_pylist())),
+        "images_with_points": len(set(study.points["image_id"].to_pylist())),
         "by_source": dict(sorted(Counter(study.manifest["source"].to_pylist()).items())),
         "by_split": by_split,
         "answers": {name: answer_counts(study.answers[name]) for name in asked},
@@ -128,7 +128,7 @@ def warnings(
     found = leaks(study)
     rejected = Counter(study.manifest["status"].to_pylist())["rejected"]
     if rejected:
-        found.append(f"{rejected} of {study.manifest.num_rows} films were rejected; the manifest says why.")
+        found.append(f"{rejected} of {study.manifest.num_rows} images were rejected; the manifest says why.")
     for model, fitted in study.calibration.items():
         if fitted.reason:
             found.append(f"{model}: the scores are not calibrated and no threshold is chosen: {fitted.reason}.")
@@ -137,9 +137,9 @@ def warnings(
     for (model, name), sample in scored.items():
         positives = int(sample.labels.sum())
         if positives in (0, len(sample.labels)):
-            found.append(f"{model}: {name} has {positives} films with a nodule of {len(sample.labels)}.")
+            found.append(f"{model}: {name} has {positives} images with a nodule of {len(sample.labels)}.")
         elif len(np.unique(sample.scores)) == 1:
-            found.append(f"{model}: every film of {name} has the same score.")
+            found.append(f"{model}: every image of {name} has the same score.")
     with_points = set(study.points["image_id"].to_pylist())
     for name, ones in asked.items():
         answers = answer_counts(study.answers[name])
@@ -147,35 +147,35 @@ def warnings(
             found.append(
                 f"{name}: {answers['malformed']} of {answers['n']} answers cannot be read; they count as no point."
             )
-        unasked = len(with_points - {one.film.image_id for one in ones})
+        unasked = len(with_points - {one.image.image_id for one in ones})
         if unasked and name not in DERIVED:
-            found.append(f"{name}: {unasked} of {len(with_points)} films with points were not asked about.")
+            found.append(f"{name}: {unasked} of {len(with_points)} images with points were not asked about.")
         wrong, named = sides(study, name)
         if wrong:
             found.append(
                 f"{name}: {wrong} of {named} findings that name a side of the patient lie on the other; left is the "
-                "patient's left, on the right of the film."
+                "patient's left, on the right of the image."
             )
         tested = [one for one in ones if one.split == "test"]
         if with_points and not any(one.located for one in tested):
             found.append(
-                f"{name}: no test film with a marked nodule was asked about, so its chief numbers are unknown."
+                f"{name}: no test image with a marked nodule was asked about, so its headline metrics are unknown."
             )
-        if not any(one.healthy for one in tested):
-            found.append(f"{name}: no healthy test film was asked about, so its false points are unknown.")
+        if not any(one.negatives for one in tested):
+            found.append(f"{name}: no negative test image was asked about, so its false points are unknown.")
     return found
 
 
 def leaks(study: Tables) -> list[str]:
-    """Return a sentence for patients, and one for pictures, that are in more than one split."""
+    """Return a sentence for patients, and one for images, that are in more than one split."""
     pixels = dict(zip(*(study.manifest[name].to_pylist() for name in ("image_id", "pixel_sha256")), strict=True))
-    patients, pictures = defaultdict(set), defaultdict(set)
+    patients, images = defaultdict(set), defaultdict(set)
     for row in study.split.to_pylist():
         patients[row["patient_id"]].add(row["split"])
         if pixels[row["image_id"]] is not None:
-            pictures[pixels[row["image_id"]]].add(row["split"])
+            images[pixels[row["image_id"]]].add(row["split"])
     sentences = []
-    for what, groups in (("patients", patients), ("pictures", pictures)):
+    for what, groups in (("patients", patients), ("images", images)):
         shared = sum(len(splits) > 1 for splits in groups.values())
         if shared:
             sentences.append(

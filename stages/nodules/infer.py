@@ -1,10 +1,10 @@
-"""Ask a model whether each film shows a nodule: the base as it is, or with an adapter on it.
+"""Ask a model whether each image shows a nodule: the base as it is, or with an adapter on it.
 
 in   normalized  tables.NORMALIZED
-     split       tables.SPLIT; left out for films without labels
+     split       tables.SPLIT; left out for images without labels
      base        results/fetch.json
      adapter     folder written by train; left out to ask the base as it is
-     results     folder that the films' paths are relative to
+     results     folder that the images' paths are relative to
 out  infer       tables.INFER, score_calibrated not fitted yet
      features    folder that vision features are kept in, if model.cache_features is on
 """
@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from stages.lib.core import cli, params, progress, shards, tables
-from stages.lib.core.errors import ContractError, ModelError
+from stages.lib.core.errors import MismatchError, ModelError
 from stages.lib.core.log import LOG
 from stages.lib.images.normalized import load
 from stages.lib.images.prefetch import Reader
@@ -29,14 +29,16 @@ Ask = Callable[[list[Any]], np.ndarray]
 
 @params.section
 class Params:
-    """How the films are put to the model."""
+    """How the images are put to the model."""
 
-    batch_size: params.Count  # films in one forward pass
-    readers: params.NonNegativeInt  # threads that read films ahead; 0 reads them between the passes
+    batch_size: params.Count  # images in one forward pass
+    readers: params.NonNegativeInt  # threads that read images ahead; 0 reads them between the passes
     weights: Literal[
         "as_trained", "merged"
     ]  # adapter on the base as model.quantization holds it; or merged into model.dtype
-    splits: tuple[Literal["train", "val", "test"], ...]  # films of a study that are asked; a bare folder is asked whole
+    splits: tuple[
+        Literal["train", "val", "test"], ...
+    ]  # images of a study that are asked; a bare folder is asked whole
 
 
 def infer(
@@ -47,50 +49,50 @@ def infer(
     params: Params,
     load: Callable[[Path], Any] = load,
 ) -> pa.Table:
-    """Return what the model answers about each film, in batches in the order of their ids.
+    """Return what the model answers about each image, in batches in the order of their ids.
 
     Args:
         normalized: Table of `tables.NORMALIZED`.
-        split: Table of `tables.SPLIT`, or None for films without labels. With it, only films of `params.splits` are
+        split: Table of `tables.SPLIT`, or None for images without labels. With it, only images of `params.splits` are
             asked.
-        results: Folder that the films' paths are relative to.
-        ask: Takes n films, or what `load` made of them; returns float array of shape (n, 3), as
+        results: Folder that the images' paths are relative to.
+        ask: Takes n images, or what `load` made of them; returns float array of shape (n, 3), as
             `models.answer_logits`.
         params: See `Params`.
-        load: Reads a film: uint8 array of shape (side, side), or its vision features.
+        load: Reads an image: uint8 array of shape (side, side), or its vision features.
 
     Returns:
         Table of `tables.INFER`.
 
     Raises:
-        ModelError: If an answer is not a finite number; all such films are named.
-        ImageError: If a film cannot be read.
+        ModelError: If an answer is not a finite number; all such images are named.
+        ImageError: If an image cannot be read.
     """
     rows = chosen(normalized, split, params)
     batches = [rows[start : start + params.batch_size] for start in range(0, len(rows), params.batch_size)]
-    films = Reader([[results / row.pop("png") for row in batch] for batch in batches], load, params.readers)
+    images = Reader([[results / row.pop("png") for row in batch] for batch in batches], load, params.readers)
     began = time.monotonic()
-    work = zip(batches, films, strict=True)
+    work = zip(batches, images, strict=True)
     for batch, inputs in progress.track(work, total=len(rows), what="infer", size=params.batch_size):
         for row, (negative, positive, mass) in zip(batch, ask(inputs).tolist(), strict=True):
             row.update(logit_negative=negative, logit_positive=positive, answer_mass=min(mass, 1.0))
             row["score"] = score(negative, positive)
-    share = films.waited / max(time.monotonic() - began, 1e-9)
-    LOG.info("infer: the model waited for films %.1f %% of the time", 100 * share)
+    fraction = images.waited / max(time.monotonic() - began, 1e-9)
+    LOG.info("infer: the model waited for images %.1f %% of the time", 100 * fraction)
     odd = [row["image_id"] for row in rows if not np.isfinite([row["score"], row["answer_mass"]]).all()]
     if odd:
-        raise ModelError(f"the model's answer is not a finite number for {len(odd)} films: {', '.join(odd[:10])}")
+        raise ModelError(f"the model's answer is not a finite number for {len(odd)} images: {', '.join(odd[:10])}")
     return tables.from_rows(rows, tables.INFER)
 
 
 def chosen(normalized: pa.Table, split: pa.Table | None, params: Params) -> list[dict[str, Any]]:
-    """Return image_id, png, split and label of the films that are to be asked, in the order of their ids."""
+    """Return image_id, png, split and label of the images that are to be asked, in the order of their ids."""
     known = {row["image_id"]: row for row in split.to_pylist()} if split is not None else {}
     rows = []
     for image_id, png in zip(normalized["image_id"].to_pylist(), normalized["png"].to_pylist(), strict=True):
-        film = known.get(image_id, {})
-        if split is None or film.get("split") in params.splits:
-            rows.append({"image_id": image_id, "png": png, "split": film.get("split"), "label": film.get("label")})
+        image = known.get(image_id, {})
+        if split is None or image.get("split") in params.splits:
+            rows.append({"image_id": image_id, "png": png, "split": image.get("split"), "label": image.get("label")})
     return rows
 
 
@@ -104,7 +106,7 @@ def score(logit_negative: float, logit_positive: float) -> float:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Read the films of one part, load the model, write its answers."""
+    """Read the images of one part, load the model, write its answers."""
     args = cli.parse(
         __doc__,
         argv,
@@ -117,18 +119,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     split = tables.read(args.split, tables.SPLIT) if args.split else None
     base, prompt = gemma3.read_base(args.base), args.params.prompt
     adapter = Path(args.adapter) if args.adapter else None
-    contracts = sorted(set(normalized["contract"].to_pylist()))
-    if len(contracts) > 1:
-        raise ContractError(
-            f"{args.normalized}: found the pixel contracts {contracts}, wanted one; run normalize again"
+    preprocessing_hashes = sorted(set(normalized["preprocessing_hash"].to_pylist()))
+    if len(preprocessing_hashes) > 1:
+        raise MismatchError(
+            f"{args.normalized}: found the preprocessing hashs {preprocessing_hashes}, wanted one; run normalize again"
         )
-    if adapter and contracts:
-        adapters.check(adapter, contracts[0], base, prompt)
+    if adapter and preprocessing_hashes:
+        adapters.check(adapter, preprocessing_hashes[0], base, prompt)
     asked, results = shards.take(normalized, args.part), Path(args.results)
     merged = args.params.infer.weights == "merged"
     loaded = gemma3.load(base.folder, args.params.model, adapter=adapter, merged=merged)
     root = Path(args.features) if args.features and args.params.model.cache_features else None
-    store = features.store(root, loaded, "".join(contracts))
+    store = features.store(root, loaded, "".join(preprocessing_hashes))
     if store:
         store.fill(loaded, [results / row["png"] for row in chosen(asked, split, args.params.infer)])
     table = infer(

@@ -26,7 +26,7 @@ def localizer(where: client.Setting, params: Params, journals: str) -> driver.Lo
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Read the films of one part, ask, write the findings and the words."""
+    """Read the images of one part, ask, write the findings and the words."""
     args = driver.parse(__doc__, argv, {"chexagent": Params}, reads=["fetched", "environment"], writes=["journals"])
     section: Params = args.params.chexagent
     driver.run(

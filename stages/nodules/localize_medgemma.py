@@ -14,7 +14,7 @@ Params = medgemma.Params
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Read the films of one part, ask the base model, write the findings and its words."""
+    """Read the images of one part, ask the base model, write the findings and its words."""
     sections = {"medgemma": Params, "model": gemma3.ModelParams}
     args = driver.parse(__doc__, argv, sections, reads=["base"])
     section: Params = args.params.medgemma

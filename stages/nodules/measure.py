@@ -5,14 +5,14 @@ in   manifest     tables.MANIFEST
      points       tables.POINTS
      infer        tables.INFER of each model; the file's name is the model's
      calibration  <model>_calibration.json of each model
-     twin         tables.INFER: the tuned model on validation films, its weights in the other form
+     twin         tables.INFER: the tuned model on validation images, its weights in the other form
      localize     tables.LOCALIZE of each localizer; the file's name is the localizer's
-     answers      <localizer>_answers.parquet of each localizer: the films it was asked about
+     answers      <localizer>_answers.parquet of each localizer: the images it was asked about
      choice       <localizer>_choice.json of each localizer: its bank of requests and what was chosen
      cutoff       <localizer>_cutoff.json of each localizer: from which confidence on its points are shown
      train        train.json; its notes become warnings, and it is kept with the provenance
 out  metrics      JSON: classification, comparison, localization, reference, warnings, counts, provenance
-     summary      JSON: the chief numbers alone, for `dvc metrics` and `dvc exp show`
+     summary      JSON: the headline metrics alone, for `dvc metrics` and `dvc exp show`
 """
 
 import argparse
@@ -38,8 +38,8 @@ from stages.nodules import consistency, merged_adapter, published
 from stages.nodules.consistency import SPLITS, Tables
 
 FIRST, SECOND = "tuned", "zero_shot"
-CLOCKED = ("seconds", "data_wait_share", "resumed_from_step")  # keys of train.json that differ from run to run
-CHIEF_SCORES: tuple[str, ...] = (
+CLOCKED = ("seconds", "data_wait_fraction", "resumed_from_step")  # keys of train.json that differ from run to run
+HEADLINE_SCORES: tuple[str, ...] = (
     "roc_auc",
     "pr_auc",
     "brier_calibrated",
@@ -47,13 +47,13 @@ CHIEF_SCORES: tuple[str, ...] = (
     "f1_at_f1",
     "sensitivity_at_specificity_95",
 )
-CHIEF_POINTS: Mapping[str, tuple[str, ...]] = {
+HEADLINE_POINTS: Mapping[str, tuple[str, ...]] = {
     "tight": ("precision", "recall", "f1"),
     "tolerant": ("precision", "recall", "f1"),
-    "films": ("count_exact", "nearest_point_px", "nearest_point_mm"),
-    "healthy": ("false_points_per_film",),
+    "images": ("count_exact", "nearest_point_px", "nearest_point_mm"),
+    "negatives": ("false_points_per_image",),
 }
-OpenShare = Annotated[float, Field(gt=0, lt=1)]
+OpenFraction = Annotated[float, Field(gt=0, lt=1)]
 
 
 @params.section
@@ -62,23 +62,25 @@ class Params:
 
     draws: params.Count  # resamples of patients for an interval, and throws of points for chance
     seed: params.Seed  # of the resamples and throws
-    confidence: OpenShare  # of the intervals
-    tight_share: OpenShare  # tolerance of a hit, share of the diagonal of the original
-    tolerant_share: OpenShare  # the wider tolerance, share of the diagonal of the original
+    confidence: OpenFraction  # of the intervals
+    tight_fraction: OpenFraction  # tolerance of a hit, fraction of the diagonal of the original
+    tolerant_fraction: OpenFraction  # the wider tolerance, fraction of the diagonal of the original
     ece_bins: params.Count  # bins of equal mass for the calibration error
-    other_prevalence: OpenShare  # share of films with a nodule that PPV and NPV are translated to
-    sources: tuple[params.Text, ...]  # sources of the films that the classification is measured on
+    other_prevalence: OpenFraction  # fraction of images with a nodule that PPV and NPV are translated to
+    sources: tuple[params.Text, ...]  # sources of the images that the classification is measured on
     size_edges_mm: tuple[params.PositiveFloat, ...]  # diameters between two strata of nodules; none for no strata
     contrast_edges: tuple[
         float, ...
     ]  # contrasts between two strata, in the unit of the data's table; none for no strata
-    stratum_nodules_min: params.Count  # nodules below which a stratum has no recall
+    min_stratum_nodules: params.Count  # nodules below which a stratum has no recall
 
     def __post_init__(self) -> None:
         """Check what the types do not say."""
         problems = []
-        if self.tight_share >= self.tolerant_share:
-            problems.append(f"tight_share {self.tight_share} is not below tolerant_share {self.tolerant_share}")
+        if self.tight_fraction >= self.tolerant_fraction:
+            problems.append(
+                f"tight_fraction {self.tight_fraction} is not below tolerant_fraction {self.tolerant_fraction}"
+            )
         for name in ("size_edges_mm", "contrast_edges"):
             edges = getattr(self, name)
             if list(edges) != sorted(set(edges)):
@@ -105,11 +107,11 @@ def metrics(study: Tables, params: Params) -> dict[str, Any]:
         TableError: If the tables contradict each other.
     """
     consistency.check(study, params.sources)
-    films = {row["image_id"]: row for row in study.manifest.to_pylist()}
+    images = {row["image_id"]: row for row in study.manifest.to_pylist()}
     split = {row["image_id"]: row for row in study.split.to_pylist()}
     settings = params.of_scores
     scored = {
-        (model, name): collect(infer, study.calibration[model], films, split, name, params.sources)
+        (model, name): collect(infer, study.calibration[model], images, split, name, params.sources)
         for model, infer in study.infer.items()
         for name in SPLITS
     }
@@ -121,7 +123,7 @@ def metrics(study: Tables, params: Params) -> dict[str, Any]:
         for name in SPLITS
         if FIRST in study.infer and SECOND in study.infer
     }
-    asked = {name: gather(study, name, films, split) for name in study.localize}
+    asked = {name: gather(study, name, images, split) for name in study.localize}
     return {
         "classification": {model: {name: measured[model, name][0] for name in SPLITS} for model in study.infer},
         "comparison": comparison,
@@ -138,16 +140,16 @@ def metrics(study: Tables, params: Params) -> dict[str, Any]:
 def collect(
     infer: pa.Table,
     fitted: Calibration,
-    films: Mapping[str, Mapping[str, Any]],
+    images: Mapping[str, Mapping[str, Any]],
     split: Mapping[str, Mapping[str, Any]],
     name: str,
     sources: Sequence[str],
 ) -> Scored:
-    """Return the labelled films of one split from the sources wanted, with a model's scores."""
+    """Return the labelled images of one split from the sources wanted, with a model's scores."""
     rows = [
         (row, split[row["image_id"]])
         for row in infer.to_pylist()
-        if row["split"] == name and row["label"] is not None and films[row["image_id"]]["source"] in sources
+        if row["split"] == name and row["label"] is not None and images[row["image_id"]]["source"] in sources
     ]
     calibrated = [row["score_calibrated"] for row, _ in rows]
     return Scored(
@@ -156,14 +158,14 @@ def collect(
         scores=np.array([row["score"] for row, _ in rows], np.float64),
         calibrated=None if fitted.shift is None or None in calibrated else np.array(calibrated, np.float64),
         thresholds=fitted.thresholds,
-        reason=fitted.reason or "no score of a validation film fulfils it",
+        reason=fitted.reason or "no score of a validation image fulfils it",
     )
 
 
 def gather(
-    study: Tables, localizer: str, films: Mapping[str, Mapping[str, Any]], split: Mapping[str, Mapping[str, Any]]
+    study: Tables, localizer: str, images: Mapping[str, Mapping[str, Any]], split: Mapping[str, Mapping[str, Any]]
 ) -> list[Asked]:
-    """Return every film that a localizer was asked about, with its nodules and the points predicted."""
+    """Return every image that a localizer was asked about, with its nodules and the points predicted."""
     points: dict[str, list[list[float]]] = defaultdict(list)
     for row in study.points.to_pylist():
         values = (row[name] for name in ("x", "y", "diameter_mm", "contrast"))
@@ -174,10 +176,10 @@ def gather(
         predictions[row["image_id"]].append((row["x"], row["y"], confidence, row["shown"]))
     asked = []
     for image_id in sorted(set(study.answers[localizer]["image_id"].to_pylist())):
-        facts = films[image_id]
+        facts = images[image_id]
         found = np.array(predictions.get(image_id, []), np.float64).reshape(-1, 4)
         true = np.array(points.get(image_id, []), np.float64).reshape(-1, 4)
-        film = localization.Film(
+        image = localization.Image(
             image_id=image_id,
             patient_id=facts["patient_id"],
             width_px=facts["width_px"],
@@ -188,23 +190,23 @@ def gather(
             diameter_mm=true[:, 2],
             contrast=true[:, 3],
         )
-        asked.append(Asked(film, found[:, :2], found[:, 2], facts["label"], split.get(image_id, {}).get("split")))
+        asked.append(Asked(image, found[:, :2], found[:, 2], facts["label"], split.get(image_id, {}).get("split")))
     return asked
 
 
 def locate(asked: Sequence[Asked], study: Tables, params: Params) -> dict[str, Any]:
-    """Return the measures of a localizer in each view, on test films also together with each classifier."""
+    """Return the measures of a localizer in each view, on test images also together with each classifier."""
     settings = localization_suite.Settings(
         draws=params.draws,
         seed=params.seed,
         confidence=params.confidence,
-        tolerances={"tight": params.tight_share, "tolerant": params.tolerant_share},
+        tolerances={"tight": params.tight_fraction, "tolerant": params.tolerant_fraction},
         size_edges_mm=params.size_edges_mm,
         contrast_edges=params.contrast_edges,
-        stratum_nodules_min=params.stratum_nodules_min,
+        min_stratum_nodules=params.min_stratum_nodules,
     )
     document = {
-        view: localization_suite.measure(ones, settings, healthy_too=view == "test")
+        view: localization_suite.measure(ones, settings, negatives_too=view == "test")
         for view, ones in localization_suite.views(asked).items()
     }
     document["test"]["joint"] = {}
@@ -282,14 +284,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def summary(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the chief numbers of the document of all metrics, undefined ones left out.
+    """Return the headline metrics of the document of all metrics, undefined ones left out.
 
     >>> summary({"classification": {"tuned": {"test": {"roc_auc": {"value": 0.9}}}}, "localization": {}})
     {'tuned': {'roc_auc': 0.9}}
     """
-    groups = {model: (splits.get("test", {}), CHIEF_SCORES) for model, splits in document["classification"].items()}
+    groups = {model: (splits.get("test", {}), HEADLINE_SCORES) for model, splits in document["classification"].items()}
     for name, views in document["localization"].items():
-        for part, keys in CHIEF_POINTS.items():
+        for part, keys in HEADLINE_POINTS.items():
             groups[f"{name}_{part}"] = (views["test"].get(part, {}), keys)
     return {
         group: {key: entries[key]["value"] for key in keys if entries.get(key, {}).get("value") is not None}

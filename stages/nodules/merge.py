@@ -1,12 +1,12 @@
-"""Bring a localizer's votes together: findings of several requests and views of a film become one list of points.
+"""Bring a localizer's votes together: findings of several requests and views of an image become one list of points.
 
 in   votes     tables.VOTES and
      answers   tables.ANSWERS, in parts
      manifest  tables.MANIFEST
-     split, points  tables.SPLIT, tables.POINTS: films to choose the cutoff of the confidence by
+     split, points  tables.SPLIT, tables.POINTS: images to choose the cutoff of the confidence by
      fitted    a cutoff chosen before, to apply instead
 out  localize  tables.LOCALIZE; words  tables.ANSWERS, all parts
-     cutoff    JSON: from which confidence on points are shown, and what that finds on the films that choose
+     cutoff    JSON: from which confidence on points are shown, and what that finds on the images that choose
 """
 
 from collections.abc import Sequence
@@ -23,12 +23,12 @@ from stages.lib.detect.fusion import consensus
 
 
 def merge(votes: pa.Table, answers: pa.Table, manifest: pa.Table, params: MergeParams) -> pa.Table:
-    """Return what the voters on each film agree on, a voter being a request and a view, as `tables.LOCALIZE`.
+    """Return what the voters on each image agree on, a voter being a request and a view, as `tables.LOCALIZE`.
 
     With one voter its findings are left as they are; else see `consensus.consensus`.
     """
     diagonal = detection_rows.diagonals(manifest)
-    found = detection_rows.by_film(votes.to_pylist(), ("request", "view"))
+    found = detection_rows.by_image(votes.to_pylist(), ("request", "view"))
     voters: dict[str, list[tuple[str, str]]] = {}
     for row in answers.to_pylist():
         voters.setdefault(row["image_id"], []).append((row["request"], row["view"]))
@@ -36,7 +36,7 @@ def merge(votes: pa.Table, answers: pa.Table, manifest: pa.Table, params: MergeP
         name: consensus([found[name].get(voter, []) for voter in voters[name]], params.near(diagonal[name]))
         for name in found
     }
-    return detection_rows.table(merged, params.points_most)
+    return detection_rows.table(merged, params.max_points)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     merged = merge(votes, answers, manifest, args.params.merge)
     asked = set(answers["image_id"].to_pylist())
     table, cutoff = detection_rows.chooser(args).settle(merged, asked, detection_rows.diagonals(manifest))
-    LOG.info("merge: %d findings on %d films, cutoff %s", table.num_rows, len(asked), cutoff["cutoff"])
+    LOG.info("merge: %d findings on %d images, cutoff %s", table.num_rows, len(asked), cutoff["cutoff"])
     tables.write(args.localize, table, tables.LOCALIZE)
     tables.write(args.words, answers, tables.ANSWERS)
     if args.cutoff:

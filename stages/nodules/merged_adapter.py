@@ -1,4 +1,4 @@
-"""How much it matters in which form the weights are: the tuned model asked twice about the validation films.
+"""How much it matters in which form the weights are: the tuned model asked twice about the validation images.
 
 Once in the form of `infer.weights`, once in the other: the adapter on the base as it was trained (as a rule in 4 bits),
 and merged into the unquantized base.
@@ -22,22 +22,22 @@ METRICS = ("roc_auc", "pr_auc", "brier")
 def measure(
     infer: pa.Table, twin: pa.Table, patients: Mapping[str, str], weights: str, settings: Settings
 ) -> dict[str, Any]:
-    """Return how the answers in the two forms differ on labelled validation films.
+    """Return how the answers in the two forms differ on labelled validation images.
 
     Args:
         infer: Table of `tables.INFER` in the form that is used.
-        twin: The same in the other form; validation films alone.
-        patients: Patient by image_id of the films that are measured.
+        twin: The same in the other form; validation images alone.
+        patients: Patient by image_id of the images that are measured.
         weights: The form that is used, `infer.weights`.
         settings: How the metrics are measured.
 
     Returns:
         By form, the metrics of `METRICS`, each with its interval over patients; their differences, the form that is
         used minus the other; and median and largest change of the margin (logit of the positive answer minus that of
-        the negative one) and the films whose call at 0.5 changes.
+        the negative one) and the images whose call at 0.5 changes.
 
     Raises:
-        TableError: If a film was asked about in one form alone.
+        TableError: If an image was asked about in one form alone.
     """
     used, other = (
         {
@@ -50,18 +50,18 @@ def measure(
     if used.keys() != other.keys():
         odd = sorted(used.keys() ^ other.keys())
         raise TableError(
-            f"{len(odd)} validation films were asked about with the weights in one form alone (first: {odd[0]}); run "
+            f"{len(odd)} validation images were asked about with the weights in one form alone (first: {odd[0]}); run "
             "the pipeline again"
         )
     names = sorted(used)
     sides = {weights: [used[name] for name in names], OTHER[weights]: [other[name] for name in names]}
     scored = {form: _scored(rows, [patients[name] for name in names]) for form, rows in sides.items()}
-    measured = {form: binary_suite.measure(films, settings) for form, films in scored.items()}
+    measured = {form: binary_suite.measure(images, settings) for form, images in scored.items()}
     first, second = measured.values()
     differences = binary_suite.compare(first, second, (scored[weights], scored[OTHER[weights]]), settings)
     gap = np.abs(np.subtract(*(_margins(rows) for rows in sides.values())))
-    calls = [films.scores >= binary_suite.HALF for films in scored.values()]
-    facts, nothing = {"n": len(names)}, UndefinedMetricError("there is no labelled validation film")
+    calls = [images.scores >= binary_suite.HALF for images in scored.values()]
+    facts, nothing = {"n": len(names)}, UndefinedMetricError("there is no labelled validation image")
     return {
         "weights": weights,
         "forms": {form: {name: document[name] for name in METRICS} for form, (document, _) in measured.items()},

@@ -1,10 +1,10 @@
-"""What the published system reported, for the reader's eye: measured on other films, so never ranked against ours."""
+"""What the published system reported, for the reader's eye: measured on other images, so never ranked against ours."""
 
 from typing import Any
 
 NOTE = (
-    "published, other data: an image-level split of the NIH films (9,460 test films, 406 with a nodule) and all 113 "
-    "LIDC films with points, and no healthy film; patients were shared between training and test"
+    "published, other data: an image-level split of the NIH images (9,460 test images, 406 with a nodule) and all 113 "
+    "LIDC images with points, and no negative image; patients were shared between training and test"
 )
 CHALLENGE = (
     "the best figures of five teams on the external test set of NoduLoCC2026, which need not be one team's "

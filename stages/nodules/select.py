@@ -1,4 +1,4 @@
-"""Choose the requests that a localizer puts to all films: the best of its bank on films that are not test films.
+"""Choose the requests that a localizer puts to all images: the best of its bank on images that are not test images.
 
 in   votes     tables.VOTES and
      answers   tables.ANSWERS of the bank, in parts
@@ -24,26 +24,26 @@ def choose(
 ) -> dict[str, Any]:
     """Return the requests with the largest F1, each at its best cutoff, and what the whole bank found.
 
-    Of equals the one that found more, then the first by name. F1 counts points within the tolerance on the films that
-    choose, healthy ones included.
+    Of equals the one that found more, then the first by name. F1 counts points within the tolerance on the images that
+    choose, negative ones included.
 
-    Without a film to choose by, no request is chosen, and the reason is told: localizers then put the first of their
+    Without an image to choose by, no request is chosen, and the reason is told: localizers then put the first of their
     bank.
     """
     asked = set(answers["image_id"].to_pylist())
-    films = detection_rows.choosing(asked, points, split, params)
-    if not films:
-        reason = f"no film with marked nodules is in the splits {', '.join(params.splits)}"
+    images = detection_rows.choosing(asked, points, split, params)
+    if not images:
+        reason = f"no image with marked nodules is in the splits {', '.join(params.splits)}"
         if not answers.num_rows:
             reason = f"the bank has no more requests than are kept, or {reason}"
         return {"requests": [], "splits": list(params.splits), "bank": [], "reason": reason}
     diagonal, rows = detection_rows.diagonals(manifest), []
     for request in sorted(set(answers["request"].to_pylist())):
         found = [row for row in votes.to_pylist() if row["request"] == request]
-        counts = best(detection_rows.shown(found, films, points, diagonal, params.tolerance_share))
+        counts = best(detection_rows.shown(found, images, points, diagonal, params.tolerance_fraction))
         words = [row["parsed"] for row in answers.to_pylist() if row["request"] == request]
         rows.append(
-            {"request": request, **detection_rows.document(counts, films), "malformed": words.count("malformed")}
+            {"request": request, **detection_rows.document(counts, images), "malformed": words.count("malformed")}
         )
     ranked = sorted(rows, key=lambda row: (-row["f1"], -row["hits"]))
     kept = [row["request"] for row in ranked[: params.requests_kept]]
@@ -73,8 +73,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     for row in found["bank"]:
         kept = "chosen" if row["request"] in found["requests"] else "not chosen"
         LOG.info(
-            "choose: %d of %d nodules with %d points on %d films, F1 %.3f, %s: %s",
-            *(row["hits"], row["nodules"], row["points"], row["films"], row["f1"], kept, row["request"]),
+            "choose: %d of %d nodules with %d points on %d images, F1 %.3f, %s: %s",
+            *(row["hits"], row["nodules"], row["points"], row["images"], row["f1"], kept, row["request"]),
         )
     files.write_json(args.choice, found)
 

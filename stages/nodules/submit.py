@@ -1,11 +1,11 @@
 """Write the two files that the challenge asks for.
 
 in   manifest        tables.MANIFEST
-     split           tables.SPLIT: the test films are submitted (left out: every film)
+     split           tables.SPLIT: the test images are submitted (left out: every image)
      infer           tables.INFER
      localize        tables.LOCALIZE
      calibration     JSON, as lib.calibration.Calibration
-out  classification  CSV: file_name,label,confidence; one row for each film
+out  classification  CSV: file_name,label,confidence; one row for each image
      localization    CSV: file_name,x,y,confidence; one row for each point, pixels of the original
 """
 
@@ -30,10 +30,10 @@ LABELS = ("No Finding", "Nodule")
 class Params:
     """What is submitted."""
 
-    localizer: Literal["medgemma", "relevance", "chexagent", "combined", "cascade"]  # whose points
-    threshold: Literal["half", "f1", "youden", "specificity_95"]  # that calls a film Nodule; chosen on validation
-    max_points: params.Count  # points of a film at most, the most confident or the first ones
-    points_for: Literal["positive_films", "all_films"]  # films whose points are submitted
+    localizer: Literal["medgemma", "attribution", "chexagent", "combined", "cascade"]  # whose points
+    threshold: Literal["half", "f1", "youden", "specificity_95"]  # that calls an image Nodule; chosen on validation
+    max_points: params.Count  # points of an image at most, the most confident or the first ones
+    points_for: Literal["positive_images", "all_images"]  # images whose points are submitted
 
 
 def submit(
@@ -46,12 +46,12 @@ def submit(
 ) -> tuple[list[list[Any]], list[list[Any]]]:
     """Return the rows of the two files, without headings, by image_id.
 
-    The confidence of a film is its calibrated score, or the score itself if nothing was fitted; that of a point is its
-    own, or that of its film if the localizer gives none. Rejected films cannot be submitted.
+    The confidence of an image is its calibrated score, or the score itself if nothing was fitted; that of a point is
+    its own, or that of its image if the localizer gives none. Rejected images cannot be submitted.
 
     Args:
         manifest: Table tables.MANIFEST.
-        split: Table tables.SPLIT; None to submit every film that is not rejected.
+        split: Table tables.SPLIT; None to submit every image that is not rejected.
         infer: Table tables.INFER.
         localize: Table tables.LOCALIZE; findings below the cutoff are left out.
         fitted: Calibration of the scores in `infer`.
@@ -61,7 +61,7 @@ def submit(
         Rows (file_name, label, confidence), and rows (file_name, x, y, confidence).
 
     Raises:
-        TableError: If a film has no score.
+        TableError: If an image has no score.
         CalibrationError: If the threshold was not chosen.
     """
     threshold = fitted.threshold(params.threshold)
@@ -78,25 +78,25 @@ def submit(
     missing = [image for image in wanted if image not in names or scores.get(image) is None]
     if missing:
         shown = ", ".join(missing[:5])
-        raise TableError(f"infer: {len(missing)} of {len(wanted)} films have no {fitted.thresholds_on}: {shown}")
+        raise TableError(f"infer: {len(missing)} of {len(wanted)} images have no {fitted.thresholds_on}: {shown}")
     points = defaultdict(list)
     for row in localize.to_pylist():
         if row["shown"]:
             points[row["image_id"]].append(row)
-    films, places = [], []
+    images, places = [], []
     for image in wanted:
         score = scores[image]
         positive = score >= threshold
-        films.append([names[image], LABELS[positive], score])
-        if positive or params.points_for == "all_films":
+        images.append([names[image], LABELS[positive], score])
+        if positive or params.points_for == "all_images":
             for row in _best(points[image])[: params.max_points]:
                 confidence = score if row["confidence"] is None else row["confidence"]
                 places.append([names[image], round(row["x"], 2), round(row["y"], 2), confidence])
-    return films, places
+    return images, places
 
 
 def _best(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the points of a film, the most confident first if all have a confidence, else in their own order."""
+    """Return the points of an image, the most confident first if all have a confidence, else in their own order."""
     if any(row["confidence"] is None for row in points):
         return points
     return sorted(points, key=lambda row: -row["confidence"])
@@ -130,8 +130,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     manifest = tables.read(args.manifest, tables.MANIFEST)
     rejected = [row["file_name"] for row in manifest.to_pylist() if row["status"] == "rejected"]
     if rejected and not args.split:
-        LOG.warning("submit: %d films were rejected and have no row: %s", len(rejected), ", ".join(rejected))
-    films, places = submit(
+        LOG.warning("submit: %d images were rejected and have no row: %s", len(rejected), ", ".join(rejected))
+    images, places = submit(
         manifest,
         tables.read(args.split, tables.SPLIT) if args.split else None,
         tables.read(args.infer, tables.INFER),
@@ -139,9 +139,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         calibration.read(args.calibration),
         args.params.submit,
     )
-    files.write_bytes(args.classification, csv_bytes(["file_name", "label", "confidence"], films))
+    files.write_bytes(args.classification, csv_bytes(["file_name", "label", "confidence"], images))
     files.write_bytes(args.localization, csv_bytes(["file_name", "x", "y", "confidence"], places))
-    LOG.info("submit: %d films, %d points", len(films), len(places))
+    LOG.info("submit: %d images, %d points", len(images), len(places))
 
 
 if __name__ == "__main__":

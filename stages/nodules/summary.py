@@ -11,14 +11,14 @@ Facts = Mapping[str, Any]
 LOWER_IS_BETTER = ("brier", "ece", "brier_calibrated", "ece_calibrated")
 FREE = ("roc_auc", "pr_auc", "brier", "ece", "brier_calibrated", "ece_calibrated", "prevalence")
 CELLS = ("true_positives", "false_positives", "false_negatives", "true_negatives")
-STRATA = {"size": "Diameter", "contrast": "Contrast", "height": "Height on the film", "side": "Side"}
+STRATA = {"size": "Diameter", "contrast": "Contrast", "height": "Height on the image", "side": "Side"}
 UNITS = {"size": " mm"}
 PARTS = {
     "upper": "upper third",
     "middle": "middle third",
     "lower": "lower third",
-    "patients_right": "left half of the film (the patient's right)",
-    "patients_left": "right half of the film (the patient's left)",
+    "patients_right": "left half of the image (the patient's right)",
+    "patients_left": "right half of the image (the patient's left)",
 }
 
 
@@ -28,17 +28,19 @@ def is_metric(value: Any) -> bool:
 
 
 def warnings(metrics: Facts) -> list[str]:
-    """Return what a reader has to know before any number: the study's warnings, and whether its films are simulated."""
+    """Return what a reader has to know before any number: the study's warnings, and whether its images are
+    simulated.
+    """
     found = [str(warning) for warning in metrics.get("warnings", ())]
     parameters = metrics.get("provenance", {}).get("parameters", {})
     if parameters.get("split", {}).get("unit") == "image":
         found.append(
-            "The films were split by image, not by patient: films of one patient may be in training and in test."
+            "The images were split by image, not by patient: images of one patient may be in training and in test."
         )
     root = parameters.get("ingest", {}).get("root", "")
     if Path(str(root)).parts[:2] == ("results", "simulate"):
         found.append(
-            "The films are simulated, and every number here with them: this page shows that the pipeline works, "
+            "The images are simulated, and every number here with them: this page shows that the pipeline works, "
             "and nothing about any patient."
         )
     return found
@@ -64,9 +66,9 @@ def _places(metrics: Facts) -> Iterator[dict[str, Any]]:
         groups = views.get("test", {})
         near = groups.get("tolerant", {})
         if is_metric(near.get("recall")):
-            chance = near.get("chance_recall")
+            chance = near.get("random_placement_recall")
             found = {"recall": cell(near["recall"]), "chance": cell(chance) if chance is not None else None}
-            yield {"localizer": localizer, "healthy": groups.get("healthy", {}), **found}
+            yield {"localizer": localizer, "negatives": groups.get("negatives", {}), **found}
 
 
 def tiles(metrics: Facts, model: str) -> list[dict[str, Any]]:
@@ -80,8 +82,8 @@ def tiles(metrics: Facts, model: str) -> list[dict[str, Any]]:
     ]
     for place in _places(metrics):
         more = [f"chance {place['chance'].text}"] if place["chance"] else []
-        points = place["healthy"].get("false_points_per_film")
-        more += [f"{cell(points).text} false points per healthy film"] if is_metric(points) else []
+        points = place["negatives"].get("false_points_per_image")
+        more += [f"{cell(points).text} false points per negative image"] if is_metric(points) else []
         what = f"Nodules found, {name(place['localizer'])}"
         made.append({"what": what, "cell": place["recall"], "more": "; ".join(more)})
     return made
@@ -188,7 +190,7 @@ def banks(metrics: Facts) -> list[dict[str, Any]]:
         sentence = "All its points are shown." if least is None else f"Points of {decimal(least)} or more are shown."
         if "f1" in cutoff:
             sentence += (
-                f" On the {cutoff['films']} films that choose, they find {cutoff['hits']} of {cutoff['nodules']} "
+                f" On the {cutoff['images']} images that choose, they find {cutoff['hits']} of {cutoff['nodules']} "
                 f"nodules with {cutoff['points']} points, F1 {decimal(cutoff['f1'])}."
             )
         reason = chosen.get("reason") or cutoff.get("reason")
@@ -196,7 +198,7 @@ def banks(metrics: Facts) -> list[dict[str, Any]]:
             {
                 "localizer": localizer,
                 "rows": rows,
-                "films": rows[0]["films"] if rows else 0,
+                "images": rows[0]["images"] if rows else 0,
                 "splits": chosen.get("splits", []),
                 "sentence": f"{sentence} Nothing could be chosen: {reason}." if reason else sentence,
             }
@@ -236,7 +238,7 @@ def localization(metrics: Facts) -> dict[str, Any]:
     """Return the localization tables: the localizers side by side, a table for each view.
 
     Returns:
-        localizers; views, by "test" and "all": behind (films, patients and nodules), groups (shown at once), more
+        localizers; views, by "test" and "all": behind (images, patients and nodules), groups (shown at once), more
         (folded away), strata (by tolerance). And no_curve: why a localizer has no FROC curve.
     """
     localizers: Mapping[str, Facts] = metrics.get("localization", {})
@@ -260,7 +262,7 @@ def _place_groups(measured: Mapping[str, Facts]) -> Iterator[dict[str, Any]]:
     models = dict.fromkeys(model for facts in measured.values() for model in facts.get("joint", {}))
     near = ("tight", "tolerant")
     ways: list[tuple[tuple[str, ...], str, bool]] = [((key,), f"{name(key)} distance", False) for key in near]
-    ways += [(("films",), "Whatever the distance", False), (("healthy",), "Films without a nodule", False)]
+    ways += [(("images",), "Whatever the distance", False), (("negatives",), "Images without a nodule", False)]
     ways += [(("froc", key), f"FROC, {key} distance", True) for key in near]
     for model in models:
         words = f"Label of the {name(model).lower()} model and point together"
@@ -270,9 +272,9 @@ def _place_groups(measured: Mapping[str, Facts]) -> Iterator[dict[str, Any]]:
         metrics = list(
             dict.fromkeys(key for facts in found.values() for key, value in facts.items() if is_metric(value))
         )
-        if "chance_recall" in metrics:
-            metrics.remove("chance_recall")
-            metrics.insert(metrics.index("recall") + 1, "chance_recall")
+        if "random_placement_recall" in metrics:
+            metrics.remove("random_placement_recall")
+            metrics.insert(metrics.index("recall") + 1, "random_placement_recall")
         rows = [
             {
                 "key": ".".join((*keys, metric)),
@@ -292,15 +294,15 @@ def _at(facts: Facts, keys: tuple[str, ...]) -> Facts:
 
 
 def _place_behind(measured: Mapping[str, Facts]) -> str:
-    """Return how many films, patients and nodules stand behind a view, once if the localizers were asked alike."""
+    """Return how many images, patients and nodules stand behind a view, once if the localizers were asked alike."""
     words: dict[str, list[str]] = {}
     for localizer, facts in measured.items():
-        found, healthy = _at(facts, ("films", "count_exact")), _at(facts, ("healthy", "share_with_point"))
+        found, negatives = _at(facts, ("images", "count_exact")), _at(facts, ("negatives", "fraction_with_point"))
         if found:
             text = (
-                f"{found['n']:,} films with {found['n_points']:,} marked nodules, of {found['n_patients']:,} patients"
+                f"{found['n']:,} images with {found['n_points']:,} marked nodules, of {found['n_patients']:,} patients"
             )
-            text += f"; {healthy['n']:,} films without a nodule" if healthy else ""
+            text += f"; {negatives['n']:,} images without a nodule" if negatives else ""
             words.setdefault(text, []).append(name(localizer))
     if len(words) == 1:
         return next(iter(words))

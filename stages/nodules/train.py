@@ -1,10 +1,10 @@
-"""Fine-tune the base model on the training films: QLoRA, with the checkpoint chosen on the validation films.
+"""Fine-tune the base model on the training images: QLoRA, with the checkpoint chosen on the validation images.
 
 in   manifest    tables.MANIFEST
      normalized  tables.NORMALIZED
      split       tables.SPLIT
      base        results/fetch.json
-     results     folder that the films' paths are relative to
+     results     folder that the images' paths are relative to
 out  adapter      folder: PEFT's adapter and noduleflow.json
      log          JSON: what was trained, on what, and the table of checkpoints
      curve        CSV: loss, learning rate and validation metrics by step
@@ -26,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 
 from stages.lib.core import cli, files, tables
-from stages.lib.core.errors import ContractError, PreemptedError, TrainingError
+from stages.lib.core.errors import MismatchError, PreemptedError, TrainingError
 from stages.lib.core.log import LOG
 from stages.lib.learn import samplers, training
 from stages.lib.models import adapters, gemma3, prompts
@@ -35,40 +35,41 @@ Params = training.TrainParams
 GO_ON = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, start it again
 
 
-def films_of(
+def images_of(
     manifest: pa.Table, normalized: pa.Table, split: pa.Table, params: training.TrainParams, results: Path
-) -> tuple[training.Films, training.Films, str]:
-    """Return the training films, the validation films and the contract of their pixels.
+) -> tuple[training.Images, training.Images, str]:
+    """Return the training images, the validation images and the preprocessing hash.
 
-    Test films are not looked at.
+    Test images are not looked at.
 
     Raises:
-        ContractError: If the films were normalized under several contracts.
-        TrainingError: If training films lack a class.
+        MismatchError: If the images were normalized with several preprocessing hashes.
+        TrainingError: If training images lack a class.
     """
     source = dict(zip(manifest["image_id"].to_pylist(), manifest["source"].to_pylist(), strict=True))
-    films = {row["image_id"]: row for row in normalized.select(["image_id", "png", "contract"]).to_pylist()}
+    images = {row["image_id"]: row for row in normalized.select(["image_id", "png", "preprocessing_hash"]).to_pylist()}
     chosen = [
-        row for row in split.to_pylist() if source[row["image_id"]] in params.sources and row["image_id"] in films
+        row for row in split.to_pylist() if source[row["image_id"]] in params.sources and row["image_id"] in images
     ]
     parts = []
     for name in ("train", "val"):
         rows = [row for row in chosen if row["split"] == name]
         ids = [row["image_id"] for row in rows]
         labels = np.array([row["label"] for row in rows], dtype=np.int64)
-        parts.append(training.Films(ids=ids, paths=[results / films[i]["png"] for i in ids], labels=labels))
+        parts.append(training.Images(ids=ids, paths=[results / images[i]["png"] for i in ids], labels=labels))
     positive, negative = int((parts[0].labels == 1).sum()), int((parts[0].labels == 0).sum())
     if not positive or not negative:
         raise TrainingError(
-            f"training wants films with and without a nodule; the train split of the sources {list(params.sources)} "
+            f"training wants images with and without a nodule; the train split of the sources {list(params.sources)} "
             f"has {positive} with and {negative} without: change train.sources or split.fractions"
         )
-    contracts = {films[i]["contract"] for part in parts for i in part.ids}
-    if len(contracts) > 1:
-        raise ContractError(
-            f"found films normalized under {sorted(contracts)}, wanted one contract; run normalize again"
+    preprocessing_hashes = {images[i]["preprocessing_hash"] for part in parts for i in part.ids}
+    if len(preprocessing_hashes) > 1:
+        raise MismatchError(
+            f"found images normalized under {sorted(preprocessing_hashes)}, wanted one preprocessing hash; "
+            "run normalize again"
         )
-    return parts[0], parts[1], contracts.pop()
+    return parts[0], parts[1], preprocessing_hashes.pop()
 
 
 def train(task: training.Task, checkpoints: Path) -> tuple[Path, dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
@@ -93,13 +94,13 @@ def train(task: training.Task, checkpoints: Path) -> tuple[Path, dict[str, Any],
     losses = [entry["loss"] for entry in outcome.history if "loss" in entry]
     log = {
         "base": {**task.base.identity, "revision": task.base.revision},
-        "contract": task.contract,
+        "preprocessing_hash": task.preprocessing_hash,
         "trainable_parameters": outcome.trainable,
         "total_parameters": outcome.total,
-        "films": len(task.train),
-        "films_positive": len(labels) - negatives,
-        "validation_films": len(task.val),
-        "validation_films_positive": int(task.val.labels.sum()),
+        "images": len(task.train),
+        "positive_images": len(labels) - negatives,
+        "validation_images": len(task.val),
+        "positive_validation_images": int(task.val.labels.sum()),
         "steps": outcome.steps,
         "steps_planned": task.params.max_steps,
         "samples": samples,
@@ -116,10 +117,10 @@ def train(task: training.Task, checkpoints: Path) -> tuple[Path, dict[str, Any],
         "notes": outcome.notes,
         "resumed_from_step": outcome.resumed_from,
         "seconds": outcome.seconds,
-        "data_wait_share": outcome.data_wait_share,
+        "data_wait_fraction": outcome.data_wait_fraction,
     }
     card = adapters.card(
-        task.contract,
+        task.preprocessing_hash,
         task.base,
         task.prompt,
         model=asdict(task.model),
@@ -150,7 +151,7 @@ def write_curve(path: str, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Read films and base, write adapter, log and curve."""
+    """Read images and base, write adapter, log and curve."""
     args = cli.parse(
         __doc__,
         argv,
@@ -160,7 +161,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         optional=["live", "features"],
     )
     params = args.params.train
-    learn, val, contract = films_of(
+    learn, val, preprocessing_hash = images_of(
         tables.read(args.manifest, tables.MANIFEST),
         tables.read(args.normalized, tables.NORMALIZED),
         tables.read(args.split, tables.SPLIT),
@@ -170,7 +171,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     task = training.Task(
         train=learn,
         val=val,
-        contract=contract,
+        preprocessing_hash=preprocessing_hash,
         base=gemma3.read_base(args.base),
         model=args.params.model,
         prompt=args.params.prompt,

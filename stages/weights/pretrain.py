@@ -1,6 +1,6 @@
-"""Make the demo's base model: a tiny one of MedGemma's architecture, taught on films easier than the study's.
+"""Make the demo's base model: a tiny one of MedGemma's architecture, taught on images easier than the study's.
 
-in   parameters alone: the films are simulated
+in   parameters alone: the images are simulated
 out  a folder that loads as MedGemma does: weights in float32, processor, chat template, README.md
 """
 
@@ -28,7 +28,7 @@ from stages.lib.models import gemma3, prompts
 
 LABEL = "nodule"
 LATTICE = 50  # units of a box: finer digits are noise to a tower with patches of 125
-GREYS = 4095  # of the 12-bit film before it is normalized
+GREYS = 4095  # of the 12-bit image before it is normalized
 LEAST_BOX_PX = (
     8.0  # side of the box about a nodule, normalized pixels: a smaller one is too fine for the tower's patches
 )
@@ -36,10 +36,10 @@ README = """\
 # The demo's base model
 
 A tiny Gemma 3 ({parameters:,} parameters, float32) with MedGemma's architecture, processor and chat template, taught on
-simulated chest films to say whether there is a nodule and to write its box. It stands in for MedGemma in the demo study
-and in the tests. It knows nothing of real films and is not fit for any medical use.
+simulated chest images to say whether there is a nodule and to write its box. It stands in for MedGemma in the demo
+study and in the tests. It knows nothing of real images and is not fit for any medical use.
 
-Made from the repository alone, no one else's weights or films, by
+Made from the repository alone, no one else's weights or images, by
 
     python -m stages.weights.pretrain --params params.yaml --out workflow/demo_base
 
@@ -58,30 +58,30 @@ class Params:
     """How the base is made."""
 
     seed: params.Seed
-    side_px: params.Count  # of a normalized film; the tiny base takes 112
+    side_px: params.Count  # of a normalized image; the tiny base takes 112
     low_percentile: params.Percent  # grey value that becomes 0
     high_percentile: params.Percent  # grey value that becomes 255
-    film_px: tuple[params.Count, params.Count]  # smallest and largest side of a film before it is normalized
-    padded_share: params.Share  # of the films that are not square
+    image_px: tuple[params.Count, params.Count]  # smallest and largest side of an image before it is normalized
+    padded_fraction: params.Fraction  # of the images that are not square
     diameter_mm: tuple[params.PositiveFloat, params.PositiveFloat]  # smallest and largest nodule
-    contrast: tuple[params.Share, params.Share]  # faintest and clearest nodule
-    tower_films: params.Count  # simulated for the vision tower, one patient each
+    contrast: tuple[params.Fraction, params.Fraction]  # faintest and clearest nodule
+    tower_images: params.Count  # simulated for the vision tower, one patient each
     tower_nodules: tuple[params.NonNegativeInt, params.NonNegativeInt]  # fewest and most on one of them
     tower_steps: params.Count
-    tower_batch: params.Count  # films per step
+    tower_batch: params.Count  # images per step
     tower_peak_lr: params.PositiveFloat
-    text_films: params.Count  # simulated for the text model, one patient each
-    text_nodule_share: params.Share  # of them that show nodules
-    text_nodules_most: params.Count  # on one of them
+    text_images: params.Count  # simulated for the text model, one patient each
+    text_nodule_fraction: params.Fraction  # of them that show nodules
+    max_text_nodules: params.Count  # on one of them
     text_steps: params.Count
-    text_batch: params.Count  # films per step
+    text_batch: params.Count  # images per step
     text_peak_lr: params.PositiveFloat
-    box_share: params.Share  # of the text steps that ask for boxes; the others ask yes or no
+    box_fraction: params.Fraction  # of the text steps that ask for boxes; the others ask yes or no
 
     def __post_init__(self) -> None:
         problems = [
             f"{name} from small to large (it is {list(pair)})"
-            for name in ("film_px", "diameter_mm", "contrast", "tower_nodules")
+            for name in ("image_px", "diameter_mm", "contrast", "tower_nodules")
             if (pair := getattr(self, name))[0] > pair[1]
         ]
         if self.low_percentile >= self.high_percentile:
@@ -104,11 +104,11 @@ def pretrain(folder: Path, params: Params, prompt: prompts.PromptParams, boxes: 
     rng = np.random.default_rng(params.seed)
     of_tower, of_text, order = rng.spawn(3)
     least, most = params.tower_nodules
-    numbers = of_tower.integers(least, most + 1, params.tower_films)
-    tower_films, tower_boxes = examples(of_tower, numbers, params)
-    present = of_text.random(params.text_films) < params.text_nodule_share
-    numbers = present * of_text.integers(1, params.text_nodules_most + 1, params.text_films)
-    text_films, text_boxes = examples(of_text, numbers, params)
+    numbers = of_tower.integers(least, most + 1, params.tower_images)
+    tower_images, tower_boxes = examples(of_tower, numbers, params)
+    present = of_text.random(params.text_images) < params.text_nodule_fraction
+    numbers = present * of_text.integers(1, params.max_text_nodules + 1, params.text_images)
+    text_images, text_boxes = examples(of_text, numbers, params)
 
     tiny.build(folder, params.seed)
     loaded = gemma3.load(
@@ -116,38 +116,38 @@ def pretrain(folder: Path, params: Params, prompt: prompts.PromptParams, boxes: 
     )
     tower = pretraining.teach_tower(
         loaded,
-        tower_films,
+        tower_images,
         tower_boxes,
         steps=params.tower_steps,
         batch_size=params.tower_batch,
-        peak_lr=params.tower_peak_lr,
+        learning_rate=params.tower_peak_lr,
         rng=order,
     )
     text = pretraining.teach_text(
         loaded,
-        text_films,
+        text_images,
         text_boxes,
-        talks(prompt, boxes, params.box_share),
+        talks(prompt, boxes, params.box_fraction),
         steps=params.text_steps,
         batch_size=params.text_batch,
-        peak_lr=params.text_peak_lr,
+        learning_rate=params.text_peak_lr,
         rng=order,
     )
     tiny.save(folder, loaded.model)
     return {"tower": tower, "text": text}
 
 
-def talks(prompt: prompts.PromptParams, boxes: medgemma.Params, box_share: float) -> list[pretraining.Talk]:
+def talks(prompt: prompts.PromptParams, boxes: medgemma.Params, box_fraction: float) -> list[pretraining.Talk]:
     """Return what the text model is taught: to say whether there is a nodule, and where."""
     return [
         pretraining.Talk(
             text=prompt.question,
             image_first=prompt.image_first,
             answer=lambda nodules: prompt.positive_answer if nodules else prompt.negative_answer,
-            share=1 - box_share,
+            fraction=1 - box_fraction,
         ),
         pretraining.Talk(
-            text=boxes.requests[0], image_first=boxes.image_first, answer=in_reading_order, share=box_share
+            text=boxes.requests[0], image_first=boxes.image_first, answer=in_reading_order, fraction=box_fraction
         ),
     ]
 
@@ -171,11 +171,11 @@ def _on_lattice(box: Box) -> Box:
 def examples(
     rng: np.random.Generator, numbers: Sequence[int] | np.ndarray, params: Params
 ) -> tuple[np.ndarray, list[list[Box]]]:
-    """Return normalized films, and the boxes of their nodules.
+    """Return normalized images, and the boxes of their nodules.
 
     Args:
-        rng: Each film has random numbers of its own, spawned from it.
-        numbers: How many nodules on each of n films.
+        rng: Each image has random numbers of its own, spawned from it.
+        numbers: How many nodules on each of n images.
         params: See `Params`.
 
     Returns:
@@ -184,15 +184,15 @@ def examples(
     streams = zip(rng.spawn(len(numbers)), numbers, strict=True)
     made = [
         _example(stream, int(number), params)
-        for stream, number in track(streams, total=len(numbers), what="simulate", unit="films")
+        for stream, number in track(streams, total=len(numbers), what="simulate", unit="images")
     ]
     return np.stack([pixels for pixels, _ in made]), [found for _, found in made]
 
 
 def _example(rng: np.random.Generator, number: int, params: Params) -> tuple[np.ndarray, list[Box]]:
-    low, high = params.film_px
+    low, high = params.image_px
     width = height = int(rng.integers(low, high + 1))
-    if rng.random() < params.padded_share:
+    if rng.random() < params.padded_fraction:
         short = int(width * rng.uniform(0.8, 1.0))
         width, height = (short, height) if rng.random() < 0.7 else (width, short)
     drawn = image.draw(

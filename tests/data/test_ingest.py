@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from dicoms import dicom
-from pngs import challenge, film, hostile, png
+from pngs import challenge, hostile, image, png
 
 from stages.data import ingest
 from stages.lib.core import files, tables
@@ -20,10 +20,10 @@ LABELS = (
     "file_name,label,LIDC_ID\n00000012_000.png,Nodule,\n00000012_001.png,No Finding,\n0026.png,Nodule,LIDC-IDRI-0026\n"
 )
 POINTS = "file_name,x,y,seen_by\n0026.png,3.5,4,a\n0026.png,39.5,-0.5,b\n"
-FILMS = {
-    "nih/00000012_000.png": png(film(0)),
-    "nih/00000012_001.png": png(film(1)),
-    "lidc/0026.png": png(film(2, dtype=np.uint16)),
+IMAGES = {
+    "nih/00000012_000.png": png(image(0)),
+    "nih/00000012_001.png": png(image(1)),
+    "lidc/0026.png": png(image(2, dtype=np.uint16)),
 }
 
 
@@ -41,7 +41,7 @@ def refusal(root: Path) -> str:
 
 
 def test_the_challenge_layout_becomes_a_manifest_and_points_in_original_pixels(tmp_path: Path) -> None:
-    rows, points = read(challenge(tmp_path, FILMS, LABELS, POINTS))
+    rows, points = read(challenge(tmp_path, IMAGES, LABELS, POINTS))
     told = [(r["image_id"], r["source"], r["patient_id"], r["label"], r["bit_depth"], r["status"]) for r in rows]
     assert told == [
         ("00000012_000", "nih", "nih-00000012", 1, 8, "ok"),
@@ -57,7 +57,7 @@ def test_the_challenge_layout_becomes_a_manifest_and_points_in_original_pixels(t
     path = tmp_path / "lidc_png_16_bit" / "0026.png"
     assert rows[2]["path"] == str(path)
     assert rows[2]["sha256"] == files.sha256_file(path)
-    assert rows[2]["pixel_sha256"] == reading.pixel_sha256(film(2, dtype=np.uint16))
+    assert rows[2]["pixel_sha256"] == reading.pixel_sha256(image(2, dtype=np.uint16))
     assert (rows[2]["width_px"], rows[2]["height_px"], rows[2]["problem"]) == (40, 36, None)
 
 
@@ -68,19 +68,19 @@ def test_a_spacing_and_sizes_are_read_where_the_tables_have_them(tmp_path: Path)
     sized = (
         "file_name,x,y,contrast,Diameter_PX,diameter_mm\n0026.png,3,4,-2,30,\n0026.png,8,9,,30,12\n0026.png,1,1,,,\n"
     )
-    rows, points = read(challenge(tmp_path, FILMS, SPACED, sized))
+    rows, points = read(challenge(tmp_path, IMAGES, SPACED, sized))
     assert {row["image_id"]: row["spacing_mm"] for row in rows} == {
         "0026": 0.5,
         "00000012_000": None,
         "00000012_001": None,
     }
     assert [(p["diameter_mm"], p["contrast"]) for p in points] == [(15.0, -2.0), (12.0, None), (None, None)]
-    _, points = read(challenge(tmp_path, FILMS, LABELS, sized))
+    _, points = read(challenge(tmp_path, IMAGES, LABELS, sized))
     assert [p["diameter_mm"] for p in points] == [None, 12.0, None]  # pixels alone are no millimetres
 
 
 def test_sizes_beside_the_challenges_tables_go_to_the_point_on_the_same_pixel(tmp_path: Path) -> None:
-    root = challenge(tmp_path, FILMS, SPACED, "file_name,x,y,contrast\n0026.png,3,4,9\n0026.png,20,20,\n")
+    root = challenge(tmp_path, IMAGES, SPACED, "file_name,x,y,contrast\n0026.png,3,4,9\n0026.png,20,20,\n")
     lesions = "file_name,x,y,diameter_px,contrast\n0026.png,2.6,4.4,8,5\n0026.png,21,20,7,7\n00000012_000.png,1,1,9,9\n"
     (root / "lesions.csv").write_text(lesions)
     _, points = read(root)
@@ -89,12 +89,12 @@ def test_sizes_beside_the_challenges_tables_go_to_the_point_on_the_same_pixel(tm
     assert "lesions.csv line 2: '0026.png' has diameter_px '-8'" in refusal(root)
 
 
-def test_a_dicom_film_tells_its_own_spacing_unless_the_table_does(tmp_path: Path) -> None:
-    root = challenge(tmp_path, FILMS, SPACED)
+def test_a_dicom_image_tells_its_own_spacing_unless_the_table_does(tmp_path: Path) -> None:
+    root = challenge(tmp_path, IMAGES, SPACED)
     nih = root / "nih_filtered_images"
-    dicom(nih / "a.dcm", film(5, dtype=np.uint16), ImagerPixelSpacing=[0.143, 0.143], PixelSpacing=[0.1, 0.1])
-    dicom(nih / "b.dcm", film(6, dtype=np.uint16), PixelSpacing=[0.2, 0.1])
-    dicom(nih / "c.dcm", film(7, dtype=np.uint16), PixelSpacing=[0.2, 0.2])
+    dicom(nih / "a.dcm", image(5, dtype=np.uint16), ImagerPixelSpacing=[0.143, 0.143], PixelSpacing=[0.1, 0.1])
+    dicom(nih / "b.dcm", image(6, dtype=np.uint16), PixelSpacing=[0.2, 0.1])
+    dicom(nih / "c.dcm", image(7, dtype=np.uint16), PixelSpacing=[0.2, 0.2])
     (root / "classification_labels.csv").write_text(SPACED + "c.dcm,Nodule,,0.3\n")
     found = {row["image_id"]: row for row in read(root)[0]}
     assert [found[name]["spacing_mm"] for name in "abc"] == [0.143, None, 0.3]
@@ -102,7 +102,7 @@ def test_a_dicom_film_tells_its_own_spacing_unless_the_table_does(tmp_path: Path
 
 
 def test_a_relative_root_gives_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    challenge(tmp_path / "data", FILMS, LABELS, POINTS)
+    challenge(tmp_path / "data", IMAGES, LABELS, POINTS)
     monkeypatch.chdir(tmp_path)
     assert read(Path("data"))[0][2]["path"] == "data/lidc_png_16_bit/0026.png"
 
@@ -121,16 +121,16 @@ def test_a_table_may_be_spelt_as_people_spell_it(tmp_path: Path, spelling: str) 
     }[spelling]
     labels = LABELS.replace("No Finding", "No_Finding") if spelling == "quotes" else LABELS
     data = spelt(labels).replace(b"No_Finding", b"No Finding")
-    plain = read(challenge(tmp_path / "plain", FILMS, LABELS, POINTS))
-    rows, points = read(challenge(tmp_path / "spelt", FILMS, data, spelt(POINTS)))
+    plain = read(challenge(tmp_path / "plain", IMAGES, LABELS, POINTS))
+    rows, points = read(challenge(tmp_path / "spelt", IMAGES, data, spelt(POINTS)))
     assert points == plain[1]
     assert [{**row, "path": ""} for row in rows] == [{**row, "path": ""} for row in plain[0]]
 
 
 def test_ids_stay_text(tmp_path: Path) -> None:
-    films = {f"nih/{name}.png": png(film(n)) for n, name in enumerate(["NA", "007", "1e5", "nan", "true"])}
-    labels = "file_name,label,LIDC_ID\n" + "".join(f"{name[4:]},Nodule,\n" for name in films)
-    rows, _ = read(challenge(tmp_path, films, labels))
+    images = {f"nih/{name}.png": png(image(n)) for n, name in enumerate(["NA", "007", "1e5", "nan", "true"])}
+    labels = "file_name,label,LIDC_ID\n" + "".join(f"{name[4:]},Nodule,\n" for name in images)
+    rows, _ = read(challenge(tmp_path, images, labels))
     assert [(r["image_id"], r["patient_id"], r["label"]) for r in rows] == [
         (name, name, 1) for name in ["007", "1e5", "NA", "nan", "true"]
     ]
@@ -138,9 +138,9 @@ def test_ids_stay_text(tmp_path: Path) -> None:
 
 def test_every_hostile_file_is_one_rejected_row_that_says_why(tmp_path: Path) -> None:
     cases = hostile()
-    films = {f"nih/{name}.png": data for name, (data, _) in cases.items()}
+    images = {f"nih/{name}.png": data for name, (data, _) in cases.items()}
     labels = "file_name,label,LIDC_ID\n" + "".join(f'"{name}.png",Nodule,\n' for name in cases)
-    rows, _ = read(challenge(tmp_path, {**films, "nih/good.png": png(film(0))}, labels), max_rejected=len(cases))
+    rows, _ = read(challenge(tmp_path, {**images, "nih/good.png": png(image(0))}, labels), max_rejected=len(cases))
     found = {row["image_id"]: row for row in rows}
     assert len(found) == len(cases) + 1
     assert found["good"]["status"] == "ok"
@@ -150,10 +150,10 @@ def test_every_hostile_file_is_one_rejected_row_that_says_why(tmp_path: Path) ->
 
 
 def test_beyond_max_rejected_the_first_twenty_are_listed_and_all_are_counted(tmp_path: Path) -> None:
-    films = {f"nih/{number:02}.png": b"<html>" for number in range(23)}
-    challenge(tmp_path, {**films, "nih/good.png": png(film(0))}, "file_name,label,LIDC_ID\n")
+    images = {f"nih/{number:02}.png": b"<html>" for number in range(23)}
+    challenge(tmp_path, {**images, "nih/good.png": png(image(0))}, "file_name,label,LIDC_ID\n")
     assert sum(row["status"] == "rejected" for row in read(tmp_path, max_rejected=23)[0]) == 23
-    with pytest.raises(DataError, match="23 of 24 films rejected") as error:
+    with pytest.raises(DataError, match="23 of 24 images rejected") as error:
         read(tmp_path, max_rejected=22)
     assert len(error.value.problems) == 21
     assert "'00.png'" in error.value.problems[0] and error.value.problems[20] == "and 3 more"
@@ -161,8 +161,8 @@ def test_beyond_max_rejected_the_first_twenty_are_listed_and_all_are_counted(tmp
 
 def test_every_label_without_a_file_and_every_file_without_a_label_is_a_row(tmp_path: Path) -> None:
     labels = LABELS + "0099.png,Nodule,LIDC-IDRI-0099\n00000044_000.png,No Finding,\n007,Nodule,\n"
-    films = {**FILMS, "nih/00000055_003.png": png(film(9))}
-    rows, points = read(challenge(tmp_path, films, labels, POINTS + "0099.png,1,1,c\n"), max_rejected=3)
+    images = {**IMAGES, "nih/00000055_003.png": png(image(9))}
+    rows, points = read(challenge(tmp_path, images, labels, POINTS + "0099.png,1,1,c\n"), max_rejected=3)
     found = {row["image_id"]: row for row in rows}
     for image_id, source, patient in (
         ("0099", "lidc", "LIDC-IDRI-0099"),
@@ -179,21 +179,21 @@ def test_every_label_without_a_file_and_every_file_without_a_label_is_a_row(tmp_
 
 @pytest.mark.parametrize("word", ["", "NaN", "nan", "NA"])
 def test_an_empty_label_is_null_and_said(tmp_path: Path, word: str) -> None:
-    rows, _ = read(challenge(tmp_path, FILMS, LABELS.replace("_001.png,No Finding", f"_001.png,{word}"), POINTS))
+    rows, _ = read(challenge(tmp_path, IMAGES, LABELS.replace("_001.png,No Finding", f"_001.png,{word}"), POINTS))
     assert (rows[1]["label"], rows[1]["status"], rows[1]["problem"]) == (None, "ok", "no label")
 
 
 def test_harmless_repetitions_are_remarks(tmp_path: Path) -> None:
     rows, points = read(
-        challenge(tmp_path, FILMS, LABELS + "00000012_000.png,Nodule,\n", POINTS + "0026.png,3.50,4.0,c\n")
+        challenge(tmp_path, IMAGES, LABELS + "00000012_000.png,Nodule,\n", POINTS + "0026.png,3.50,4.0,c\n")
     )
     assert rows[0]["status"] == "ok" and rows[0]["problem"] == "listed twice"
     assert rows[2]["problem"] == "a point listed twice" and len(points) == 2
 
 
 def test_the_same_pixels_under_two_names_are_remarked_on_both(tmp_path: Path) -> None:
-    same = {"nih/00000012_001.png": png(np.dstack([film(0)] * 3))}
-    rows, _ = read(challenge(tmp_path, FILMS | same, LABELS, POINTS))
+    same = {"nih/00000012_001.png": png(np.dstack([image(0)] * 3))}
+    rows, _ = read(challenge(tmp_path, IMAGES | same, LABELS, POINTS))
     assert rows[0]["sha256"] != rows[1]["sha256"] and rows[0]["pixel_sha256"] == rows[1]["pixel_sha256"]
     assert rows[0]["problem"] == "same pixels as 00000012_001, labelled otherwise"
     assert rows[1]["problem"] == "same pixels as 00000012_000, labelled otherwise"
@@ -238,7 +238,7 @@ def test_the_same_pixels_under_two_names_are_remarked_on_both(tmp_path: Path) ->
 def test_a_table_that_cannot_be_used_stops_the_stage(
     tmp_path: Path, labels: str | bytes, points: str, words: list[str]
 ) -> None:
-    text = refusal(challenge(tmp_path, FILMS, labels, points))
+    text = refusal(challenge(tmp_path, IMAGES, labels, points))
     for word in words:
         assert word in text
 
@@ -252,10 +252,10 @@ def test_a_table_that_cannot_be_used_stops_the_stage(
         ("00000012_001.png,3,4,c\n", "labelled No Finding, but has 1 point"),
     ],
 )
-def test_a_truth_that_contradicts_itself_rejects_the_film_and_leaves_out_its_points(
+def test_a_truth_that_contradicts_itself_rejects_the_image_and_leaves_out_its_points(
     tmp_path: Path, point: str, word: str
 ) -> None:
-    rows, points = read(challenge(tmp_path, FILMS, LABELS, POINTS + point), max_rejected=1)
+    rows, points = read(challenge(tmp_path, IMAGES, LABELS, POINTS + point), max_rejected=1)
     rejected = [row for row in rows if row["status"] == "rejected"]
     assert len(rejected) == 1 and word in rejected[0]["problem"]
     assert rejected[0]["width_px"] == 40
@@ -263,9 +263,9 @@ def test_a_truth_that_contradicts_itself_rejects_the_film_and_leaves_out_its_poi
 
 
 def test_all_that_is_wrong_is_reported_together(tmp_path: Path) -> None:
-    films = {**FILMS, "nih/bad.png": b"<html>", "nih/0026.png": png(film(7))}
+    images = {**IMAGES, "nih/bad.png": b"<html>", "nih/0026.png": png(image(7))}
     labels = LABELS + "gone.png,Nodule,\n00000012_000.png,No Finding,\nx.png,maybe,\n../../etc/passwd,Nodule,\n"
-    text = refusal(challenge(tmp_path, films, labels, POINTS + "0027.png,3,4,c\n0026.png,a,4,c\n"))
+    text = refusal(challenge(tmp_path, images, labels, POINTS + "0027.png,3,4,c\n0026.png,a,4,c\n"))
     for word in (
         "listed before with another label",
         "labelled 'maybe'",
@@ -283,7 +283,7 @@ def test_all_that_is_wrong_is_reported_together(tmp_path: Path) -> None:
 def test_an_unsafe_name_in_a_table_is_a_rejected_row_and_never_opened(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "secret.png").write_bytes(png(film(5)))
+    (tmp_path / "secret.png").write_bytes(png(image(5)))
     opened: list[str] = []
     examine = reading.examine
 
@@ -292,15 +292,15 @@ def test_an_unsafe_name_in_a_table_is_a_rejected_row_and_never_opened(
         return examine(path, max_pixels)
 
     monkeypatch.setattr(reading, "examine", recorded)
-    rows, _ = read(challenge(tmp_path / "data", FILMS, LABELS + f"{name},Nodule,\n", POINTS), max_rejected=1)
+    rows, _ = read(challenge(tmp_path / "data", IMAGES, LABELS + f"{name},Nodule,\n", POINTS), max_rejected=1)
     row = next(row for row in rows if row["file_name"] == name)
     assert row["status"] == "rejected" and "unsafe name" in row["problem"] and row["sha256"] is None
     assert len(opened) == 3 and all("secret" not in path and "passwd" not in path for path in opened)
 
 
 def test_a_link_is_followed_within_the_folder_and_nowhere_else(tmp_path: Path) -> None:
-    root = challenge(tmp_path / "data", FILMS, LABELS, POINTS)
-    (tmp_path / "secret.png").write_bytes(png(film(5)))
+    root = challenge(tmp_path / "data", IMAGES, LABELS, POINTS)
+    (tmp_path / "secret.png").write_bytes(png(image(5)))
     nih = root / "nih_filtered_images"
     (nih / "inside.png").symlink_to("00000012_000.png")
     (nih / "outside.png").symlink_to(tmp_path / "secret.png")
@@ -320,8 +320,8 @@ def test_strange_names_are_rows_and_those_that_cannot_be_handled_are_rejected(tm
     strange = ['it\'s "quoted".png', "<img src=x onerror=alert(1)>.png", "=1+1,2.png", "naïve 中.png"]
     unusable = ["new\nline.png", "\x1b[31mred.png", "é" * 60 + ".png"]
     for number, name in enumerate([*strange, *unusable]):
-        (tmp_path / name).write_bytes(png(film(number)))
-    (tmp_path / os.fsdecode(b"\xff\xfe.png")).write_bytes(png(film(20)))
+        (tmp_path / name).write_bytes(png(image(number)))
+    (tmp_path / os.fsdecode(b"\xff\xfe.png")).write_bytes(png(image(20)))
     rows, _ = read(tmp_path, max_rejected=4)
     found = {row["file_name"]: row for row in rows}
     assert len(rows) == 8
@@ -331,16 +331,16 @@ def test_strange_names_are_rows_and_those_that_cannot_be_handled_are_rejected(tm
 
 def test_a_bare_folder_is_read_at_any_depth_without_labels(tmp_path: Path) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
-    (tmp_path / "a" / "b" / "00000012_001.PNG").write_bytes(png(film(0)))
-    (tmp_path / "top.png").write_bytes(png(film(1)))
+    (tmp_path / "a" / "b" / "00000012_001.PNG").write_bytes(png(image(0)))
+    (tmp_path / "top.png").write_bytes(png(image(1)))
     (tmp_path / "._top.png").write_bytes(b"AppleDouble")
-    (tmp_path / "notes.txt").write_text("no film")
-    dicom(tmp_path / "a" / "film.dcm", film(2, dtype=np.uint16))
+    (tmp_path / "notes.txt").write_text("no image")
+    dicom(tmp_path / "a" / "image.dcm", image(2, dtype=np.uint16))
     rows, points = read(tmp_path)
     told = [(r["image_id"], r["file_name"], r["source"], r["patient_id"], r["label"], r["problem"]) for r in rows]
     assert told == [
         ("a__b__00000012_001", "a/b/00000012_001.PNG", "other", "nih-00000012", None, None),
-        ("a__film", "a/film.dcm", "other", "p 7", None, None),
+        ("a__image", "a/image.dcm", "other", "p 7", None, None),
         ("top", "top.png", "other", "top", None, None),
     ]
     assert not points
@@ -348,8 +348,8 @@ def test_a_bare_folder_is_read_at_any_depth_without_labels(tmp_path: Path) -> No
 
 def test_two_files_that_would_have_one_id_are_named(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "b.png").write_bytes(png(film(0)))
-    (tmp_path / "a__b.png").write_bytes(png(film(1)))
+    (tmp_path / "a" / "b.png").write_bytes(png(image(0)))
+    (tmp_path / "a__b.png").write_bytes(png(image(1)))
     text = refusal(tmp_path)
     assert "a/b.png'" in text and "a__b.png'" in text and "would both be 'a__b'" in text
 
@@ -357,7 +357,7 @@ def test_two_files_that_would_have_one_id_are_named(tmp_path: Path) -> None:
 def test_a_linked_folder_in_a_bare_folder_is_not_passed_over_in_silence(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "other").mkdir()
-    (tmp_path / "data" / "film.png").write_bytes(png(film(0)))
+    (tmp_path / "data" / "image.png").write_bytes(png(image(0)))
     (tmp_path / "data" / "more").symlink_to(tmp_path / "other")
     assert "more' is a link to a folder" in refusal(tmp_path / "data")
 
@@ -370,7 +370,7 @@ def test_what_is_missing_of_the_layout_is_named_together(tmp_path: Path) -> None
     text = refusal(tmp_path / "half")
     for word in ("lidc_png_16_bit", "classification_labels.csv", "localization_labels.csv"):
         assert word in text
-    root = challenge(tmp_path / "linked", FILMS, LABELS, POINTS)
+    root = challenge(tmp_path / "linked", IMAGES, LABELS, POINTS)
     (root / "nih_filtered_images").rename(tmp_path / "elsewhere")
     (root / "nih_filtered_images").symlink_to(tmp_path / "elsewhere")
     assert "nih_filtered_images is a link out of the data folder" in refusal(root)
@@ -380,7 +380,7 @@ def test_several_processes_find_what_one_finds(tmp_path: Path, monkeypatch: pyte
     paths = []
     for number in range(2 * ingest.CHUNK + 1):
         paths.append(str(tmp_path / f"{number}.png"))
-        Path(paths[-1]).write_bytes(png(film(number)) if number % 7 else b"<html>")
+        Path(paths[-1]).write_bytes(png(image(number)) if number % 7 else b"<html>")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
     several = list(ingest.facts(paths, 10_000))
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
@@ -389,7 +389,7 @@ def test_several_processes_find_what_one_finds(tmp_path: Path, monkeypatch: pyte
 
 
 def test_the_command_writes_both_tables_and_the_same_bytes_each_time(tmp_path: Path) -> None:
-    root = challenge(tmp_path / "data", FILMS, LABELS, POINTS)
+    root = challenge(tmp_path / "data", IMAGES, LABELS, POINTS)
     document = f'{{"ingest": {{"root": "{root}", "max_rejected": 0, "max_pixels": 10000}}}}'
     written = []
     for run in ("a", "b"):
@@ -408,11 +408,11 @@ def test_a_cell_of_any_text_comes_back_from_a_sheet(tmp_path: Path) -> None:
     assert [list(row.cells.values()) for row in found] == rows and not problems
 
 
-@pytest.mark.real_films
-def test_the_real_films_are_all_taken_and_their_points_are_on_them(real_films: Path) -> None:
-    manifest, points = ingest.ingest(ingest.Params(root=str(real_films), max_rejected=0, max_pixels=10_000_000))
+@pytest.mark.real_images
+def test_the_real_images_are_all_taken_and_their_points_are_on_them(real_images: Path) -> None:
+    manifest, points = ingest.ingest(ingest.Params(root=str(real_images), max_rejected=0, max_pixels=10_000_000))
     rows = {row["image_id"]: row for row in manifest.to_pylist()}
-    with (real_films / "localization_labels.csv").open() as handle:
+    with (real_images / "localization_labels.csv").open() as handle:
         listed = [(Path(r["file_name"]).stem, float(r["x"]), float(r["y"])) for r in csv.DictReader(handle)]
     assert len(rows) == 31 and {row["status"] for row in rows.values()} == {"ok"}
     assert {row["problem"] for row in rows.values()} == {None}

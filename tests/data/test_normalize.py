@@ -1,4 +1,4 @@
-"""From grey values to a normalized film."""
+"""From grey values to a normalized image."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from pngs import film, png
+from pngs import image, png
 
 from stages.data import ingest, normalize
 from stages.lib.core import params, tables
@@ -28,29 +28,29 @@ GREY = st.one_of(
 
 
 @settings(deadline=None)
-@given(picture=GREY, percent=st.floats(0, 100))
-def test_a_percentile_is_that_of_numpy_to_the_last_bit(picture: np.ndarray, percent: float) -> None:
-    counts = preprocess.histogram(picture)
-    assert preprocess.percentile(counts, percent) == np.percentile(picture, percent, method="linear")
+@given(pixels=GREY, percent=st.floats(0, 100))
+def test_a_percentile_is_that_of_numpy_to_the_last_bit(pixels: np.ndarray, percent: float) -> None:
+    counts = preprocess.histogram(pixels)
+    assert preprocess.percentile(counts, percent) == np.percentile(pixels, percent, method="linear")
 
 
 @pytest.mark.parametrize("percent", [0.0, 0.5, 1.0, 33.3, 50.0, 99.5, 100.0])
-def test_a_percentile_of_a_whole_film_is_that_of_numpy_to_the_last_bit(percent: float) -> None:
-    picture = film(5, width=901, height=733, dtype=np.uint16)
-    assert preprocess.percentile(preprocess.histogram(picture), percent) == np.percentile(picture, percent)
+def test_a_percentile_of_a_whole_image_is_that_of_numpy_to_the_last_bit(percent: float) -> None:
+    pixels = image(5, width=901, height=733, dtype=np.uint16)
+    assert preprocess.percentile(preprocess.histogram(pixels), percent) == np.percentile(pixels, percent)
 
 
 @settings(deadline=None)
-@given(picture=GREY)
-def test_the_histogram_counts_every_pixel_once(picture: np.ndarray) -> None:
-    bins = int(np.iinfo(picture.dtype).max) + 1
-    np.testing.assert_array_equal(preprocess.histogram(picture), np.bincount(picture.ravel(), minlength=bins))
+@given(pixels=GREY)
+def test_the_histogram_counts_every_pixel_once(pixels: np.ndarray) -> None:
+    bins = int(np.iinfo(pixels.dtype).max) + 1
+    np.testing.assert_array_equal(preprocess.histogram(pixels), np.bincount(pixels.ravel(), minlength=bins))
 
 
 def test_the_histogram_is_exact_where_float32_no_longer_counts() -> None:
-    picture = np.zeros((5000, 5000), np.uint8)
-    picture[0, :3] = 1
-    assert preprocess.histogram(picture)[:2].tolist() == [5000 * 5000 - 3, 3]
+    pixels = np.zeros((5000, 5000), np.uint8)
+    pixels[0, :3] = 1
+    assert preprocess.histogram(pixels)[:2].tolist() == [5000 * 5000 - 3, 3]
 
 
 def test_the_histogram_refuses_what_is_not_grey_values() -> None:
@@ -59,38 +59,38 @@ def test_the_histogram_refuses_what_is_not_grey_values() -> None:
             preprocess.histogram(wrong)
 
 
-def test_a_film_halved_is_the_mean_of_four_pixels_by_hand() -> None:
-    picture = np.array([[0, 100, 255, 255], [100, 200, 255, 255], [0, 0, 1, 2], [0, 0, 3, 4]], np.uint8)
-    square, low, high = preprocess.normalize_pixels(picture, low_percentile=0.0, high_percentile=100.0, side_px=2)
+def test_a_image_halved_is_the_mean_of_four_pixels_by_hand() -> None:
+    pixels = np.array([[0, 100, 255, 255], [100, 200, 255, 255], [0, 0, 1, 2], [0, 0, 3, 4]], np.uint8)
+    square, low, high = preprocess.normalize_pixels(pixels, low_percentile=0.0, high_percentile=100.0, side_px=2)
     assert (low, high) == (0.0, 255.0)
     assert square.tolist() == [[100, 255], [0, 2]]  # 2.5 is rounded to the even neighbour
 
 
-def test_a_film_that_is_not_square_is_padded_with_zeros_in_the_middle() -> None:
-    picture = np.array([[100, 255]], np.uint8).repeat(2, axis=1).repeat(2, axis=0)
-    square, _, _ = preprocess.normalize_pixels(picture, low_percentile=0.0, high_percentile=100.0, side_px=4)
+def test_a_image_that_is_not_square_is_padded_with_zeros_in_the_middle() -> None:
+    pixels = np.array([[100, 255]], np.uint8).repeat(2, axis=1).repeat(2, axis=0)
+    square, _, _ = preprocess.normalize_pixels(pixels, low_percentile=0.0, high_percentile=100.0, side_px=4)
     assert square.tolist() == [[0] * 4, [0, 0, 255, 255], [0, 0, 255, 255], [0] * 4]
-    upright, _, _ = preprocess.normalize_pixels(picture.T.copy(), low_percentile=0.0, high_percentile=100.0, side_px=4)
+    upright, _, _ = preprocess.normalize_pixels(pixels.T.copy(), low_percentile=0.0, high_percentile=100.0, side_px=4)
     assert upright.tolist() == square.T.tolist()
 
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_the_grey_mapping_is_clip_and_scale_in_double_precision(seed: int, dtype: type) -> None:
-    picture = film(seed, width=32, height=32, dtype=dtype)
-    square, low, high = preprocess.normalize_pixels(picture, **RULE)
-    wanted = np.clip((picture.astype(float) - low) / (high - low), 0, 1) * 255
-    assert (low, high) == tuple(np.percentile(picture, [0.5, 99.5]))
+    pixels = image(seed, width=32, height=32, dtype=dtype)
+    square, low, high = preprocess.normalize_pixels(pixels, **RULE)
+    wanted = np.clip((pixels.astype(float) - low) / (high - low), 0, 1) * 255
+    assert (low, high) == tuple(np.percentile(pixels, [0.5, 99.5]))
     assert np.abs(square - wanted).max() <= 0.5 + 1e-4
 
 
 @settings(deadline=None)
 @given(seed=st.integers(0, 1000), slope=st.integers(1, 200), offset=st.integers(0, 10000))
-def test_the_exposure_of_a_film_does_not_change_its_normalized_pixels(seed: int, slope: int, offset: int) -> None:
-    picture = film(seed, width=33, height=40).astype(np.uint16)
-    plain, _, _ = preprocess.normalize_pixels(picture, **RULE)
+def test_the_exposure_of_a_image_does_not_change_its_normalized_pixels(seed: int, slope: int, offset: int) -> None:
+    pixels = image(seed, width=33, height=40).astype(np.uint16)
+    plain, _, _ = preprocess.normalize_pixels(pixels, **RULE)
     exposed, _, _ = preprocess.normalize_pixels(
-        (picture * np.uint16(slope) + np.uint16(offset)).astype(np.uint16), **RULE
+        (pixels * np.uint16(slope) + np.uint16(offset)).astype(np.uint16), **RULE
     )
     assert np.abs(plain.astype(int) - exposed).max() <= 1
 
@@ -107,51 +107,55 @@ def test_sixteen_bits_give_finer_grey_than_eight_bits_rounded_before_the_resize(
 
 
 def test_a_small_nodule_is_not_lost_between_samples() -> None:
-    picture = film(0, width=640, height=640) // 8
-    picture[403:413, 203:213] = 255
-    square, _, _ = preprocess.normalize_pixels(picture, low_percentile=0.0, high_percentile=100.0, side_px=32)
+    pixels = image(0, width=640, height=640) // 8
+    pixels[403:413, 203:213] = 255
+    square, _, _ = preprocess.normalize_pixels(pixels, low_percentile=0.0, high_percentile=100.0, side_px=32)
     assert square[20, 10] > square.astype(float).mean() + 10 * np.delete(square.ravel(), 20 * 32 + 10).std()
 
 
-def test_a_film_without_contrast_is_refused_and_never_black() -> None:
-    picture = np.zeros((40, 40), np.uint16)
-    picture[:2, :2] = 9
+def test_a_image_without_contrast_is_refused_and_never_black() -> None:
+    pixels = np.zeros((40, 40), np.uint16)
+    pixels[:2, :2] = 9
     with pytest.raises(ImageError, match=r"percentiles 0\.5 and 99\.5 are both 0"):
-        preprocess.normalize_pixels(picture, **RULE)
+        preprocess.normalize_pixels(pixels, **RULE)
 
 
 def test_what_ingest_lets_pass_has_contrast_at_the_shipped_percentiles() -> None:
-    picture = np.zeros((100, 100), np.uint8)
-    picture.ravel()[:100] = 9
-    reading.check_film(picture)
-    assert preprocess.normalize_pixels(picture, **{**RULE, "side_px": 100})[0].max() == 255
-    picture.ravel()[:2] = 0
+    pixels = np.zeros((100, 100), np.uint8)
+    pixels.ravel()[:100] = 9
+    reading.check_image(pixels)
+    assert preprocess.normalize_pixels(pixels, **{**RULE, "side_px": 100})[0].max() == 255
+    pixels.ravel()[:2] = 0
     with pytest.raises(ImageError):
-        reading.check_film(picture)
+        reading.check_image(pixels)
 
 
 def test_the_pixels_of_a_version_never_change() -> None:
     """Dyadic all through: the same bytes on any processor. If they have to change, raise pixels.VERSION."""
-    picture = film(7, width=64, height=48)
-    picture[0, :2] = 0, 255
-    square, _, _ = preprocess.normalize_pixels(picture, low_percentile=0.0, high_percentile=100.0, side_px=32)
+    pixels = image(7, width=64, height=48)
+    pixels[0, :2] = 0, 255
+    square, _, _ = preprocess.normalize_pixels(pixels, low_percentile=0.0, high_percentile=100.0, side_px=32)
     assert (preprocess.VERSION, hashlib.sha256(square.tobytes()).hexdigest()[:16]) == (1, "aeb22ce9045f1a2d")
 
 
-def test_the_contract_changes_with_everything_that_decides_the_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_preprocessing_hash_changes_with_everything_that_decides_the_pixels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     changed: list[dict[str, float]] = [{}, {"low_percentile": 0.6}, {"high_percentile": 99.4}, {"side_px": 33}]
-    contracts = [preprocess.contract(**{**RULE, **change}) for change in changed]
+    preprocessing_hashes = [preprocess.preprocessing_hash(**{**RULE, **change}) for change in changed]
     monkeypatch.setattr(preprocess, "VERSION", preprocess.VERSION + 1)
-    assert len({*contracts, preprocess.contract(**RULE)}) == 5
+    assert len({*preprocessing_hashes, preprocess.preprocessing_hash(**RULE)}) == 5
     monkeypatch.undo()
-    assert preprocess.contract(low_percentile=0.5, high_percentile=99.5, side_px=32) == contracts[0]
+    assert (
+        preprocess.preprocessing_hash(low_percentile=0.5, high_percentile=99.5, side_px=32) == preprocessing_hashes[0]
+    )
 
 
 def folder(tmp_path: Path) -> pa.Table:
     data = tmp_path / "data"
     data.mkdir(exist_ok=True)
     for number, (width, dtype) in enumerate([(40, np.uint8), (64, np.uint16), (33, np.uint8)]):
-        (data / f"film {number}.png").write_bytes(png(film(number, width=width, dtype=dtype)))
+        (data / f"image {number}.png").write_bytes(png(image(number, width=width, dtype=dtype)))
     manifest, _ = ingest.ingest(ingest.Params(root=str(data), max_rejected=0, max_pixels=10_000))
     return manifest
 
@@ -162,11 +166,11 @@ def command(tmp_path: Path, part: str, png_folder: Path, out: Path) -> None:
     normalize.main(words)
 
 
-def test_every_film_becomes_a_square_with_the_way_back_and_two_runs_give_the_same_bytes(tmp_path: Path) -> None:
+def test_every_image_becomes_a_square_with_the_way_back_and_two_runs_give_the_same_bytes(tmp_path: Path) -> None:
     manifest = folder(tmp_path)
     once = normalize.normalize(manifest, PARAMS, results=tmp_path, folder=tmp_path / "normalized" / "1-of-1")
     first = {name: (tmp_path / name).read_bytes() for name in once["png"].to_pylist()}
-    assert sorted(first) == [f"normalized/1-of-1/film%20{number}.png" for number in range(3)]
+    assert sorted(first) == [f"normalized/1-of-1/image%20{number}.png" for number in range(3)]
     assert {p.name for p in (tmp_path / "normalized" / "1-of-1").iterdir()} == {Path(name).name for name in first}
     for row, original in zip(once.to_pylist(), manifest.to_pylist(), strict=True):
         square = reading.read_grey(tmp_path / row["png"], max_pixels=10_000).pixels
@@ -174,7 +178,11 @@ def test_every_film_becomes_a_square_with_the_way_back_and_two_runs_give_the_sam
             reading.read_grey(original["path"], max_pixels=10_000).pixels, **RULE
         )
         np.testing.assert_array_equal(square, wanted)
-        assert (row["low"], row["high"], row["contract"]) == (low, high, preprocess.contract(**RULE))
+        assert (row["low"], row["high"], row["preprocessing_hash"]) == (
+            low,
+            high,
+            preprocess.preprocessing_hash(**RULE),
+        )
         longest = max(original["width_px"], original["height_px"])
         assert row["scale"] == 32 / longest
         assert (row["pad_x_px"], row["pad_y_px"]) == (
@@ -193,12 +201,12 @@ def test_the_parts_of_the_command_line_are_the_whole(tmp_path: Path) -> None:
         out = tmp_path / f"{part}.parquet"
         command(tmp_path, part, tmp_path / "n" / part, out)
         found.append(tables.read(out, tables.NORMALIZED)["png"].to_pylist())
-    assert found == [["n/1-of-2/film%200.png", "n/1-of-2/film%202.png"], ["n/2-of-2/film%201.png"]]
+    assert found == [["n/1-of-2/image%200.png", "n/1-of-2/image%202.png"], ["n/2-of-2/image%201.png"]]
     empty = normalize.normalize(folder(tmp_path).slice(0, 0), PARAMS, results=tmp_path, folder=tmp_path / "n")
     assert tables.check(empty, tables.NORMALIZED).num_rows == 0
 
 
-def test_rejected_films_are_not_normalized(tmp_path: Path) -> None:
+def test_rejected_images_are_not_normalized(tmp_path: Path) -> None:
     manifest = folder(tmp_path)
     (tmp_path / "data" / "bad.png").write_bytes(b"<html>")
     manifest, _ = ingest.ingest(ingest.Params(root=str(tmp_path / "data"), max_rejected=1, max_pixels=10_000))
@@ -208,15 +216,15 @@ def test_rejected_films_are_not_normalized(tmp_path: Path) -> None:
     assert tables.read(tmp_path / "out.parquet", tables.NORMALIZED).num_rows == 3
 
 
-def test_all_films_that_changed_since_ingest_are_named_together(tmp_path: Path) -> None:
+def test_all_images_that_changed_since_ingest_are_named_together(tmp_path: Path) -> None:
     manifest = folder(tmp_path)
-    (tmp_path / "data" / "film 0.png").write_bytes(png(film(9)))
-    (tmp_path / "data" / "film 2.png").unlink()
+    (tmp_path / "data" / "image 0.png").write_bytes(png(image(9)))
+    (tmp_path / "data" / "image 2.png").unlink()
     with pytest.raises(DataError) as error:
         normalize.normalize(manifest, PARAMS, results=tmp_path, folder=tmp_path / "n")
     assert len(error.value.problems) == 2
-    assert "'film 0.png': its SHA-256" in error.value.problems[0]
-    assert "'film 2.png'" in error.value.problems[1]
+    assert "'image 0.png': its SHA-256" in error.value.problems[0]
+    assert "'image 2.png'" in error.value.problems[1]
 
 
 def test_a_folder_outside_of_the_results_is_refused(tmp_path: Path) -> None:
@@ -243,14 +251,14 @@ def test_any_id_gives_a_plain_file_name_of_its_own(one: str, other: str) -> None
     assert (name == nodulocc.png_name(other)) == (one == other)
 
 
-@pytest.mark.real_films
-def test_no_real_film_is_saturated_or_black(real_films: Path) -> None:
-    for path in sorted(real_films.glob("*/*.png")):
-        picture = reading.read_grey(path, max_pixels=10_000_000).pixels
-        square, low, high = preprocess.normalize_pixels(picture, low_percentile=0.5, high_percentile=99.5, side_px=896)
-        counts = preprocess.histogram(picture)
+@pytest.mark.real_images
+def test_no_real_image_is_saturated_or_black(real_images: Path) -> None:
+    for path in sorted(real_images.glob("*/*.png")):
+        pixels = reading.read_grey(path, max_pixels=10_000_000).pixels
+        square, low, high = preprocess.normalize_pixels(pixels, low_percentile=0.5, high_percentile=99.5, side_px=896)
+        counts = preprocess.histogram(pixels)
         clipped = counts[: int(np.ceil(low))].sum() + counts[int(high) + 1 :].sum()
-        assert clipped <= 0.01 * picture.size, path.name
+        assert clipped <= 0.01 * pixels.size, path.name
         shown = np.bincount(square[square > 0], minlength=256)
         assert (shown > 0).sum() > 180, path.name
         assert shown[255] < 0.02 * square.size, path.name

@@ -19,18 +19,18 @@ ROOT = Path(__file__).parents[2]
 VALUES = {
     "seed": 3,
     "nih_patients": 5,
-    "films_per_patient_max": 3,
+    "max_images_per_patient": 3,
     "nih_side_px": 72,
-    "rgba_share": 0.2,
-    "lidc_films": 3,
+    "rgba_fraction": 0.2,
+    "lidc_images": 3,
     "lidc_side_px": 80,
     "prevalence": 0.4,
-    "nodules_max": 3,
-    "diameter_min_mm": 8.0,
-    "diameter_max_mm": 30.0,
-    "contrast_min": 0.2,
-    "contrast_max": 1.0,
-    "unlabelled_films": 4,
+    "max_nodules": 3,
+    "min_diameter_mm": 8.0,
+    "max_diameter_mm": 30.0,
+    "min_contrast": 0.2,
+    "max_contrast": 1.0,
+    "unlabelled_images": 4,
 }
 SMALL = simulate.Params(**VALUES)
 
@@ -54,9 +54,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 def read(path: Path) -> np.ndarray:
     import cv2
 
-    picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    assert picture is not None
-    return picture
+    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    assert pixels is not None
+    return pixels
 
 
 def test_the_folder_has_the_layout_of_the_challenge(folder):
@@ -66,7 +66,7 @@ def test_the_folder_has_the_layout_of_the_challenge(folder):
             assert tuple(next(csv.reader(handle))) == columns
 
 
-def test_every_film_has_one_row_and_every_row_a_film(folder):
+def test_every_image_has_one_row_and_every_row_a_image(folder):
     named = [row["file_name"] for row in rows(folder / "classification_labels.csv")]
     stored = [p.name for kind in (simulate.NIH, simulate.LIDC) for p in (folder / kind).iterdir()]
     assert len(named) == len(set(named)) > 5
@@ -88,13 +88,13 @@ def test_labels_are_the_challenges_words_and_positives_come_last(folder):
     assert labels == sorted(labels)
 
 
-def test_a_film_is_positive_exactly_if_the_truth_has_a_nodule_on_it(folder):
+def test_a_image_is_positive_exactly_if_the_truth_has_a_nodule_on_it(folder):
     lesions = {row["file_name"] for row in rows(folder / "lesions.csv")}
     positive = {row["file_name"] for row in rows(folder / "classification_labels.csv") if row["label"] == "Nodule"}
     assert lesions == positive != set()
 
 
-def test_only_lidc_films_have_points_and_those_are_the_true_centres_in_whole_pixels(folder):
+def test_only_lidc_images_have_points_and_those_are_the_true_centres_in_whole_pixels(folder):
     points = rows(folder / "localization_labels.csv")
     truth = [row for row in rows(folder / "lesions.csv") if len(row["file_name"]) == len("0001.png")]
     assert {row["file_name"] for row in points} == {p.name for p in (folder / simulate.LIDC).iterdir()}
@@ -105,32 +105,32 @@ def test_only_lidc_films_have_points_and_those_are_the_true_centres_in_whole_pix
         assert abs(int(point["y"]) - float(lesion["y"])) <= 0.501
 
 
-def test_nih_films_are_square_with_8_bits_and_some_have_an_opaque_fourth_channel(folder):
-    pictures = [read(path) for path in (folder / simulate.NIH).iterdir()]
-    assert all(p.dtype == np.uint8 and p.shape[:2] == (72, 72) for p in pictures)
-    coloured = [p for p in pictures if p.ndim == 3]
-    assert 0 < len(coloured) < len(pictures)
-    for picture in coloured:
-        assert picture.shape[2] == 4 and (picture[..., 3] == 255).all()
-        assert (picture[..., :1] == picture[..., :3]).all()
+def test_nih_images_are_square_with_8_bits_and_some_have_an_opaque_fourth_channel(folder):
+    images = [read(path) for path in (folder / simulate.NIH).iterdir()]
+    assert all(p.dtype == np.uint8 and p.shape[:2] == (72, 72) for p in images)
+    coloured = [p for p in images if p.ndim == 3]
+    assert 0 < len(coloured) < len(images)
+    for pixels in coloured:
+        assert pixels.shape[2] == 4 and (pixels[..., 3] == 255).all()
+        assert (pixels[..., :1] == pixels[..., :3]).all()
 
 
-def test_lidc_films_have_16_bits_use_a_part_of_the_range_and_are_not_all_square(folder):
-    pictures = [read(path) for path in (folder / simulate.LIDC).iterdir()]
-    assert all(p.dtype == np.uint16 and p.ndim == 2 for p in pictures)
-    assert all(p.min() >= 60 and 2000 < p.max() < 14_000 for p in pictures)
-    shapes = [(o.height_px, o.width_px) for o in simulate.plan(replace(SMALL, lidc_films=40)) if o.kind == "lidc"]
+def test_lidc_images_have_16_bits_use_a_part_of_the_range_and_are_not_all_square(folder):
+    images = [read(path) for path in (folder / simulate.LIDC).iterdir()]
+    assert all(p.dtype == np.uint16 and p.ndim == 2 for p in images)
+    assert all(p.min() >= 60 and 2000 < p.max() < 14_000 for p in images)
+    shapes = [(o.height_px, o.width_px) for o in simulate.plan(replace(SMALL, lidc_images=40)) if o.kind == "lidc"]
     assert 0 < sum(h == w for h, w in shapes) < len(shapes)
 
 
-def test_a_patient_has_several_films_numbered_from_nought(folder):
+def test_a_patient_has_several_images_numbered_from_nought(folder):
     visits = Counter(path.name[:8] for path in (folder / simulate.NIH).iterdir())
     assert len(visits) == 5 and 1 < max(visits.values()) <= 3
     for patient, count in visits.items():
         assert (folder / simulate.NIH / f"{patient}_{count - 1:03d}.png").is_file()
 
 
-def test_the_unlabelled_folder_holds_pictures_only_and_its_truth_lies_outside(folder):
+def test_the_unlabelled_folder_holds_images_only_and_its_truth_lies_outside(folder):
     names = sorted(p.name for p in (folder / simulate.UNLABELLED).iterdir())
     truth = rows(folder / "unlabelled_truth.csv")
     assert names == sorted({row["file_name"] for row in truth}) and len(names) == 4
@@ -144,18 +144,18 @@ def test_equal_parameters_give_equal_bytes_whatever_the_number_of_workers(folder
     assert contents(tmp_path / "again") == contents(folder)
 
 
-def test_another_seed_gives_other_films(folder, tmp_path):
-    simulate.write(replace(SMALL, seed=4, lidc_films=1, unlabelled_films=0), tmp_path / "other", workers=1)
+def test_another_seed_gives_other_images(folder, tmp_path):
+    simulate.write(replace(SMALL, seed=4, lidc_images=1, unlabelled_images=0), tmp_path / "other", workers=1)
     name = f"{simulate.LIDC}/0001.png"
     assert contents(tmp_path / "other")[name] != contents(folder)[name]
 
 
-def test_a_film_does_not_depend_on_how_many_others_there_are():
-    few, many = simulate.plan(SMALL), simulate.plan(replace(SMALL, unlabelled_films=9))
-    assert few[: -SMALL.unlabelled_films] == many[:-9]
+def test_a_image_does_not_depend_on_how_many_others_there_are():
+    few, many = simulate.plan(SMALL), simulate.plan(replace(SMALL, unlabelled_images=9))
+    assert few[: -SMALL.unlabelled_images] == many[:-9]
     one = next(order for order in few if order.folder == simulate.NIH)
     assert np.array_equal(
-        simulate.simulate(one, SMALL).pixels, simulate.simulate(one, replace(SMALL, lidc_films=9)).pixels
+        simulate.simulate(one, SMALL).pixels, simulate.simulate(one, replace(SMALL, lidc_images=9)).pixels
     )
 
 
@@ -176,7 +176,7 @@ def test_an_older_folder_is_replaced_whole(folder, tmp_path):
     out = tmp_path / "data"
     (out / simulate.NIH).mkdir(parents=True)
     (out / simulate.NIH / "stale.png").write_bytes(b"old")
-    simulate.write(replace(SMALL, nih_patients=1, lidc_films=1, unlabelled_films=0), out, workers=1)
+    simulate.write(replace(SMALL, nih_patients=1, lidc_images=1, unlabelled_images=0), out, workers=1)
     assert not (out / simulate.NIH / "stale.png").exists()
     assert [p.name for p in tmp_path.iterdir()] == ["data"]
 
@@ -197,10 +197,10 @@ def test_a_failure_leaves_neither_a_half_folder_nor_a_scratch_one(tmp_path, monk
 
 
 def test_all_wrong_ranges_are_named_at_once():
-    wrong = VALUES | {"diameter_min_mm": 40.0, "contrast_min": 0.9, "contrast_max": 0.3, "nih_side_px": 20}
+    wrong = VALUES | {"min_diameter_mm": 40.0, "min_contrast": 0.9, "max_contrast": 0.3, "nih_side_px": 20}
     with pytest.raises(ParamsError) as caught:
         parse({"simulate": wrong}, {"simulate": simulate.Params})
-    for key in ("diameter_min_mm", "contrast_min", "nih_side_px"):
+    for key in ("min_diameter_mm", "min_contrast", "nih_side_px"):
         assert key in str(caught.value)
 
 
@@ -211,7 +211,7 @@ def test_no_parameter_has_a_default():
 
 
 def test_the_command_writes_the_folder(tmp_path):
-    values = VALUES | {"nih_patients": 1, "films_per_patient_max": 1, "lidc_films": 1, "unlabelled_films": 0}
+    values = VALUES | {"nih_patients": 1, "max_images_per_patient": 1, "lidc_images": 1, "unlabelled_images": 0}
     simulate.main(["--params", json.dumps({"simulate": values}), "--out", str(tmp_path / "made")])
     assert len(list((tmp_path / "made").rglob("*.png"))) == 2
 
@@ -223,7 +223,7 @@ def test_the_help_loads_neither_opencv_nor_scipy():
 
 
 @pytest.mark.slow
-def test_whole_film_statistics_do_not_tell_the_label_of_an_nih_film():
+def test_whole_image_statistics_do_not_tell_the_label_of_an_nih_image():
     import cv2
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score
@@ -231,21 +231,21 @@ def test_whole_film_statistics_do_not_tell_the_label_of_an_nih_film():
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    wanted = replace(SMALL, seed=2, nih_patients=350, nih_side_px=112, prevalence=0.5, rgba_share=0.0)
+    wanted = replace(SMALL, seed=2, nih_patients=350, nih_side_px=112, prevalence=0.5, rgba_fraction=0.0)
     orders = [order for order in simulate.plan(wanted) if order.folder == simulate.NIH]
     assert len(orders) >= 500
-    pictures = [simulate.simulate(order, wanted).pixels for order in orders]
+    images = [simulate.simulate(order, wanted).pixels for order in orders]
     label = np.array([order.nodules > 0 for order in orders])
     patient = np.array([order.patient for order in orders])
     single = {
-        "mean": [p.mean() for p in pictures],
-        "spread": [p.std() for p in pictures],
-        "maximum": [p.max() for p in pictures],
-        "median": [np.median(p) for p in pictures],
-        "file size": [len(cv2.imencode(".png", p)[1]) for p in pictures],
+        "mean": [p.mean() for p in images],
+        "spread": [p.std() for p in images],
+        "maximum": [p.max() for p in images],
+        "median": [np.median(p) for p in images],
+        "file size": [len(cv2.imencode(".png", p)[1]) for p in images],
     }
     auc = {name: roc_auc_score(label, values) for name, values in single.items()}
-    histograms = np.sqrt([np.histogram(p, 64, (0, 256))[0] / p.size for p in pictures])
+    histograms = np.sqrt([np.histogram(p, 64, (0, 256))[0] / p.size for p in images])
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
     guess = cross_val_predict(model, histograms, label, groups=patient, cv=GroupKFold(5), method="predict_proba")
     auc["histogram"] = roc_auc_score(label, guess[:, 1])

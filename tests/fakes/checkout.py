@@ -14,11 +14,11 @@ import yaml
 ROOT = Path(__file__).parents[2]
 SMALL: Mapping[str, Mapping[str, Any]] = {
     "study": {"shards": 1},
-    "simulate": {"nih_patients": 24, "lidc_films": 6, "unlabelled_films": 4},
+    "simulate": {"nih_patients": 24, "lidc_images": 6, "unlabelled_images": 4},
     "split": {"fractions": [0.5, 0.2, 0.3]},
-    "train": {"max_steps": 4, "eval_every_steps": 2, "save_every_steps": 2},
+    "train": {"max_steps": 4, "eval_steps": 2, "save_steps": 2},
     "localize": {"views": ["whole", "mirrored"]},
-    "relevance": {"steps": 1, "moves": 1, "requests": ["A nodule?"], "answers": ["Yes/No"], "prefixes": [""]},
+    "attribution": {"steps": 1, "moves": 1, "requests": ["A nodule?"], "answers": ["Yes/No"], "prefixes": [""]},
     "medgemma": {"max_new_tokens": 24, "requests": ["Where are lung nodules? Answer with boxes."]},
     "metrics": {"draws": 100},
 }

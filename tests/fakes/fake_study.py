@@ -1,6 +1,6 @@
 """A small study that was never run: every artifact that `report` reads, made from random numbers and in agreement.
 
-`write(folder)` makes it; films are discs of noise, scores are drawn around the label, boxes around the points.
+`write(folder)` makes it; images are discs of noise, scores are drawn around the label, boxes around the points.
 """
 
 import json
@@ -17,8 +17,8 @@ HOSTILE = "<img src=x onerror=alert(1)>.png"
 HOSTILE_USED = '0004" onload="alert(2)\' <b>&amp;.png'
 SIDE = 112
 MODELS = {"zero_shot": 0.7, "tuned": 2.2}
-LOCALIZERS = {"medgemma": 55.0, "chexagent": 90.0, "relevance": 70.0}  # how far off each points, pixels
-CONFIDENT = ("relevance",)  # those that give confidences, and no boxes
+LOCALIZERS = {"medgemma": 55.0, "chexagent": 90.0, "attribution": 70.0}  # how far off each points, pixels
+CONFIDENT = ("attribution",)  # those that give confidences, and no boxes
 STEPS = 200
 
 
@@ -26,13 +26,13 @@ def write(folder: Path, seed: int = 7) -> Path:
     """Write the study below `folder` and return the results folder."""
     rng = np.random.default_rng(seed)
     results = folder / "results"
-    films, points = _films(rng)
-    used = [film for film in films if film["status"] == "ok"]
-    _tables(results, films, points, used)
+    images, points = _images(rng)
+    used = [image for image in images if image["status"] == "ok"]
+    _tables(results, images, points, used)
     (results / "normalized/1-of-1").mkdir(parents=True, exist_ok=True)
-    for film in used:
-        mine = [point for point in points if point["image_id"] == film["image_id"]]
-        (results / _png(film)).write_bytes(_picture(rng, film, mine))
+    for image in used:
+        mine = [point for point in points if point["image_id"] == image["image_id"]]
+        (results / _png(image)).write_bytes(_pixels(rng, image, mine))
     for model, strength in MODELS.items():
         _infer(results, rng, model, strength, used)
     _twin(results)
@@ -67,37 +67,37 @@ def options(results: Path) -> list[str]:
         "report": {
             "title": "A study that was never run",
             "examples": 4,
-            "film_px": 280,
+            "image_px": 280,
             "operating_point": "youden",
         },
     }
     return ["--params", json.dumps(params), *(text for k, v in named.items() for text in (f"--{k}", *map(str, v)))]
 
 
-def _films(rng: np.random.Generator) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    films: list[dict[str, Any]] = []
+def _images(rng: np.random.Generator) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    images: list[dict[str, Any]] = []
     points: list[dict[str, Any]] = []
     for number in range(90):
         label = int(number % 4 == 0)
         name = f"{number // 2:08d}_{number % 2:03d}.png"
-        films.append(_film(name, "nih", f"nih-{number // 2:08d}", label, 1024, 1024, 8))
+        images.append(_image(name, "nih", f"nih-{number // 2:08d}", label, 1024, 1024, 8))
     for number in range(16):
         name = HOSTILE_USED if number == 4 else f"{number:04d}.png"
         width, height = int(rng.integers(1700, 2100)), int(rng.integers(1900, 2100))
-        film = _film(name, "lidc", f"lidc-{number:04d}", 1, width, height, 16)
-        film["spacing_mm"] = 0.175 if number % 3 else None
-        films.append(film)
+        image = _image(name, "lidc", f"lidc-{number:04d}", 1, width, height, 16)
+        image["spacing_mm"] = 0.175 if number % 3 else None
+        images.append(image)
         for point in range(1 + number % 2):
             x, y = (0.28 + 0.44 * point) * width, float(rng.uniform(0.3, 0.7)) * height
             size = {"diameter_mm": float(rng.uniform(4, 28)) if number % 4 else None}
-            points.append({"image_id": film["image_id"], "point": point, "x": x, "y": y, **size})
+            points.append({"image_id": image["image_id"], "point": point, "x": x, "y": y, **size})
     problems = {HOSTILE: "is HTML, not PNG", "00099999_000.png": "truncated", "00088888_000.png": "every pixel is 0"}
     for name, problem in problems.items():
-        films.append(_film(name, "nih", name, 0, None, None, None) | {"status": "rejected", "problem": problem})
-    return films, points
+        images.append(_image(name, "nih", name, 0, None, None, None) | {"status": "rejected", "problem": problem})
+    return images, points
 
 
-def _film(
+def _image(
     name: str, source: str, patient: str, label: int, width: int | None, height: int | None, depth: int | None
 ) -> dict[str, Any]:
     size = {"width_px": width, "height_px": height, "bit_depth": depth}
@@ -107,50 +107,50 @@ def _film(
 
 
 def _tables(
-    results: Path, films: list[dict[str, Any]], points: list[dict[str, Any]], used: list[dict[str, Any]]
+    results: Path, images: list[dict[str, Any]], points: list[dict[str, Any]], used: list[dict[str, Any]]
 ) -> None:
     normalized, split = [], []
-    for number, film in enumerate(used):
-        geometry = Geometry(width_px=film["width_px"], height_px=film["height_px"], side_px=SIDE)
+    for number, image in enumerate(used):
+        geometry = Geometry(width_px=image["width_px"], height_px=image["height_px"], side_px=SIDE)
         pads = {"pad_x_px": geometry.pad_x_px, "pad_y_px": geometry.pad_y_px, "scale": geometry.scale}
-        grey = {"low": 12.0, "high": 3000.0 if film["bit_depth"] == 16 else 230.0}
-        normalized.append({"image_id": film["image_id"], "png": _png(film), **pads, **grey, "side_px": SIDE})
-        film["split"] = ("test", "test", "train", "val", "train", "test")[number // 2 % 6]
-        split.append({key: film[key] for key in ("image_id", "patient_id", "label", "split")})
+        grey = {"low": 12.0, "high": 3000.0 if image["bit_depth"] == 16 else 230.0}
+        normalized.append({"image_id": image["image_id"], "png": _png(image), **pads, **grey, "side_px": SIDE})
+        image["split"] = ("test", "test", "train", "val", "train", "test")[number // 2 % 6]
+        split.append({key: image[key] for key in ("image_id", "patient_id", "label", "split")})
     for row in normalized:
-        row["contract"] = "c0ffee"
-    for name, rows in (("manifest", films), ("points", points), ("normalized", normalized), ("split", split)):
+        row["preprocessing_hash"] = "c0ffee"
+    for name, rows in (("manifest", images), ("points", points), ("normalized", normalized), ("split", split)):
         schema = tables.SCHEMAS[name]
         kept = [{key: row.get(key) for key in schema.names} for row in rows]
         tables.write(results / f"{name}.parquet", tables.from_rows(kept, schema), schema)
 
 
-def _png(film: dict[str, Any]) -> str:
-    return f"normalized/1-of-1/{film['image_id']}.png"
+def _png(image: dict[str, Any]) -> str:
+    return f"normalized/1-of-1/{image['image_id']}.png"
 
 
-def _picture(rng: np.random.Generator, film: dict[str, Any], points: list[dict[str, Any]]) -> bytes:
+def _pixels(rng: np.random.Generator, image: dict[str, Any], points: list[dict[str, Any]]) -> bytes:
     import cv2
 
     rows, columns = np.mgrid[0:SIDE, 0:SIDE] / SIDE
-    picture = 170 - 110 * sum(
+    pixels = 170 - 110 * sum(
         np.exp(-((((columns - c) / 0.14) ** 2 + ((rows - 0.5) / 0.27) ** 2) ** 2)) for c in (0.3, 0.7)
     )
-    geometry = Geometry(width_px=film["width_px"], height_px=film["height_px"], side_px=SIDE)
+    geometry = Geometry(width_px=image["width_px"], height_px=image["height_px"], side_px=SIDE)
     for point in points:
         x, y = geometry.to_normalized(point["x"], point["y"])
-        picture += 60 * np.exp(-((columns * SIDE - x) ** 2 + (rows * SIDE - y) ** 2) / 12)
-    picture += cv2.GaussianBlur(rng.normal(0, 25, (SIDE, SIDE)), (0, 0), 1.5)
-    return bytes(cv2.imencode(".png", picture.clip(0, 255).astype(np.uint8))[1])
+        pixels += 60 * np.exp(-((columns * SIDE - x) ** 2 + (rows * SIDE - y) ** 2) / 12)
+    pixels += cv2.GaussianBlur(rng.normal(0, 25, (SIDE, SIDE)), (0, 0), 1.5)
+    return bytes(cv2.imencode(".png", pixels.clip(0, 255).astype(np.uint8))[1])
 
 
 def _infer(results: Path, rng: np.random.Generator, model: str, strength: float, used: list[dict[str, Any]]) -> None:
     rows = []
-    for film in used:
-        logit = float(rng.normal(strength * film["label"] - 0.5 * strength, 1))
+    for image in used:
+        logit = float(rng.normal(strength * image["label"] - 0.5 * strength, 1))
         score = 1 / (1 + np.exp(-logit))
         row = {"logit_negative": 0.0, "logit_positive": logit, "score": score, "answer_mass": 0.93}
-        row |= {"image_id": film["image_id"], "split": film["split"], "label": film["label"]}
+        row |= {"image_id": image["image_id"], "split": image["split"], "label": image["label"]}
         rows.append(row | {"score_calibrated": 1 / (1 + np.exp(1 - logit))})
     tables.write(results / f"infer/{model}.parquet", tables.from_rows(rows, tables.INFER), tables.INFER)
     fitted = Calibration(
@@ -171,7 +171,7 @@ def _infer(results: Path, rng: np.random.Generator, model: str, strength: float,
 
 
 def _twin(results: Path) -> None:
-    """The tuned model again on validation films, as if its weights had been in another form."""
+    """The tuned model again on validation images, as if its weights had been in another form."""
     rows = [
         row for row in tables.read(results / "infer/tuned.parquet", tables.INFER).to_pylist() if row["split"] == "val"
     ]
@@ -191,14 +191,14 @@ def _localize(
 ) -> None:
     confident = localizer in CONFIDENT
     rows, answers = [], []
-    for number, film in enumerate(used):
-        mine = [point for point in points if point["image_id"] == film["image_id"]]
+    for number, image in enumerate(used):
+        mine = [point for point in points if point["image_id"] == image["image_id"]]
         away = 600 if number % 5 == 0 else 0
         centres = [(p["x"] + rng.normal(0, spread), p["y"] + away + rng.normal(0, spread)) for p in mine]
         if (not mine and number % 7 == 0) or confident:
-            centres += [(0.7 * film["width_px"], float(rng.uniform(0.3, 0.6)) * film["height_px"])]
+            centres += [(0.7 * image["width_px"], float(rng.uniform(0.3, 0.6)) * image["height_px"])]
         for rank, (x, y) in enumerate(centres):
-            row: dict[str, Any] = {"image_id": film["image_id"], "rank": rank, "x": x, "y": y, "phrase": "nodule"} | {
+            row: dict[str, Any] = {"image_id": image["image_id"], "rank": rank, "x": x, "y": y, "phrase": "nodule"} | {
                 "shown": True
             }
             if confident:
@@ -209,7 +209,7 @@ def _localize(
         words = "".join(f'{{"box_2d": [{y:.0f}, {x:.0f}], "label": "nodule"}}' for x, y in centres)
         parsed = "malformed" if number % 23 == 5 else "ok" if centres else "empty"
         answer = "I see <b>something" if parsed == "malformed" else f"Final Answer: [{words}]"
-        asked = {"image_id": film["image_id"], "request": "Where?", "view": "whole"}
+        asked = {"image_id": image["image_id"], "request": "Where?", "view": "whole"}
         answers.append(asked | {"answer": answer, "parsed": parsed})
     for name, stem, found in (("localize", localizer, rows), ("answers", f"{localizer}_answers", answers)):
         schema = tables.SCHEMAS[name]
@@ -233,12 +233,12 @@ def _training(results: Path, rng: np.random.Generator) -> None:
         "base": {"folder": "results/pretrain"},
         "trainable_parameters": 123456,
         "total_parameters": 987654,
-        "films": 36,
-        "films_positive": 15,
+        "images": 36,
+        "positive_images": 15,
         "steps": STEPS,
         "samples": 16 * STEPS,
         "negatives_seen": 15,
-        "negatives_seen_share": 1.0,
+        "negatives_seen_fraction": 1.0,
         "training_odds": 1.0,
         "positive_weight": 1.0,
         "selected_by": "average_precision",
@@ -265,14 +265,14 @@ def _metrics(results: Path) -> None:
             "draws": 25,
             "seed": 1,
             "confidence": 0.95,
-            "tight_share": 0.02,
-            "tolerant_share": 0.05,
+            "tight_fraction": 0.02,
+            "tolerant_fraction": 0.05,
             "ece_bins": 8,
             "other_prevalence": 0.05,
             "sources": ["nih", "lidc"],
             "size_edges_mm": [10.0, 20.0],
             "contrast_edges": [],
-            "stratum_nodules_min": 3,
+            "min_stratum_nodules": 3,
         },
     }
     named = options(results)

@@ -15,9 +15,9 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def scanlines(picture: np.ndarray) -> bytes:
-    """Return the unfiltered lines of a picture (height, width) or (height, width, channels), big-endian."""
-    big = picture.astype(picture.dtype.newbyteorder(">"))
+def scanlines(pixels: np.ndarray) -> bytes:
+    """Return the unfiltered lines of an image (height, width) or (height, width, channels), big-endian."""
+    big = pixels.astype(pixels.dtype.newbyteorder(">"))
     return b"".join(b"\0" + line.tobytes() for line in big)
 
 
@@ -30,32 +30,32 @@ def raw_png(
     return SIGNATURE + chunk(b"IHDR", header) + body + chunk(b"IEND", b"")
 
 
-def png(picture: np.ndarray, *, interlaced: bool = False) -> bytes:
-    """Return a picture (uint8 or uint16; 1, 2, 3 or 4 channels) as PNG."""
-    height, width = picture.shape[:2]
-    colour = {1: 0, 2: 4, 3: 2, 4: 6}[picture.shape[2] if picture.ndim == 3 else 1]
-    lines = scanlines(picture)
+def png(pixels: np.ndarray, *, interlaced: bool = False) -> bytes:
+    """Return an image (uint8 or uint16; 1, 2, 3 or 4 channels) as PNG."""
+    height, width = pixels.shape[:2]
+    colour = {1: 0, 2: 4, 3: 2, 4: 6}[pixels.shape[2] if pixels.ndim == 3 else 1]
+    lines = scanlines(pixels)
     if interlaced:
-        passes = [picture[y::dy, x::dx] for x, y, dx, dy in ADAM7]
+        passes = [pixels[y::dy, x::dx] for x, y, dx, dy in ADAM7]
         lines = b"".join(scanlines(part) for part in passes if part.size)
-    return raw_png(width, height, picture.dtype.itemsize * 8, colour, lines, interlace=int(interlaced))
+    return raw_png(width, height, pixels.dtype.itemsize * 8, colour, lines, interlace=int(interlaced))
 
 
-def film(seed: int, *, width: int = 40, height: int = 36, dtype: type = np.uint8) -> np.ndarray:
-    """Return a noisy picture that no other seed gives."""
+def image(seed: int, *, width: int = 40, height: int = 36, dtype: type = np.uint8) -> np.ndarray:
+    """Return a noisy image that no other seed gives."""
     most = int(np.iinfo(dtype).max) + 1
     return np.random.default_rng(seed).integers(0, most, (height, width)).astype(dtype)
 
 
 def hostile() -> dict[str, tuple[bytes, str]]:
     """Return the bytes of each bad file, and a word that the sentence about it has to contain."""
-    good = png(film(0))
+    good = png(image(0))
     flipped = bytearray(good)
     flipped[len(good) // 2] ^= 1
-    grey = film(0)
+    grey = image(0)
     clear = np.full_like(grey, 255)
     clear[3, 3] = 254
-    bits = np.packbits(film(0) > 127, axis=1)
+    bits = np.packbits(image(0) > 127, axis=1)
     palette = chunk(b"PLTE", bytes(range(256)) * 3)
     animation = chunk(b"acTL", struct.pack(">II", 2, 0)) + chunk(
         b"fcTL", struct.pack(">IIIIIHHBB", 0, 40, 36, 0, 0, 1, 10, 0, 0)
@@ -72,11 +72,11 @@ def hostile() -> dict[str, tuple[bytes, str]]:
         "bomb of one bit": (raw_png(20000, 20000, 1, 0, bytes(20000 * 2501)), "max_pixels"),
         "no pixels by header": (raw_png(0, 36, 8, 0, b""), "0 x 36"),
         "1 x 1": (png(np.array([[7]], np.uint8)), "at least"),
-        "constant": (png(np.full((36, 40), 9, np.uint8)), "there is no picture"),
-        "black": (png(np.zeros((36, 40), np.uint16)), "there is no picture"),
-        "all but constant": (png(np.where(np.arange(1440).reshape(36, 40) < 9, 5, 0).astype(np.uint8)), "no picture"),
-        "colour": (png(np.dstack([grey, grey, film(1)])), "colour"),
-        "16-bit colour": (png(np.dstack([film(0, dtype=np.uint16), *[film(1, dtype=np.uint16)] * 2])), "colour"),
+        "constant": (png(np.full((36, 40), 9, np.uint8)), "there is no image"),
+        "black": (png(np.zeros((36, 40), np.uint16)), "there is no image"),
+        "all but constant": (png(np.where(np.arange(1440).reshape(36, 40) < 9, 5, 0).astype(np.uint8)), "no image"),
+        "colour": (png(np.dstack([grey, grey, image(1)])), "colour"),
+        "16-bit colour": (png(np.dstack([image(0, dtype=np.uint16), *[image(1, dtype=np.uint16)] * 2])), "colour"),
         "see-through": (png(np.dstack([grey, grey, grey, clear])), "transparent"),
         "grey and see-through": (png(np.dstack([grey, clear])), "transparent"),
         "palette": (raw_png(40, 36, 8, 3, scanlines(grey), extra=palette), "palette"),
@@ -87,13 +87,15 @@ def hostile() -> dict[str, tuple[bytes, str]]:
 
 
 def challenge(
-    root: Path, films: dict[str, bytes], labels: str | bytes, points: str | bytes = "file_name,x,y\n"
+    root: Path, images: dict[str, bytes], labels: str | bytes, points: str | bytes = "file_name,x,y\n"
 ) -> Path:
-    """Write a data folder in the challenge's layout; a film goes where its path, "nih/x.png" or "lidc/x.png", says."""
+    """Write a data folder in the challenge's layout; an image goes where its path, "nih/x.png" or "lidc/x.png",
+    says.
+    """
     places = {"nih": root / "nih_filtered_images", "lidc": root / "lidc_png_16_bit"}
     for place in places.values():
         place.mkdir(parents=True, exist_ok=True)
-    for name, data in films.items():
+    for name, data in images.items():
         source, _, file_name = name.partition("/")
         (places[source] / file_name).write_bytes(data)
     for name, text in (("classification_labels.csv", labels), ("localization_labels.csv", points)):

@@ -109,8 +109,8 @@ def encoder_weights() -> dict[str, np.ndarray]:
     return weights
 
 
-def film(u: float, v: float, *, side_px: int = 128, radius: float = 0.06, seed: int = 0) -> np.ndarray:
-    """A dim film of noise with a bright disc at (u, v), in fractions of the side: uint8, (side_px, side_px)."""
+def image(u: float, v: float, *, side_px: int = 128, radius: float = 0.06, seed: int = 0) -> np.ndarray:
+    """A dim image of noise with a bright disc at (u, v), in fractions of the side: uint8, (side_px, side_px)."""
     rng = np.random.default_rng(seed)
     pixels = rng.integers(20, 60, (side_px, side_px)).astype(np.uint8)
     places = (np.arange(side_px) + 0.5) / side_px

@@ -1,4 +1,4 @@
-"""A random tiny base and a few noise films to train it on: fixtures (named in conftest.py) and what goes with them."""
+"""A random tiny base and a few noise images to train it on: fixtures (named in conftest.py) and what goes with them."""
 
 import json
 from dataclasses import asdict
@@ -22,24 +22,24 @@ TRAIN = {
     "sources": ["nih"],
     "sampler": "balanced_rotation",
     "positive_weight": 1.0,
-    "rank": 4,
-    "alpha": 8.0,
-    "dropout": 0.1,
-    "lora_targets": "all-linear",
-    "micro_batch": 2,
-    "accumulation": 2,
-    "peak_lr": 0.01,
-    "warmup_share": 0.25,
+    "lora_r": 4,
+    "lora_alpha": 8.0,
+    "lora_dropout": 0.1,
+    "lora_target_modules": "all-linear",
+    "per_device_train_batch_size": 2,
+    "gradient_accumulation_steps": 2,
+    "learning_rate": 0.01,
+    "warmup_ratio": 0.25,
     "max_steps": 4,
     "max_grad_norm": 0.3,
     "weight_decay": 0.0,
     "gradient_checkpointing": False,
-    "eval_every_steps": 2,
-    "save_every_steps": 2,
+    "eval_steps": 2,
+    "save_steps": 2,
     "select_by": "last",
     "patience": 0,
-    "keep_checkpoints": 3,
-    "data_loader_workers": 0,
+    "save_total_limit": 3,
+    "dataloader_num_workers": 0,
     "seed": 1,
 }
 
@@ -52,7 +52,7 @@ def train_params(**changes) -> Params:
     return parse({"train": {**TRAIN, **changes}}, {"train": Params}).train
 
 
-def noise_films(n: int, seed: int = 0) -> np.ndarray:
+def noise_images(n: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (n, tiny.SIDE_PX, tiny.SIDE_PX), dtype=np.uint8)
 
 
@@ -74,21 +74,21 @@ def tiny_base(tmp_path_factory) -> gemma3.Base:
 
 @pytest.fixture(scope="session")
 def tiny_study(tmp_path_factory, tiny_base) -> Path:
-    """A results folder with 26 normalized noise films of two sources: manifest, normalized, split, fetch.json."""
+    """A results folder with 26 normalized noise images of two sources: manifest, normalized, split, fetch.json."""
     results = tmp_path_factory.mktemp("results")
     (results / "normalized").mkdir()
     rows: dict[str, list[dict]] = {"manifest": [], "normalized": [], "split": []}
-    for number, film in enumerate(noise_films(26, seed=7)):
-        image_id, source = f"film{number:02d}", "lidc" if number >= 22 else "nih"
+    for number, image in enumerate(noise_images(26, seed=7)):
+        image_id, source = f"image{number:02d}", "lidc" if number >= 22 else "nih"
         label = int(source == "lidc" or number % 4 == 0)
-        cv2.imwrite(str(results / f"normalized/{image_id}.png"), film)
+        cv2.imwrite(str(results / f"normalized/{image_id}.png"), image)
         rows["manifest"].append(
             {"image_id": image_id, "file_name": f"{image_id}.png", "path": f"{image_id}.png", "source": source}
             | {"patient_id": image_id, "label": label, "status": "ok"}
         )
         rows["normalized"].append(
             {"image_id": image_id, "png": f"normalized/{image_id}.png", "low": 0.0, "high": 255.0, "scale": 1.0}
-            | {"pad_x_px": 0, "pad_y_px": 0, "side_px": tiny.SIDE_PX, "contract": "c0ffee"}
+            | {"pad_x_px": 0, "pad_y_px": 0, "side_px": tiny.SIDE_PX, "preprocessing_hash": "c0ffee"}
         )
         split = "train" if number < 14 else "val" if number < 19 else "test"
         rows["split"].append({"image_id": image_id, "patient_id": image_id, "label": label, "split": split})
@@ -102,7 +102,7 @@ def tiny_study(tmp_path_factory, tiny_base) -> Path:
 
 
 def train_options(study: Path, out: Path, model=MODEL, **changes) -> list[str]:
-    """The options of stages.nodules.train, for the films of `study`."""
+    """The options of stages.nodules.train, for the images of `study`."""
     params = {"train": {**TRAIN, **changes}, "model": model, "prompt": ASKED}
     named = {name: study / f"{name}.parquet" for name in ("manifest", "normalized", "split")}
     named |= {"base": study / "fetch.json", "results": study, "params": json.dumps(params)}

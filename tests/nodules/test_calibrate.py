@@ -72,14 +72,14 @@ def test_the_tuned_shift_is_the_closed_form_and_undoes_a_prior_that_was_correcte
     labels = rng.random(20000) < prevalence
     ratio = 2.0 * rng.normal(2.0 * labels - 1.0, 1.0)  # ln of the likelihood ratio of N(1, 1) and N(-1, 1)
     table = infer(ratio + np.log(odds * weight), labels, ["val"] * 20000)
-    share = float(labels.mean())
+    fraction = float(labels.mean())
     out, fitted = stage.calibrate(table, of(table), PARAMS, model="tuned", training=stage.Training(odds, weight))
     assert fitted.method == "prior and temperature"
-    assert fitted.shift == pytest.approx(np.log(share / (1 - share)) - np.log(odds) - np.log(weight))
+    assert fitted.shift == pytest.approx(np.log(fraction / (1 - fraction)) - np.log(odds) - np.log(weight))
     assert doubled == pytest.approx(5.94, abs=0.005)
     assert fitted.temperature == pytest.approx(1.0, abs=0.06)
     raw, calibrated = table["score"].to_numpy().mean(), out["score_calibrated"].to_numpy().mean()
-    assert raw > 5 * share and calibrated == pytest.approx(share, rel=0.05)
+    assert raw > 5 * fraction and calibrated == pytest.approx(fraction, rel=0.05)
 
 
 def test_the_temperature_is_the_best_of_all():
@@ -93,7 +93,7 @@ def test_the_temperature_is_the_best_of_all():
     assert calibration.log_loss(y, z / best, np.ones(400)) <= min(losses) + 1e-12
 
 
-def test_another_world_has_another_prevalence_and_the_same_order_of_films():
+def test_another_world_has_another_prevalence_and_the_same_order_of_images():
     table, _ = study(20000, prevalence=0.3)
     world = stage.Params(sources=("nih",), world_prevalence=0.02)
     out, fitted = stage.calibrate(table, of(table), world, model="zero_shot", training=None)
@@ -105,7 +105,7 @@ def test_another_world_has_another_prevalence_and_the_same_order_of_films():
     assert np.array_equal(np.argsort(p, kind="stable"), np.argsort(stage.difference(table), kind="stable"))
 
 
-def test_only_labelled_validation_films_of_the_sources_are_looked_at():
+def test_only_labelled_validation_images_of_the_sources_are_looked_at():
     table, _ = study(600, seed=1)
     rng = np.random.default_rng(0)
     noise = infer(rng.normal(size=900), [1, 0, None] * 300, ["test"] * 300 + ["train"] * 300 + ["val"] * 300)
@@ -134,7 +134,7 @@ def test_without_both_classes_nothing_is_fitted_and_the_reason_is_kept(labels):
     assert fitted.threshold("half") == 0.5
 
 
-def test_thresholds_are_for_calibrated_scores_and_call_a_validation_film():
+def test_thresholds_are_for_calibrated_scores_and_call_a_validation_image():
     table, _ = study(500, temperature=2.0, shift=4.0)
     out, fitted = stage.calibrate(table, of(table), PARAMS, model="m", training=None)
     scores = set(out["score_calibrated"].to_pylist())
@@ -162,26 +162,26 @@ def test_odd_scores_give_finite_probabilities(z, training):
 def test_a_score_that_is_not_a_number_is_refused_by_name(value):
     table = infer([0.1, 0.2, 0.3], [0, 1, 0], ["val"] * 3)
     bad = table.set_column(4, "logit_positive", pa.array([0.0, value, 0.0]))
-    with pytest.raises(TableError, match=r"1 of 3 films .*f00001"):
+    with pytest.raises(TableError, match=r"1 of 3 images .*f00001"):
         stage.calibrate(bad, of(table), PARAMS, model="m", training=None)
 
 
-def test_a_film_that_is_not_in_the_manifest_is_refused():
+def test_a_image_that_is_not_in_the_manifest_is_refused():
     table = infer([0.1, 0.2], [0, 1], ["val"] * 2)
-    with pytest.raises(TableError, match="1 films are not in the manifest: f00001"):
+    with pytest.raises(TableError, match="1 images are not in the manifest: f00001"):
         stage.calibrate(table, {"f00000": "nih"}, PARAMS, model="m", training=None)
 
 
 @pytest.mark.parametrize("numbers", [(0.0, 1.0), (1.0, 0.0), (float("inf"), 1.0)])
 def test_impossible_odds_are_refused(numbers):
-    with pytest.raises(CalibrationError, match="wanted a share between 0 and 1"):
+    with pytest.raises(CalibrationError, match="wanted a fraction between 0 and 1"):
         calibration.prior_shift(0.1, *numbers)
 
 
 @pytest.mark.parametrize(
     ("value", "fine"), [(0.05, True), ("validation", True), (0.0, False), (1.0, False), ("x", False)]
 )
-def test_the_world_prevalence_is_a_share_or_the_word_validation(value, fine):
+def test_the_world_prevalence_is_a_fraction_or_the_word_validation(value, fine):
     document = {"calibrate": {"sources": ["nih"], "world_prevalence": value}}
     if fine:
         assert parse(document, {"calibrate": stage.Params}).calibrate.world_prevalence == value

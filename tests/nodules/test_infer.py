@@ -8,7 +8,7 @@ import pytest
 from tiny_base import ASKED, EXACT, MODEL, NF4, PROMPT
 
 from stages.lib.core import shards, tables
-from stages.lib.core.errors import ContractError, ImageError, ModelError
+from stages.lib.core.errors import ImageError, MismatchError, ModelError
 from stages.lib.images import normalized
 from stages.lib.models import gemma3
 from stages.nodules import infer as stage
@@ -20,9 +20,9 @@ def params(batch_size=4, splits=ALL, readers=0):
     return stage.Params(batch_size=batch_size, splits=splits, readers=readers, weights="as_trained")
 
 
-def brightness(pictures):
-    mean = np.stack(pictures).reshape(len(pictures), -1).mean(axis=1)
-    return np.stack([np.zeros(len(pictures)), mean, np.full(len(pictures), 0.5)], axis=1)
+def brightness(images):
+    mean = np.stack(images).reshape(len(images), -1).mean(axis=1)
+    return np.stack([np.zeros(len(images)), mean, np.full(len(images), 0.5)], axis=1)
 
 
 def ask_all(study, ask=brightness, split=True, **changes):
@@ -44,14 +44,14 @@ def adapter(trained):
     return trained / "adapter"
 
 
-def test_each_film_gets_the_answer_about_itself_with_its_split_and_label(tiny_study):
+def test_each_image_gets_the_answer_about_itself_with_its_split_and_label(tiny_study):
     table = ask_all(tiny_study)
     split = {row["image_id"]: row for row in tables.read(tiny_study / "split.parquet", tables.SPLIT).to_pylist()}
     assert table.num_rows == 26
     for row in table.to_pylist():
-        film = normalized.load(tiny_study / f"normalized/{row['image_id']}.png")
-        assert row["logit_positive"] == film.mean()
-        assert row["score"] == pytest.approx(1 / (1 + math.exp(-film.mean())))
+        image = normalized.load(tiny_study / f"normalized/{row['image_id']}.png")
+        assert row["logit_positive"] == image.mean()
+        assert row["score"] == pytest.approx(1 / (1 + math.exp(-image.mean())))
         assert (row["split"], row["label"]) == (split[row["image_id"]]["split"], split[row["image_id"]]["label"])
         assert row["score_calibrated"] is None
 
@@ -74,20 +74,20 @@ def test_a_bare_folder_is_asked_whole_without_label_or_split(tiny_study):
     assert table["label"].null_count == table["split"].null_count == 26
 
 
-def test_an_answer_that_is_no_number_stops_with_the_names_of_the_films(tiny_study):
+def test_an_answer_that_is_no_number_stops_with_the_names_of_the_images(tiny_study):
     calls = []
 
-    def broken(pictures):
+    def broken(images):
         calls.append(1)
-        answers = brightness(pictures)
+        answers = brightness(images)
         answers[0, 1] = math.nan if len(calls) in (1, 3) else 1.0
         return answers
 
-    with pytest.raises(ModelError, match="2 films: film00, film08"):
+    with pytest.raises(ModelError, match="2 images: image00, image08"):
         ask_all(tiny_study, ask=broken)
 
 
-def test_no_film_gives_an_empty_table(tiny_study):
+def test_no_image_gives_an_empty_table(tiny_study):
     normalized = tables.read(tiny_study / "normalized.parquet", tables.NORMALIZED)
     assert stage.infer(normalized[:0], None, tiny_study, brightness, params()).num_rows == 0
 
@@ -97,20 +97,20 @@ def test_no_film_gives_an_empty_table(tiny_study):
     [
         (None, "No such file"),
         (b"", "damaged"),
-        (b"not a picture", "damaged"),
+        (b"not an image", "damaged"),
         (np.zeros((4, 5), np.uint8), r"shape \(4, 5\)"),
         (np.zeros((4, 4, 3), np.uint8), r"shape \(4, 4, 3\)"),
         (np.zeros((4, 4), np.uint16), "uint16"),
     ],
     ids=["missing", "empty", "junk", "oblong", "colour", "16 bits"],
 )
-def test_a_normalized_film_that_is_not_one_is_refused_with_its_path(tmp_path, content, message):
-    path = tmp_path / "film.png"
+def test_a_normalized_image_that_is_not_one_is_refused_with_its_path(tmp_path, content, message):
+    path = tmp_path / "image.png"
     if isinstance(content, np.ndarray):
         cv2.imwrite(str(path), content)
     elif content is not None:
         path.write_bytes(content)
-    with pytest.raises(ImageError, match=f"film.png: .*{message}"):
+    with pytest.raises(ImageError, match=f"image.png: .*{message}"):
         normalized.load(path)
 
 
@@ -145,7 +145,7 @@ def test_the_same_run_gives_the_same_bytes_and_parts_give_the_whole(tiny_study, 
 
 
 def test_an_adapter_is_not_asked_about_other_pixels_nor_another_question(tiny_study, adapter, tmp_path):
-    with pytest.raises(ContractError, match=r"prompt.question 'Is there a nodule\?', now 'Any mass\?'"):
+    with pytest.raises(MismatchError, match=r"prompt.question 'Is there a nodule\?', now 'Any mass\?'"):
         run(tiny_study, tmp_path / "t.parquet", "--adapter", adapter, question="Any mass?")
     assert not list(tmp_path.iterdir())
 
@@ -156,9 +156,9 @@ def test_a_folder_without_an_adapter_is_refused(tiny_study, tmp_path):
 
 
 def test_an_adapter_trained_in_4_bits_answers_nearly_the_same_on_the_unquantized_base(tiny_base, adapter):
-    pictures = np.random.default_rng(0).integers(0, 256, (4, 112, 112), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (4, 112, 112), dtype=np.uint8)
     found = [
-        gemma3.answer_logits(gemma3.load(tiny_base.folder, params, adapter=adapter), pictures, PROMPT)
+        gemma3.answer_logits(gemma3.load(tiny_base.folder, params, adapter=adapter), images, PROMPT)
         for params in (NF4, EXACT)
     ]
     assert 0 < np.abs(found[0] - found[1])[:, :2].max() < 1.5
@@ -166,24 +166,24 @@ def test_an_adapter_trained_in_4_bits_answers_nearly_the_same_on_the_unquantized
 
 @pytest.mark.parametrize("model", [EXACT, NF4], ids=["float32", "nf4"])
 def test_a_merged_adapter_answers_as_it_does_beside_the_unquantized_base(tiny_base, adapter, model):
-    pictures = np.random.default_rng(0).integers(0, 256, (4, 112, 112), dtype=np.uint8)
-    beside = gemma3.answer_logits(gemma3.load(tiny_base.folder, EXACT, adapter=adapter), pictures, PROMPT)
+    images = np.random.default_rng(0).integers(0, 256, (4, 112, 112), dtype=np.uint8)
+    beside = gemma3.answer_logits(gemma3.load(tiny_base.folder, EXACT, adapter=adapter), images, PROMPT)
     merged = gemma3.load(tiny_base.folder, model, adapter=adapter, merged=True)
     assert not gemma3.quantized(merged.model)
     assert not any("lora_" in name for name, _ in merged.model.named_parameters())
-    np.testing.assert_allclose(gemma3.answer_logits(merged, pictures, PROMPT), beside, atol=1e-4)
-    plain = gemma3.answer_logits(gemma3.load(tiny_base.folder, EXACT), pictures, PROMPT)
+    np.testing.assert_allclose(gemma3.answer_logits(merged, images, PROMPT), beside, atol=1e-4)
+    plain = gemma3.answer_logits(gemma3.load(tiny_base.folder, EXACT), images, PROMPT)
     assert np.abs(plain - beside).max() > 1e-3
 
 
 def test_kept_features_change_no_byte_and_readers_no_row(tiny_study, tmp_path):
-    for name, kept in (("films", False), ("kept", True), ("again", True)):
+    for name, kept in (("images", False), ("kept", True), ("again", True)):
         document = {"infer": asdict(params(readers=2)), "model": {**MODEL, "cache_features": kept}, "prompt": ASKED}
         named = {"params": json.dumps(document), "normalized": tiny_study / "normalized.parquet", "part": "1-of-1"}
         named |= {"base": tiny_study / "fetch.json", "results": tiny_study, "features": tmp_path / "features"}
         named |= {"infer": tmp_path / f"{name}.parquet"}
         stage.main([text for option, value in named.items() for text in (f"--{option}", str(value))])
         assert len(list(tmp_path.glob("features/*/*/*.safetensors"))) == (26 if kept else 0)
-    assert (tmp_path / "films.parquet").read_bytes() == (tmp_path / "kept.parquet").read_bytes()
+    assert (tmp_path / "images.parquet").read_bytes() == (tmp_path / "kept.parquet").read_bytes()
     assert (tmp_path / "again.parquet").read_bytes() == (tmp_path / "kept.parquet").read_bytes()
     assert ask_all(tiny_study, readers=3).equals(ask_all(tiny_study))

@@ -19,11 +19,11 @@ from stages.lib.detect.driver import Params
 from stages.lib.images.preprocess import normalize_pixels
 from stages.lib.models.gemma3 import Base
 
-PARAMS = Params(localizers=("medgemma",), views=("whole",), films="measured")
-BOTH = Params(localizers=("medgemma",), views=("whole", "mirrored"), films="measured")
+PARAMS = Params(localizers=("medgemma",), views=("whole",), images="measured")
+BOTH = Params(localizers=("medgemma",), views=("whole", "mirrored"), images="measured")
 
 
-def film(name: str, width_px: int, height_px: int) -> dict:
+def image(name: str, width_px: int, height_px: int) -> dict:
     known = {"image_id": name, "file_name": f"{name}.png", "path": name, "source": "lidc", "patient_id": name}
     return known | {"label": 1, "width_px": width_px, "height_px": height_px, "status": "ok"}
 
@@ -36,13 +36,13 @@ def square(name: str, width_px: int, height_px: int, side_px: int = 112) -> dict
         | pads
         | {
             "scale": side_px / side,
-            "contract": "c",
+            "preprocessing_hash": "c",
         }
     )
 
 
 SIZES = {"a": (400, 200), "b": (200, 400), "c": (300, 300)}
-MANIFEST = tables.from_rows([film(name, *size) for name, size in SIZES.items()], tables.MANIFEST)
+MANIFEST = tables.from_rows([image(name, *size) for name, size in SIZES.items()], tables.MANIFEST)
 NORMALIZED = tables.from_rows([square(name, *size) for name, size in SIZES.items()], tables.NORMALIZED)
 
 
@@ -75,7 +75,7 @@ def test_a_box_lands_in_pixels_of_the_original_whatever_its_shape(tmp_path: Path
     assert [rows["b"][edge] for edge in ("x0", "y0", "x1", "y1")] == pytest.approx([-0.5, 159.5, 199.5, 239.5])
 
 
-def test_the_words_of_every_film_are_kept_and_a_film_without_findings_has_no_row(tmp_path: Path) -> None:
+def test_the_words_of_every_image_are_kept_and_a_image_without_findings_has_no_row(tmp_path: Path) -> None:
     said = {"a": Answer("Final Answer: []", "empty", ()), "b": Answer("{oops", "malformed", ())}
     said["c"] = Answer("two", "ok", (MIDDLE, MIDDLE))
     found, answers = ask(tmp_path, FromTable(said))
@@ -88,7 +88,7 @@ def test_the_words_of_every_film_are_kept_and_a_film_without_findings_has_no_row
     ]
 
 
-def test_each_view_of_each_film_is_asked_and_its_places_are_brought_back(tmp_path: Path) -> None:
+def test_each_view_of_each_image_is_asked_and_its_places_are_brought_back(tmp_path: Path) -> None:
     left = Answer("words", "ok", (Finding(u=0.25, v=0.5, box=None, confidence=0.5, phrase="left"),))
     localizer = FromTable({"c": left})
     votes, answers = ask(tmp_path, localizer, BOTH)
@@ -100,10 +100,10 @@ def test_each_view_of_each_film_is_asked_and_its_places_are_brought_back(tmp_pat
     ]
 
 
-def test_a_question_shows_the_view_of_its_film(tmp_path: Path) -> None:
-    picture = np.random.default_rng(0).integers(0, 255, (112, 112), dtype=np.uint8)
+def test_a_question_shows_the_view_of_its_image(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (112, 112), dtype=np.uint8)
     for name in SIZES:
-        cv2.imwrite(str(tmp_path / f"{name}.png"), picture)
+        cv2.imwrite(str(tmp_path / f"{name}.png"), pixels)
     seen: list[np.ndarray] = []
 
     def look(questions: Sequence[Question]) -> Iterator[Answer]:
@@ -112,8 +112,8 @@ def test_a_question_shows_the_view_of_its_film(tmp_path: Path) -> None:
             yield Answer("", "empty", ())
 
     stage.localize(MANIFEST, NORMALIZED, ["Where?"], tmp_path, look, BOTH)
-    assert (seen[0] == picture).all()
-    assert (seen[3] == picture[:, ::-1]).all()
+    assert (seen[0] == pixels).all()
+    assert (seen[3] == pixels[:, ::-1]).all()
 
 
 def test_batches_keep_the_order_and_never_hold_two_requests() -> None:
@@ -121,20 +121,20 @@ def test_batches_keep_the_order_and_never_hold_two_requests() -> None:
     assert [[q.key for q in batch] for batch in batches(questions, 2)] == [["0", "1"], ["2"], ["3", "4"]]
 
 
-def test_a_film_that_the_manifest_does_not_know_is_named(tmp_path: Path) -> None:
+def test_a_image_that_the_manifest_does_not_know_is_named(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="c"):
         ask(tmp_path, FromTable({}), manifest=MANIFEST.slice(0, 2))
 
 
-def test_films_that_are_asked_about_are_those_that_choose_or_are_measured() -> None:
+def test_images_that_are_asked_about_are_those_that_choose_or_are_measured() -> None:
     parts, labels = {"a": "train", "b": "test", "c": "train"}, {"a": 0, "b": 1, "c": 1}
     rows = [{"image_id": n, "patient_id": n, "label": labels[n], "split": parts[n]} for n in SIZES]
     split = tables.from_rows(rows, tables.SPLIT)
     points = tables.from_rows([{"image_id": "c", "point": 0, "x": 1.0, "y": 1.0}], tables.POINTS)
 
-    def names(split: pa.Table | None, points: pa.Table | None, films: str, splits: Sequence[str]) -> str:
-        params = Params(localizers=("medgemma",), views=("whole",), films=films)  # type: ignore[arg-type]
-        return "".join(stage.chosen_films(NORMALIZED, split, points, params, splits)["image_id"].to_pylist())
+    def names(split: pa.Table | None, points: pa.Table | None, images: str, splits: Sequence[str]) -> str:
+        params = Params(localizers=("medgemma",), views=("whole",), images=images)  # type: ignore[arg-type]
+        return "".join(stage.chosen_images(NORMALIZED, split, points, params, splits)["image_id"].to_pylist())
 
     assert names(split, points, "choosing", ["train"]) == "ac"
     assert names(split, points, "choosing", ["val"]) == ""
@@ -149,8 +149,8 @@ def test_a_bank_that_leaves_nothing_to_choose_is_not_asked_and_its_model_not_loa
     for name, table in (("manifest", MANIFEST), ("normalized", NORMALIZED)):
         tables.write(tmp_path / f"{name}.parquet", table, tables.SCHEMAS[name])
     sections = {
-        "localize": {"localizers": ["medgemma"], "views": ["whole"], "films": "choosing"},
-        "choose": {"splits": ["val"], "requests_kept": 2, "tolerance_share": 0.05},
+        "localize": {"localizers": ["medgemma"], "views": ["whole"], "images": "choosing"},
+        "choose": {"splits": ["val"], "requests_kept": 2, "tolerance_fraction": 0.05},
     }
     named = {name: tmp_path / f"{name}.parquet" for name in ("manifest", "normalized", "votes", "answers")}
     options = {"params": json.dumps(sections), "part": "1-of-1", "results": tmp_path, **named}
@@ -162,9 +162,9 @@ def test_a_bank_that_leaves_nothing_to_choose_is_not_asked_and_its_model_not_loa
 
 
 def test_the_base_model_is_asked_by_the_same_interface(tiny_base: Base) -> None:
-    """The random tiny base says nothing of use, but it says it about each film, alone or in a batch."""
-    films = [np.random.default_rng(k).integers(0, 255, (112, 112), dtype=np.uint8) for k in range(3)]
-    questions = [Question(key=str(k), pixels=lambda k=k: films[k], request="Where?") for k in range(3)]
+    """The random tiny base says nothing of use, but it says it about each image, alone or in a batch."""
+    images = [np.random.default_rng(k).integers(0, 255, (112, 112), dtype=np.uint8) for k in range(3)]
+    questions = [Question(key=str(k), pixels=lambda k=k: images[k], request="Where?") for k in range(3)]
     params = medgemma.Params(requests=("Where?",), image_first=True, max_new_tokens=8, batch_size=2)
     localizer = medgemma.localizer(tiny_base.folder, EXACT, params)
     together = list(localizer(questions))
@@ -174,17 +174,17 @@ def test_the_base_model_is_asked_by_the_same_interface(tiny_base: Base) -> None:
 
 @pytest.mark.parametrize(("width", "height"), [(300, 200), (200, 300), (401, 400)])
 @pytest.mark.parametrize("view", ["whole", "mirrored", "upper_left", "lower_right"])
-def test_a_spot_on_a_16_bit_film_that_is_not_square_comes_back_to_its_pixel(
+def test_a_spot_on_a_16_bit_image_that_is_not_square_comes_back_to_its_pixel(
     tmp_path: Path, width: int, height: int, view: views.Name
 ) -> None:
     """From the file to the table: normalized, shown in a view, found at its brightest, and back in the original."""
     truth = (0.35 * width, 0.3 * height) if view != "lower_right" else (0.7 * width, 0.65 * height)
     rows, columns = np.mgrid[0:height, 0:width]
     spot = 60000 * np.exp(-((columns - truth[0]) ** 2 + (rows - truth[1]) ** 2) / (2 * 9.0**2))
-    film_16_bit = (spot + 1000 + rows + 2 * columns).astype(np.uint16)
-    pixels, *_ = normalize_pixels(film_16_bit, side_px=448, low_percentile=0.5, high_percentile=99.95)
+    image_16_bit = (spot + 1000 + rows + 2 * columns).astype(np.uint16)
+    pixels, *_ = normalize_pixels(image_16_bit, side_px=448, low_percentile=0.5, high_percentile=99.95)
     cv2.imwrite(str(tmp_path / "a.png"), pixels)
-    known = film("a", width, height) | {"bit_depth": 16}
+    known = image("a", width, height) | {"bit_depth": 16}
     normalized = square("a", width, height, 448)
 
     def brightest(questions: Sequence[Question]) -> Iterator[Answer]:
@@ -195,7 +195,7 @@ def test_a_spot_on_a_16_bit_film_that_is_not_square_comes_back_to_its_pixel(
             place = [float((axis * weight).sum() / weight.sum()) for axis in (u, v)]
             yield Answer("", "ok", (Finding(*place, box=None, confidence=None, phrase=None),))
 
-    params = Params(localizers=("medgemma",), views=(view,), films="all")
+    params = Params(localizers=("medgemma",), views=(view,), images="all")
     votes, _ = stage.localize(
         tables.from_rows([known], tables.MANIFEST),
         tables.from_rows([normalized], tables.NORMALIZED),

@@ -21,14 +21,14 @@ SECTION = {
     "draws": 60,
     "seed": 3,
     "confidence": 0.95,
-    "tight_share": 0.02,
-    "tolerant_share": 0.05,
+    "tight_fraction": 0.02,
+    "tolerant_fraction": 0.05,
     "ece_bins": 5,
     "other_prevalence": 0.05,
     "sources": ["nih"],
     "size_edges_mm": [10.0, 20.0],
     "contrast_edges": [0.5],
-    "stratum_nodules_min": 2,
+    "min_stratum_nodules": 2,
 }
 PARAMS = stage.Params(**{**SECTION, "sources": ("nih",)})
 MODELS = {"zero_shot": 0.5, "tuned": 1.5}
@@ -91,13 +91,13 @@ def findings(*rows):
 
 @pytest.fixture
 def study():
-    """80 NIH films of 40 patients in val and test, 3 LIDC films with points, one rejected film."""
-    films = [image_row(f"n{k:02d}", label=int(k % 5 == 0), patient=f"p{k // 2}") for k in range(80)]
-    films += [image_row(f"l{k}", source="lidc", label=1) for k in range(3)] + [image_row("broken", status="rejected")]
+    """80 NIH images of 40 patients in val and test, 3 LIDC images with points, one rejected image."""
+    images = [image_row(f"n{k:02d}", label=int(k % 5 == 0), patient=f"p{k // 2}") for k in range(80)]
+    images += [image_row(f"l{k}", source="lidc", label=1) for k in range(3)] + [image_row("broken", status="rejected")]
     splits = ["val" if k // 2 < 15 else "test" for k in range(80)] + ["train", "test", "test"]
     parts = [
         {"image_id": f["image_id"], "patient_id": f["patient_id"], "label": f["label"], "split": split}
-        for f, split in zip(films, splits, strict=False)
+        for f, split in zip(images, splits, strict=False)
     ]
     rows = [(part["image_id"], part["split"], part["label"]) for part in parts if part["split"] != "train"]
     rng = np.random.default_rng(0)
@@ -109,7 +109,7 @@ def study():
     points = [("l0", 0, 50, 50), ("l0", 1, 200, 200), ("l1", 0, 100, 100), ("l2", 0, 10, 10)]
     asked = [("l0", "ok"), ("l1", "ok"), ("l2", "malformed"), ("n71", "ok"), ("n72", "empty"), ("n01", "ok")]
     return consistency.Tables(
-        manifest=tables.from_rows(films, tables.MANIFEST),
+        manifest=tables.from_rows(images, tables.MANIFEST),
         split=tables.from_rows(parts, tables.SPLIT),
         points=tables.from_rows(
             [{"image_id": i, "point": k, "x": float(x), "y": float(y)} for i, k, x, y in points], tables.POINTS
@@ -161,18 +161,18 @@ def test_chosen_thresholds_stand_beside_their_metrics_and_missing_ones_say_why(s
     assert found["true_positives_at_youden"]["threshold"] == 0.3
     assert found["sensitivity_at_youden"]["value"] >= found["sensitivity"]["value"]
     assert found["sensitivity_at_specificity_95"]["value"] is None
-    assert "no score of a validation film" in found["sensitivity_at_specificity_95"]["reason"]
+    assert "no score of a validation image" in found["sensitivity_at_specificity_95"]["reason"]
     assert "true_positives_at_specificity_95" not in found
 
 
 def test_the_published_confusion_comes_out_of_the_whole_stage(study):
     counts = {(1, 0.9): 147, (0, 0.9): 246, (1, 0.1): 259, (0, 0.1): 8808}
     pairs = [pair for pair, times in counts.items() for _ in range(times)]
-    films = [image_row(f"{k:05d}", label=label) for k, (label, _) in enumerate(pairs)]
-    rows = [(f["image_id"], "test", f["label"]) for f in films]
+    images = [image_row(f"{k:05d}", label=label) for k, (label, _) in enumerate(pairs)]
+    rows = [(f["image_id"], "test", f["label"]) for f in images]
     published = replace(
         study,
-        manifest=tables.from_rows(films, tables.MANIFEST),
+        manifest=tables.from_rows(images, tables.MANIFEST),
         split=tables.from_rows(
             [{"image_id": i, "patient_id": i, "label": label, "split": s} for i, s, label in rows], tables.SPLIT
         ),
@@ -191,7 +191,7 @@ def test_the_published_confusion_comes_out_of_the_whole_stage(study):
     assert own["classification"]["tuned"]["test"]["ppv_by_bayes"]["value"] == pytest.approx(147 / 393)
 
 
-def test_only_films_of_the_sources_count_for_the_classification(study):
+def test_only_images_of_the_sources_count_for_the_classification(study):
     both = stage.metrics(study, replace(PARAMS, sources=("nih", "lidc")))["classification"]["tuned"]["test"]
     assert (both["roc_auc"]["n"], both["roc_auc"]["n_positive"]) == (52, 12)
 
@@ -241,37 +241,37 @@ def test_localization_by_hand_with_a_malformed_answer_as_no_point(study):
     assert tight["precision"]["value"] == pytest.approx(2 / 3) and tight["recall"]["value"] == pytest.approx(2 / 4)
     assert (tight["recall"]["n"], tight["recall"]["n_points"], tight["recall"]["n_predictions"]) == (3, 4, 3)
     assert tight["recall"]["n_patients"] == 3
-    assert found["films"]["count_exact"]["value"] == 0.0
-    assert found["films"]["count_error"]["value"] == pytest.approx(1.0)
-    assert tight["chance_recall"]["value"] < 0.03
+    assert found["images"]["count_exact"]["value"] == 0.0
+    assert found["images"]["count_error"]["value"] == pytest.approx(1.0)
+    assert tight["random_placement_recall"]["value"] < 0.03
     assert (tight["precision_macro"]["value"], tight["recall_macro"]["value"]) == pytest.approx((3 / 4, 1 / 2))
-    assert not {"healthy", "froc", "joint"} & set(found) and "non_lesion_fraction" not in tight
+    assert not {"negatives", "froc", "joint"} & set(found) and "non_lesion_fraction" not in tight
 
 
-def test_the_chief_view_has_test_films_alone(study):
+def test_the_headline_view_has_test_images_alone(study):
     found = stage.metrics(study, PARAMS)["localization"]["medgemma"]["test"]
     tight = found["tight"]  # l1 with a hit and a point too many, l2 with none; l0 is of training
     counts = [tight[name]["value"] for name in ("true_positives", "false_positives", "false_negatives")]
     assert counts == [1, 1, 1]
     assert tight["non_lesion_fraction"]["value"] == pytest.approx((1 + 2) / 4)
-    right = found["films"]["count_exact_with_healthy"]  # n72 alone of l1, l2, n71 and n72
-    assert (right["value"], right["n"], right["n_healthy"]) == (0.25, 4, 2)
+    right = found["images"]["count_exact_with_negatives"]  # n72 alone of l1, l2, n71 and n72
+    assert (right["value"], right["n"], right["n_negative"]) == (0.25, 4, 2)
 
 
-def test_distances_in_mm_are_of_the_films_whose_spacing_is_known(study):
+def test_distances_in_mm_are_of_the_images_whose_spacing_is_known(study):
     nothing = stage.metrics(study, PARAMS)["localization"]["medgemma"]["all"]
-    for entry in (nothing["tight"]["median_radial_error_mm"], nothing["films"]["nearest_point_mm"]):
-        assert entry["value"] is None and "no film with marked nodules has a known spacing" in entry["reason"]
+    for entry in (nothing["tight"]["median_radial_error_mm"], nothing["images"]["nearest_point_mm"]):
+        assert entry["value"] is None and "no image with marked nodules has a known spacing" in entry["reason"]
         assert entry["n"] == 0
-    films = [row | ({"spacing_mm": 0.2} if row["image_id"] == "l1" else {}) for row in study.manifest.to_pylist()]
-    spaced = replace(study, manifest=tables.from_rows(films, tables.MANIFEST))
+    images = [row | ({"spacing_mm": 0.2} if row["image_id"] == "l1" else {}) for row in study.manifest.to_pylist()]
+    spaced = replace(study, manifest=tables.from_rows(images, tables.MANIFEST))
     found = stage.metrics(spaced, PARAMS)["localization"]["medgemma"]["all"]
     matched = found["tight"]["mean_radial_error_mm"]
     assert matched["value"] == pytest.approx(5 * 0.2)
     assert (matched["n"], matched["n_patients"], matched["n_points"], matched["n_predictions"]) == (1, 1, 1, 2)
     far = np.hypot(150, 200)
-    assert found["films"]["nearest_point_mm"]["value"] == pytest.approx((5 + far) / 2 * 0.2)
-    assert found["films"]["mean_nearest_point_mm"]["value"] == pytest.approx((5 + far) / 2 * 0.2)
+    assert found["images"]["nearest_point_mm"]["value"] == pytest.approx((5 + far) / 2 * 0.2)
+    assert found["images"]["mean_nearest_point_mm"]["value"] == pytest.approx((5 + far) / 2 * 0.2)
     assert found["tight"]["median_radial_error_px"]["value"] == pytest.approx(7.5)
 
 
@@ -301,11 +301,11 @@ def test_strata_have_the_recall_of_their_nodules_or_the_reason_why_not(study):
     assert size["n_unknown"] == 1 and size["parts"]["10_to_20"]["tight"]["value"] == 0.5
 
 
-def test_healthy_films_are_those_of_the_test_split_that_were_asked_about(study):
-    healthy = stage.metrics(study, PARAMS)["localization"]["medgemma"]["test"]["healthy"]
-    assert healthy["false_points_per_film"]["n"] == 2  # n71 and n72; n01 is of validation
-    assert healthy["false_points_per_film"]["value"] == 1.0
-    assert healthy["share_with_point"]["value"] == 0.5
+def test_negative_images_are_those_of_the_test_split_that_were_asked_about(study):
+    negatives = stage.metrics(study, PARAMS)["localization"]["medgemma"]["test"]["negatives"]
+    assert negatives["false_points_per_image"]["n"] == 2  # n71 and n72; n01 is of validation
+    assert negatives["false_points_per_image"]["value"] == 1.0
+    assert negatives["fraction_with_point"]["value"] == 0.5
 
 
 def test_the_joint_score_wants_label_and_point_right(study):
@@ -313,9 +313,9 @@ def test_the_joint_score_wants_label_and_point_right(study):
     rows = [(row["image_id"], row["split"], row["label"]) for row in study.infer["tuned"].to_pylist()]
     right = replace(study, infer={"tuned": scores(rows, [sure[image] for image, _, _ in rows])})
     joint = stage.metrics(right, PARAMS)["localization"]["medgemma"]["test"]["joint"]["tuned"]["tight"]
-    # Test films: l1 has a hit, l2 has none; n71 is healthy with points, n72 healthy without.
+    # Test images: l1 has a hit, l2 has none; n71 is negative with points, n72 negative without.
     assert (joint["right"]["value"], joint["right"]["n"], joint["right"]["threshold"]) == (0.5, 4, 0.4)
-    assert joint["nodule_right"]["value"] == joint["healthy_right"]["value"] == 0.5
+    assert joint["nodule_right"]["value"] == joint["negative_right"]["value"] == 0.5
     wrong = replace(study, infer={"tuned": scores(rows, [1 - sure[image] for image, _, _ in rows])})
     joint = stage.metrics(wrong, PARAMS)["localization"]["medgemma"]["test"]["joint"]["tuned"]["tight"]
     assert joint["right"]["value"] == 0.0
@@ -328,7 +328,7 @@ def test_froc_exists_only_if_every_point_has_a_confidence(study):
     sure = table.set_column(place, "confidence", pa.array([0.9, 0.8, 0.3, 0.5, 0.2, 0.1]))
     froc = stage.metrics(replace(study, localize={"medgemma": tables.check(sure, tables.LOCALIZE)}), PARAMS)
     tight = froc["localization"]["medgemma"]["test"]["froc"]["tight"]
-    # In order: l1 .8 found, l1 .3 false, n71 .2 and .1 false; four films, two points.
+    # In order: l1 .8 found, l1 .3 false, n71 .2 and .1 false; four images, two points.
     assert tight["sensitivity_at_1_8"]["value"] == 0.5 and tight["cpm"]["value"] == 0.5
     assert (tight["cpm"]["n"], tight["cpm"]["n_points"]) == (4, 2)
 
@@ -357,9 +357,9 @@ def test_a_split_with_one_class_or_none_is_undefined_and_never_0(study):
     }
     document = stage.metrics(replace(study, split=tables.from_rows(keep, tables.SPLIT), infer=infer), PARAMS)
     val = document["classification"]["tuned"]["val"]
-    assert val["roc_auc"]["value"] is None and val["roc_auc"]["reason"] == "no film has a nodule"
+    assert val["roc_auc"]["value"] is None and val["roc_auc"]["reason"] == "no image has a nodule"
     assert val["specificity"]["value"] is not None and val["specificity"]["low"] is not None
-    assert any("val has 0 films with a nodule" in sentence for sentence in document["warnings"])
+    assert any("val has 0 images with a nodule" in sentence for sentence in document["warnings"])
     assert document["comparison"]["val"]["roc_auc"]["value"] is None
     nobody = stage.metrics(study, replace(PARAMS, sources=("other",)))
     empty = nobody["classification"]["tuned"]["test"]
@@ -387,29 +387,29 @@ def test_shared_patients_and_pictures_are_named_as_leaks(study):
     rows = [row | ({"split": "train"} if row["image_id"] == "n00" else {}) for row in study.split.to_pylist()]
     shared = consistency.leaks(replace(study, split=tables.from_rows(rows, tables.SPLIT)))
     assert len(shared) == 1 and "patients are shared between parts: 1 of 43" in shared[0]
-    films = study.manifest.to_pylist()
-    for row in films:
+    images = study.manifest.to_pylist()
+    for row in images:
         if row["image_id"] in ("n00", "n79"):
             row["pixel_sha256"] = "twins"
-    twins = consistency.leaks(replace(study, manifest=tables.from_rows(films, tables.MANIFEST)))
-    assert len(twins) == 1 and "1 of 82 pictures are in more than one split" in twins[0]
+    twins = consistency.leaks(replace(study, manifest=tables.from_rows(images, tables.MANIFEST)))
+    assert len(twins) == 1 and "1 of 82 images are in more than one split" in twins[0]
 
 
 def test_what_was_lost_on_the_way_is_counted_and_warned_of(study):
     document = stage.metrics(study, PARAMS)
     counts = document["counts"]
-    assert (counts["films"], counts["rejected"], counts["points"], counts["films_with_points"]) == (84, 1, 4, 3)
+    assert (counts["images"], counts["rejected"], counts["points"], counts["images_with_points"]) == (84, 1, 4, 3)
     assert counts["answers"]["medgemma"] == {"n": 6, "ok": 4, "empty": 1, "malformed": 1}
     assert document["localization"]["medgemma"]["answers"] == counts["answers"]["medgemma"]
     assert counts["by_split"]["test"] == {"no_finding": 40, "nodule": 12, "unlabelled": 0, "patients": 27}
     sentences = " ".join(document["warnings"])
-    assert "1 of 84 films were rejected" in sentences and "1 of 6 answers cannot be read" in sentences
+    assert "1 of 84 images were rejected" in sentences and "1 of 6 answers cannot be read" in sentences
     fewer = replace(
         study, answers={"medgemma": study.answers["medgemma"].slice(0, 2)}, localize={"medgemma": findings()}
     )
     sentences = " ".join(stage.metrics(fewer, PARAMS)["warnings"])
-    assert "1 of 3 films with points were not asked" in sentences
-    assert "no healthy test film" in sentences
+    assert "1 of 3 images with points were not asked" in sentences
+    assert "no negative test image" in sentences
 
 
 def test_findings_that_lie_on_the_other_side_of_the_patient_than_they_say_are_counted(study):
@@ -439,14 +439,14 @@ def test_tables_that_contradict_each_other_are_refused_with_every_reason(study):
     with pytest.raises(TableError) as caught:
         stage.metrics(odd, PARAMS)
     message = str(caught.value)
-    for words in ("tuned: films have no score", "zero_shot: films have another split", "zero_shot: there is no cal"):
+    for words in ("tuned: images have no score", "zero_shot: images have another split", "zero_shot: there is no cal"):
         assert words in message
     assert "chexagent: there is no table of answers" in message and "points but no answer: 1 (n33)" in message
 
 
 def test_parameters_out_of_range_are_refused():
     for changed in (
-        {"tight_share": 0.05},
+        {"tight_fraction": 0.05},
         {"size_edges_mm": [9.0, 9.0]},
         {"contrast_edges": [2.0, 1.0]},
         {"confidence": 1.0},
@@ -497,7 +497,7 @@ def test_the_command_writes_the_document_with_its_provenance_and_the_same_bytes_
     assert document["reference"]["classification"]["tuned"]["roc_auc"] == 0.7864
     short = json.loads((tmp_path / "summary.json").read_text())
     assert short["tuned"]["roc_auc"] == document["classification"]["tuned"]["test"]["roc_auc"]["value"]
-    assert short["medgemma_tight"]["recall"] == 0.5 and short["medgemma_healthy"]["false_points_per_film"] == 1.0
+    assert short["medgemma_tight"]["recall"] == 0.5 and short["medgemma_negatives"]["false_points_per_image"] == 1.0
     assert "sensitivity_at_specificity_95" not in short["tuned"]
     stage.main(argv)
     assert (tmp_path / "metrics.json").read_bytes() == first

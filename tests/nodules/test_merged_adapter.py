@@ -11,9 +11,9 @@ from stages.nodules import merged_adapter
 SETTINGS = binary_suite.Settings(draws=50, seed=1, confidence=0.95, ece_bins=5, other_prevalence=0.1)
 
 
-def answers(shift=0.0, splits=("val",), films=20):
+def answers(shift=0.0, splits=("val",), images=20):
     rows = []
-    for number in range(films):
+    for number in range(images):
         for split in splits:
             margin = math.sin(number) + (number % 2) + shift * (number % 3)
             rows.append(
@@ -34,7 +34,7 @@ def test_the_same_answers_differ_in_nothing():
     assert [entry["value"] for entry in found["difference"].values()] == [0.0] * 3
 
 
-def test_changes_are_those_of_the_margin_on_validation_films_alone():
+def test_changes_are_those_of_the_margin_on_validation_images_alone():
     found = measure(answers(splits=("val", "test")), answers(shift=0.8), weights="merged")
     assert found["margin_change_largest"] == {"value": pytest.approx(1.6), "n": 20}
     assert found["margin_change_median"]["value"] == pytest.approx(0.8)
@@ -49,16 +49,16 @@ def test_changes_are_those_of_the_margin_on_validation_films_alone():
     assert merged == pytest.approx(((scores - labels) ** 2).mean())
 
 
-def test_a_film_asked_in_one_form_alone_is_an_error():
-    with pytest.raises(TableError, match=r"5 validation films .* \(first: val15\)"):
-        measure(answers(), answers(films=15))
+def test_a_image_asked_in_one_form_alone_is_an_error():
+    with pytest.raises(TableError, match=r"5 validation images .* \(first: val15\)"):
+        measure(answers(), answers(images=15))
 
 
-def test_without_validation_films_there_is_a_reason_and_no_number():
-    found = measure(answers(splits=("test",)), answers(films=0))
+def test_without_validation_images_there_is_a_reason_and_no_number():
+    found = measure(answers(splits=("test",)), answers(images=0))
     assert found["margin_change_median"] == {
         "value": None,
         "n": 0,
-        "reason": "there is no labelled validation film",
+        "reason": "there is no labelled validation image",
     }
     assert found["forms"]["merged"]["roc_auc"]["value"] is None

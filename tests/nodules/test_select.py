@@ -1,4 +1,4 @@
-"""What is chosen on films that are not test films: requests, cutoffs; and what comes of several voters."""
+"""What is chosen on images that are not test images: requests, cutoffs; and what comes of several voters."""
 
 import json
 
@@ -14,8 +14,8 @@ from stages.nodules import combine as combine_stage
 from stages.nodules import merge as merge_stage
 from stages.nodules import select as choose_stage
 
-HOW = choice.ChooseParams(splits=("train", "val"), requests_kept=1, tolerance_share=0.05)
-MERGE = detection_rows.MergeParams(link="distance", link_share=0.05, link_iou=0.3, points_most=3)
+HOW = choice.ChooseParams(splits=("train", "val"), requests_kept=1, tolerance_fraction=0.05)
+MERGE = detection_rows.MergeParams(link="distance", link_fraction=0.05, link_iou=0.3, max_points=3)
 SIDE = 300  # the diagonal is 424 px, a hit is within 21 px
 SPLITS = {"a": "train", "b": "val", "c": "test", "h": "val", "i": "train", "j": "test"}
 NODULES = {"a": (100.0, 100.0), "b": (50.0, 200.0), "c": (200.0, 80.0)}
@@ -41,7 +41,7 @@ POINTS = rows(tables.POINTS, [{"image_id": name, "point": 0, "x": x, "y": y} for
 
 
 def votes(found, request="where", view="whole"):
-    """Rows of VOTES from {film: [(x, y, confidence)]}."""
+    """Rows of VOTES from {image: [(x, y, confidence)]}."""
     return [
         {"image_id": name, "request": request, "view": view, "rank": rank, "x": x, "y": y, "confidence": confidence}
         for name, points in found.items()
@@ -53,17 +53,17 @@ def answers(names=SPLITS, request="where", view="whole", parsed="ok"):
     return [{"image_id": n, "request": request, "view": view, "answer": "...", "parsed": parsed} for n in names]
 
 
-def test_films_that_choose_are_marked_ones_with_as_many_healthy_ones_and_never_a_test_film():
-    assert choice.films(SPLIT.to_pylist(), set(NODULES), ("train", "val")) == {"a", "b", "h", "i"}
-    assert choice.films(SPLIT.to_pylist(), set(NODULES), ("val",)) == {"b", "h"}
+def test_images_that_choose_are_marked_ones_with_as_many_negative_ones_and_never_a_test_image():
+    assert choice.images(SPLIT.to_pylist(), set(NODULES), ("train", "val")) == {"a", "b", "h", "i"}
+    assert choice.images(SPLIT.to_pylist(), set(NODULES), ("val",)) == {"b", "h"}
     with pytest.raises(Exception, match=r"choose.splits"):
         parse(
-            {"choose": {"splits": ["test"], "requests_kept": 1, "tolerance_share": 0.05}},
+            {"choose": {"splits": ["test"], "requests_kept": 1, "tolerance_fraction": 0.05}},
             {"choose": choice.ChooseParams},
         )
 
 
-def test_the_request_with_the_best_f1_is_chosen_and_the_test_films_have_no_say():
+def test_the_request_with_the_best_f1_is_chosen_and_the_test_images_have_no_say():
     good_on_test = {"c": [(200, 80, None)], "h": [(1, 1, None)]}
     good = {"a": [(100, 100, None)], "b": [(60, 200, None)], "c": [(1, 1, None)], "j": [(5, 5, None)]}
     talkative = {n: [(x, y, None), (0, 0, None), (299, 0, None)] for n, (x, y) in NODULES.items()}
@@ -79,15 +79,15 @@ def test_the_request_with_the_best_f1_is_chosen_and_the_test_films_have_no_say()
         ("talkative", 2, 6, 2),
         ("test", 0, 1, 2),
     ]
-    assert found["bank"][0]["films"] == 4
+    assert found["bank"][0]["images"] == 4
     assert [row["f1"] for row in found["bank"]] == [1.0, 0.5, 0.0]
 
 
-def test_without_films_to_choose_by_the_first_of_the_bank_is_put_and_the_reason_told(tmp_path):
-    how = choice.ChooseParams(splits=("val",), requests_kept=1, tolerance_share=0.05)
+def test_without_images_to_choose_by_the_first_of_the_bank_is_put_and_the_reason_told(tmp_path):
+    how = choice.ChooseParams(splits=("val",), requests_kept=1, tolerance_fraction=0.05)
     nothing = rows(tables.VOTES, []), rows(tables.ANSWERS, answers(["c", "j"])), MANIFEST, SPLIT
     found = choose_stage.choose(*nothing, rows(tables.POINTS, []), how)
-    assert (found["requests"], found["reason"]) == ([], "no film with marked nodules is in the splits val")
+    assert (found["requests"], found["reason"]) == ([], "no image with marked nodules is in the splits val")
     (tmp_path / "choice.json").write_text(json.dumps(found))
     assert [choice.requests(tmp_path / "choice.json", ["one", "two"], k) for k in (1, 2)] == [["one"], ["one", "two"]]
 
@@ -103,7 +103,7 @@ def test_a_choice_that_is_not_of_the_bank_or_not_there_is_refused(tmp_path):
     assert choice.requests(path, ["one", "two"], 1) == ["one"]
 
 
-def test_the_cutoff_is_the_one_with_the_best_f1_on_the_films_that_choose():
+def test_the_cutoff_is_the_one_with_the_best_f1_on_the_images_that_choose():
     found = {"a": [(100, 100, 0.8), (0, 0, 0.4)], "b": [(50, 200, 0.6)], "h": [(9, 9, 0.5)], "c": [(9, 9, 0.9)]}
     localize = detection_rows.table(
         {
@@ -117,7 +117,7 @@ def test_the_cutoff_is_the_one_with_the_best_f1_on_the_films_that_choose():
     )
     chooser = detection_rows.Chooser(how=HOW, points=POINTS, split=SPLIT, fitted=None)
     table, document = chooser.settle(localize, SPLITS, detection_rows.diagonals(MANIFEST))
-    assert (document["cutoff"], document["f1"], document["films"]) == (0.6, 1.0, 4)
+    assert (document["cutoff"], document["f1"], document["images"]) == (0.6, 1.0, 4)
     shown = {(row["image_id"], row["confidence"]): row["shown"] for row in table.to_pylist()}
     assert shown == {("a", 0.8): True, ("a", 0.4): False, ("b", 0.6): True, ("h", 0.5): False, ("c", 0.9): True}
     again, same = detection_rows.Chooser(how=HOW, points=None, split=None, fitted=document).settle(localize, SPLITS, {})
@@ -125,14 +125,14 @@ def test_the_cutoff_is_the_one_with_the_best_f1_on_the_films_that_choose():
     assert same == document
 
 
-def test_without_confidences_or_films_to_choose_by_all_is_shown():
+def test_without_confidences_or_images_to_choose_by_all_is_shown():
     localize = rows(tables.LOCALIZE, [{"image_id": "a", "rank": 0, "x": 1.0, "y": 1.0, "shown": True}])
     chooser = detection_rows.Chooser(how=HOW, points=POINTS, split=SPLIT, fitted=None)
     table, document = chooser.settle(localize, SPLITS, detection_rows.diagonals(MANIFEST))
     assert document["cutoff"] is None
     assert table["shown"].to_pylist() == [True]
     nothing = detection_rows.Chooser(how=HOW, points=None, split=None, fitted=None).settle(localize, SPLITS, {})[1]
-    assert nothing == {"cutoff": None, "reason": "no film with marked nodules is there to choose by"}
+    assert nothing == {"cutoff": None, "reason": "no image with marked nodules is there to choose by"}
 
 
 def test_of_equal_cutoffs_the_one_that_shows_most_is_taken():
@@ -166,25 +166,25 @@ def localized(found):
     )
 
 
-def test_localizers_that_agree_are_trusted_more_and_films_not_put_to_all_are_left_out():
+def test_localizers_that_agree_are_trusted_more_and_images_not_put_to_all_are_left_out():
     found = {
         "medgemma": localized({"a": [(100.0, 100.0, None)], "b": [(10.0, 10.0, None)]}),
-        "relevance": localized({"a": [(110.0, 100.0, 0.5)], "c": [(7.0, 7.0, 0.5)]}),
+        "attribution": localized({"a": [(110.0, 100.0, 0.5)], "c": [(7.0, 7.0, 0.5)]}),
     }
-    asked = {"medgemma": rows(tables.ANSWERS, answers("abh")), "relevance": rows(tables.ANSWERS, answers("abc"))}
-    trust = {"medgemma": combine_stage.precision({"hits": 1, "points": 4}), "relevance": 1.0}
+    asked = {"medgemma": rows(tables.ANSWERS, answers("abh")), "attribution": rows(tables.ANSWERS, answers("abc"))}
+    trust = {"medgemma": combine_stage.precision({"hits": 1, "points": 4}), "attribution": 1.0}
     table, words = combine_stage.combine(found, asked, trust, MANIFEST, MERGE)
     assert [(r["image_id"], round(r["x"], 2), r["confidence"]) for r in table.to_pylist()] == [
         ("a", 106.67, 0.375),
         ("b", 10.0, 0.125),
     ]
-    assert words["answer"].to_pylist() == ["medgemma 1, relevance 1", "medgemma 1"]
+    assert words["answer"].to_pylist() == ["medgemma 1, attribution 1", "medgemma 1"]
     alone = combine_stage.combine(
         {"medgemma": found["medgemma"]}, {"medgemma": asked["medgemma"]}, trust, MANIFEST, MERGE
     )
     assert alone[0]["confidence"].null_count == 2
-    asked["relevance"] = rows(tables.ANSWERS, answers("c"))
-    with pytest.raises(TableError, match="no film was put to all of medgemma, relevance"):
+    asked["attribution"] = rows(tables.ANSWERS, answers("c"))
+    with pytest.raises(TableError, match="no image was put to all of medgemma, attribution"):
         combine_stage.combine(found, asked, trust, MANIFEST, MERGE)
 
 
@@ -194,7 +194,7 @@ def fitted(**changes):
     return Calibration(**{**known, "thresholds": {"half": 0.5, "youden": 0.3}, "reason": None, **changes})
 
 
-def test_the_cascade_keeps_points_on_films_whose_score_reaches_the_threshold():
+def test_the_cascade_keeps_points_on_images_whose_score_reaches_the_threshold():
     infer = rows(
         tables.INFER,
         [
@@ -212,7 +212,7 @@ def test_the_cascade_keeps_points_on_films_whose_score_reaches_the_threshold():
     ]
     with pytest.raises(CalibrationError):
         cascade_stage.cascade(found, asked, infer, fitted(), cascade_stage.Params(threshold="f1"))
-    with pytest.raises(TableError, match="none of the 1 films"):
+    with pytest.raises(TableError, match="none of the 1 images"):
         cascade_stage.cascade(
             found, rows(tables.ANSWERS, answers("c")), infer, fitted(), cascade_stage.Params(threshold="half")
         )

@@ -13,7 +13,7 @@ from stages.lib.core.errors import CalibrationError, TableError
 from stages.lib.metrics.calibration import Calibration
 from stages.nodules import submit as stage
 
-PARAMS = {"localizer": "medgemma", "threshold": "f1", "max_points": 2, "points_for": "positive_films"}
+PARAMS = {"localizer": "medgemma", "threshold": "f1", "max_points": 2, "points_for": "positive_images"}
 HOSTILE = 'a, "quoted"\nand broken.png'
 
 
@@ -35,7 +35,7 @@ def fitted(on="score_calibrated", **changed):
     return Calibration(**{**facts, **changed})
 
 
-FILMS = [
+IMAGES = [
     ("a", HOSTILE, "ok", 0.30),
     ("b", "b.png", "ok", 0.20),
     ("c", "c.png", "ok", 0.19),
@@ -44,7 +44,7 @@ FILMS = [
 MANIFEST = tables.from_rows(
     [
         {"image_id": i, "file_name": n, "path": n, "source": "nih", "patient_id": i, "status": status}
-        for i, n, status, _ in FILMS
+        for i, n, status, _ in IMAGES
     ],
     tables.MANIFEST,
 )
@@ -58,7 +58,7 @@ INFER = tables.from_rows(
             "score_calibrated": s,
             "answer_mass": 1.0,
         }
-        for i, _, _, s in FILMS
+        for i, _, _, s in IMAGES
         if s is not None
     ],
     tables.INFER,
@@ -87,23 +87,23 @@ def submit(split=SPLIT, localize=POINTS, calibration=None, infer=INFER, **change
     )
 
 
-def test_each_test_film_has_one_row_with_its_label_and_calibrated_score():
-    films, _ = submit()
-    assert films == [[HOSTILE, "Nodule", 0.30], ["c.png", "No Finding", 0.19]]
+def test_each_test_image_has_one_row_with_its_label_and_calibrated_score():
+    images, _ = submit()
+    assert images == [[HOSTILE, "Nodule", 0.30], ["c.png", "No Finding", 0.19]]
 
 
-def test_without_a_split_every_film_that_was_not_rejected_has_a_row():
-    films, _ = submit(split=None)
-    assert films == [[HOSTILE, "Nodule", 0.30], ["b.png", "Nodule", 0.20], ["c.png", "No Finding", 0.19]]
+def test_without_a_split_every_image_that_was_not_rejected_has_a_row():
+    images, _ = submit(split=None)
+    assert images == [[HOSTILE, "Nodule", 0.30], ["b.png", "Nodule", 0.20], ["c.png", "No Finding", 0.19]]
 
 
-def test_points_are_those_of_positive_films_first_ones_first_rounded_with_the_score_of_the_film():
+def test_points_are_those_of_positive_images_first_ones_first_rounded_with_the_score_of_the_image():
     _, places = submit()
     assert places == [[HOSTILE, 1.0, 2.0, 0.30], [HOSTILE, 3.14, 4.0, 0.30]]
 
 
-def test_points_of_all_films_can_be_submitted():
-    _, places = submit(points_for="all_films", max_points=1)
+def test_points_of_all_images_can_be_submitted():
+    _, places = submit(points_for="all_images", max_points=1)
     assert places == [[HOSTILE, 1.0, 2.0, 0.30], ["c.png", 7.0, 8.0, 0.19]]
 
 
@@ -115,8 +115,8 @@ def test_the_most_confident_points_come_first_with_their_own_confidence():
 
 def test_if_nothing_was_fitted_the_score_itself_counts():
     raw = fitted(on="score", shift=None, temperature=None, reason="validation has no nodule")
-    films, _ = submit(calibration=raw, threshold="half")
-    assert films == [[HOSTILE, "Nodule", 0.5], ["c.png", "Nodule", 0.5]]
+    images, _ = submit(calibration=raw, threshold="half")
+    assert images == [[HOSTILE, "Nodule", 0.5], ["c.png", "Nodule", 0.5]]
 
 
 def test_a_threshold_that_was_not_chosen_is_refused():
@@ -124,8 +124,8 @@ def test_a_threshold_that_was_not_chosen_is_refused():
         submit(threshold="specificity_95")
 
 
-def test_a_film_without_a_score_is_refused_by_name():
-    with pytest.raises(TableError, match="1 of 2 films have no score_calibrated: c"):
+def test_a_image_without_a_score_is_refused_by_name():
+    with pytest.raises(TableError, match="1 of 2 images have no score_calibrated: c"):
         submit(infer=INFER.slice(0, 2))
 
 
@@ -146,8 +146,8 @@ def test_the_two_files_have_the_headings_and_labels_of_the_challenge(tmp_path):
     options += [("classification", "out/c.csv"), ("localization", "out/l.csv")]
     argv = [text for name, path in options for text in (f"--{name}", str(tmp_path / path))]
     stage.main(["--params", json.dumps({"submit": PARAMS}), *argv])
-    films = list(csv.DictReader(io.StringIO((tmp_path / "out/c.csv").read_bytes().decode(), newline="")))
-    assert list(films[0]) == ["file_name", "label", "confidence"]
-    assert [(row["file_name"], row["label"]) for row in films] == [(HOSTILE, "Nodule"), ("c.png", "No Finding")]
+    images = list(csv.DictReader(io.StringIO((tmp_path / "out/c.csv").read_bytes().decode(), newline="")))
+    assert list(images[0]) == ["file_name", "label", "confidence"]
+    assert [(row["file_name"], row["label"]) for row in images] == [(HOSTILE, "Nodule"), ("c.png", "No Finding")]
     places = list(csv.DictReader(io.StringIO((tmp_path / "out/l.csv").read_bytes().decode(), newline="")))
     assert list(places[0]) == ["file_name", "x", "y", "confidence"] and places[1]["x"] == "3.14"

@@ -16,7 +16,7 @@ import pytest
 from tiny_base import ASKED, EXACT, MODEL, NF4, PROMPT, TRAIN, train_options, train_params
 
 from stages.lib.core import files, tables
-from stages.lib.core.errors import ContractError, ParamsError, TrainingError
+from stages.lib.core.errors import MismatchError, ParamsError, TrainingError
 from stages.lib.core.params import parse
 from stages.lib.learn import checkpoints, trainer, training
 from stages.lib.models import adapters, gemma3, prompts
@@ -29,11 +29,17 @@ def read(tiny_study, name):
 
 def task_of(tiny_study, tiny_base, model=EXACT, **changes):
     params = train_params(**changes)
-    learn, val, contract = stage.films_of(
+    learn, val, preprocessing_hash = stage.images_of(
         *(read(tiny_study, n) for n in ("manifest", "normalized", "split")), params, tiny_study
     )
     return training.Task(
-        train=learn, val=val, contract=contract, base=tiny_base, model=model, prompt=PROMPT, params=params
+        train=learn,
+        val=val,
+        preprocessing_hash=preprocessing_hash,
+        base=tiny_base,
+        model=model,
+        prompt=PROMPT,
+        params=params,
     )
 
 
@@ -49,8 +55,8 @@ def test_the_stage_writes_an_adapter_a_log_and_a_curve(trained):
         "noduleflow.json",
     }
     log = json.loads((trained / "train.json").read_text())
-    assert (log["steps"], log["samples"], log["samples_per_step"], log["films"]) == (4, 16, 4, 14)
-    assert (log["films_positive"], log["epochs"]) == (4, 2.0)
+    assert (log["steps"], log["samples"], log["samples_per_step"], log["images"]) == (4, 16, 4, 14)
+    assert (log["positive_images"], log["epochs"]) == (4, 2.0)
     assert log["training_odds"] == 1.0
     assert log["coverage_of_negatives"] == 0.8
     assert [row["step"] for row in log["checkpoints"]] == [2, 4]
@@ -75,19 +81,19 @@ def test_the_learning_rate_in_the_log_is_that_of_the_closed_form(trained):
     logged = [float(row["learning_rate"]) for row in rows]
     assert logged == pytest.approx([training.learning_rate(step, params) for step in range(4)], rel=1e-12)
     assert logged[0] == 0
-    assert max(logged) == params.peak_lr
+    assert max(logged) == params.learning_rate
 
 
 @pytest.mark.parametrize(("steps", "warmup"), [(4400, 132), (6, 1), (100, 3)])
 def test_a_warm_up_of_three_per_cent_is_that_many_steps(steps, warmup):
-    params = train_params(max_steps=steps, warmup_share=0.03)
+    params = train_params(max_steps=steps, warmup_ratio=0.03)
     assert training.warmup_steps(params) == warmup
-    assert training.learning_rate(warmup, params) == params.peak_lr
+    assert training.learning_rate(warmup, params) == params.learning_rate
     assert training.learning_rate(steps, params) == 0
 
 
 def test_a_run_without_warm_up_starts_at_the_peak():
-    assert training.learning_rate(0, train_params(warmup_share=0.0)) == 0.01
+    assert training.learning_rate(0, train_params(warmup_ratio=0.0)) == 0.01
 
 
 def test_the_weight_of_the_loss_acts_in_a_batch_of_one():
@@ -99,7 +105,7 @@ def test_the_weight_of_the_loss_acts_in_a_batch_of_one():
     assert float(training.answer_loss(pair, torch.tensor([0]), 20.0, 1)) == pytest.approx(math.log(2))
 
 
-def test_shares_of_micro_batches_add_up_to_the_loss_of_the_step():
+def test_fractions_of_micro_batches_add_up_to_the_loss_of_the_step():
     import torch
 
     rng = torch.Generator().manual_seed(0)
@@ -116,16 +122,16 @@ def test_shares_of_micro_batches_add_up_to_the_loss_of_the_step():
 
 def test_a_step_is_the_same_as_8x1_2x4_and_1x8(tiny_study, tiny_base, tmp_path):
     ends = {}
-    for micro, accumulation in ((8, 1), (2, 4), (1, 8)):
+    for micro, gradient_accumulation_steps in ((8, 1), (2, 4), (1, 8)):
         task = task_of(
             tiny_study,
             tiny_base,
-            micro_batch=micro,
-            accumulation=accumulation,
-            dropout=0.0,
+            per_device_train_batch_size=micro,
+            gradient_accumulation_steps=gradient_accumulation_steps,
+            lora_dropout=0.0,
             positive_weight=20.0,
             max_steps=2,
-            warmup_share=0.0,
+            warmup_ratio=0.0,
         )
         outcome = trainer.fit(task, tmp_path)
         logged = [entry for entry in outcome.history if "loss" in entry]
@@ -136,33 +142,35 @@ def test_a_step_is_the_same_as_8x1_2x4_and_1x8(tiny_study, tiny_base, tmp_path):
 
 def test_dropout_is_on_in_training_and_off_in_evaluation(tiny_study, tiny_base):
     loaded = gemma3.load(tiny_base.folder, EXACT)
-    model = trainer.lora(loaded.model, train_params(dropout=0.5))
+    model = trainer.lora(loaded.model, train_params(lora_dropout=0.5))
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             parameter.data.fill_(0.1)
     loaded = gemma3.ready(model, loaded.processor)
-    film = np.zeros((1, 112, 112), np.uint8)
+    image = np.zeros((1, 112, 112), np.uint8)
     for mode, same in ((False, True), (True, False)):
         model.train(mode)
-        one, two = (gemma3.answer_logits(loaded, film, PROMPT) for _ in range(2))
+        one, two = (gemma3.answer_logits(loaded, image, PROMPT) for _ in range(2))
         assert (one == two).all() == same
 
 
-def test_training_learns_which_answer_goes_with_which_films(tiny_base, tmp_path):
+def test_training_learns_which_answer_goes_with_which_images(tiny_base, tmp_path):
     import cv2
 
     rng = np.random.default_rng(3)
     labels = np.arange(48) % 3 // 2
     for number, label in enumerate(labels):
-        film = rng.integers(0, 128, (112, 112)) + 100 * label
-        cv2.imwrite(str(tmp_path / f"{number:02d}.png"), film.astype(np.uint8))
+        image = rng.integers(0, 128, (112, 112)) + 100 * label
+        cv2.imwrite(str(tmp_path / f"{number:02d}.png"), image.astype(np.uint8))
     names = [f"{number:02d}" for number in range(48)]
     learn, val = (
-        training.Films(ids=names[part], paths=[tmp_path / f"{n}.png" for n in names[part]], labels=labels[part])
+        training.Images(ids=names[part], paths=[tmp_path / f"{n}.png" for n in names[part]], labels=labels[part])
         for part in (slice(0, 30), slice(30, 48))
     )
-    params = train_params(max_steps=12, eval_every_steps=12, save_every_steps=12, peak_lr=0.02, rank=8, alpha=16.0)
-    task = training.Task(train=learn, val=val, contract="", base=tiny_base, model=NF4, prompt=PROMPT, params=params)
+    params = train_params(max_steps=12, eval_steps=12, save_steps=12, learning_rate=0.02, lora_r=8, lora_alpha=16.0)
+    task = training.Task(
+        train=learn, val=val, preprocessing_hash="", base=tiny_base, model=NF4, prompt=PROMPT, params=params
+    )
     outcome = trainer.fit(task, tmp_path / "checkpoints")
     assert outcome.table[-1]["average_precision"] == 1.0
     assert outcome.table[-1]["balanced_accuracy"] > 0.9
@@ -227,23 +235,27 @@ def test_other_parameters_data_or_pixels_start_anew_and_the_log_says_what_differ
     task = task_of(tiny_study, tiny_base, max_steps=2)
     trainer.fit(task, tmp_path)
     with caplog.at_level("INFO"):
-        outcome = trainer.fit(replace(task, params=replace(task.params, peak_lr=0.02), contract="other"), tmp_path)
+        outcome = trainer.fit(
+            replace(task, params=replace(task.params, learning_rate=0.02), preprocessing_hash="other"), tmp_path
+        )
     assert outcome.resumed_from == 0
-    assert re.search(r"differs in pixel contract, train\.peak_lr", caplog.text)
+    assert re.search(r"differs in preprocessing hash, train\.learning_rate", caplog.text)
 
 
 def test_what_does_not_change_the_result_does_not_change_the_identity(tiny_study, tiny_base):
     task = task_of(tiny_study, tiny_base)
-    same = replace(task, params=replace(task.params, data_loader_workers=2, keep_checkpoints=9))
+    same = replace(task, params=replace(task.params, dataloader_num_workers=2, save_total_limit=9))
     fewer = replace(task, train=replace(task.train, labels=1 - task.train.labels))
     assert same.identity == task.identity
     assert fewer.identity != task.identity
 
 
 @pytest.mark.slow
-def test_workers_read_the_films_in_the_same_order(tiny_study, tiny_base, tmp_path):
+def test_workers_read_the_images_in_the_same_order(tiny_study, tiny_base, tmp_path):
     ends = [
-        trainer.fit(task_of(tiny_study, tiny_base, max_steps=2, data_loader_workers=workers), tmp_path / str(workers))
+        trainer.fit(
+            task_of(tiny_study, tiny_base, max_steps=2, dataloader_num_workers=workers), tmp_path / str(workers)
+        )
         for workers in (0, 2)
     ]
     assert weights(ends[0].checkpoint) == weights(ends[1].checkpoint)
@@ -252,7 +264,9 @@ def test_workers_read_the_films_in_the_same_order(tiny_study, tiny_base, tmp_pat
 @pytest.mark.slow
 def test_gradient_checkpointing_changes_no_result_beyond_rounding(tiny_study, tiny_base, tmp_path):
     ends = [
-        trainer.fit(task_of(tiny_study, tiny_base, NF4, max_steps=2, gradient_checkpointing=on, dropout=0.0), tmp_path)
+        trainer.fit(
+            task_of(tiny_study, tiny_base, NF4, max_steps=2, gradient_checkpointing=on, lora_dropout=0.0), tmp_path
+        )
         for on in (False, True)
     ]
     losses = [[entry["loss"] for entry in end.history if "loss" in entry] for end in ends]
@@ -266,24 +280,31 @@ def test_out_of_memory_halves_the_micro_batch_and_keeps_the_step(tiny_study, tin
     ask = gemma3.ask
     asked = []
 
-    def small(loaded, films, prompt, *, through):
+    def small(loaded, images, prompt, *, through):
         if through.training:
-            asked.append(len(films))
+            asked.append(len(images))
             if asked[-1] > 1:
                 raise torch.OutOfMemoryError("CUDA out of memory")
-        return ask(loaded, films, prompt, through=through)
+        return ask(loaded, images, prompt, through=through)
 
-    task = task_of(tiny_study, tiny_base, max_steps=2, micro_batch=4, accumulation=1, dropout=0.0)
+    task = task_of(
+        tiny_study,
+        tiny_base,
+        max_steps=2,
+        per_device_train_batch_size=4,
+        gradient_accumulation_steps=1,
+        lora_dropout=0.0,
+    )
     plain = trainer.fit(task, tmp_path / "plain")
     monkeypatch.setattr(gemma3, "ask", small)
     outcome = trainer.fit(task, tmp_path / "small")
     assert asked == [4, 2] + 8 * [1]
-    assert "going on with 1 films x 4 passes" in caplog.text
+    assert "going on with 1 images x 4 passes" in caplog.text
     losses = [[entry["loss"] for entry in end.history if "loss" in entry] for end in (plain, outcome)]
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
 
 
-def test_out_of_memory_with_one_film_is_an_error_that_says_what_to_do(tiny_study, tiny_base, tmp_path, monkeypatch):
+def test_out_of_memory_with_one_image_is_an_error_that_says_what_to_do(tiny_study, tiny_base, tmp_path, monkeypatch):
     import torch
 
     def never(*_, through):
@@ -319,13 +340,13 @@ def test_a_bfloat16_base_trains_an_adapter_of_float32(tiny_study, tiny_base, tmp
     assert any(array.any() for name, array in found.items() if "lora_B" in name)
 
 
-def test_only_training_and_validation_films_of_the_sources_are_read(tiny_study):
+def test_only_training_and_validation_images_of_the_sources_are_read(tiny_study):
     manifest, normalized, split = (read(tiny_study, name) for name in ("manifest", "normalized", "split"))
-    learn, val, contract = stage.films_of(manifest, normalized, split, train_params(), tiny_study)
+    learn, val, preprocessing_hash = stage.images_of(manifest, normalized, split, train_params(), tiny_study)
     part = dict(zip(split["image_id"].to_pylist(), split["split"].to_pylist(), strict=True))
     assert {part[i] for i in learn.ids} == {"train"}
     assert {part[i] for i in val.ids} == {"val"}
-    assert (len(learn), len(val), contract) == (14, 5, "c0ffee")
+    assert (len(learn), len(val), preprocessing_hash) == (14, 5, "c0ffee")
     assert learn[0][0].shape == (112, 112)
 
 
@@ -333,25 +354,25 @@ def test_training_on_a_source_that_lacks_a_class_is_refused_with_the_counts(tiny
     manifest, normalized, split = (read(tiny_study, name) for name in ("manifest", "normalized", "split"))
     one = split.set_column(3, split.schema.field("split"), [["train"] * split.num_rows])
     with pytest.raises(TrainingError, match=r"\['lidc'\] has 4 with and 0 without"):
-        stage.films_of(manifest, normalized, one, train_params(sources=["lidc"]), tiny_study)
+        stage.images_of(manifest, normalized, one, train_params(sources=["lidc"]), tiny_study)
 
 
-def test_films_of_two_contracts_are_refused(tiny_study):
+def test_images_of_two_preprocessing_hashes_are_refused(tiny_study):
     manifest, normalized, split = (read(tiny_study, name) for name in ("manifest", "normalized", "split"))
     mixed = ["c0ffee"] * 3 + ["decaf"] * (normalized.num_rows - 3)
-    place = normalized.column_names.index("contract")
-    normalized = normalized.set_column(place, normalized.schema.field("contract"), [mixed])
-    with pytest.raises(ContractError, match=r"\['c0ffee', 'decaf'\]"):
-        stage.films_of(manifest, normalized, split, train_params(), tiny_study)
+    place = normalized.column_names.index("preprocessing_hash")
+    normalized = normalized.set_column(place, normalized.schema.field("preprocessing_hash"), [mixed])
+    with pytest.raises(MismatchError, match=r"\['c0ffee', 'decaf'\]"):
+        stage.images_of(manifest, normalized, split, train_params(), tiny_study)
 
 
 def test_bad_parameters_are_all_named_at_once():
-    section = {**TRAIN, "peak_lr": 0.0, "sampler": "random", "rank": "16"}
+    section = {**TRAIN, "learning_rate": 0.0, "sampler": "random", "lora_r": "16"}
     with pytest.raises(ParamsError) as caught:
         parse({"train": section}, {"train": stage.Params})
     assert len(caught.value.problems) == 3
-    section = {**TRAIN, "save_every_steps": 3, "keep_checkpoints": 1}
-    with pytest.raises(ParamsError, match=r"multiple of eval_every_steps.*2 or more"):
+    section = {**TRAIN, "save_steps": 3, "save_total_limit": 1}
+    with pytest.raises(ParamsError, match=r"multiple of eval_steps.*2 or more"):
         parse({"train": section}, {"train": stage.Params})
 
 
@@ -387,9 +408,7 @@ def test_training_stops_when_validation_has_not_become_better_and_goes_not_on_wh
     values = iter([0.5, 0.8, 0.8, 0.7, 0.9, 0.9])
     measured = {**dict.fromkeys(training.METRICS, 0.0)}
     monkeypatch.setattr(training, "validation_metrics", lambda *_: {**measured, "f1": next(values)})
-    task = task_of(
-        tiny_study, tiny_base, max_steps=6, eval_every_steps=1, save_every_steps=3, select_by="f1", patience=2
-    )
+    task = task_of(tiny_study, tiny_base, max_steps=6, eval_steps=1, save_steps=3, select_by="f1", patience=2)
     outcome = trainer.fit(task, tmp_path)
     assert (outcome.steps, [row["step"] for row in outcome.table]) == (4, [3, 4])
     assert outcome.checkpoint.name == "checkpoint-3"
@@ -435,15 +454,15 @@ def test_the_curves_to_watch_are_those_of_the_log_also_after_an_interruption(
         assert [(int(row["step"]), float(row[column])) for row in rows] == wanted
 
 
-def test_the_time_that_the_model_waits_for_films_is_measured(tiny_study, tiny_base, tmp_path, monkeypatch):
+def test_the_time_that_the_model_waits_for_images_is_measured(tiny_study, tiny_base, tmp_path, monkeypatch):
     import time
 
     from stages.lib.images import normalized
 
     task = task_of(tiny_study, tiny_base, max_steps=2)
     slow = replace(task.train, load=lambda path: time.sleep(0.2) or normalized.load(path))
-    assert trainer.fit(task, tmp_path / "a").data_wait_share < 0.2
-    assert trainer.fit(replace(task, train=slow), tmp_path / "b").data_wait_share > 0.5
+    assert trainer.fit(task, tmp_path / "a").data_wait_fraction < 0.2
+    assert trainer.fit(replace(task, train=slow), tmp_path / "b").data_wait_fraction > 0.5
 
 
 def test_the_selected_checkpoint_outlives_newer_ones(tiny_study, tiny_base, tmp_path, monkeypatch):
@@ -451,7 +470,7 @@ def test_the_selected_checkpoint_outlives_newer_ones(tiny_study, tiny_base, tmp_
     monkeypatch.setattr(
         training, "validation_metrics", lambda *_: {**dict.fromkeys(training.METRICS, 0.1), "f1": next(scores)}
     )
-    task = task_of(tiny_study, tiny_base, max_steps=8, select_by="f1", keep_checkpoints=2)
+    task = task_of(tiny_study, tiny_base, max_steps=8, select_by="f1", save_total_limit=2)
     outcome = trainer.fit(task, tmp_path)
     assert outcome.checkpoint.name == "checkpoint-2"
     assert sorted(f.name for f in outcome.checkpoint.parent.glob("check*")) == [
@@ -463,7 +482,7 @@ def test_the_selected_checkpoint_outlives_newer_ones(tiny_study, tiny_base, tmp_
 def test_a_process_that_is_told_to_stop_writes_a_checkpoint_and_started_again_ends_as_if_undisturbed(
     tiny_study, tmp_path
 ):
-    changes = {"max_steps": 40, "save_every_steps": 40, "eval_every_steps": 20}
+    changes = {"max_steps": 40, "save_steps": 40, "eval_steps": 20}
     stage.main(train_options(tiny_study, tmp_path / "whole", **changes))
     command = [sys.executable, "-m", "stages.nodules.train", *train_options(tiny_study, tmp_path / "cut", **changes)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -485,7 +504,7 @@ def test_a_process_that_is_told_to_stop_writes_a_checkpoint_and_started_again_en
 
 @pytest.mark.slow
 def test_a_process_killed_at_a_step_and_again_while_it_writes_a_checkpoint_ends_as_if_undisturbed(tiny_study, tmp_path):
-    changes = {"max_steps": 20, "save_every_steps": 1, "eval_every_steps": 1, "lora_targets": "language"}
+    changes = {"max_steps": 20, "save_steps": 1, "eval_steps": 1, "lora_target_modules": "language"}
     cached = {"model": {**MODEL, "cache_features": True}, **changes}
     stage.main(train_options(tiny_study, tmp_path / "whole", **cached))
     options = train_options(tiny_study, tmp_path / "cut", **cached)
@@ -520,10 +539,10 @@ def test_a_process_killed_at_a_step_and_again_while_it_writes_a_checkpoint_ends_
 
 
 @pytest.mark.slow
-def test_two_processes_see_the_films_of_one_and_end_with_its_loss_and_adapter(tiny_study, tmp_path):
+def test_two_processes_see_the_images_of_one_and_end_with_its_loss_and_adapter(tiny_study, tmp_path):
     from safetensors.numpy import load
 
-    changes = {"dropout": 0.0, "lora_targets": "language", "model": {**MODEL, "cache_features": True}}
+    changes = {"lora_dropout": 0.0, "lora_target_modules": "language", "model": {**MODEL, "cache_features": True}}
     stage.main(train_options(tiny_study, tmp_path / "one", **changes))
     command = [sys.executable, "-m", "stages.nodules.train", *train_options(tiny_study, tmp_path / "two", **changes)]
     with socket.socket() as free:
@@ -556,7 +575,7 @@ def test_an_adapter_is_refused_with_other_pixels_another_base_or_another_questio
     assert adapters.check(folder, "c0ffee", tiny_base, PROMPT)["step"] == 4
     other = replace(tiny_base, sha256="0" * 64)
     asked = prompts.PromptParams(**{**ASKED, "question": "Nodule?"})
-    with pytest.raises(ContractError) as caught:
+    with pytest.raises(MismatchError) as caught:
         adapters.check(folder, "decaf", other, asked)
     for text in (
         "'c0ffee', now 'decaf'",

@@ -16,7 +16,12 @@ MEASURE = {"metrics", "report"}
 TUNED = {"infer_tuned_part", "infer_tuned", "infer_twin_part", "infer_twin", "cascade"}
 LOCALIZED = {
     *("localize_medgemma_choice_part", "localize_medgemma_choice", "localize_medgemma_part", "localize_medgemma"),
-    *("localize_relevance_choice_part", "localize_relevance_choice", "localize_relevance_part", "localize_relevance"),
+    *(
+        "localize_attribution_choice_part",
+        "localize_attribution_choice",
+        "localize_attribution_part",
+        "localize_attribution",
+    ),
     *("combine", "cascade", "submit"),
 }
 ALL_FROM_NORMALIZED = {
@@ -56,7 +61,7 @@ def test_every_artifact_is_there_and_every_table_reads(study: Path) -> None:
         ("infer/tuned.parquet", tables.INFER),
         ("localize/medgemma.parquet", tables.LOCALIZE),
         ("localize/medgemma_answers.parquet", tables.ANSWERS),
-        ("localize/relevance.parquet", tables.LOCALIZE),
+        ("localize/attribution.parquet", tables.LOCALIZE),
         ("localize/combined.parquet", tables.LOCALIZE),
         ("localize/cascade.parquet", tables.LOCALIZE),
         ("infer/tuned_twin.parquet", tables.INFER),
@@ -73,10 +78,10 @@ def test_every_artifact_is_there_and_every_table_reads(study: Path) -> None:
     ("section", "values", "rules"),
     [
         ("normalize", {"high_percentile": 99.0}, ALL_FROM_NORMALIZED),
-        ("train", {"peak_lr": 1.0e-5}, {"train", "submit", *TUNED, *MEASURE}),
+        ("train", {"learning_rate": 1.0e-5}, {"train", "submit", *TUNED, *MEASURE}),
         ("metrics", {"draws": 90}, MEASURE),
-        ("relevance", {"steps": 3}, {rule for rule in LOCALIZED if "medgemma" not in rule} | MEASURE),
-        ("combine", {"link_share": 0.1}, {"combine", "cascade", "submit", *MEASURE}),
+        ("attribution", {"steps": 3}, {rule for rule in LOCALIZED if "medgemma" not in rule} | MEASURE),
+        ("combine", {"link_fraction": 0.1}, {"combine", "cascade", "submit", *MEASURE}),
         ("cascade", {"threshold": "half"}, {"cascade", *MEASURE}),
         ("submit", {"threshold": "half"}, {"submit"}),
         ("report", {"examples": 1}, {"report"}),
@@ -121,16 +126,16 @@ def test_a_changed_line_of_a_module_reruns_what_imports_it(
         path.write_text(before)
 
 
-def test_a_changed_film_outside_of_the_pipeline_reruns_ingest_under_both_engines(tmp_path: Path) -> None:
-    folder, films = checkouts.copy(tmp_path / "checkout"), tmp_path / "films"
+def test_a_changed_image_outside_of_the_pipeline_reruns_ingest_under_both_engines(tmp_path: Path) -> None:
+    folder, images = checkouts.copy(tmp_path / "checkout"), tmp_path / "images"
     checkouts.run(folder, "snakemake", "--cores", "1", "results/simulate")
-    shutil.move(folder / "results" / "simulate", films)
-    checkouts.change(folder, {"ingest": {"root": str(films)}})
+    shutil.move(folder / "results" / "simulate", images)
+    checkouts.change(folder, {"ingest": {"root": str(images)}})
     checkouts.run(folder, "snakemake", "--cores", "1", "results/manifest.parquet")
     checkouts.run(folder, "dvc", "commit", "-f", "ingest")
     assert checkouts.planned(folder, "results/manifest.parquet") == set()
     assert json.loads(checkouts.run(folder, "dvc", "status", "--json", "ingest")) == {}
-    one, other = sorted((films / "nih_filtered_images").glob("*.png"))[:2]
+    one, other = sorted((images / "nih_filtered_images").glob("*.png"))[:2]
     one.write_bytes(other.read_bytes())
     assert checkouts.planned(folder, "results/manifest.parquet") == {"ingest"}
     assert set(json.loads(checkouts.run(folder, "dvc", "status", "--json", "ingest"))) == {"ingest"}
@@ -169,31 +174,31 @@ def test_predict_writes_both_files_and_touches_no_training_artifact(study: Path)
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in watched}
     checkouts.run(study, "snakemake", "--cores", "2", "predict")
     rows = (study / "results/predict/submission/classification_test_results.csv").read_text().splitlines()
-    films = list((study / "results/simulate/unlabelled").glob("*.png"))
+    images = list((study / "results/simulate/unlabelled").glob("*.png"))
     assert rows[0] == "file_name,label,confidence"
-    assert len(rows) == 1 + len(films)
+    assert len(rows) == 1 + len(images)
     points = (study / "results/predict/submission/localization_test_results.csv").read_text().splitlines()
     assert points[0] == "file_name,x,y,confidence"
     assert before == {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in watched}
 
 
-def test_the_number_of_jobs_does_not_grow_with_the_number_of_films(study: Path, tmp_path: Path) -> None:
+def test_the_number_of_jobs_does_not_grow_with_the_number_of_images(study: Path, tmp_path: Path) -> None:
     """A manifest of 63,179 rows and one of 60 give the same plan."""
     plans = []
     for rows in (60, 63_179):
         folder = checkouts.copy(tmp_path / str(rows))
         shutil.copytree(study / "results" / "simulate", folder / "results" / "simulate")
-        manifest = tables.from_rows([_film(index) for index in range(rows)], tables.MANIFEST)
+        manifest = tables.from_rows([_image(index) for index in range(rows)], tables.MANIFEST)
         tables.write(folder / "results" / "manifest.parquet", manifest, tables.MANIFEST)
         tables.write(folder / "results" / "points.parquet", tables.from_rows([], tables.POINTS), tables.POINTS)
         plans.append(checkouts.run(folder, "snakemake", "-n", "--quiet", "host").count("\nrule "))
     assert plans[0] == plans[1] > 10
 
 
-def _film(index: int) -> dict:
+def _image(index: int) -> dict:
     name = f"{index:08d}_000"
-    film = {"image_id": name, "file_name": f"{name}.png", "path": f"films/{name}.png", "source": "nih"}
-    return film | {"patient_id": name, "label": index % 2, "status": "ok"}
+    image = {"image_id": name, "file_name": f"{name}.png", "path": f"images/{name}.png", "source": "nih"}
+    return image | {"patient_id": name, "label": index % 2, "status": "ok"}
 
 
 def test_the_presets_show_their_plan_without_data_or_gpu(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_hostile_names_and_words_are_shown_as_text(page: Page) -> None:
     assert "I see <b>something" in page.text
     assert "Nodule? </script>" in page.text
     assert {attrs["alt"] for tag, attrs in page.tags if tag == "img"} >= {
-        f"film {fake_study.HOSTILE_USED.removesuffix('.png')}"
+        f"image {fake_study.HOSTILE_USED.removesuffix('.png')}"
     }
     assert all(set(attrs) == {"src", "alt", "width", "height"} for tag, attrs in page.tags if tag == "img")
 
@@ -190,19 +190,19 @@ def test_every_number_of_the_localization_tables_is_that_of_metrics_json(page: P
         for key in (
             "tight.recall",
             "tolerant.median_radial_error_mm",
-            "films.nearest_point_mm",
+            "images.nearest_point_mm",
             "size.from_20.tolerant",
         ):
             assert (view, key) in found
-    assert ("test", "healthy.share_with_point") in found
-    assert ("all", "healthy.share_with_point") not in found
+    assert ("test", "negatives.fraction_with_point") in found
+    assert ("all", "negatives.fraction_with_point") not in found
     assert "Radial errors are over matched pairs only" in page.text
     assert "left half is taken for the patient's right" in page.text
 
 
 def test_the_froc_curve_of_the_page_goes_through_the_sensitivities_of_metrics_json(results: Path) -> None:
     view = study_view(results)
-    measured = json.loads((results / "metrics.json").read_text())["localization"]["relevance"]["test"]["froc"]
+    measured = json.loads((results / "metrics.json").read_text())["localization"]["attribution"]["test"]["froc"]
     assert len(view["froc"]) == 2
     for chart, tolerance in zip(view["froc"], ("tight", "tolerant"), strict=True):
         x, y = corners(chart, overlays.style(2))
@@ -218,13 +218,13 @@ def test_the_froc_curve_of_the_page_goes_through_the_sensitivities_of_metrics_js
 def test_without_any_confidence_there_is_no_froc_chart_and_the_page_says_why(page: Page, results: Path) -> None:
     assert "MedGemma has no FROC curve: not every point has a confidence" in page.text
     localization = json.loads((results / "metrics.json").read_text())["localization"]
-    localization["relevance"]["test"]["froc"] = {"reason": "no point was predicted"}
+    localization["attribution"]["test"]["froc"] = {"reason": "no point was predicted"}
     text = Page(draw(results, localization=localization)).text
-    assert "Relevance map has no FROC curve: no point was predicted" in text
+    assert "Attribution map has no FROC curve: no point was predicted" in text
     assert "FROC, within" not in text
 
 
-def test_the_points_of_all_localizers_are_on_a_film_each_with_its_own_mark(results: Path) -> None:
+def test_the_points_of_all_localizers_are_on_a_image_each_with_its_own_mark(results: Path) -> None:
     cards = [
         card
         for localizer, groups in study_view(results)["place_groups"].items()
@@ -250,19 +250,19 @@ def test_the_page_tells_how_answers_change_with_the_form_of_the_weights(results:
 
 
 def test_every_request_of_a_bank_is_listed_with_what_it_found_and_the_cutoff_is_told() -> None:
-    row = {"f1": 0.5, "hits": 3, "points": 8, "nodules": 4, "films": 6, "malformed": 1, "cutoff": None}
+    row = {"f1": 0.5, "hits": 3, "points": 8, "nodules": 4, "images": 6, "malformed": 1, "cutoff": None}
     choice = {"requests": ["Where?"], "splits": ["val"], "bank": [{"request": "Where?", **row}]}
     choice["bank"].append({"request": "<b>?", **row, "f1": 0.25, "cutoff": 0.125})
-    cutoff = {"cutoff": 0.25, "f1": 0.75, "hits": 3, "points": 4, "nodules": 4, "films": 6}
+    cutoff = {"cutoff": 0.25, "f1": 0.75, "hits": 3, "points": 4, "nodules": 4, "images": 6}
     found = summary.banks(
-        {"choice": {"relevance": choice}, "cutoff": {"relevance": cutoff, "combined": {"cutoff": None}}}
+        {"choice": {"attribution": choice}, "cutoff": {"attribution": cutoff, "combined": {"cutoff": None}}}
     )
     assert [(r["request"], r["f1"], r["cutoff"], r["chosen"]) for r in found[0]["rows"]] == [
         ("Where?", "0.500", "none", True),
         ("<b>?", "0.250", "0.125", False),
     ]
     assert found[0]["sentence"] == (
-        "Points of 0.250 or more are shown. On the 6 films that choose, they find 3 of 4 nodules with 4 points, F1 "
+        "Points of 0.250 or more are shown. On the 6 images that choose, they find 3 of 4 nodules with 4 points, F1 "
         "0.750."
     )
     assert (found[1]["localizer"], found[1]["rows"], found[1]["sentence"]) == (
@@ -276,21 +276,21 @@ def test_the_first_sentence_states_the_finding_with_its_interval(page: Page, res
     tuned = json.loads((results / "metrics.json").read_text())["classification"]["tuned"]["test"]["roc_auc"]
     sentence = re.sub(r"\s+", " ", page.text)
     wanted = (
-        f"On {tuned['n']} test films ({tuned['n_positive']} with a nodule) the tuned model{APOSTROPHE}s ROC AUC is "
+        f"On {tuned['n']} test images ({tuned['n_positive']} with a nodule) the tuned model{APOSTROPHE}s ROC AUC is "
     )
     assert f"{wanted}{tuned['value']:.3f} [{tuned['low']:.3f}, {tuned['high']:.3f}]; zero-shot it was" in sentence
 
 
 def test_an_undefined_metric_is_a_dash_with_its_reason_and_never_a_number(results: Path) -> None:
-    undefined = {"value": None, "low": None, "high": None, "n": 52, "reason": "no film was called positive"}
+    undefined = {"value": None, "low": None, "high": None, "n": 52, "reason": "no image was called positive"}
     path = "classification__tuned__test__precision_at_youden"
     changed = Page(draw(results, **{path: undefined, "classification__tuned__test__roc_auc": undefined}))
     cells = [(value, text) for _, metric, value, text in changed.numbers if metric == "precision_at_youden"]
-    assert (None, "— no film was called positive") in [(value, text.strip()) for value, text in cells]
-    assert "ROC AUC is undefined (no film was called positive)" in re.sub(r"\s+", " ", changed.text)
+    assert (None, "— no image was called positive") in [(value, text.strip()) for value, text in cells]
+    assert "ROC AUC is undefined (no image was called positive)" in re.sub(r"\s+", " ", changed.text)
 
 
-def test_every_rejected_film_is_listed_with_its_problem_and_their_count(page: Page, results: Path) -> None:
+def test_every_rejected_image_is_listed_with_its_problem_and_their_count(page: Page, results: Path) -> None:
     manifest = tables.read(results / "manifest.parquet", tables.MANIFEST).to_pylist()
     rejected = [row for row in manifest if row["status"] == "rejected"]
     assert len(rejected) == 3
@@ -311,9 +311,9 @@ def test_every_unreadable_answer_is_listed(page: Page, results: Path) -> None:
     assert sum(attrs.get("class") == "unread" for _, attrs in page.tags) == answers.count("malformed")
 
 
-def test_a_split_by_image_and_simulated_films_are_said_in_red_and_only_then(page: Page, results: Path) -> None:
-    assert "The films were split by image" in page.text
-    assert "The films are simulated" in page.text
+def test_a_split_by_image_and_simulated_images_are_said_in_red_and_only_then(page: Page, results: Path) -> None:
+    assert "The images were split by image" in page.text
+    assert "The images are simulated" in page.text
     parameters = json.loads((results / "metrics.json").read_text())["provenance"]["parameters"]
     honest = {**parameters, "split": {"unit": "patient"}, "ingest": {"root": "data"}}
     text = Page(draw(results, provenance__parameters=honest)).text
@@ -351,7 +351,7 @@ def test_metrics_that_do_not_say_how_they_were_measured_are_refused(results: Pat
         draw(results, provenance={})
 
 
-def test_a_missing_film_is_named(results: Path, tmp_path: Path) -> None:
+def test_a_missing_image_is_named(results: Path, tmp_path: Path) -> None:
     arguments = fake_study.options(results)
     arguments[arguments.index("--results") + 1] = str(tmp_path)
     with pytest.raises(TableError, match=r"normalized/1-of-1/.*run normalize again"):
@@ -365,25 +365,25 @@ def test_an_unknown_operating_point_is_refused(results: Path) -> None:
         report.main(arguments)
 
 
-def test_the_film_on_the_page_is_the_film_on_disk(page: Page, results: Path) -> None:
+def test_the_image_on_the_page_is_the_image_on_disk(page: Page, results: Path) -> None:
     from PIL import Image
 
     sources = [attrs["src"] for tag, attrs in page.tags if tag == "img"]
-    films = [Image.open(BytesIO(base64.b64decode(str(source).partition(",")[2]))) for source in sources]
-    assert {film.size for film in films} == {(280, 280)}
+    images = [Image.open(BytesIO(base64.b64decode(str(source).partition(",")[2]))) for source in sources]
+    assert {image.size for image in images} == {(280, 280)}
     chosen = {attrs["alt"]: attrs["src"] for tag, attrs in page.tags if tag == "img"}
-    on_page = Image.open(BytesIO(base64.b64decode(str(chosen["film 0009"]).partition(",")[2])))
+    on_page = Image.open(BytesIO(base64.b64decode(str(chosen["image 0009"]).partition(",")[2])))
     on_disk = Image.open(results / "normalized/1-of-1/0009.png")
     small = np.asarray(on_page.resize(on_disk.size), float)
     assert np.abs(small - np.asarray(on_disk, float)).mean() < 4
 
 
-def test_a_film_that_is_no_picture_is_refused() -> None:
+def test_a_image_that_is_no_image_is_refused() -> None:
     with pytest.raises(ImageError, match="run normalize again"):
         overlays.embed(b"<html>", 64)
 
 
-def test_marks_lie_where_geometry_says_on_a_padded_film() -> None:
+def test_marks_lie_where_geometry_says_on_a_padded_image() -> None:
     geometry = Geometry(width_px=100, height_px=200, side_px=50)
     ring = overlays.rings([{"point": 0, "x": 49.5, "y": 99.5}], geometry, 0.02, 0.05)[0]
     assert (ring.x, ring.y) == (50.0, 50.0)
@@ -432,24 +432,24 @@ def test_an_axis_holds_its_values_between_round_ticks(values: list[float]) -> No
 
 def record(image_id: str, label: int, score: float, points: int = 0, found: int = 0) -> gallery.Record:
     geometry = Geometry(width_px=9, height_px=9, side_px=9)
-    film = gallery.Record(image_id, "nih", label, "test", "", geometry, [{"x": 1, "y": 1}] * points)
-    film.scores["tuned"] = score
-    film.answers["medgemma"] = {"parsed": "ok"}
-    film.findings["medgemma"] = [{"x": 1, "y": 1}] * found
-    return film
+    image = gallery.Record(image_id, "nih", label, "test", "", geometry, [{"x": 1, "y": 1}] * points)
+    image.scores["tuned"] = score
+    image.answers["medgemma"] = {"parsed": "ok"}
+    image.findings["medgemma"] = [{"x": 1, "y": 1}] * found
+    return image
 
 
-def test_the_films_shown_are_the_clearest_successes_and_failures() -> None:
-    films = [record("a", 1, 0.6), record("b", 1, 0.9), record("c", 0, 0.5), record("d", 1, 0.4), record("e", 1, 0.1)]
-    groups = gallery.by_answer([*films, record("f", 0, 0.2)], "tuned", 0.5, 2)
-    assert [[film.image_id for film in group.films] for group in groups] == [["b", "a"], ["c"], ["e", "d"]]
-    assert gallery.by_answer(films, "tuned", 0.5, 1)[0].total == 2
+def test_the_images_shown_are_the_clearest_successes_and_failures() -> None:
+    images = [record("a", 1, 0.6), record("b", 1, 0.9), record("c", 0, 0.5), record("d", 1, 0.4), record("e", 1, 0.1)]
+    groups = gallery.by_answer([*images, record("f", 0, 0.2)], "tuned", 0.5, 2)
+    assert [[image.image_id for image in group.images] for group in groups] == [["b", "a"], ["c"], ["e", "d"]]
+    assert gallery.by_answer(images, "tuned", 0.5, 1)[0].total == 2
 
 
-def test_films_with_nodules_are_found_or_missed_and_healthy_ones_shown_only_with_points() -> None:
-    films = [record("a", 1, 0, 1, 1), record("b", 1, 0, 1, 0), record("c", 0, 0, 0, 1), record("d", 0, 0)]
-    groups = gallery.by_place(films, "medgemma", lambda film: len(film.findings["medgemma"]), 5)
-    assert [[film.image_id for film in group.films] for group in groups] == [["a"], ["b"], ["c"]]
+def test_images_with_nodules_are_found_or_missed_and_negative_ones_shown_only_with_points() -> None:
+    images = [record("a", 1, 0, 1, 1), record("b", 1, 0, 1, 0), record("c", 0, 0, 0, 1), record("d", 0, 0)]
+    groups = gallery.by_place(images, "medgemma", lambda image: len(image.findings["medgemma"]), 5)
+    assert [[image.image_id for image in group.images] for group in groups] == [["a"], ["b"], ["c"]]
 
 
 def test_a_zero_is_not_taken_for_a_missing_number() -> None:
@@ -541,19 +541,19 @@ def test_a_browser_shows_the_page_without_error_or_overflow(
     browser.wait("Page.loadEventFired")
     script = """({
         wide: document.documentElement.scrollWidth,
-        films: [...document.images].every(film => film.complete && film.naturalWidth > 0),
+        images: [...document.images].every(image => image.complete && image.naturalWidth > 0),
         count: document.images.length,
         page: getComputedStyle(document.body).backgroundColor,
         line: getComputedStyle(document.querySelector('path.line.tuned')).stroke,
-        marks: [...document.querySelectorAll('.picture')].every(box => {
-            const film = box.querySelector('img').getBoundingClientRect();
+        marks: [...document.querySelectorAll('.image')].every(box => {
+            const image = box.querySelector('img').getBoundingClientRect();
             const marks = box.querySelector('svg').getBoundingClientRect();
-            return Math.abs(film.width - marks.width) < 1 && Math.abs(film.height - marks.height) < 1;
+            return Math.abs(image.width - marks.width) < 1 && Math.abs(image.height - marks.height) < 1;
         }),
     })"""
     seen = browser.ask("Runtime.evaluate", session, expression=script, returnByValue=True)["result"]["value"]
     assert seen["wide"] <= width
-    assert seen["films"]
+    assert seen["images"]
     assert seen["count"] > 10
     assert seen["marks"]
     light = sum(int(part) for part in re.findall(r"\d+", seen["page"])[:3]) > 384

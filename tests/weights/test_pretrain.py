@@ -17,7 +17,7 @@ from stages.weights import pretrain
 ROOT = Path(__file__).parents[2]
 SECTIONS = {"pretrain": pretrain.Params, "prompt": prompts.PromptParams, "medgemma": medgemma.Params}
 SHIPPED = params.parse(yaml.safe_load((ROOT / "workflow/presets/demo.yaml").read_text()), SECTIONS)
-FEW = replace(SHIPPED.pretrain, tower_films=6, tower_steps=2, tower_batch=4, text_films=6, text_steps=3, text_batch=4)
+FEW = replace(SHIPPED.pretrain, tower_images=6, tower_steps=2, tower_batch=4, text_images=6, text_steps=3, text_batch=4)
 MODEL = gemma3.ModelParams(dtype="float32", attention="sdpa", quantization="none", cache_features=False)
 
 
@@ -37,10 +37,10 @@ def test_the_text_model_is_taught_the_questions_that_the_study_asks() -> None:
     nodule = Box(400, 300, 470, 370, "nodule")
     assert (yes_no.answer([]), yes_no.answer([nodule])) == ("No", "Yes")
     assert box_2d.parse(where.answer([])).status == "empty"
-    assert yes_no.share + where.share == 1
+    assert yes_no.fraction + where.fraction == 1
 
 
-def test_what_is_taught_about_boxes_can_be_read_back_at_the_edge_of_the_film_too() -> None:
+def test_what_is_taught_about_boxes_can_be_read_back_at_the_edge_of_the_image_too() -> None:
     rng = np.random.default_rng(0)
     for _ in range(200):
         y, x = rng.uniform(0, 930, 2)
@@ -52,11 +52,11 @@ def test_what_is_taught_about_boxes_can_be_read_back_at_the_edge_of_the_film_too
 
 
 def quality(base: Path) -> tuple[float, float]:
-    """AUC of the answer and share of nodules found, on films that nobody was taught on, as hard as the demo's."""
+    """AUC of the answer and fraction of nodules found, on images that nobody was taught on, as hard as the demo's."""
     from sklearn.metrics import roc_auc_score
 
     numbers = np.tile([0, 1], 100)
-    harder = replace(SHIPPED.pretrain, contrast=(0.6, 1.0), diameter_mm=(12.0, 30.0), film_px=(256, 256))
+    harder = replace(SHIPPED.pretrain, contrast=(0.6, 1.0), diameter_mm=(12.0, 30.0), image_px=(256, 256))
     images, truth = pretrain.examples(np.random.default_rng(99), numbers, harder)
     loaded = gemma3.load(base, MODEL)
     logits = gemma3.answer_logits(loaded, images, SHIPPED.prompt)

@@ -97,7 +97,7 @@ def test_every_stage_tells_its_contract(name: str) -> None:
     assert "out " in done.stdout
 
 
-def test_the_picture_in_the_readme_shows_true_edges(jobs: list[dvc_sync.Job]) -> None:
+def test_the_image_in_the_readme_shows_true_edges(jobs: list[dvc_sync.Job]) -> None:
     """Every arrow of the README is a path of the DAG, and every stage of the study is on it."""
     maker = {path: job.rule for job in jobs for path in job.writes}
     needs: dict[str, set[str]] = {}

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from tiny_base import EXACT, PROMPT, noise_films, train_params
+from tiny_base import EXACT, PROMPT, noise_images, train_params
 
 from stages.lib.core import params, tables
 from stages.lib.learn import trainer, training
@@ -52,19 +52,19 @@ def test_one_forward_pass_of_the_real_model_costs_what_the_formulas_by_hand_say(
     assert flops.forward(REAL.prompt, 64) == pytest.approx(by_hand, rel=1e-3)
 
 
-def test_a_batch_costs_its_films_and_nothing_beside(text_tokens):
+def test_a_batch_costs_its_images_and_nothing_beside(text_tokens):
     one, four = (flops.forward(REAL.prompt, text_tokens, n=n) for n in (1, 4))
     assert four == pytest.approx(one, rel=1e-6)
 
 
 def test_checkpointing_does_not_run_back_through_a_frozen_tower(tiny_base):
-    model = trainer.lora(gemma3.load(tiny_base.folder, EXACT).model, train_params(lora_targets="language"))
+    model = trainer.lora(gemma3.load(tiny_base.folder, EXACT).model, train_params(lora_target_modules="language"))
     trainer.checkpoint_activations(model)
     asked = gemma3.ready(model.train(), gemma3.load(tiny_base.folder, EXACT).processor)
     tower = model.get_base_model().model.vision_tower
     seen = []
     tower.register_forward_hook(lambda _, given, made: seen.append(made.last_hidden_state.requires_grad))
-    gemma3.ask(asked, noise_films(2), PROMPT).sum().backward()
+    gemma3.ask(asked, noise_images(2), PROMPT).sum().backward()
     assert seen == [False]
     assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
 
@@ -74,20 +74,20 @@ def test_checkpointing_gives_the_same_gradients(tiny_base, targets):
     found = []
     for checkpointing in (False, True):
         loaded = gemma3.load(tiny_base.folder, EXACT)
-        model = trainer.lora(loaded.model, train_params(lora_targets=targets, dropout=0.0)).train()
+        model = trainer.lora(loaded.model, train_params(lora_target_modules=targets, lora_dropout=0.0)).train()
         for name, parameter in model.named_parameters():
             if "lora_B" in name:
                 parameter.data.fill_(0.01)
         if checkpointing:
             trainer.checkpoint_activations(model)
-        gemma3.ask(gemma3.ready(model, loaded.processor), noise_films(2), PROMPT).square().sum().backward()
+        gemma3.ask(gemma3.ready(model, loaded.processor), noise_images(2), PROMPT).square().sum().backward()
         found.append({name: p.grad.numpy().copy() for name, p in model.named_parameters() if p.requires_grad})
     assert found[0].keys() == found[1].keys()
     for name, gradient in found[0].items():
         np.testing.assert_allclose(found[1][name], gradient, rtol=1e-5, atol=1e-7, err_msg=name)
 
 
-def test_infer_sees_each_film_once_computes_one_position_and_generates_nothing(tiny_study, tiny_base, monkeypatch):
+def test_infer_sees_each_image_once_computes_one_position_and_generates_nothing(tiny_study, tiny_base, monkeypatch):
     loaded = gemma3.load(tiny_base.folder, EXACT)
     inner, seen = loaded.model.model, {"tower": 0, "head": 0}
 
@@ -103,9 +103,9 @@ def test_infer_sees_each_film_once_computes_one_position_and_generates_nothing(t
     monkeypatch.setattr(type(loaded.model), "generate", generated)
     inner.vision_tower.register_forward_hook(tower, with_kwargs=True)
     loaded.model.lm_head.register_forward_hook(head)
-    films = tables.read(tiny_study / "normalized.parquet", tables.NORMALIZED)
+    images = tables.read(tiny_study / "normalized.parquet", tables.NORMALIZED)
     given = infer.Params(batch_size=4, splits=("train", "val", "test"), readers=0, weights="as_trained")
-    table = infer.infer(films, None, tiny_study, lambda p: gemma3.answer_logits(loaded, p, PROMPT), given)
+    table = infer.infer(images, None, tiny_study, lambda p: gemma3.answer_logits(loaded, p, PROMPT), given)
     assert seen == {"tower": table.num_rows, "head": table.num_rows} == {"tower": 26, "head": 26}
 
 
@@ -136,10 +136,10 @@ def test_a_bound_that_is_not_kept_is_shown_and_one_without_value_is_not_judged()
     assert json.loads(json.dumps(replace(made, value=None).row()))["value"] is None
 
 
-def test_films_to_be_matched_have_points_near_each_other_and_are_matched_quickly():
+def test_images_to_be_matched_have_points_near_each_other_and_are_matched_quickly():
     found = matching.bench(2000)["matching.seconds"]
     assert 0 < found.value < 10
-    assert "2000 films" in found.note
+    assert "2000 images" in found.note
 
 
 def test_the_peak_of_memory_is_this_process_s_own():

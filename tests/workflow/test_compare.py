@@ -19,7 +19,7 @@ def leaf(value, low=None, high=None, n=60):
 
 def experiment(value=0.8, lr=0.1, **more):
     return {
-        "params": {"train": {"peak_lr": lr, "sources": ["nih"]}, "split": {"seed": 1}},
+        "params": {"train": {"learning_rate": lr, "sources": ["nih"]}, "split": {"seed": 1}},
         "metrics": {
             "classification": {"tuned": {"test": {"roc_auc": leaf(value, value - 0.05, value + 0.05), **more}}},
             "provenance": {"git": "abc", "seed": 3},
@@ -29,15 +29,15 @@ def experiment(value=0.8, lr=0.1, **more):
 
 def test_only_the_parameters_that_differ_are_listed():
     found = compare.compare(experiment(lr=0.1), experiment(lr=0.5))
-    assert found["params"] == [{"key": "train.peak_lr", "a": 0.1, "b": 0.5}]
+    assert found["params"] == [{"key": "train.learning_rate", "a": 0.1, "b": 0.5}]
     assert compare.compare(experiment(), experiment())["params"] == []
 
 
 def test_a_parameter_that_only_one_side_has_is_listed():
     other = experiment()
-    other["params"]["train"]["rank"] = 16
-    assert compare.compare(experiment(), other)["params"] == [{"key": "train.rank", "a": None, "b": 16}]
-    assert compare.compare(other, experiment())["params"] == [{"key": "train.rank", "a": 16, "b": None}]
+    other["params"]["train"]["lora_r"] = 16
+    assert compare.compare(experiment(), other)["params"] == [{"key": "train.lora_r", "a": None, "b": 16}]
+    assert compare.compare(other, experiment())["params"] == [{"key": "train.lora_r", "a": 16, "b": None}]
 
 
 def test_the_difference_is_the_second_minus_the_first():
@@ -81,19 +81,19 @@ def test_only_the_main_metrics_are_shown_unless_all_are_asked_for():
     assert len(compare.compare(one, one, ["*"])["metrics"]) == 2
 
 
-def test_different_films_are_pointed_out():
+def test_different_images_are_pointed_out():
     other = experiment()
     other["metrics"]["classification"]["tuned"]["test"]["roc_auc"]["n"] = 61
-    assert "Not the same films" in compare.show(compare.compare(experiment(), other), "a", "b")
-    assert "Not the same films" not in compare.show(compare.compare(experiment(), experiment()), "a", "b")
+    assert "Not the same images" in compare.show(compare.compare(experiment(), other), "a", "b")
+    assert "Not the same images" not in compare.show(compare.compare(experiment(), experiment()), "a", "b")
 
 
 def test_the_table_reads_as_one_would_write_it():
     text = compare.show(compare.compare(experiment(0.8, lr=0.1), experiment(0.95, lr=0.5)), "first", "workspace")
     assert text.splitlines()[:7] == [
         "Parameters that differ",
-        "                 first  workspace",
-        "  train.peak_lr  0.1    0.5",
+        "                       first  workspace",
+        "  train.learning_rate  0.1    0.5",
         "",
         "Metrics, value [interval]",
         "                                                    first             workspace  difference",
@@ -112,13 +112,13 @@ def repository(tmp_path_factory):
 
     (root / "run.py").write_text(
         "import json, pathlib, yaml\n"
-        "lr = yaml.safe_load(open('params.yaml'))['train']['peak_lr']\n"
+        "lr = yaml.safe_load(open('params.yaml'))['train']['learning_rate']\n"
         "leaf = {'value': 0.8 + lr / 10, 'low': 0.7, 'high': 0.9, 'n': 9}\n"
         "pathlib.Path('results').mkdir(exist_ok=True)\n"
         "text = json.dumps({'classification': {'tuned': {'test': {'roc_auc': leaf}}}})\n"
         "pathlib.Path('results/metrics.json').write_text(text)\n"
     )
-    (root / "params.yaml").write_text("train:\n  peak_lr: 0.1\n")
+    (root / "params.yaml").write_text("train:\n  learning_rate: 0.1\n")
     (root / "dvc.yaml").write_text(
         "stages:\n  metrics:\n    cmd: python run.py\n    deps: [run.py]\n    params: [train]\n"
         "    metrics: [results/metrics.json]\n"
@@ -135,7 +135,7 @@ def repository(tmp_path_factory):
     call("dvc", "repro", "-q")
     call("git", "add", "--all")
     call("git", "commit", "-qm", "a run")
-    call("dvc", "exp", "run", "-q", "-n", "faster", "-S", "train.peak_lr=0.5")
+    call("dvc", "exp", "run", "-q", "-n", "faster", "-S", "train.learning_rate=0.5")
     return root
 
 
@@ -147,15 +147,15 @@ def test_an_experiment_is_found_by_its_name_and_compared_with_a_revision(reposit
     monkeypatch.chdir(repository)
     compare.main(["main", "faster", "--json"])
     found = json.loads(capsys.readouterr().out)
-    assert found["params"] == [{"key": "train.peak_lr", "a": 0.1, "b": 0.5}]
+    assert found["params"] == [{"key": "train.learning_rate", "a": 0.1, "b": 0.5}]
     assert found["metrics"][0]["difference"] == pytest.approx(0.04)
 
 
 def test_the_second_is_the_working_folder_if_left_out(repository, monkeypatch, capsys):
     monkeypatch.chdir(repository)
-    (repository / "params.yaml").write_text("train:\n  peak_lr: 0.7\n")
+    (repository / "params.yaml").write_text("train:\n  learning_rate: 0.7\n")
     compare.main(["main"])
-    assert "train.peak_lr  0.1   0.7" in capsys.readouterr().out
+    assert "train.learning_rate  0.1   0.7" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

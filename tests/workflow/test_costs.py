@@ -26,8 +26,8 @@ def changed(**sections):
     return {name: {**values, **sections.get(name, {})} for name, values in REAL.items()}
 
 
-def by_name(document, gpu=RTX, films=None):
-    return {line.what: line for line in costs.estimate(document, gpu, films or costs.count_films(ROOT, document))}
+def by_name(document, gpu=RTX, images=None):
+    return {line.what: line for line in costs.estimate(document, gpu, images or costs.count_images(ROOT, document))}
 
 
 @pytest.mark.parametrize("cached", [False, True])
@@ -42,10 +42,10 @@ def test_the_operations_of_learning_are_those_that_torch_counts(name):
     recipe, _, _ = flops.RECIPES[name]
     found = costs.training_flops(
         recipe.targets,
-        GIVEN.train.rank,
+        GIVEN.train.lora_r,
         checkpointing=recipe.checkpointing,
         cached=recipe.cached,
-        positions=costs.FILM_TOKENS + costs.TEXT_TOKENS if recipe.all_logits else 1,
+        positions=costs.IMAGE_TOKENS + costs.TEXT_TOKENS if recipe.all_logits else 1,
     )
     assert found == pytest.approx(flops.step(recipe, GIVEN.prompt, costs.TEXT_TOKENS, GIVEN.train), rel=0.005)
 
@@ -56,7 +56,7 @@ def test_the_parameters_and_shapes_are_those_of_the_architecture():
     linear = sum(p.numel() for n, p in layers.named_parameters() if n.endswith("proj.weight"))
     assert linear == costs.QUANTIZED
     assert sum(p.numel() for p in model.parameters()) == pytest.approx(costs.PARAMETERS, rel=1e-4)
-    assert model.config.mm_tokens_per_image == costs.FILM_TOKENS
+    assert model.config.mm_tokens_per_image == costs.IMAGE_TOKENS
     assert model.config.text_config.hidden_size == costs.HIDDEN
 
 
@@ -71,7 +71,7 @@ def test_lora_has_as_many_parameters_as_peft_says(targets, millions):
 @pytest.mark.parametrize(
     ("targets", "checkpointing"), [("language", False), ("all-linear", False), ("all-linear", True)]
 )
-def test_what_a_film_leaves_for_the_backward_pass_is_what_autograd_saves(targets, checkpointing):
+def test_what_a_image_leaves_for_the_backward_pass_is_what_autograd_saves(targets, checkpointing):
     """Without the matrices of attention, which a fused kernel does not keep, and the layer that is computed again."""
     import torch
 
@@ -79,7 +79,7 @@ def test_what_a_film_leaves_for_the_backward_pass_is_what_autograd_saves(targets
     from stages.lib.models import gemma3
 
     model = trainer.lora(
-        architecture.real_4b().to(torch.bfloat16), replace(GIVEN.train, lora_targets=targets, dropout=0.05)
+        architecture.real_4b().to(torch.bfloat16), replace(GIVEN.train, lora_target_modules=targets, lora_dropout=0.05)
     ).train()
     if checkpointing:
         trainer.checkpoint_activations(model)
@@ -88,13 +88,13 @@ def test_what_a_film_leaves_for_the_backward_pass_is_what_autograd_saves(targets
 
     def keep(tensor):
         whole = tensor if tensor._base is None else tensor._base
-        squares = (costs.PATCHES,) * 2, (costs.FILM_TOKENS + costs.TEXT_TOKENS,) * 2
+        squares = (costs.PATCHES,) * 2, (costs.IMAGE_TOKENS + costs.TEXT_TOKENS,) * 2
         if not isinstance(whole, torch.nn.Parameter) and tuple(whole.shape[-2:]) not in squares:
             saved[id(whole)] = whole
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), architecture.without_values():
-        gemma3.ask(loaded, flops.films(loaded, 1, cached=False), GIVEN.prompt)
+        gemma3.ask(loaded, flops.images(loaded, 1, cached=False), GIVEN.prompt)
     counted = sum(tensor.numel() * tensor.element_size() for tensor in saved.values())
     found = costs.activation_bytes(targets, checkpointing=checkpointing, cached=False)
     again = costs.TOWER_KEPT_BYTES * costs.PATCHES if checkpointing else 0
@@ -112,9 +112,9 @@ def test_cheaper_recipes_are_estimated_cheaper():
         by_name(changed(train=train, model=model))["training"].low
         for train, model in (
             ({}, {}),
-            ({"lora_targets": "language"}, {}),
-            ({"lora_targets": "language", "gradient_checkpointing": False}, {}),
-            ({"lora_targets": "language", "gradient_checkpointing": False}, {"cache_features": True}),
+            ({"lora_target_modules": "language"}, {}),
+            ({"lora_target_modules": "language", "gradient_checkpointing": False}, {}),
+            ({"lora_target_modules": "language", "gradient_checkpointing": False}, {"cache_features": True}),
         )
     ]
     assert hours == sorted(hours, reverse=True)
@@ -131,7 +131,7 @@ def test_every_range_grows_and_a_faster_gpu_takes_less_time():
     assert fast["disk"] == slow["disk"]
 
 
-def test_slow_memory_bounds_the_rate_of_single_films():
+def test_slow_memory_bounds_the_rate_of_single_images():
     starved = replace(RTX, bandwidth=1e9)
     one = changed(infer={"batch_size": 1})
     assert by_name(one, starved)["inference"].high < 0.2
@@ -139,7 +139,7 @@ def test_slow_memory_bounds_the_rate_of_single_films():
 
 def test_kept_features_take_their_place_on_the_disk_only_where_they_are_of_use():
     sizes = [
-        by_name(changed(model={"cache_features": cached}, train={"lora_targets": targets}))["disk"].low
+        by_name(changed(model={"cache_features": cached}, train={"lora_target_modules": targets}))["disk"].low
         for cached, targets in ((False, "language"), (True, "language"), (True, "all-linear"))
     ]
     assert sizes[1] - sizes[0] == pytest.approx(63_179 * 1.31072e6 / 1e9, rel=1e-6)
@@ -154,36 +154,36 @@ def test_a_gpu_is_known_by_name_or_by_its_numbers_and_else_refused():
             costs.gpu(text)
 
 
-def test_films_are_counted_from_the_results_and_else_taken_from_the_challenge(tmp_path):
-    assert costs.count_films(tmp_path, REAL).total == 63_179
+def test_images_are_counted_from_the_results_and_else_taken_from_the_challenge(tmp_path):
+    assert costs.count_images(tmp_path, REAL).total == 63_179
     rows = [
         {"image_id": f"{i}", "patient_id": f"{i}", "label": 0, "split": ("train", "val", "test")[i % 3]}
         for i in range(10)
     ]
-    films = [
+    images = [
         {"image_id": f"{i}", "file_name": "f", "path": "f", "source": "nih", "patient_id": f"{i}"}
         | {"status": "rejected" if i > 7 else "ok"}
         for i in range(10)
     ]
-    tables.write(tmp_path / "manifest.parquet", tables.from_rows(films, tables.MANIFEST), tables.MANIFEST)
-    assert costs.count_films(tmp_path, REAL).total == 8
+    tables.write(tmp_path / "manifest.parquet", tables.from_rows(images, tables.MANIFEST), tables.MANIFEST)
+    assert costs.count_images(tmp_path, REAL).total == 8
     tables.write(tmp_path / "split.parquet", tables.from_rows(rows, tables.SPLIT), tables.SPLIT)
-    found = costs.count_films(tmp_path, REAL)
+    found = costs.count_images(tmp_path, REAL)
     assert (found.total, found.validation, found.asked) == (10, 3, 6)
 
 
 def test_the_estimate_says_that_it_is_computed_and_warns_where_memory_may_not_suffice():
-    films = costs.count_films(ROOT, REAL)
-    text = "\n".join(costs.lines(REAL, RTX, films))
+    images = costs.count_images(ROOT, REAL)
+    text = "\n".join(costs.lines(REAL, RTX, images))
     assert "computed, not measured" in text
     assert "may not fit" not in text
     greedy = changed(train={"gradient_checkpointing": False})
-    assert "may not fit" in "\n".join(costs.lines(greedy, RTX, films))
+    assert "may not fit" in "\n".join(costs.lines(greedy, RTX, images))
 
 
 def test_a_study_on_a_processor_gets_no_estimate_but_a_word():
     demo = yaml.safe_load((ROOT / "workflow/presets/demo.yaml").read_text())
-    (line,) = costs.lines(demo, RTX, costs.count_films(ROOT, demo))
+    (line,) = costs.lines(demo, RTX, costs.count_images(ROOT, demo))
     assert "none for workflow/demo_base" in line
 
 

@@ -42,7 +42,7 @@ LAPTOP = doctor.Machine(
     chexagent=None,
     chexagent_access=None,
     data={"classification_labels.csv": False, "lidc_png_16_bit": False, "nih_filtered_images": False},
-    films=0,
+    images=0,
 )
 RTX4090 = doctor.Gpu("NVIDIA GeForce RTX 4090", 25.76, (8, 9))
 WORKSTATION = replace(
@@ -54,7 +54,7 @@ WORKSTATION = replace(
     token=".env",
     access="allowed",
     data=dict.fromkeys(LAPTOP.data, True),
-    films=63_179,
+    images=63_179,
 )
 
 
@@ -88,7 +88,7 @@ def test_the_real_study_on_the_laptop_names_all_that_is_missing_at_once():
         ({"repositories": {**LAPTOP.repositories, "commit": False}}, "first commit: none: git add"),
         ({"memory_gb": 8.0}, "memory: 8.0 GB, wanted 16"),
         ({"free_gb": 20.0}, "disk: 20 GB free"),
-        ({"gpus": (doctor.Gpu("A4000", 15.8, (8, 6)),)}, "16 GB, wanted 24: lower train.micro_batch"),
+        ({"gpus": (doctor.Gpu("A4000", 15.8, (8, 6)),)}, "16 GB, wanted 24: lower train.per_device_train_batch_size"),
         ({"gpus": (doctor.Gpu("Quadro", 50.0, (7, 5)),)}, "bfloat16: compute capability 7.5, wanted 8.0"),
         ({"packages": {"torch": "2.13.0+cpu", "numpy": "2.4.6"}}, "torch is the build without CUDA"),
         ({"access": "refused: accept the licence"}, "may not be had: accept the licence"),
@@ -161,10 +161,10 @@ def test_a_gpu_on_a_node_without_one_is_asked_of_slurm_only_if_slurm_has_one():
     assert len(mends(REAL, replace(WORKSTATION, gpus=(), slurm=["(null)"]))) == 1
 
 
-def test_films_that_have_to_be_written_are_counted_in_the_disk_that_is_wanted():
-    small = replace(WORKSTATION, films=100, free_gb=12.0)
+def test_images_that_have_to_be_written_are_counted_in_the_disk_that_is_wanted():
+    small = replace(WORKSTATION, images=100, free_gb=12.0)
     assert mends(REAL, small) == []
-    assert mends(REAL, replace(small, films=63_179)) != []
+    assert mends(REAL, replace(small, images=63_179)) != []
 
 
 def test_a_folder_as_base_has_to_be_there(tmp_path):
@@ -206,8 +206,8 @@ def test_an_answer_of_nvidia_smi_without_gpus_is_no_gpu(answer):
 def test_bad_parameters_are_a_line_not_a_traceback(tmp_path):
     path = tmp_path / "params.yaml"
     assert "make preset NAME=demo" in str(doctor.examine(str(path))[0])
-    path.write_text(SHIPPED.replace("peak_lr", "peek_lr"))
-    assert "did you mean 'train.peak_lr'?" in str(doctor.examine(str(path))[0])
+    path.write_text(SHIPPED.replace("learning_rate", "learning_rat"))
+    assert "did you mean 'train.learning_rate'?" in str(doctor.examine(str(path))[0])
     path.write_text("just words\n")
     assert doctor.examine(str(path))[0].mend
 

@@ -21,7 +21,7 @@ PLANTED = [
 
 
 def lint(folder: Path, contract: str) -> subprocess.CompletedProcess[str]:
-    """Run one contract on the packages of `folder`."""
+    """Run one preprocessing hash on the packages of `folder`."""
     command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache", "--contract", contract]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 

@@ -20,7 +20,7 @@ from stages.lib.core import cli, files, params, provenance
 from stages.lib.core.log import LOG
 from stages.lib.learn import training
 from stages.lib.models import prompts
-from workflow.bench import films, flops, matching, memory, speed, waiting
+from workflow.bench import flops, images, matching, memory, speed, waiting
 from workflow.bench.result import Result, table
 
 PRESETS = Path("workflow/presets")
@@ -28,11 +28,11 @@ OUT = Path("results/bench.json")
 NAMES = ("flops", "speed", "memory", "waiting", "matching")
 
 
-def benches(study: Callable[[], films.Study]) -> dict[str, Callable[[], dict[str, Result]]]:
+def benches(study: Callable[[], images.Study]) -> dict[str, Callable[[], dict[str, Result]]]:
     """Return what can be measured, by name.
 
     Args:
-        study: Makes the bench's films, or returns them if they are made.
+        study: Makes the bench's images, or returns them if they are made.
     """
 
     def counted() -> dict[str, Result]:
@@ -65,8 +65,8 @@ def run(names: Sequence[str]) -> dict[str, Result]:
     try:
 
         @cache
-        def study() -> films.Study:
-            return films.make(folder, yaml.safe_load((PRESETS / "demo.yaml").read_text()))
+        def study() -> images.Study:
+            return images.make(folder, yaml.safe_load((PRESETS / "demo.yaml").read_text()))
 
         found: dict[str, Result] = {}
         for name in names:

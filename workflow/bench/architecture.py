@@ -1,4 +1,4 @@
-"""The real model's architecture without its weights: what a film costs can be counted without computing anything."""
+"""The real model's architecture without its weights: what an image costs can be counted without computing anything."""
 
 import os
 from collections.abc import Iterator
@@ -46,12 +46,12 @@ def loaded(model: Any, prompt: prompts.PromptParams, text_tokens: int) -> gemma3
     Args:
         model: The model.
         prompt: The question; its tokens have no values on the meta device, only their number counts.
-        text_tokens: Tokens of the conversation beside those of the film.
+        text_tokens: Tokens of the conversation beside those of the image.
     """
     import torch
 
-    film = model.config.mm_tokens_per_image
-    ids = torch.zeros((1, film + text_tokens), dtype=torch.long, device="meta")
+    image = model.config.mm_tokens_per_image
+    ids = torch.zeros((1, image + text_tokens), dtype=torch.long, device="meta")
     tokens = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "token_type_ids": torch.zeros_like(ids)}
     return gemma3.Loaded(
         model=model,
@@ -59,14 +59,14 @@ def loaded(model: Any, prompt: prompts.PromptParams, text_tokens: int) -> gemma3
         tokenizer=None,
         device=torch.device("meta"),
         side_px=model.config.vision_config.image_size,
-        image_tokens=film,
+        image_tokens=image,
         greys=torch.zeros((3, 256), device="meta"),
         tokens={(prompt.question, prompt.image_first): tokens},
     )
 
 
 def text_tokens(prompt: prompts.PromptParams) -> int:
-    """Return the tokens of the project's conversation beside those of the film, in the demo's tokenizer.
+    """Return the tokens of the project's conversation beside those of the image, in the demo's tokenizer.
 
     It knows the words of the question as Gemma's does; the real one may need a token or two more.
     """

@@ -1,4 +1,6 @@
-"""Floating-point operations per film of the real 4B model, counted exactly, for each step from the published recipe."""
+"""Floating-point operations per image of the real 4B model, counted exactly, for each step from the published
+recipe.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,7 +24,7 @@ class Recipe:
         checkpointing: Whether activations are computed twice instead of kept.
         all_logits: Whether every token of the conversation gets its logits over the whole vocabulary, as the usual
             language-model loss has it, or only the last one.
-        cached: Whether the film comes as the vision tower's features.
+        cached: Whether the image comes as the vision tower's features.
     """
 
     targets: Literal["all-linear", "language", "vision", "attention"]
@@ -54,8 +56,8 @@ def count(work: Callable[[], Any]) -> float:
     return float(counter.get_total_flops())
 
 
-def films(loaded: gemma3.Loaded, n: int, *, cached: bool) -> Any:
-    """Return n films without values, as pixels or as features."""
+def images(loaded: gemma3.Loaded, n: int, *, cached: bool) -> Any:
+    """Return n images without values, as pixels or as features."""
     import torch
 
     if cached:
@@ -65,51 +67,51 @@ def films(loaded: gemma3.Loaded, n: int, *, cached: bool) -> Any:
 
 
 def forward(prompt: prompts.PromptParams, text_tokens: int, *, cached: bool = False, n: int = 1) -> float:
-    """Return the operations of asking the real model about one film, by the project's own `models.ask`."""
+    """Return the operations of asking the real model about one image, by the project's own `models.ask`."""
     import torch
 
     loaded = architecture.loaded(architecture.real_4b(), prompt, text_tokens)
 
     def work() -> None:
         with torch.no_grad():
-            gemma3.ask(loaded, films(loaded, n, cached=cached), prompt)
+            gemma3.ask(loaded, images(loaded, n, cached=cached), prompt)
 
     return count(work) / n
 
 
 def step(recipe: Recipe, prompt: prompts.PromptParams, text_tokens: int, params: training.TrainParams) -> float:
-    """Return the operations of learning from one film: forward, backward, and what is computed twice."""
-    changed = replace(params, lora_targets=recipe.targets)
+    """Return the operations of learning from one image: forward, backward, and what is computed twice."""
+    changed = replace(params, lora_target_modules=recipe.targets)
     model = trainer.lora(architecture.real_4b(), changed).train()
     if recipe.checkpointing:
         trainer.checkpoint_activations(model)
     loaded = architecture.loaded(model, prompt, text_tokens)
 
     def work() -> None:
-        film = films(loaded, 1, cached=recipe.cached)
+        image = images(loaded, 1, cached=recipe.cached)
         if recipe.all_logits:
-            batch = gemma3.encode(loaded, film, prompt.question, image_first=prompt.image_first)
+            batch = gemma3.encode(loaded, image, prompt.question, image_first=prompt.image_first)
             logits = model(**batch, use_cache=False).logits
         else:
-            logits = gemma3.ask(loaded, film, prompt)
+            logits = gemma3.ask(loaded, image, prompt)
         logits.sum().backward()
 
     return count(work)
 
 
 def bench(prompt: prompts.PromptParams, params: training.TrainParams) -> dict[str, Result]:
-    """Return the operations per film of asking and of learning.
+    """Return the operations per image of asking and of learning.
 
     Args:
         prompt: The question, whose length counts.
         params: How the real study trains; the rank of LoRA counts.
     """
     tokens = architecture.text_tokens(prompt)
-    where = f"896 px, {256 + tokens} tokens, LoRA of rank {params.rank}"
+    where = f"896 px, {256 + tokens} tokens, LoRA of rank {params.lora_r}"
     asked = {
         f"flops.ask{'_cached' if cached else ''}": Result(
             value=forward(prompt, tokens, cached=cached) / TERA,
-            unit="TFLOP per film",
+            unit="TFLOP per image",
             label=COUNTED,
             command=COMMAND,
             note="one forward pass, the vision features cached" if cached else f"one forward pass; {where}",

@@ -1,4 +1,4 @@
-"""How long it takes to match 100,000 films with three points each."""
+"""How long it takes to match 100,000 images with three points each."""
 
 import statistics
 
@@ -10,22 +10,22 @@ from workflow.bench.interleave import processor_seconds
 from workflow.bench.result import MEASURED, Result
 
 COMMAND = "make bench ONLY=matching"
-FILMS, POINTS, SIDE_PX, SHARE = 100_000, 3, 1024, 0.05
+IMAGES, POINTS, SIDE_PX, FRACTION = 100_000, 3, 1024, 0.05
 OFF_PX = 60.0  # so that some predictions are near two points, and some near none
 SEED = 5
 RUNS = 3
 
 
-def films(rng: np.random.Generator, n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return predictions on n films and the points that they are about, each of shape (n, points, 2), pixels."""
+def images(rng: np.random.Generator, n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return predictions on n images and the points that they are about, each of shape (n, points, 2), pixels."""
     points = rng.uniform(0.2 * SIDE_PX, 0.8 * SIDE_PX, (n, POINTS, 2))
     return points + rng.normal(0, OFF_PX, points.shape), points
 
 
-def bench(n: int = FILMS) -> dict[str, Result]:
+def bench(n: int = IMAGES) -> dict[str, Result]:
     """Return the processor seconds from coordinates to pairs."""
-    predictions, points = films(np.random.default_rng(SEED), n)
-    thresholds = np.full(n, SHARE * SIDE_PX * 2**0.5)
+    predictions, points = images(np.random.default_rng(SEED), n)
+    thresholds = np.full(n, FRACTION * SIDE_PX * 2**0.5)
     seconds = []
     for _ in range(RUNS):
         began = processor_seconds()
@@ -41,6 +41,6 @@ def bench(n: int = FILMS) -> dict[str, Result]:
             high=max(seconds),
             runs=seconds,
             at_most=10.0,
-            note=f"{n} films, {POINTS} points and {POINTS} predictions each, {pairs} pairs",
+            note=f"{n} images, {POINTS} points and {POINTS} predictions each, {pairs} pairs",
         )
     }

@@ -1,4 +1,4 @@
-"""Whether inference needs more memory for more films: the largest size of a process of its own."""
+"""Whether inference needs more memory for more images: the largest size of a process of its own."""
 
 import json
 import statistics
@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from stages.lib.core import tables
-from workflow.bench.films import Study
+from workflow.bench.images import Study
 from workflow.bench.result import MEASURED, Result
 
 COMMAND = "make bench ONLY=memory"
@@ -32,9 +32,9 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
-def repeated(films: pa.Table, n: int) -> pa.Table:
-    """Return a table of n films, ids distinct, that shows the first `FEW` of `films` over and over."""
-    rows = films.slice(0, FEW).to_pylist()
+def repeated(images: pa.Table, n: int) -> pa.Table:
+    """Return a table of n images, ids distinct, that shows the first `FEW` of `images` over and over."""
+    rows = images.slice(0, FEW).to_pylist()
     return tables.from_rows(
         [{**rows[i % len(rows)], "image_id": f"{i:06d}"} for i in range(n)],
         tables.NORMALIZED,
@@ -42,7 +42,7 @@ def repeated(films: pa.Table, n: int) -> pa.Table:
 
 
 def asked(study: Study, n: int) -> float:
-    """Return the largest size of a process that runs stages.nodules.infer on n films, MB."""
+    """Return the largest size of a process that runs stages.nodules.infer on n images, MB."""
     table = study.folder / f"normalized_{n}.parquet"
     tables.write(table, repeated(study.normalized, n), tables.NORMALIZED)
     options = [
@@ -56,11 +56,11 @@ def asked(study: Study, n: int) -> float:
 
 
 def bench(study: Study) -> dict[str, Result]:
-    """Return how much larger the process is for `MANY` films than for `FEW`."""
+    """Return how much larger the process is for `MANY` images than for `FEW`."""
     few, many = ([asked(study, n) for _ in range(RUNS)] for n in (FEW, MANY))
     ratios = [b / a for a, b in zip(few, many, strict=True)]
     return {
-        "memory.2000_films_against_500": Result(
+        "memory.2000_images_against_500": Result(
             value=statistics.median(ratios),
             unit="times the memory",
             label=MEASURED,

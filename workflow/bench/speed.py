@@ -1,4 +1,4 @@
-"""Answers of the tiny model: the project's batches of one forward pass against one generated answer per film."""
+"""Answers of the tiny model: the project's batches of one forward pass against one generated answer per image."""
 
 import statistics
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from stages.lib.core import params
 from stages.lib.images import normalized
 from stages.lib.models import features, gemma3, prompts
 from stages.nodules import infer
-from workflow.bench.films import Study
+from workflow.bench.images import Study
 from workflow.bench.interleave import Interleaved, Ratios
 from workflow.bench.result import MEASURED, Result
 
@@ -24,30 +24,30 @@ NEW_TOKENS = 2  # the answer and the end of the turn
 def bench(study: Study) -> dict[str, Result]:
     """Return how many times faster `infer.infer` is, as the demo runs it and without kept vision features.
 
-    Both ways read the films from their files.
+    Both ways read the images from their files.
     """
     wanted: dict[str, type] = {"model": gemma3.ModelParams, "prompt": prompts.PromptParams, "infer": infer.Params}
     given = params.parse(study.params, wanted)
     loaded = gemma3.load(gemma3.read_base(study.folder / "fetch.json").folder, given.model)
-    films = study.normalized
-    size = films.num_rows // ROUNDS
-    pieces = [films.slice(i * size, size) for i in range(ROUNDS)]
+    images = study.normalized
+    size = images.num_rows // ROUNDS
+    pieces = [images.slice(i * size, size) for i in range(ROUNDS)]
 
     def batches(load: Callable[[Path], Any], piece: pa.Table) -> None:
         ask = partial(gemma3.answer_logits, loaded, prompt=given.prompt)
         table = infer.infer(piece, None, study.folder, ask, given.infer, load)
         if table.num_rows != piece.num_rows:
-            raise ValueError(f"asked about {piece.num_rows} films, answered {table.num_rows}")
+            raise ValueError(f"asked about {piece.num_rows} images, answered {table.num_rows}")
 
     def one_by_one(piece: pa.Table) -> None:
         for png in piece["png"].to_pylist():
-            film = normalized.load(study.folder / png)
-            gemma3.generate(loaded, [film], given.prompt.question, NEW_TOKENS, image_first=given.prompt.image_first)
+            image = normalized.load(study.folder / png)
+            gemma3.generate(loaded, [image], given.prompt.question, NEW_TOKENS, image_first=given.prompt.image_first)
 
-    kept = features.store(study.folder / "features", loaded, films["contract"][0].as_py())
+    kept = features.store(study.folder / "features", loaded, images["preprocessing_hash"][0].as_py())
     if kept is None:
         raise ValueError("the demo's base has no vision features to keep")
-    kept.fill(loaded, [study.folder / png for png in films["png"].to_pylist()])
+    kept.fill(loaded, [study.folder / png for png in images["png"].to_pylist()])
     found: dict[str, Result] = {}
     for name, load, words in (
         ("infer", kept.load, "vision features kept"),
@@ -55,7 +55,9 @@ def bench(study: Study) -> dict[str, Result]:
     ):
         ratios = Interleaved(partial(batches, load), one_by_one).run(pieces, what="speed")
         first, second = (size / seconds for seconds in ratios.seconds)
-        note = f"{words}: {first:.0f} against {second:.0f} films per processor second, {films.num_rows} films in turns"
+        note = (
+            f"{words}: {first:.0f} against {second:.0f} images per processor second, {images.num_rows} images in turns"
+        )
         found |= _results(f"speed.{name}", ratios, note, 8.0 if name == "infer" else None)
     return found
 

@@ -1,21 +1,21 @@
-"""Which share of the time the model waits for films: read from what the stages themselves say of it."""
+"""Which fraction of the time the model waits for images: read from what the stages themselves say of it."""
 
 import json
 import re
 import subprocess
 import sys
 
-from workflow.bench.films import Study
+from workflow.bench.images import Study
 from workflow.bench.result import MEASURED, Result
 
 COMMAND = "make bench ONLY=waiting"
 STEPS = 12
-SAID = re.compile(r"waited for films ([\d.]+) %")
+SAID = re.compile(r"waited for images ([\d.]+) %")
 
 
 def train(study: Study) -> float:
-    """Return the share in a short training by stages.nodules.train."""
-    section = {**study.params["train"], "max_steps": STEPS, "eval_every_steps": STEPS, "save_every_steps": STEPS}
+    """Return the fraction in a short training by stages.nodules.train."""
+    section = {**study.params["train"], "max_steps": STEPS, "eval_steps": STEPS, "save_steps": STEPS}
     params = json.dumps({"train": section, "model": study.params["model"], "prompt": study.params["prompt"]})
     _run(
         "stages.nodules.train",
@@ -24,11 +24,11 @@ def train(study: Study) -> float:
         *study.named(base="fetch.json", checkpoints="checkpoints", adapter="adapter", log="train.json"),
         *study.named(curve="curve.csv"),
     )
-    return float(json.loads((study.folder / "train.json").read_text())["data_wait_share"])
+    return float(json.loads((study.folder / "train.json").read_text())["data_wait_fraction"])
 
 
 def infer(study: Study) -> float:
-    """Return the share that stages.nodules.infer logs."""
+    """Return the fraction that stages.nodules.infer logs."""
     log = _run(
         "stages.nodules.infer",
         *study.options("infer", "model", "prompt"),
@@ -49,11 +49,11 @@ def _run(module: str, *options: str) -> str:
 
 
 def bench(study: Study) -> dict[str, Result]:
-    """Return the share of the time that the model waits for films, in training and in inference."""
+    """Return the fraction of the time that the model waits for images, in training and in inference."""
     return {
-        f"waiting.{name}": Result(value=share, unit="of the time", label=MEASURED, command=COMMAND, note=note)
-        for name, share, note in (
+        f"waiting.{name}": Result(value=fraction, unit="of the time", label=MEASURED, command=COMMAND, note=note)
+        for name, fraction, note in (
             ("train", train(study), f"{STEPS} steps, reading from pixels"),
-            ("infer", infer(study), f"{study.normalized.num_rows} films, reading from pixels"),
+            ("infer", infer(study), f"{study.normalized.num_rows} images, reading from pixels"),
         )
     }

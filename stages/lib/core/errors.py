@@ -32,23 +32,23 @@ class TableError(NoduleflowError):
 
 
 class ImageError(NoduleflowError):
-    """One picture cannot be read as a grey film; becomes a rejected row of the manifest."""
+    """One image cannot be read as a grey image; becomes a rejected row of the manifest."""
 
 
 class SplitError(NoduleflowError):
-    """The films cannot be split as asked."""
+    """The images cannot be split as asked."""
 
 
 class ModelError(NoduleflowError):
     """A model cannot be found, loaded or used as asked."""
 
 
-class ContractError(ModelError):
+class MismatchError(ModelError):
     """The pixels or prompts a model was trained on are not the ones it is asked about."""
 
 
 class BlindModelError(ModelError):
-    """A model gives one answer whatever film it is shown, a grey square included."""
+    """A model gives one answer whatever image it is shown, a grey square included."""
 
 
 class EnvironmentBuildError(NoduleflowError):

@@ -96,7 +96,7 @@ def sha256_json(document: Any) -> str:
 def fingerprint(path: str) -> str:
     """Return a hash of the names, sizes and times of all files below `path`; "absent" if there is none.
 
-    It notices a changed film without opening 60,000 of them.
+    It notices a changed image without opening 60,000 of them.
     """
     root = Path(path)
     if not root.exists():

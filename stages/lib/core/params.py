@@ -18,7 +18,7 @@ from typing_extensions import dataclass_transform
 
 from stages.lib.core.errors import ParamsError
 
-Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
@@ -89,8 +89,8 @@ def read(source: str, sections: Mapping[str, type]) -> SimpleNamespace:
 def unknown(name: str, known: Any) -> str:
     """Return the sentence about an unknown name, with the nearest known one.
 
-    >>> unknown("train.peek_lr", ["train.peak_lr", "train.rank"])
-    "train.peek_lr: unknown; did you mean 'train.peak_lr'?"
+    >>> unknown("train.learning_rat", ["train.learning_rate", "train.rank"])
+    "train.learning_rat: unknown; did you mean 'train.learning_rate'?"
     """
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"

@@ -71,7 +71,7 @@ def revision(root: Path = closure.ROOT) -> dict[str, Any] | None:
 
 
 def data_sha256(manifest: pa.Table, points: pa.Table) -> str:
-    """Return a hash of what the films show and what is known of them: pixels and their size, labels, patients, points.
+    """Return a hash of what the images show and what is known of them: pixels and their size, labels, patients, points.
 
     No path is in it.
     """

@@ -1,4 +1,4 @@
-"""Static shards: part k of n takes every n-th row, so that the number of jobs never grows with the number of films."""
+"""Static shards: part k of n takes every n-th row, so that the number of jobs never grows with the number of images."""
 
 import re
 from collections.abc import Sequence

@@ -48,7 +48,7 @@ class Schema:
 
 
 STRING, INT, FLOAT, BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
-IMAGE_ID = Column("image_id", STRING, "identifies the film in every table of the study")
+IMAGE_ID = Column("image_id", STRING, "identifies the image in every table of the study")
 PATIENT_ID = Column("patient_id", STRING, "patient, as far as the data tell")
 LABEL = Column("label", INT, "1 nodule, 0 no finding, null not labelled", nullable=True)
 SPLIT_NAME = Column("split", STRING, "part of the study", values=("train", "val", "test"))
@@ -60,7 +60,7 @@ MANIFEST = Schema(
         IMAGE_ID,
         Column("file_name", STRING, "name of the file, as in the CSV"),
         Column("path", STRING, "path of the file; relative to the working directory if the data folder was given so"),
-        Column("source", STRING, "where the film comes from", values=("nih", "lidc", "other")),
+        Column("source", STRING, "where the image comes from", values=("nih", "lidc", "other")),
         PATIENT_ID,
         LABEL,
         Column("width_px", INT, "width of the original, pixels; null if it could not be read", nullable=True),
@@ -69,7 +69,7 @@ MANIFEST = Schema(
         Column("spacing_mm", FLOAT, "millimetres per pixel of the original; null if not known, or not square", True),
         Column("sha256", STRING, "SHA-256 of the file's bytes; null if there is no file", nullable=True),
         Column("pixel_sha256", STRING, "SHA-256 of the decoded grey values and their shape; null if not decoded", True),
-        Column("status", STRING, "whether the film takes part", values=("ok", "rejected")),
+        Column("status", STRING, "whether the image takes part", values=("ok", "rejected")),
         Column("problem", STRING, "why it was rejected, or what is odd about it; null if nothing", nullable=True),
     ),
 )
@@ -78,10 +78,10 @@ POINTS = Schema(
     ("image_id", "point"),
     (
         IMAGE_ID,
-        Column("point", INT, "number of the point on its film, from 0, in the order of the CSV"),
+        Column("point", INT, "number of the point on its image, from 0, in the order of the CSV"),
         Column("x", FLOAT, "column of the nodule's centre, pixels of the original, 0 at the centre of the first pixel"),
         Column("y", FLOAT, "row of the nodule's centre, pixels of the original, 0 at the centre of the first pixel"),
-        Column("diameter_mm", FLOAT, "diameter of the nodule, millimetres on the film; null if not known", True),
+        Column("diameter_mm", FLOAT, "diameter of the nodule, millimetres on the image; null if not known", True),
         Column(
             "contrast", FLOAT, "how plain the nodule is, in the unit of the data's own table; null if not known", True
         ),
@@ -92,14 +92,14 @@ NORMALIZED = Schema(
     ("image_id",),
     (
         IMAGE_ID,
-        Column("png", STRING, "path of the normalized film, relative to the results folder"),
+        Column("png", STRING, "path of the normalized image, relative to the results folder"),
         Column("low", FLOAT, "grey value of the original that became 0"),
         Column("high", FLOAT, "grey value of the original that became 255"),
         Column("scale", FLOAT, "normalized pixels per original pixel"),
         Column("pad_x_px", INT, "columns added on the left to make it square, original pixels"),
         Column("pad_y_px", INT, "rows added at the top to make it square, original pixels"),
-        Column("side_px", INT, "width and height of the normalized film, pixels"),
-        Column("contract", STRING, "hash of everything that decides the pixels"),
+        Column("side_px", INT, "width and height of the normalized image, pixels"),
+        Column("preprocessing_hash", STRING, "hash of everything that decides the pixels"),
     ),
 )
 SPLIT = Schema("split", ("image_id",), (IMAGE_ID, PATIENT_ID, LABEL, SPLIT_NAME))
@@ -131,7 +131,7 @@ PLACE = (
 )
 ASKED = (
     Column("request", STRING, "what the localizer was asked"),
-    Column("view", STRING, "which view of the film it was shown"),
+    Column("view", STRING, "which view of the image it was shown"),
 )
 VOTES = Schema(
     "votes",
@@ -143,7 +143,7 @@ LOCALIZE = Schema(
     ("image_id", "rank"),
     (
         IMAGE_ID,
-        Column("rank", INT, "number of the finding on its film, from 0, in the order of the answer or by confidence"),
+        Column("rank", INT, "number of the finding on its image, from 0, in the order of the answer or by confidence"),
         *PLACE,
         Column("shown", BOOL, "whether its confidence reaches the cutoff chosen on validation; true without either"),
     ),

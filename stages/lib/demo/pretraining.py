@@ -15,11 +15,11 @@ from stages.lib.core.progress import track
 from stages.lib.detect.box_2d import UNITS, Box
 from stages.lib.models import gemma3
 
-WARM_UP = 0.05  # share of the steps
+WARM_UP = 0.05  # fraction of the steps
 WEIGHT_DECAY = 0.01
 LONGEST_GRADIENT = 1.0
-WHITENED_FILMS = 400  # whose patches decide the patch embedding
-SHIFT_PX = 6  # how far a film is moved about, so that a nodule is seen at any place in a patch
+WHITENED_IMAGES = 400  # whose patches decide the patch embedding
+SHIFT_PX = 6  # how far an image is moved about, so that a nodule is seen at any place in a patch
 FACTS = 7  # about a patch, see `dense_targets`
 FACTS_WEIGHT = 5.0  # beside the presence alone
 FLAG = 2.0  # how much louder than its place a nodule is in what the text model gets to see at first
@@ -27,32 +27,32 @@ FLAG = 2.0  # how much louder than its place a nodule is in what the text model 
 
 @dataclass(frozen=True)
 class Talk:
-    """One thing that is asked about a film.
+    """One thing that is asked about an image.
 
     Attributes:
         text: What is asked.
-        image_first: Whether the film stands before the text.
-        answer: What is answered about a film with these nodules.
+        image_first: Whether the image stands before the text.
+        answer: What is answered about an image with these nodules.
         share: Of the steps.
     """
 
     text: str
     image_first: bool
     answer: Callable[[Sequence[Box]], str]
-    share: float
+    fraction: float
 
 
 def dense_targets(boxes: Sequence[Sequence[Box]], grid: int) -> tuple[np.ndarray, np.ndarray]:
     """Return what the tower has to say about each patch.
 
     Args:
-        boxes: The nodules of n films.
+        boxes: The nodules of n images.
         grid: Patches per side.
 
     Returns:
         presence: float32 of shape (n, grid * grid), 1 where the centre of a nodule lies.
-        facts: float32 of shape (n, grid * grid, 7): presence; y0, x0, y1, x1 of the nodule in half films from the
-            middle of the film, 0 where there is none; row and column of the patch in the same unit, everywhere.
+        facts: float32 of shape (n, grid * grid, 7): presence; y0, x0, y1, x1 of the nodule in half images from the
+            middle of the image, 0 where there is none; row and column of the patch in the same unit, everywhere.
 
     >>> presence, facts = dense_targets([[Box(0, 500, 500, 1000, None)]], 2)
     >>> presence.tolist(), facts[0, 1].tolist(), facts[0, 2].tolist()
@@ -62,17 +62,18 @@ def dense_targets(boxes: Sequence[Sequence[Box]], grid: int) -> tuple[np.ndarray
     facts = np.zeros((len(boxes), grid * grid, FACTS), np.float32)
     facts[..., 5] = np.repeat(middles, grid)
     facts[..., 6] = np.tile(middles, grid)
-    for film, found in enumerate(boxes):
+    for image, found in enumerate(boxes):
         for box in found:
             row = int((box.y0 + box.y1) / 2 / UNITS * grid)
             column = int((box.x0 + box.x1) / 2 / UNITS * grid)
             edges = 2 * np.array([box.y0, box.x0, box.y1, box.x1]) / UNITS - 1
-            facts[film, row * grid + column, :5] = [1, *edges]
+            facts[image, row * grid + column, :5] = [1, *edges]
     return facts[..., 0], facts
 
 
 def moved(image: np.ndarray, boxes: Sequence[Box], right_px: int, down_px: int) -> tuple[np.ndarray, tuple[Box, ...]]:
-    """Return a film and its nodules moved by whole pixels; zeros come in, and a nodule whose centre leaves is dropped.
+    """Return an image and its nodules moved by whole pixels; zeros come in, and a nodule whose centre leaves is
+    dropped.
 
     >>> image, boxes = moved(np.eye(10, dtype=np.uint8), [Box(100, 0, 300, 200, None)], 2, 0)
     >>> boxes, image[0].tolist()
@@ -107,7 +108,7 @@ def rate(step: int, steps: int, peak: float) -> float:
 
 
 def batches(count: int, size: int, steps: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Yield the films of each step, epoch by epoch in a new order, all batches full."""
+    """Yield the images of each step, epoch by epoch in a new order, all batches full."""
     queue = np.empty(0, dtype=np.int64)
     for _ in range(steps):
         while len(queue) < size:
@@ -117,14 +118,14 @@ def batches(count: int, size: int, steps: int, rng: np.random.Generator) -> Iter
 
 
 def whiten(loaded: gemma3.Loaded, images: np.ndarray) -> None:
-    """Set the tower's patch embedding to the principal patterns of the films' patches, each of unit spread.
+    """Set the tower's patch embedding to the principal patterns of the images' patches, each of unit spread.
 
     Raw patches differ in brightness a hundred times more than in what a nodule adds; from random weights the tower
     would spend its steps on that. The embedding is left alone afterwards: one step of the optimizer would undo it.
 
     Args:
         loaded: The model; its patch embedding is changed in place.
-        images: n films, uint8 of shape (n, side, side).
+        images: n images, uint8 of shape (n, side, side).
     """
     import torch
 
@@ -151,19 +152,19 @@ def teach_tower(
     *,
     steps: int,
     batch_size: int,
-    peak_lr: float,
+    learning_rate: float,
     rng: np.random.Generator,
 ) -> list[float]:
     """Teach the vision tower to find nodules, patch by patch, and return the loss of each step.
 
     Args:
         loaded: The model; its tower is changed in place, and its projector to go with it.
-        images: n films, uint8 of shape (n, side, side).
+        images: n images, uint8 of shape (n, side, side).
         boxes: The nodules of each.
         steps: Number of steps.
-        batch_size: Films per step.
-        peak_lr: Highest learning rate.
-        rng: Decides the order and the moves of the films, and the first weights of the head and of the projector.
+        batch_size: Images per step.
+        learning_rate: Highest learning rate.
+        rng: Decides the order and the moves of the images, and the first weights of the head and of the projector.
     """
     import torch
 
@@ -171,7 +172,7 @@ def teach_tower(
     config = loaded.model.config.vision_config
     grid = config.image_size // config.patch_size
     head = torch.nn.Linear(config.hidden_size, 1 + FACTS)
-    whiten(loaded, images[:WHITENED_FILMS])
+    whiten(loaded, images[:WHITENED_IMAGES])
     with torch.no_grad():
         head.weight.copy_(torch.from_numpy(rng.normal(0, 0.02, tuple(head.weight.shape))))
         head.bias.zero_()
@@ -180,7 +181,7 @@ def teach_tower(
             layer.self_attn.out_proj.weight.zero_()  # each patch looks at itself first, then learns to look about
     fixed = {id(weight) for weight in tower.embeddings.patch_embedding.parameters()}
     trained = [weight for weight in (*tower.parameters(), *head.parameters()) if id(weight) not in fixed]
-    optimizer = torch.optim.AdamW(trained, lr=peak_lr, weight_decay=WEIGHT_DECAY)
+    optimizer = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=WEIGHT_DECAY)
     losses = []
     order = batches(len(images), batch_size, steps, rng)
     for step, chosen in enumerate(track(order, total=steps, what="teach tower", unit="steps")):
@@ -190,7 +191,7 @@ def teach_tower(
         loss = torch.nn.functional.binary_cross_entropy_with_logits(said[..., 0], presence, reduction="sum")
         apart = torch.nn.functional.mse_loss(said[..., 1:], facts, reduction="sum")
         loss = (loss + FACTS_WEIGHT * apart) / batch_size
-        _step(optimizer, trained, loss, rate(step, steps, peak_lr))
+        _step(optimizer, trained, loss, rate(step, steps, learning_rate))
         losses.append(loss.item())
     _open(loaded.model.model.multi_modal_projector, head, rng)
     return losses
@@ -220,21 +221,21 @@ def teach_text(
     *,
     steps: int,
     batch_size: int,
-    peak_lr: float,
+    learning_rate: float,
     rng: np.random.Generator,
 ) -> list[float]:
     """Teach the text model and the projector to answer, with the tower frozen, and return the loss of each step.
 
     Args:
         loaded: The model; changed in place but for its tower.
-        images: n films, uint8 of shape (n, side, side); other ones than the tower was taught on, about which it is
+        images: n images, uint8 of shape (n, side, side); other ones than the tower was taught on, about which it is
             surer than it will ever be again.
         boxes: The nodules of each.
         talks: What is asked; the shares add up to 1.
-        steps: Number of steps. Each asks one thing about one batch of films.
-        batch_size: Films per step.
-        peak_lr: Highest learning rate.
-        rng: Decides what is asked at which step, and the order and the moves of the films.
+        steps: Number of steps. Each asks one thing about one batch of images.
+        batch_size: Images per step.
+        learning_rate: Highest learning rate.
+        rng: Decides what is asked at which step, and the order and the moves of the images.
     """
     import torch
     from transformers.modeling_outputs import BaseModelOutputWithPooling
@@ -243,9 +244,9 @@ def teach_text(
     tower, projector = model.model.vision_tower, model.model.multi_modal_projector
     frozen = {id(weight) for weight in tower.parameters()}
     trained = [weight for weight in model.parameters() if id(weight) not in frozen]
-    optimizer = torch.optim.AdamW(trained, lr=peak_lr, weight_decay=WEIGHT_DECAY)
+    optimizer = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=WEIGHT_DECAY)
     prompts = [_prompt(loaded, talk) for talk in talks]
-    which = rng.choice(len(talks), size=steps, p=[talk.share for talk in talks])
+    which = rng.choice(len(talks), size=steps, p=[talk.fraction for talk in talks])
     losses = []
     order = batches(len(images), batch_size, steps, rng)
     for step, chosen in enumerate(track(order, total=steps, what="teach text", unit="steps")):
@@ -263,7 +264,7 @@ def teach_text(
             use_cache=False,
         ).logits[:, :-1]
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), said.flatten(), ignore_index=-1)
-        _step(optimizer, trained, loss, rate(step, steps, peak_lr))
+        _step(optimizer, trained, loss, rate(step, steps, learning_rate))
         losses.append(loss.item())
     return losses
 
@@ -275,7 +276,7 @@ def _moved_about(
     chosen: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[Any, list[tuple[Box, ...]]]:
-    """Return the chosen films, each moved a little, as the tower takes them, and their nodules."""
+    """Return the chosen images, each moved a little, as the tower takes them, and their nodules."""
     import torch
 
     shifts = rng.integers(-SHIFT_PX, SHIFT_PX + 1, (len(chosen), 2))

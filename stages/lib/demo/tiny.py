@@ -33,7 +33,7 @@ WORDS = (  # one token each, as in Gemma; any other word is spelled in character
         "▁does",
         "▁each",
         "▁every",
-        "▁film",
+        "▁image",
         "▁final",
         "▁finding",
         "▁findings",

@@ -1,15 +1,15 @@
-"""A localizer without text: which parts of a film speak for the positive answer, and the peaks of that evidence.
+"""A localizer without text: which parts of an image speak for the positive answer, and the peaks of that evidence.
 
 The model is asked a question whose answer is one of two tokens. The evidence for a nodule is the difference of their
-logits, and a map says how much of it each image token brings, against the mean of the film's own tokens. Two ways:
+logits, and a map says how much of it each image token brings, against the mean of the image's own tokens. Two ways:
 
 * `gradient`: integrated gradients (Sundararajan et al., ICML 2017, eq. 1, midpoint rule) on the way from that mean to
-  the film. With many steps a map adds up to the whole difference; the cheapest, one step, is the gradient on half the
+  the image. With many steps a map adds up to the whole difference; the cheapest, one step, is the gradient on half the
   way, times the way.
 * `occlusion`: what is lost when the token alone is put to the mean; exact, one forward pass per token.
 
-An image token is coarse (an eighth or sixteenth of the film), so the film is also moved by parts of a token, and the
-maps of the moved films are laid over each other: the overlap is as fine as the moves.
+An image token is coarse (an eighth or sixteenth of the image), so the image is also moved by parts of a token, and the
+maps of the moved images are laid over each other: the overlap is as fine as the moves.
 """
 
 import json
@@ -30,22 +30,22 @@ WHOLE: Extent = (0.0, 0.0, 1.0, 1.0)
 
 
 @params.section
-class RelevanceParams:
+class AttributionParams:
     """How a map of the evidence is made, and what of it becomes a point."""
 
-    requests: tuple[params.Text, ...]  # the bank: questions, each put to films that choose, the best to all
+    requests: tuple[params.Text, ...]  # the bank: questions, each put to images that choose, the best to all
     answers: tuple[params.Text, ...]  # of each: nodule/no nodule, the tokens whose logits are compared
     prefixes: tuple[str, ...]  # of each: what is put into the model's mouth before the answer; "" for nothing
-    image_first: bool  # whether the film stands before the question, or after it
+    image_first: bool  # whether the image stands before the question, or after it
     method: Literal["gradient", "occlusion"]  # gradient is fast; occlusion is exact, one pass per image token
-    steps: params.Count  # points on the way from the mean token to the film, of the gradient; more follow it closer
-    moves: params.Count  # places along each side of an image token that the film is moved to; it divides the side
-    smoothing_share: params.NonNegativeFloat  # standard deviation of the blur of a map, of the padded square's side
-    distance_share: params.Share  # two peaks are further apart than this, of the padded square's side
-    peaks_most: params.Count  # peaks per film
-    half_logits: params.PositiveFloat  # evidence that a confidence of one half stands for
-    confidence_least: params.Share  # weaker peaks are left out
-    batch_size: params.Count  # films per pass; on the 4B model each keeps 1.5 GB for the gradients
+    steps: params.Count  # points on the way from the mean token to the image, of the gradient; more follow it closer
+    moves: params.Count  # places along each side of an image token that the image is moved to; it divides the side
+    smoothing_fraction: params.NonNegativeFloat  # standard deviation of the blur of a map, of the padded square's side
+    peak_distance_fraction: params.Fraction  # two peaks are further apart than this, of the padded square's side
+    max_peaks: params.Count  # peaks per image
+    even_odds_logits: params.PositiveFloat  # evidence that a confidence of one half stands for
+    min_confidence: params.Fraction  # weaker peaks are left out
+    batch_size: params.Count  # images per pass; on the 4B model each keeps 1.5 GB for the gradients
 
     def __post_init__(self) -> None:
         found = {name: len(getattr(self, name)) for name in ("requests", "answers", "prefixes")}
@@ -61,16 +61,16 @@ class RelevanceParams:
         return prompt, self.prefixes[at]
 
 
-def relevance(
-    loaded: gemma3.Loaded, films: Sequence[np.ndarray] | np.ndarray, request: str, params: RelevanceParams
+def attribution(
+    loaded: gemma3.Loaded, images: Sequence[np.ndarray] | np.ndarray, request: str, params: AttributionParams
 ) -> NDArray[np.float64]:
-    """Return how much each part of each film speaks for the positive answer.
+    """Return how much each part of each image speaks for the positive answer.
 
     Args:
         loaded: The model, or the model with an adapter. No gradient reaches its weights.
-        films: n films, uint8 arrays of shape (side_px, side_px).
+        images: n images, uint8 arrays of shape (side_px, side_px).
         request: One of `params.requests`.
-        params: See `RelevanceParams`.
+        params: See `AttributionParams`.
 
     Returns:
         Float64 array of shape (n, grid, grid), logits per image token, with as many cells along a side as the model
@@ -78,13 +78,15 @@ def relevance(
 
     Raises:
         ModelError: If an answer is not one token, the moves do not divide a token, or a map is not finite.
-        ContractError: If a film has not the side that the model takes.
+        MismatchError: If an image has not the side that the model takes.
     """
-    pixels = np.stack(list(films))
+    pixels = np.stack(list(images))
     side, moves = int(loaded.image_tokens**0.5), params.moves
     token_px = loaded.side_px // side
     if token_px % moves:
-        raise ModelError(f"relevance.moves: found {moves}, wanted a divisor of {token_px}, an image token's side in px")
+        raise ModelError(
+            f"attribution.moves: found {moves}, wanted a divisor of {token_px}, an image token's side in px"
+        )
     grid = side * moves
     step_px = token_px // moves
     total, covered = np.zeros((len(pixels), grid, grid)), np.zeros((grid, grid))
@@ -102,13 +104,15 @@ def relevance(
             total[:, : grid - down, : grid - right] += fine[:, down:, right:]
             covered[: grid - down, : grid - right] += 1
     if not np.isfinite(total).all():
-        raise ModelError("the evidence of a film is not a finite number; set model.dtype to bfloat16 or float32")
+        raise ModelError("the evidence of an image is not a finite number; set model.dtype to bfloat16 or float32")
     return total / covered
 
 
-def _token_map(loaded: gemma3.Loaded, films: np.ndarray, request: str, params: RelevanceParams) -> NDArray[np.float64]:
+def _token_map(
+    loaded: gemma3.Loaded, images: np.ndarray, request: str, params: AttributionParams
+) -> NDArray[np.float64]:
     """Return the evidence of each image token of one batch, shape (n, image_tokens)."""
-    seen = gemma3.features(loaded, list(films)).float()
+    seen = gemma3.features(loaded, list(images)).float()
     means = seen.mean(dim=1, keepdim=True)
     with _frozen(loaded.model):
         evidence = _contrast(loaded, *params.contrast(request))
@@ -116,7 +120,7 @@ def _token_map(loaded: gemma3.Loaded, films: np.ndarray, request: str, params: R
     return found.double().cpu().numpy()
 
 
-def _integrated(evidence: Callable[[Any], Any], seen: Any, means: Any, params: RelevanceParams) -> Any:
+def _integrated(evidence: Callable[[Any], Any], seen: Any, means: Any, params: AttributionParams) -> Any:
     import torch
 
     total = torch.zeros(seen.shape[:2], device=seen.device)
@@ -128,7 +132,7 @@ def _integrated(evidence: Callable[[Any], Any], seen: Any, means: Any, params: R
     return total / params.steps
 
 
-def _occluded(evidence: Callable[[Any], Any], seen: Any, means: Any, params: RelevanceParams) -> Any:
+def _occluded(evidence: Callable[[Any], Any], seen: Any, means: Any, params: AttributionParams) -> Any:
     import torch
 
     lost = torch.empty(seen.shape[:2], device=seen.device)
@@ -142,7 +146,7 @@ def _occluded(evidence: Callable[[Any], Any], seen: Any, means: Any, params: Rel
 
 
 def _contrast(loaded: gemma3.Loaded, prompt: prompts.PromptParams, prefix: str) -> Callable[[Any], Any]:
-    """Return a function from vision features (n, image_tokens, hidden) to the evidence of the films, shape (n,)."""
+    """Return a function from vision features (n, image_tokens, hidden) to the evidence of the images, shape (n,)."""
     import torch
 
     negative, positive = gemma3.answer_ids(loaded, prompt)
@@ -176,23 +180,23 @@ def _frozen(model: Any) -> Iterator[None]:
             weight.requires_grad_(True)
 
 
-def extent(film: np.ndarray) -> Extent:
+def extent(image: np.ndarray) -> Extent:
     """Return the left, top, right and bottom of what is not black, in fractions of the padded square.
 
-    Outside of it lie the padding and margins as black as it; a film that is black all over is returned whole.
+    Outside of it lie the padding and margins as black as it; an image that is black all over is returned whole.
 
     Args:
-        film: uint8 array of shape (side, side).
+        image: uint8 array of shape (side, side).
 
-    >>> film = np.zeros((4, 4), np.uint8)
-    >>> film[:, 1:3] = 7
-    >>> extent(film)
+    >>> image = np.zeros((4, 4), np.uint8)
+    >>> image[:, 1:3] = 7
+    >>> extent(image)
     (0.25, 0.0, 0.75, 1.0)
     """
-    columns, rows = np.flatnonzero(film.any(axis=0)), np.flatnonzero(film.any(axis=1))
+    columns, rows = np.flatnonzero(image.any(axis=0)), np.flatnonzero(image.any(axis=1))
     if not len(columns):
         return WHOLE
-    side = film.shape[0]
+    side = image.shape[0]
     return (
         float(columns[0] / side),
         float(rows[0] / side),
@@ -205,44 +209,45 @@ def peaks(
     evidence: NDArray[np.float64],
     *,
     most: int,
-    distance_share: float,
-    smoothing_share: float,
-    half_logits: float,
-    confidence_least: float = 0.0,
-    film: Extent = WHOLE,
+    peak_distance_fraction: float,
+    smoothing_fraction: float,
+    even_odds_logits: float,
+    min_confidence: float = 0.0,
+    image: Extent = WHOLE,
 ) -> list[tuple[float, float, float]]:
     """Return the peaks of one map, the surest first.
 
     A peak is a cell of positive evidence that none of its eight neighbours exceeds; its place is the top of the
-    parabolas through it and its neighbours, and stays within the cell and the film. Of two peaks too near to each other
-    the weaker is dropped.
+    parabolas through it and its neighbours, and stays within the cell and the image. Of two peaks too near to each
+    other the weaker is dropped.
 
     Args:
         evidence: Map of shape (grid, grid), logits.
         most: How many peaks at most.
-        distance_share: Two peaks are further apart than this share of the side.
-        smoothing_share: Standard deviation of the blur beforehand, of the side. Cells off the film have no part in it.
-        half_logits: Evidence that becomes a confidence of one half, of evidence / (evidence + half_logits): it is
-            absolute, so that the peaks of one film can be ranked with those of another.
-        confidence_least: Weaker peaks are dropped.
-        film: Left, top, right and bottom of the film in the padded square; cells wholly outside have no peak.
+        peak_distance_fraction: Two peaks are further apart than this fraction of the side.
+        smoothing_fraction: Standard deviation of the blur beforehand, of the side. Cells off the image have no part in
+            it.
+        even_odds_logits: Evidence that becomes a confidence of one half, of evidence / (evidence + even_odds_logits):
+            it is absolute, so that the peaks of one image can be ranked with those of another.
+        min_confidence: Weaker peaks are dropped.
+        image: Left, top, right and bottom of the image in the padded square; cells wholly outside have no peak.
 
     Returns:
         (u, v, confidence) of each: fractions of the padded square from edge to edge, u right and v down, and [0, 1].
 
     >>> hill = np.array([[0.0, 1.0, 0.0], [1.0, 3.0, 1.0], [0.0, 1.0, 0.0]])
-    >>> peaks(hill, most=2, distance_share=0.1, smoothing_share=0.0, half_logits=1.0)
+    >>> peaks(hill, most=2, peak_distance_fraction=0.1, smoothing_fraction=0.0, even_odds_logits=1.0)
     [(0.5, 0.5, 0.75)]
     """
     from scipy.ndimage import gaussian_filter, maximum_filter
 
     grid = len(evidence)
     edges = np.arange(grid + 1) / grid
-    left, top, right, bottom = film
+    left, top, right, bottom = image
     inside = np.outer((edges[1:] > top) & (edges[:-1] < bottom), (edges[1:] > left) & (edges[:-1] < right))
     hills = np.where(inside, evidence, 0.0)
-    if smoothing_share:
-        blur = {"sigma": smoothing_share * grid, "mode": "constant"}
+    if smoothing_fraction:
+        blur = {"sigma": smoothing_fraction * grid, "mode": "constant"}
         weight = gaussian_filter(inside.astype(np.float64), **blur)
         hills = np.divide(gaussian_filter(hills, **blur), weight, out=np.zeros_like(hills), where=inside)
     hills = np.where(inside, hills, -np.inf)
@@ -251,13 +256,13 @@ def peaks(
     found: list[tuple[float, float, float]] = []
     for number in np.argsort(-hills[rows, columns], kind="stable"):
         row, column = int(rows[number]), int(columns[number])
-        confidence = float(hills[row, column] / (hills[row, column] + half_logits))
-        if len(found) == most or confidence < confidence_least:
+        confidence = float(hills[row, column] / (hills[row, column] + even_odds_logits))
+        if len(found) == most or confidence < min_confidence:
             break
         u = (column + 0.5 + _top(hills[row], column)) / grid
         v = (row + 0.5 + _top(hills[:, column], row)) / grid
         u, v = float(np.clip(u, left, right)), float(np.clip(v, top, bottom))
-        if all(np.hypot(u - other[0], v - other[1]) > distance_share for other in found):
+        if all(np.hypot(u - other[0], v - other[1]) > peak_distance_fraction for other in found):
             found.append((u, v, confidence))
     return found
 
@@ -276,22 +281,22 @@ def _top(line: NDArray[np.float64], at: int) -> float:
 
 
 def answers(
-    loaded: gemma3.Loaded, films: Sequence[np.ndarray] | np.ndarray, request: str, params: RelevanceParams
+    loaded: gemma3.Loaded, images: Sequence[np.ndarray] | np.ndarray, request: str, params: AttributionParams
 ) -> list[Answer]:
-    """Return the peaks of each film as a localizer's answer; its words are the peaks (u, v, confidence) as JSON.
+    """Return the peaks of each image as a localizer's answer; its words are the peaks (u, v, confidence) as JSON.
 
-    Arguments and errors are those of `relevance`.
+    Arguments and errors are those of `attribution`.
     """
     said = []
-    for film, evidence in zip(films, relevance(loaded, films, request, params), strict=True):
+    for image, evidence in zip(images, attribution(loaded, images, request, params), strict=True):
         found = peaks(
             evidence,
-            most=params.peaks_most,
-            distance_share=params.distance_share,
-            smoothing_share=params.smoothing_share,
-            half_logits=params.half_logits,
-            confidence_least=params.confidence_least,
-            film=extent(film),
+            most=params.max_peaks,
+            peak_distance_fraction=params.peak_distance_fraction,
+            smoothing_fraction=params.smoothing_fraction,
+            even_odds_logits=params.even_odds_logits,
+            min_confidence=params.min_confidence,
+            image=extent(image),
         )
         words = json.dumps({"peaks": [[round(value, 6) for value in peak] for peak in found]})
         findings = tuple(Finding(u=u, v=v, box=None, confidence=confidence, phrase=None) for u, v, confidence in found)

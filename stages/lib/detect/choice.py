@@ -1,4 +1,6 @@
-"""What was chosen for a localizer, on films that are not test films: which films choose, and the file of the choice."""
+"""What was chosen for a localizer, on images that are not test images: which images choose, and the file of the
+choice.
+"""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -11,25 +13,27 @@ from stages.lib.core.errors import ChoiceError
 
 @params.section
 class ChooseParams:
-    """How requests and cutoffs are chosen, on films that are not test films."""
+    """How requests and cutoffs are chosen, on images that are not test images."""
 
-    splits: tuple[Literal["train", "val"], ...]  # localizers are not trained, so train films choose as well as val ones
-    requests_kept: params.Count  # best requests of a bank that are put to all films
-    tolerance_share: params.Share  # of the diagonal of the original: greatest distance of a hit
+    splits: tuple[
+        Literal["train", "val"], ...
+    ]  # localizers are not trained, so train images choose as well as val ones
+    requests_kept: params.Count  # best requests of a bank that are put to all images
+    tolerance_fraction: params.Fraction  # of the diagonal of the original: greatest distance of a hit
 
 
-def films(split: Sequence[Mapping[str, Any]], marked: Collection[str], splits: Sequence[str]) -> set[str]:
-    """Return the films that choose: those with points in some splits, and as many healthy ones, the first by id.
+def images(split: Sequence[Mapping[str, Any]], marked: Collection[str], splits: Sequence[str]) -> set[str]:
+    """Return the images that choose: those with points in some splits, and as many negative ones, the first by id.
 
     Args:
         split: Rows of `tables.SPLIT`.
-        marked: image_id of every film with points.
+        marked: image_id of every image with points.
         splits: The splits, `choose.splits`; the test split is none of them.
     """
     known = [row for row in split if row["split"] in splits]
     with_points = {row["image_id"] for row in known if row["image_id"] in marked}
-    healthy = sorted(row["image_id"] for row in known if row["label"] == 0)
-    return with_points | set(healthy[: len(with_points)])
+    negatives = sorted(row["image_id"] for row in known if row["label"] == 0)
+    return with_points | set(negatives[: len(with_points)])
 
 
 def read(path: str | Path) -> dict[str, Any]:

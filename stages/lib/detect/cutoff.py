@@ -1,6 +1,6 @@
 """How well points are found at each confidence, and from which confidence on they are worth showing.
 
-One question, asked on validation films alone: of the prompts of a bank, which one; and of a localizer's points, which.
+One question, asked on validation images alone: of the prompts of a bank, which one; and of a localizer's points, which.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from stages.lib.metrics.matching import distances, match
 
 @dataclass(frozen=True)
 class Shown:
-    """One film: what was found on it, and what is there.
+    """One image: what was found on it, and what is there.
 
     Attributes:
         points: Predicted x and y, shape (n, 2), pixels of the original.
@@ -51,22 +51,22 @@ class Counts:
         return 2 * self.hits / max(self.points + self.nodules, 1)
 
 
-def best(films: Sequence[Shown]) -> Counts:
+def best(images: Sequence[Shown]) -> Counts:
     """Return the counts at the cutoff with the largest F1; of equals the one that shows the most points.
 
     Args:
-        films: Films with nodules and without: a point on a healthy film is a false one.
+        images: Images with nodules and without: a point on a negative image is a false one.
     """
-    known = np.concatenate([film.confidence for film in films]) if films else np.zeros(0)
+    known = np.concatenate([image.confidence for image in images]) if images else np.zeros(0)
     cutoffs = [None, *np.unique(known[~np.isnan(known)]).tolist()]
-    return max((count(films, cutoff) for cutoff in cutoffs), key=lambda counts: (counts.f1, counts.points))
+    return max((count(images, cutoff) for cutoff in cutoffs), key=lambda counts: (counts.f1, counts.points))
 
 
-def count(films: Sequence[Shown], cutoff: float | None) -> Counts:
+def count(images: Sequence[Shown], cutoff: float | None) -> Counts:
     """Return the counts if points of a confidence of `cutoff` or more, and those without one, are shown."""
     hits = points = 0
-    for film in films:
-        shown = film.points if cutoff is None else film.points[~(film.confidence < cutoff)]
-        hits += len(match(distances(shown, film.nodules), film.threshold_px)[0])
+    for image in images:
+        shown = image.points if cutoff is None else image.points[~(image.confidence < cutoff)]
+        hits += len(match(distances(shown, image.nodules), image.threshold_px)[0])
         points += len(shown)
-    return Counts(cutoff, hits, points, sum(len(film.nodules) for film in films))
+    return Counts(cutoff, hits, points, sum(len(image.nodules) for image in images))

@@ -9,11 +9,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Question:
-    """One request about one film.
+    """One request about one image.
 
     Attributes:
-        key: Names film, view and request; no two questions of a run share it.
-        pixels: Returns the film as it is put to the model, uint8 array of shape (side, side).
+        key: Names image, view and request; no two questions of a run share it.
+        pixels: Returns the image as it is put to the model, uint8 array of shape (side, side).
         request: What the model is asked.
     """
 
@@ -43,7 +43,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a localizer said about one film.
+    """What a localizer said about one image.
 
     Attributes:
         words: Verbatim.

@@ -1,4 +1,4 @@
-"""Findings on films, between the tables that hold them and what chooses among them."""
+"""Findings on images, between the tables that hold them and what chooses among them."""
 
 import argparse
 from collections import defaultdict
@@ -22,13 +22,15 @@ class MergeParams:
     """How votes for one place become one finding."""
 
     link: fusion.Link  # votes are one finding if their points are near, or if their boxes overlap
-    link_share: params.Share  # of the diagonal of the original: greatest distance of two points that are one finding
-    link_iou: params.Share  # least intersection over union of two boxes that are one finding
-    points_most: params.Count  # findings kept of a film, the most confident or the first
+    link_fraction: (
+        params.Fraction
+    )  # of the diagonal of the original: greatest distance of two points that are one finding
+    link_iou: params.Fraction  # least intersection over union of two boxes that are one finding
+    max_points: params.Count  # findings kept of an image, the most confident or the first
 
     def near(self, diagonal_px: float) -> Any:
-        """Return what decides whether two findings are one on a film of such a diagonal."""
-        radius = self.link_share * diagonal_px
+        """Return what decides whether two findings are one on an image of such a diagonal."""
+        radius = self.link_fraction * diagonal_px
         return fusion.by_distance(radius) if self.link == "distance" else fusion.by_iou(self.link_iou, radius)
 
 
@@ -38,8 +40,8 @@ def place(row: Mapping[str, Any]) -> Place:
     return Place(row["x"], row["y"], box, row["confidence"], row["phrase"])
 
 
-def by_film(rows: Iterable[Mapping[str, Any]], voter: Sequence[str]) -> dict[str, dict[tuple[Any, ...], list[Place]]]:
-    """Return the places of each film by voter, in the order of the rows.
+def by_image(rows: Iterable[Mapping[str, Any]], voter: Sequence[str]) -> dict[str, dict[tuple[Any, ...], list[Place]]]:
+    """Return the places of each image by voter, in the order of the rows.
 
     Args:
         rows: Rows of `tables.VOTES` or `tables.LOCALIZE`.
@@ -57,11 +59,11 @@ def diagonals(manifest: pa.Table) -> dict[str, float]:
     return {name: float(np.hypot(width, height)) for name, width, height in sizes if width is not None}
 
 
-def table(found: Mapping[str, Sequence[Place]], points_most: int) -> pa.Table:
-    """Return the findings of each film, at most `points_most` of each, as `tables.LOCALIZE` with all of them shown."""
+def table(found: Mapping[str, Sequence[Place]], max_points: int) -> pa.Table:
+    """Return the findings of each image, at most `max_points` of each, as `tables.LOCALIZE` with all of them shown."""
     rows = []
     for image_id, places in found.items():
-        for rank, one in enumerate(places[:points_most]):
+        for rank, one in enumerate(places[:max_points]):
             row = {"image_id": image_id, "rank": rank, "x": one.x, "y": one.y, "shown": True}
             row |= {"confidence": one.confidence, "phrase": one.phrase}
             rows.append(row | (dict(zip(EDGES, one.box, strict=True)) if one.box else {}))
@@ -89,21 +91,21 @@ class Chooser:
     ) -> tuple[pa.Table, dict[str, Any]]:
         """Return `localize` with those findings shown whose confidence reaches the cutoff, and the cutoff's document.
 
-        The cutoff is the one with the best F1 on the films that choose. Without such films, or without confidences,
+        The cutoff is the one with the best F1 on the images that choose. Without such images, or without confidences,
         there is none, and all findings are shown.
 
         Args:
             localize: Table of `tables.LOCALIZE`.
-            asked: image_id of every film that was asked about.
-            diagonal: Of each film, pixels.
+            asked: image_id of every image that was asked about.
+            diagonal: Of each image, pixels.
         """
         if self.fitted is not None:
             return cut(localize, self.fitted["cutoff"]), dict(self.fitted)
-        films = [] if self.points is None or self.split is None else choosing(asked, self.points, self.split, self.how)
-        if not films:
-            return localize, {"cutoff": None, "reason": "no film with marked nodules is there to choose by"}
-        counts = best(shown(localize.to_pylist(), films, self.points, diagonal, self.how.tolerance_share))
-        return cut(localize, counts.cutoff), document(counts, films)
+        images = [] if self.points is None or self.split is None else choosing(asked, self.points, self.split, self.how)
+        if not images:
+            return localize, {"cutoff": None, "reason": "no image with marked nodules is there to choose by"}
+        counts = best(shown(localize.to_pylist(), images, self.points, diagonal, self.how.tolerance_fraction))
+        return cut(localize, counts.cutoff), document(counts, images)
 
 
 def chooser(args: argparse.Namespace) -> Chooser:
@@ -117,19 +119,19 @@ def chooser(args: argparse.Namespace) -> Chooser:
 
 
 def choosing(asked: Iterable[str], points: pa.Table, split: pa.Table, how: choice.ChooseParams) -> list[str]:
-    """Return the films that choose, of those that were asked about."""
+    """Return the images that choose, of those that were asked about."""
     marked = set(points["image_id"].to_pylist())
-    return sorted(choice.films(split.to_pylist(), marked, how.splits) & set(asked))
+    return sorted(choice.images(split.to_pylist(), marked, how.splits) & set(asked))
 
 
 def shown(
     rows: Iterable[Mapping[str, Any]],
-    films: Sequence[str],
+    images: Sequence[str],
     points: pa.Table,
     diagonal: Mapping[str, float],
-    tolerance_share: float,
+    tolerance_fraction: float,
 ) -> list[Shown]:
-    """Return films with the places of `rows` on them and the nodules that are there."""
+    """Return images with the places of `rows` on them and the nodules that are there."""
     nodules: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for point in points.to_pylist():
         nodules[point["image_id"]].append((point["x"], point["y"]))
@@ -138,14 +140,14 @@ def shown(
         confidence = np.nan if row["confidence"] is None else row["confidence"]
         found[row["image_id"]].append((row["x"], row["y"], confidence))
     made = []
-    for name in films:
+    for name in images:
         here = np.array(found[name], np.float64).reshape(-1, 3)
         there = np.array(nodules[name], np.float64).reshape(-1, 2)
-        made.append(Shown(here[:, :2], here[:, 2], there, tolerance_share * diagonal[name]))
+        made.append(Shown(here[:, :2], here[:, 2], there, tolerance_fraction * diagonal[name]))
     return made
 
 
-def document(counts: Counts, films: Sequence[str]) -> dict[str, Any]:
+def document(counts: Counts, images: Sequence[str]) -> dict[str, Any]:
     """Return counts as a choice has them."""
     return {
         "cutoff": counts.cutoff,
@@ -153,7 +155,7 @@ def document(counts: Counts, films: Sequence[str]) -> dict[str, Any]:
         "hits": counts.hits,
         "points": counts.points,
         "nodules": counts.nodules,
-        "films": len(films),
+        "images": len(images),
     }
 
 

@@ -1,12 +1,12 @@
-"""Ask a localizer where the nodules are; keep its words, and map what it finds to points of the original film.
+"""Ask a localizer where the nodules are; keep its words, and map what it finds to points of the original image.
 
-The stages localize_medgemma, localize_relevance and localize_chexagent are this with a model behind it.
+The stages localize_medgemma, localize_attribution and localize_chexagent are this with a model behind it.
 
 in   manifest  tables.MANIFEST; normalized  tables.NORMALIZED; split  tables.SPLIT, and points  tables.POINTS, which
-     decide what films are "choosing" and "measured" ones
+     decide what images are "choosing" and "measured" ones
      choice    JSON written by choose: the requests of the bank to put; left out, all of them are put
-     results   folder that the films' paths are relative to
-out  votes     tables.VOTES: a film without findings has no row; answers  tables.ANSWERS: one row per question
+     results   folder that the images' paths are relative to
+out  votes     tables.VOTES: an image without findings has no row; answers  tables.ANSWERS: one row per question
 """
 
 import argparse
@@ -33,11 +33,11 @@ OPTIONAL = ("split", "points", "choice")
 
 @params.section
 class Params:
-    """Which localizers there are, and which films they are asked about."""
+    """Which localizers there are, and which images they are asked about."""
 
-    localizers: tuple[Literal["medgemma", "relevance", "chexagent"], ...]
-    views: tuple[views.Name, ...]  # of each film; several are merged to votes, and cost as many times the work
-    films: Literal["choosing", "measured", "all"]  # "measured": those with points, test films, and choosing ones
+    localizers: tuple[Literal["medgemma", "attribution", "chexagent"], ...]
+    views: tuple[views.Name, ...]  # of each image; several are merged to votes, and cost as many times the work
+    images: Literal["choosing", "measured", "all"]  # "measured": those with points, test images, and choosing ones
 
     def __post_init__(self) -> None:
         problems = [
@@ -57,13 +57,13 @@ def localize(
     localizer: Localizer,
     params: Params,
 ) -> tuple[pa.Table, pa.Table]:
-    """Return the findings in each film of `normalized` in original pixels, and the localizer's words.
+    """Return the findings in each image of `normalized` in original pixels, and the localizer's words.
 
     Args:
-        manifest: Table of `tables.MANIFEST` with at least the films of `normalized`.
-        normalized: Table of `tables.NORMALIZED`: the films to ask about.
-        requests: What is asked about each view of each film.
-        results: The folder that the films' paths are relative to.
+        manifest: Table of `tables.MANIFEST` with at least the images of `normalized`.
+        normalized: Table of `tables.NORMALIZED`: the images to ask about.
+        requests: What is asked about each view of each image.
+        results: The folder that the images' paths are relative to.
         localizer: Takes questions, those of one request in a row, and yields their answers in order.
         params: See `Params`.
 
@@ -71,24 +71,24 @@ def localize(
         Tables of `tables.VOTES` and of `tables.ANSWERS`.
 
     Raises:
-        TableError: If a film is not in the manifest.
+        TableError: If an image is not in the manifest.
     """
-    films = normalized.to_pylist()
-    geometries = _geometries(manifest, films)
-    asked = [(request, view, film) for request in requests for view in params.views for film in films]
+    images = normalized.to_pylist()
+    geometries = _geometries(manifest, images)
+    asked = [(request, view, image) for request in requests for view in params.views for image in images]
     questions = [
         Question(
-            key=f"{film['image_id']}\t{view}\t{request}",
-            pixels=partial(_shown, results / film["png"], view),
+            key=f"{image['image_id']}\t{view}\t{request}",
+            pixels=partial(_shown, results / image["png"], view),
             request=request,
         )
-        for request, view, film in asked
+        for request, view, image in asked
     ]
     votes: list[dict[str, Any]] = []
     answers: list[dict[str, Any]] = []
     said = track(localizer(questions), total=len(questions), what="localize", unit="questions")
-    for (request, view, film), answer in zip(asked, said, strict=True):
-        name = film["image_id"]
+    for (request, view, image), answer in zip(asked, said, strict=True):
+        name = image["image_id"]
         known = {"image_id": name, "request": request, "view": view}
         answers.append({**known, "answer": answer.words, "parsed": answer.parsed})
         votes += [
@@ -98,27 +98,27 @@ def localize(
     return tables.from_rows(votes, tables.VOTES), tables.from_rows(answers, tables.ANSWERS)
 
 
-def chosen_films(
+def chosen_images(
     normalized: pa.Table, split: pa.Table | None, points: pa.Table | None, params: Params, splits: Sequence[str]
 ) -> pa.Table:
-    """Return the films that are asked about.
+    """Return the images that are asked about.
 
-    "choosing" films are those of `choice.films`; "measured" ones are these, all others with points, and the test split.
-    Without a split and points there is nothing to choose by or to measure, and every film is asked about.
+    "choosing" images are those of `choice.images`; "measured" ones are these, all others with points, and the test
+    split. Without a split and points there is nothing to choose by or to measure, and every image is asked about.
 
     Args:
-        normalized: All films.
+        normalized: All images.
         split: Which split each is in.
         points: Where the nodules are.
         params: See `Params`.
-        splits: Splits whose films choose, `choose.splits`.
+        splits: Splits whose images choose, `choose.splits`.
     """
-    if params.films == "all" or (split is None and points is None):
+    if params.images == "all" or (split is None and points is None):
         return normalized
     known = split.to_pylist() if split is not None else []
     marked = set(points["image_id"].to_pylist()) if points is not None else set()
-    wanted = choice.films(known, marked, splits)
-    if params.films == "measured":
+    wanted = choice.images(known, marked, splits)
+    if params.images == "measured":
         wanted |= marked | {row["image_id"] for row in known if row["split"] == "test"}
     return normalized.filter(pa.array([name in wanted for name in normalized["image_id"].to_pylist()], pa.bool_()))
 
@@ -151,27 +151,27 @@ def parse(
 
 
 def run(args: argparse.Namespace, bank: Sequence[str], localizer: Callable[[], Localizer]) -> None:
-    """Read the films of one part, ask about them, write the findings and the words.
+    """Read the images of one part, ask about them, write the findings and the words.
 
     Args:
         args: What `parse` returned.
         bank: All requests that may be put.
-        localizer: Returns the localizer; called only if there is a film to ask about.
+        localizer: Returns the localizer; called only if there is an image to ask about.
     """
     section: Params = args.params.localize
     split = tables.read(args.split, tables.SPLIT) if args.split else None
     points = tables.read(args.points, tables.POINTS) if args.points else None
-    films = chosen_films(
+    images = chosen_images(
         tables.read(args.normalized, tables.NORMALIZED), split, points, section, args.params.choose.splits
     )
-    films = shards.take(films, args.part)
+    images = shards.take(images, args.part)
     kept = args.params.choose.requests_kept
-    if section.films == "choosing" and len(bank) <= kept:
-        films = films.slice(0, 0)  # there is nothing to choose between
+    if section.images == "choosing" and len(bank) <= kept:
+        images = images.slice(0, 0)  # there is nothing to choose between
     requests = choice.requests(args.choice, bank, kept) if args.choice else bank
-    ask = localizer() if films.num_rows else lambda questions: iter(())
+    ask = localizer() if images.num_rows else lambda questions: iter(())
     manifest = tables.read(args.manifest, tables.MANIFEST)
-    votes, answers = localize(manifest, films, requests, Path(args.results), ask, section)
+    votes, answers = localize(manifest, images, requests, Path(args.results), ask, section)
     tables.write(args.votes, votes, tables.VOTES)
     tables.write(args.answers, answers, tables.ANSWERS)
 
@@ -180,19 +180,19 @@ def _shown(png: Path, view: str) -> np.ndarray:
     return views.VIEWS[view].show(load(png))
 
 
-def _geometries(manifest: pa.Table, films: Sequence[dict[str, Any]]) -> dict[str, Geometry]:
+def _geometries(manifest: pa.Table, images: Sequence[dict[str, Any]]) -> dict[str, Geometry]:
     sizes = {row["image_id"]: (row["width_px"], row["height_px"]) for row in manifest.to_pylist()}
-    strange = [film["image_id"] for film in films if None in sizes.get(film["image_id"], (None,))]
+    strange = [image["image_id"] for image in images if None in sizes.get(image["image_id"], (None,))]
     if strange:
         raise TableError(
-            f"{len(strange)} normalized films have no size in the manifest (first: {strange[0]}); "
+            f"{len(strange)} normalized images have no size in the manifest (first: {strange[0]}); "
             "wanted the manifest that they were normalized from"
         )
     return {
-        film["image_id"]: Geometry(
-            width_px=sizes[film["image_id"]][0], height_px=sizes[film["image_id"]][1], side_px=film["side_px"]
+        image["image_id"]: Geometry(
+            width_px=sizes[image["image_id"]][0], height_px=sizes[image["image_id"]][1], side_px=image["side_px"]
         )
-        for film in films
+        for image in images
     }
 
 

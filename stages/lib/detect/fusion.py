@@ -1,9 +1,9 @@
-"""Several voters on one film, brought together: votes for one place become one finding with a confidence.
+"""Several voters on one image, brought together: votes for one place become one finding with a confidence.
 
 A voter is a request, a view or a localizer. A vote joins the nearest finding so far that its voter has no part in; the
 finding lies at the mean of its votes, weighted by their confidence, its box likewise (weighted box fusion). Its
 confidence is the sum of its votes' confidences over the number of voters, a vote without one counting 1: so without
-confidences it is the share of voters that agree.
+confidences it is the fraction of voters that agree.
 
 Source: weighted box fusion: Solovyev, Wang & Gabruseva, Image and Vision Computing 107: 104117, 2021. Here a box is not
 needed, each voter has one vote for a place, and voters that were silent count.
@@ -20,7 +20,7 @@ Link = Literal["distance", "iou"]
 
 @dataclass(frozen=True)
 class Place:
-    """One finding on a film, pixels of the original.
+    """One finding on an image, pixels of the original.
 
     Attributes:
         x: Column of the point.
@@ -43,7 +43,7 @@ class Place:
 
 
 def consensus(voters: Sequence[Sequence[Place]], near: Callable[[Place, Place], float | None]) -> list[Place]:
-    """Return what several voters found on one film, the most confident first.
+    """Return what several voters found on one image, the most confident first.
 
     Args:
         voters: The findings of each voter, an empty sequence for one that found nothing. A single voter is left as it

@@ -16,10 +16,10 @@ from stages.lib.models import gemma3
 class Params:
     """What MedGemma is asked, and how."""
 
-    requests: tuple[params.Text, ...]  # the bank: each is put to films that choose, the best to all; answers are boxes
-    image_first: bool  # whether the film stands before the request, or after it
+    requests: tuple[params.Text, ...]  # the bank: each is put to images that choose, the best to all; answers are boxes
+    image_first: bool  # whether the image stands before the request, or after it
     max_new_tokens: params.Count  # the answer is cut there; about 45 per box
-    batch_size: params.Count  # films per batch; changes the time, not the answers
+    batch_size: params.Count  # images per batch; changes the time, not the answers
 
 
 def localizer(base: Path, model: gemma3.ModelParams, params: Params) -> driver.Localizer:
@@ -32,9 +32,9 @@ def localizer(base: Path, model: gemma3.ModelParams, params: Params) -> driver.L
 
     def ask(questions: Sequence[Question]) -> Iterator[Answer]:
         for batch in batches(questions, params.batch_size):
-            films = [question.pixels() for question in batch]
+            images = [question.pixels() for question in batch]
             request = batch[0].request
-            words = gemma3.generate(loaded, films, request, params.max_new_tokens, image_first=params.image_first)
+            words = gemma3.generate(loaded, images, request, params.max_new_tokens, image_first=params.image_first)
             yield from map(read, words)
 
     return ask

@@ -1,7 +1,7 @@
-"""Views of a film: the same film mirrored or in part, and the way back from a place in a view to one on the film.
+"""Views of an image: the same image mirrored or in part, and the way back from a place in a view to one on the image.
 
 Asked about several views, a localizer speaks several times about one place, and its slips show as lone votes. A crop is
-enlarged to the film's side, so that a small nodule fills more of what the model sees.
+enlarged to the image's side, so that a small nodule fills more of what the model sees.
 """
 
 import re
@@ -14,7 +14,7 @@ import numpy as np
 from stages.lib.detect.detection import Finding
 
 Name = Literal["whole", "mirrored", "upper_left", "upper_right", "lower_left", "lower_right"]
-CROP = 0.625  # share of the side that a crop shows; four of them overlap by a quarter of the side in the middle
+CROP = 0.625  # fraction of the side that a crop shows; four of them overlap by a quarter of the side in the middle
 SIDES = re.compile(r"\b(left|right)\b", re.IGNORECASE)
 
 
@@ -31,23 +31,23 @@ class View:
 
     left: float
     top: float
-    share: float
+    fraction: float
     mirrored: bool
 
-    def show(self, film: np.ndarray) -> np.ndarray:
-        """Return the film as this view shows it: uint8 array of the film's shape (side, side)."""
-        side = len(film)
-        if self.share < 1:
+    def show(self, image: np.ndarray) -> np.ndarray:
+        """Return the image as this view shows it: uint8 array of the image's shape (side, side)."""
+        side = len(image)
+        if self.fraction < 1:
             import cv2
 
             top, left = round(self.top * side), round(self.left * side)
-            length = round(self.share * side)
-            cut = np.ascontiguousarray(film[top : top + length, left : left + length])
-            film = cv2.resize(cut, (side, side), interpolation=cv2.INTER_CUBIC)
-        return np.ascontiguousarray(film[:, ::-1]) if self.mirrored else film
+            length = round(self.fraction * side)
+            cut = np.ascontiguousarray(image[top : top + length, left : left + length])
+            image = cv2.resize(cut, (side, side), interpolation=cv2.INTER_CUBIC)
+        return np.ascontiguousarray(image[:, ::-1]) if self.mirrored else image
 
     def back(self, finding: Finding) -> Finding:
-        """Return a finding in this view as one on the whole film, in fractions of the padded square.
+        """Return a finding in this view as one on the whole image, in fractions of the padded square.
 
         >>> VIEWS["mirrored"].back(Finding(u=0.1, v=0.2, box=None, confidence=None, phrase="Left lung")).phrase
         'Right lung'
@@ -62,7 +62,7 @@ class View:
 
     def _place(self, u: float, v: float) -> tuple[float, float]:
         u = 1 - u if self.mirrored else u
-        return self.left + u * self.share, self.top + v * self.share
+        return self.left + u * self.fraction, self.top + v * self.fraction
 
 
 VIEWS: Mapping[str, View] = {
@@ -79,7 +79,7 @@ NAMES: tuple[str, ...] = get_args(Name)
 def contradicts(phrase: str | None, u: float) -> bool:
     """Return whether a phrase names one side of the patient and the place is on the other; left is the patient's left.
 
-    The patient's left is on the right of the film. A phrase that names both sides, or none, contradicts nothing.
+    The patient's left is on the right of the image. A phrase that names both sides, or none, contradicts nothing.
 
     Args:
         phrase: The model's name of a finding.

@@ -1,11 +1,11 @@
-"""One grey film out of a DICOM file, or a sentence why not.
+"""One grey image out of a DICOM file, or a sentence why not.
 
 Taken: one frame of MONOCHROME1 or MONOCHROME2, at most 16 bits. MONOCHROME1 is inverted, so that dense is bright as in
-every other film. The rescale is applied where it keeps whole numbers; window settings are not applied, since the
+every other image. The rescale is applied where it keeps whole numbers; window settings are not applied, since the
 percentiles of `preprocess` take their place. A message never quotes a field that may name the patient.
 
-The size of a pixel is that at the detector (ImagerPixelSpacing), else PixelSpacing: the body is magnified on a film, so
-what is measured there is somewhat larger than in the patient.
+The size of a pixel is that at the detector (ImagerPixelSpacing), else PixelSpacing: the body is magnified on an image,
+so what is measured there is somewhat larger than in the patient.
 """
 
 import warnings
@@ -29,7 +29,7 @@ SQUARE = 1e-3  # relative difference of the two sides of a pixel up to which it 
 
 @dataclass(frozen=True)
 class Read:
-    """One DICOM film.
+    """One DICOM image.
 
     Attributes:
         pixels: uint8 or uint16 of shape (height, width).
@@ -47,11 +47,11 @@ class Read:
 
 
 def read_dicom(path: str | Path, *, max_pixels: int) -> Read:
-    """Return the grey values of a DICOM film, and what its header says of them.
+    """Return the grey values of a DICOM image, and what its header says of them.
 
     Args:
         path: File with the DICOM preamble.
-        max_pixels: Pixels beyond which the picture is not decoded.
+        max_pixels: Pixels beyond which the image is not decoded.
 
     Raises:
         ImageError: If it is damaged, too big, compressed without a decoder for it here, or not one grey frame.
@@ -115,7 +115,7 @@ def check_header(header: "Dataset", max_pixels: int) -> None:
     """
     missing = [name for name in ("Rows", "Columns", "BitsAllocated", "BitsStored") if not header.get(name)]
     if missing:
-        raise ImageError(f"DICOM without {', '.join(missing)}: not a picture")
+        raise ImageError(f"DICOM without {', '.join(missing)}: not an image")
     if header.Rows * header.Columns > max_pixels:
         raise ImageError(f"{header.Columns} x {header.Rows} pixels, more than max_pixels = {max_pixels}")
     kind = header.get("PhotometricInterpretation")

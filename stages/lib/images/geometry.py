@@ -1,6 +1,6 @@
-"""Where a pixel is: the only place that maps between an original film, its padded square, and a normalized film.
+"""Where a pixel is: the only place that maps between an original image, its padded square, and a normalized image.
 
-Convention: x is the column, y the row, both from 0 at the *centre* of the top left pixel of the original. A film of
+Convention: x is the column, y the row, both from 0 at the *centre* of the top left pixel of the original. An image of
 width w spans -0.5 .. w - 0.5. The original is padded with zeros to a centred square, then resized.
 """
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Geometry:
-    """How one original film became a normalized one.
+    """How one original image became a normalized one.
 
     Attributes:
         width_px: Width of the original, pixels.
@@ -47,7 +47,7 @@ class Geometry:
         return float((self.width_px**2 + self.height_px**2) ** 0.5)
 
     def to_normalized(self, x: float, y: float) -> tuple[float, float]:
-        """Return the point (x, y) of the original as a point of the normalized film.
+        """Return the point (x, y) of the original as a point of the normalized image.
 
         >>> Geometry(width_px=4, height_px=2, side_px=2).to_normalized(0.0, 0.0)
         (-0.25, 0.25)
@@ -58,7 +58,7 @@ class Geometry:
         )
 
     def to_original(self, x: float, y: float) -> tuple[float, float]:
-        """Return the point (x, y) of the normalized film as a point of the original.
+        """Return the point (x, y) of the normalized image as a point of the original.
 
         >>> Geometry(width_px=4, height_px=2, side_px=2).to_original(-0.25, 0.25)
         (0.0, 0.0)

@@ -1,12 +1,12 @@
-"""Which films a data folder holds, whose they are, and what its tables say about them; no film is opened here.
+"""Which images a data folder holds, whose they are, and what its tables say about them; no image is opened here.
 
-Two layouts. The challenge's: two folders of films and two CSVs, named below. A bare folder: PNG and DICOM files at any
+Two layouts. The challenge's: two folders of images and two CSVs, named below. A bare folder: PNG and DICOM files at any
 depth, without labels. Files that begin with a dot, and files that are neither PNG nor DICOM by name, are passed over.
 
 A problem is of one of three kinds, decided here and in `stages.data.ingest`:
   the folder   its tables contradict themselves, or cannot be read: nothing is made of it
-  one film     it cannot be used (no file, an unsafe name, not a film, a truth that contradicts itself): a rejected row
-  a remark     it takes part, and the manifest says what is odd (no label, listed twice, same pixels as another)
+  one image     it cannot be used (no file, an unsafe name, not an image, a truth that contradicts itself): a rejected
+  row a remark     it takes part, and the manifest says what is odd (no label, listed twice, same pixels as another)
 """
 
 import math
@@ -36,15 +36,15 @@ MAX_NAME_BYTES = 230  # of the 255 a file system allows; a file that is being wr
 
 
 @dataclass(frozen=True)
-class Film:
-    """One film of a data folder.
+class Image:
+    """One image of a data folder.
 
     Attributes:
         image_id: Its name in every table of the study.
         file_name: As in the CSV; in a bare folder the path relative to it.
         path: The file, below the root as the root was given.
         source: nih, lidc or other.
-        patient_id: Whose film it is; None if only the file itself may say.
+        patient_id: Whose image it is; None if only the file itself may say.
         label: 1, 0, or None.
         spacing_mm: Millimetres per pixel, if the label table says so.
         refused: Why it must not be opened; None if it may be.
@@ -85,9 +85,9 @@ class Point:
 
 @dataclass
 class Folder:
-    """A data folder: its films by image_id, the points of each in the order of the CSV, the problems of its tables."""
+    """A data folder: its images by image_id, the points of each in the order of the CSV, the problems of its tables."""
 
-    films: list[Film] = field(default_factory=list)
+    images: list[Image] = field(default_factory=list)
     points: dict[str, list[Point]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     passed_over: int = 0
@@ -104,7 +104,7 @@ class Label:
 
 
 def png_name(image_id: str) -> str:
-    """Return a file name for the normalized film: any id gives one plain name, and no two ids the same.
+    """Return a file name for the normalized image: any id gives one plain name, and no two ids the same.
 
     >>> png_name("00000012_000"), png_name("../a b")
     ('00000012_000.png', '..%2Fa%20b.png')
@@ -113,7 +113,7 @@ def png_name(image_id: str) -> str:
 
 
 def nih_patient(stem: str) -> str | None:
-    """Return the patient of a film named as in ChestX-ray14 (patient, underscore, number of the film), else None.
+    """Return the patient of an image named as in ChestX-ray14 (patient, underscore, number of the image), else None.
 
     >>> nih_patient("00000012_001")
     'nih-00000012'
@@ -138,11 +138,11 @@ def read(root: str | Path) -> Folder:
         raise DataError(f"data folder {base}:", ["found no such folder"])
     challenge = any(os.path.lexists(base / name) for name in (*FOLDERS, LABELS_CSV))
     folder = _challenge(base) if challenge else _bare(base)
-    if not folder.films and not folder.problems:
+    if not folder.images and not folder.problems:
         folder.problems.append(f"no {', '.join(SUFFIXES)} file in it")
     seen: defaultdict[str, list[str]] = defaultdict(list)
-    for film in folder.films:
-        seen[film.image_id].append(film.path)
+    for image in folder.images:
+        seen[image.image_id].append(image.path)
     for image_id, paths in seen.items():
         if len(paths) > 1:
             folder.problems.append(f"{' and '.join(map(repr, paths))} would both be {image_id!r}: rename one")
@@ -158,7 +158,7 @@ def _challenge(base: Path) -> Folder:
         if _leaves(base / name, base)
     ]
     if missing:
-        wanted = "wanted the layout of NoduLoCC2026, or a folder of nothing but films"
+        wanted = "wanted the layout of NoduLoCC2026, or a folder of nothing but images"
         raise DataError(f"data folder {base} ({wanted}):", missing)
     labels, problems = read_labels(base / LABELS_CSV)
     points, remarks, more = read_points(base / POINTS_CSV)
@@ -171,19 +171,19 @@ def _challenge(base: Path) -> Folder:
         }
     for name, source in FOLDERS.items():
         for entry in sorted(os.scandir(base / name), key=lambda entry: entry.name):
-            if not _is_film(entry.name):
+            if not _is_image(entry.name):
                 folder.passed_over += not entry.name.startswith(".")
                 continue
-            film = _on_disk(base, base / name / entry.name, source, flat=True)
-            folder.films.append(_labelled(film, labels.pop(film.file_name, None)))
-    folder.films += [_without_file(base, name, label) for name, label in labels.items()]
-    known = {film.file_name: film for film in folder.films}
+            image = _on_disk(base, base / name / entry.name, source, flat=True)
+            folder.images.append(_labelled(image, labels.pop(image.file_name, None)))
+    folder.images += [_without_file(base, name, label) for name, label in labels.items()]
+    known = {image.file_name: image for image in folder.images}
     for name, places in points.items():
         if name in known:
             folder.points[known[name].image_id] = places
         else:
             folder.problems.append(f"{POINTS_CSV}: points for {name!r}, which has neither a file nor a label")
-    folder.films = [replace(f, remarks=f.remarks + remarks.get(f.file_name, ())) for f in folder.films]
+    folder.images = [replace(f, remarks=f.remarks + remarks.get(f.file_name, ())) for f in folder.images]
     return folder
 
 
@@ -197,18 +197,18 @@ def _bare(base: Path) -> Folder:
                     f"{_shown(str(Path(place) / name))!r} is a link to a folder, which is not followed"
                 )
         for name in sorted(names):
-            if _is_film(name):
-                folder.films.append(_on_disk(base, Path(place) / name, "other", flat=False))
+            if _is_image(name):
+                folder.images.append(_on_disk(base, Path(place) / name, "other", flat=False))
             else:
                 folder.passed_over += not name.startswith(".")
     return folder
 
 
-def _is_film(name: str) -> bool:
+def _is_image(name: str) -> bool:
     return name.lower().endswith(SUFFIXES) and not name.startswith(".")
 
 
-def _on_disk(base: Path, path: Path, source: str, *, flat: bool) -> Film:
+def _on_disk(base: Path, path: Path, source: str, *, flat: bool) -> Image:
     relative = path.relative_to(base)
     stem = _shown(path.stem)
     if flat:
@@ -219,30 +219,30 @@ def _on_disk(base: Path, path: Path, source: str, *, flat: bool) -> Film:
         file_name = _shown(relative.as_posix())
     patient = None if source == "lidc" else nih_patient(stem)
     refused = _refusal(path, base, image_id)
-    return Film(image_id, file_name, _shown(str(path)), source, patient, refused=refused)
+    return Image(image_id, file_name, _shown(str(path)), source, patient, refused=refused)
 
 
-def _labelled(film: Film, label: Label | None) -> Film:
+def _labelled(image: Image, label: Label | None) -> Image:
     if label is None:
-        return replace(film, remarks=("no label",))
-    if film.source == "lidc":
+        return replace(image, remarks=("no label",))
+    if image.source == "lidc":
         patient = label.lidc_id or None
-        return replace(film, label=label.label, spacing_mm=label.spacing_mm, patient_id=patient, remarks=label.remarks)
-    odd = ("has a LIDC_ID, but is not among the LIDC films",) if label.lidc_id else ()
-    return replace(film, label=label.label, spacing_mm=label.spacing_mm, remarks=label.remarks + odd)
+        return replace(image, label=label.label, spacing_mm=label.spacing_mm, patient_id=patient, remarks=label.remarks)
+    odd = ("has a LIDC_ID, but is not among the LIDC images",) if label.lidc_id else ()
+    return replace(image, label=label.label, spacing_mm=label.spacing_mm, remarks=label.remarks + odd)
 
 
-def _without_file(base: Path, name: str, label: Label) -> Film:
+def _without_file(base: Path, name: str, label: Label) -> Image:
     folder = next(name for name, source in FOLDERS.items() if source == ("lidc" if label.lidc_id else "nih"))
     stem = Path(name).stem
     patient = label.lidc_id or nih_patient(stem)
     plain = name == Path(name).name and name not in (".", "..") and not CONTROL.search(name)
     if not plain:
         refused = f"unsafe name: found {name!r}, wanted the bare name of a file"
-        return Film(name, name, name, FOLDERS[folder], patient, label.label, None, refused, label.remarks)
-    image_id = stem if _is_film(name) else name
+        return Image(name, name, name, FOLDERS[folder], patient, label.label, None, refused, label.remarks)
+    image_id = stem if _is_image(name) else name
     path = str(base / folder / name)
-    return Film(image_id, name, path, FOLDERS[folder], patient, label.label, None, "file missing", label.remarks)
+    return Image(image_id, name, path, FOLDERS[folder], patient, label.label, None, "file missing", label.remarks)
 
 
 def _refusal(path: Path, base: Path, image_id: str) -> str | None:
@@ -279,7 +279,7 @@ def read_labels(path: Path) -> tuple[dict[str, Label], list[str]]:
 
     Args:
         path: CSV with file_name, label ("Nodule", "No Finding", or empty) and LIDC_ID (empty for NIH); perhaps with
-            spacing_mm, millimetres per pixel of the film as it is stored.
+            spacing_mm, millimetres per pixel of the image as it is stored.
     """
     rows, problems = csvfile.read(path, ["file_name", "label", "LIDC_ID"], ["spacing_mm"])
     words = {word.casefold(): label for word, label in WORDS.items()}

@@ -1,7 +1,7 @@
-"""From grey values to a normalized film: the one function that makes the pixels of training and of every question.
+"""From grey values to a normalized image: the one function that makes the pixels of training and of every question.
 
-A film is clipped to two of its own percentiles, mapped to 0..255, padded with zeros to a centred square (with the
-geometry of `geometry`) and resized. It is rounded once, at the end, so that a 16-bit film keeps the grey
+An image is clipped to two of its own percentiles, mapped to 0..255, padded with zeros to a centred square (with the
+geometry of `geometry`) and resized. It is rounded once, at the end, so that a 16-bit image keeps the grey
 steps that averaging brings out.
 """
 
@@ -25,7 +25,7 @@ def histogram(pixels: np.ndarray) -> np.ndarray:
         Counts, int64, shape (256,) or (65536,).
 
     Raises:
-        ImageError: If `pixels` is not a picture of one of these types.
+        ImageError: If `pixels` is not an image of one of these types.
 
     >>> histogram(np.array([[0, 2, 2]], np.uint8))[:3]
     array([1, 0, 2])
@@ -68,7 +68,7 @@ def percentile(counts: np.ndarray, percent: float) -> float:
 def normalize_pixels(
     pixels: np.ndarray, *, low_percentile: float, high_percentile: float, side_px: int
 ) -> tuple[np.ndarray, float, float]:
-    """Return the normalized film, and the grey values that became 0 and 255.
+    """Return the normalized image, and the grey values that became 0 and 255.
 
     Shrinking averages over areas: it keeps small nodules, which sampling would lose. Enlarging is bilinear: it invents
     no grey value beyond those of the neighbours, as a cubic would.
@@ -77,18 +77,18 @@ def normalize_pixels(
         pixels: Grey values of the original, uint8 or uint16, shape (height, width).
         low_percentile: Percentile of the grey values that becomes 0, [0, 100].
         high_percentile: Percentile of the grey values that becomes 255, [0, 100].
-        side_px: Side of the normalized film, pixels.
+        side_px: Side of the normalized image, pixels.
 
     Returns:
-        The film, uint8 of shape (side_px, side_px), and the grey values of the two percentiles.
+        The image, uint8 of shape (side_px, side_px), and the grey values of the two percentiles.
 
     Raises:
-        ImageError: If the two percentiles are the same grey value: the film would become one flat grey.
+        ImageError: If the two percentiles are the same grey value: the image would become one flat grey.
 
-    >>> film, low, high = normalize_pixels(
+    >>> image, low, high = normalize_pixels(
     ...     np.array([[10, 20], [20, 30]], np.uint8), low_percentile=0.0, high_percentile=100.0, side_px=2
     ... )
-    >>> film.tolist(), low, high
+    >>> image.tolist(), low, high
     ([[0, 128], [128, 255]], 10.0, 30.0)
     """
     import cv2
@@ -98,7 +98,7 @@ def normalize_pixels(
     if low >= high:
         raise ImageError(
             f"its percentiles {low_percentile} and {high_percentile} are both {low:g}, wanted two grey values:"
-            " take the film out of the data folder, or widen the percentiles"
+            " take the image out of the data folder, or widen the percentiles"
         )
     height_px, width_px = pixels.shape
     geometry = Geometry(width_px=width_px, height_px=height_px, side_px=side_px)
@@ -113,10 +113,10 @@ def normalize_pixels(
     return np.rint(square).astype(np.uint8), low, high
 
 
-def contract(*, low_percentile: float, high_percentile: float, side_px: int) -> str:
-    """Return the hash of everything that decides the pixels of a normalized film, 64 hexadecimal digits.
+def preprocessing_hash(*, low_percentile: float, high_percentile: float, side_px: int) -> str:
+    """Return the hash of everything that decides the pixels of a normalized image, 64 hexadecimal digits.
 
-    It travels with an adapter; two films are comparable only if their contracts are equal.
+    It travels with an adapter; two images are comparable only if their hashes are equal.
     """
     return files.sha256_json(
         {

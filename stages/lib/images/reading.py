@@ -1,9 +1,9 @@
-"""Reading one film that may be anything: the grey values to the bit, or a sentence why not.
+"""Reading one image that may be anything: the grey values to the bit, or a sentence why not.
 
 The order is the safety: size of the file, our own look at the header (a bomb is refused before a decoder sees it), the
 strictest decoder we know (cv2 checks every checksum and refuses a truncated file, where others hand out wrong or black
-pixels), then what came out against the header, then whether it is a film at all. A grey PNG of 8 or 16 bits, interlaced
-or not, is taken, and RGB(A) of equal channels and full opacity; DICOM as `dicom` says. The rest is refused.
+pixels), then what came out against the header, then whether it is an image at all. A grey PNG of 8 or 16 bits,
+interlaced or not, is taken, and RGB(A) of equal channels and full opacity; DICOM as `dicom` says. The rest is refused.
 """
 
 import struct
@@ -22,19 +22,19 @@ HEADER_BYTES = 132  # the DICOM preamble and its mark; the PNG header is shorter
 CHANNELS = {0: (1,), 2: (3, 4), 4: (4,), 6: (4,)}  # what cv2 gives for each colour type of PNG (RGB with tRNS: 4)
 COLOURS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGBA"}
 MIN_SIDE_PX = 32
-MAX_SAME_SHARE = (
-    0.99  # beyond it the 0.5th and 99.5th percentile are the same value, and the film would be one flat grey
+MAX_SAME_FRACTION = (
+    0.99  # beyond it the 0.5th and 99.5th percentile are the same value, and the image would be one flat grey
 )
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """One film.
+    """One image.
 
     Attributes:
         pixels: Grey values, uint8 or uint16, shape (height, width), dense is bright.
         bit_depth: Bits per grey value as stored.
-        patient: What the file itself says whose film it is; None if it says nothing.
+        patient: What the file itself says whose image it is; None if it says nothing.
         spacing_mm: Millimetres per pixel, as the file itself says; None if it says nothing of use.
         remark: What is odd about it; None if nothing.
     """
@@ -48,7 +48,9 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Facts:
-    """What the file of a film says; None where it could not be read. `remark` is odd, `problem` why it was refused."""
+    """What the file of an image says; None where it could not be read. `remark` is odd, `problem` why it was
+    refused.
+    """
 
     sha256: str | None = None
     width_px: int | None = None
@@ -62,7 +64,7 @@ class Facts:
 
 
 def examine(path: str, max_pixels: int) -> Facts:
-    """Return what the file at `path` says; a file that cannot be read as a film is a fact too, not an error.
+    """Return what the file at `path` says; a file that cannot be read as an image is a fact too, not an error.
 
     Args:
         path: File to open.
@@ -72,18 +74,18 @@ def examine(path: str, max_pixels: int) -> Facts:
     try:
         check_size(path, max_pixels)
         digest = files.sha256_file(path)
-        film = read_grey(path, max_pixels=max_pixels)
+        image = read_grey(path, max_pixels=max_pixels)
     except ImageError as error:
         return Facts(sha256=digest, problem=str(error))
     except OSError as error:
         return Facts(sha256=digest, problem=f"cannot be opened: {error.strerror}")
-    height_px, width_px = film.pixels.shape
-    hashed = pixel_sha256(film.pixels)
-    return Facts(digest, width_px, height_px, film.bit_depth, hashed, film.patient, film.spacing_mm, film.remark)
+    height_px, width_px = image.pixels.shape
+    hashed = pixel_sha256(image.pixels)
+    return Facts(digest, width_px, height_px, image.bit_depth, hashed, image.patient, image.spacing_mm, image.remark)
 
 
 def pixel_sha256(pixels: np.ndarray) -> str:
-    """Return the SHA-256 over the type, shape and values of a picture, as 64 hexadecimal digits.
+    """Return the SHA-256 over the type, shape and values of an image, as 64 hexadecimal digits.
 
     >>> flat = np.zeros((2, 3), np.uint8)
     >>> pixel_sha256(flat) == pixel_sha256(flat.T)
@@ -96,33 +98,33 @@ def pixel_sha256(pixels: np.ndarray) -> str:
 
 
 def read_grey(path: str | Path, *, max_pixels: int) -> Decoded:
-    """Return the film stored at `path`.
+    """Return the image stored at `path`.
 
     Args:
         path: PNG or DICOM file; what it is, its first bytes say, not its name.
         max_pixels: Pixels beyond which it is not decoded.
 
     Raises:
-        ImageError: With a sentence saying what was found, if it is not one grey film, whole and of a bearable size.
+        ImageError: With a sentence saying what was found, if it is not one grey image, whole and of a bearable size.
         OSError: If it cannot be opened.
     """
     check_size(path, max_pixels)
     with Path(path).open("rb") as handle:
         head = handle.read(HEADER_BYTES)
     if head.startswith(PNG_SIGNATURE):
-        film = read_png(Path(path).read_bytes(), max_pixels)
+        image = read_png(Path(path).read_bytes(), max_pixels)
     elif head[128:] == b"DICM":
-        film = Decoded(**vars(dicom.read_dicom(path, max_pixels=max_pixels)))
+        image = Decoded(**vars(dicom.read_dicom(path, max_pixels=max_pixels)))
     elif not head:
         raise ImageError("an empty file")
     else:
         raise ImageError(f"neither PNG nor DICOM: it begins with {head[:8]!r}")
-    check_film(film.pixels)
-    return film
+    check_image(image.pixels)
+    return image
 
 
 def check_size(path: str | Path, max_pixels: int) -> None:
-    """Refuse a file that is bigger than any film of `max_pixels` could be: it is never read.
+    """Refuse a file that is bigger than any image of `max_pixels` could be: it is never read.
 
     Raises:
         ImageError: If it is bigger than 8 bytes per pixel and 1 MiB.
@@ -130,29 +132,29 @@ def check_size(path: str | Path, max_pixels: int) -> None:
     """
     size = Path(path).stat().st_size
     if size > 8 * max_pixels + (1 << 20):
-        raise ImageError(f"{size} bytes, more than a film of max_pixels = {max_pixels} can have")
+        raise ImageError(f"{size} bytes, more than an image of max_pixels = {max_pixels} can have")
 
 
-def check_film(film: np.ndarray) -> None:
-    """Refuse a picture that is too small for a film, or (nearly) all of one grey value.
+def check_image(image: np.ndarray) -> None:
+    """Refuse an image that is too small for an image, or (nearly) all of one grey value.
 
     Args:
-        film: Grey values, uint8 or uint16, shape (height, width).
+        image: Grey values, uint8 or uint16, shape (height, width).
 
     Raises:
         ImageError: If so.
     """
-    height_px, width_px = film.shape
-    if min(film.shape) < MIN_SIDE_PX:
+    height_px, width_px = image.shape
+    if min(image.shape) < MIN_SIDE_PX:
         raise ImageError(f"{width_px} x {height_px} pixels, wanted at least {MIN_SIDE_PX} on each side")
-    counts = preprocess.histogram(film)
-    share = float(counts.max()) / film.size
-    if share > MAX_SAME_SHARE:
-        raise ImageError(f"{share:.2%} of its pixels have the same value {int(counts.argmax())}: there is no picture")
+    counts = preprocess.histogram(image)
+    fraction = float(counts.max()) / image.size
+    if fraction > MAX_SAME_FRACTION:
+        raise ImageError(f"{fraction:.2%} of its pixels have the same value {int(counts.argmax())}: there is no image")
 
 
 def read_png(data: bytes, max_pixels: int) -> Decoded:
-    """Return the film in the bytes of a PNG file.
+    """Return the image in the bytes of a PNG file.
 
     Args:
         data: The whole file, beginning with the signature of PNG.
@@ -169,7 +171,7 @@ def read_png(data: bytes, max_pixels: int) -> Decoded:
     if depth not in (8, 16) or colour not in CHANNELS:
         raise ImageError(f"{depth}-bit {COLOURS.get(colour, colour)} PNG, wanted 8 or 16 bits of grey or RGB")
     if b"acTL" in data[: max(data.find(b"IDAT"), 0)]:
-        raise ImageError("an animated PNG, wanted one picture")
+        raise ImageError("an animated PNG, wanted one image")
     try:
         found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
@@ -204,7 +206,7 @@ def png_header(data: bytes) -> tuple[int, int, int, int]:
 
 
 def one_channel(decoded: np.ndarray) -> np.ndarray:
-    """Return a decoded picture as one grey channel.
+    """Return a decoded image as one grey channel.
 
     Args:
         decoded: uint8 or uint16 of shape (height, width), (height, width, 3), or with alpha (height, width, 4).
@@ -216,7 +218,7 @@ def one_channel(decoded: np.ndarray) -> np.ndarray:
         return decoded
     first = decoded[..., 0]
     if not (np.array_equal(first, decoded[..., 1]) and np.array_equal(first, decoded[..., 2])):
-        raise ImageError("a colour picture, wanted grey or RGB of equal channels")
+        raise ImageError("a colour image, wanted grey or RGB of equal channels")
     if decoded.shape[2] == 4 and (decoded[..., 3] != np.iinfo(decoded.dtype).max).any():
-        raise ImageError("a picture with transparent parts, wanted an opaque one")
+        raise ImageError("an image with transparent parts, wanted an opaque one")
     return np.ascontiguousarray(first)

@@ -1,6 +1,6 @@
-"""In which order films are shown in training: one stream of indices, a function of the labels and a seed alone.
+"""In which order images are shown in training: one stream of indices, a function of the labels and a seed alone.
 
-An optimizer step takes the next films of the stream, however many processes, workers or micro-batches there are, and
+An optimizer step takes the next images of the stream, however many processes, workers or micro-batches there are, and
 a resumed run takes up the stream where it stopped: nothing of it has to be stored.
 """
 
@@ -15,11 +15,11 @@ Sampler = Literal["balanced_rotation", "shuffled", "weighted"]
 
 
 def stream(labels: np.ndarray, sampler: Sampler, seed: int, length: int) -> np.ndarray:
-    """Return the first `length` films to train on, as indices into `labels`.
+    """Return the first `length` images to train on, as indices into `labels`.
 
     Args:
-        labels: Labels of the training films, int array of shape (n,), 0 or 1.
-        sampler: "balanced_rotation": see `balanced_rotation`. "shuffled": every film once per epoch. "weighted": each
+        labels: Labels of the training images, int array of shape (n,), 0 or 1.
+        sampler: "balanced_rotation": see `balanced_rotation`. "shuffled": every image once per epoch. "weighted": each
             draw is independent, from either class with probability 1/2.
         seed: Decides the order.
         length: Number of samples, over all epochs.
@@ -28,7 +28,7 @@ def stream(labels: np.ndarray, sampler: Sampler, seed: int, length: int) -> np.n
         Int array of shape (length,).
 
     Raises:
-        TrainingError: If a class has no film.
+        TrainingError: If a class has no image.
 
     >>> stream(np.array([0, 0, 0, 1]), "balanced_rotation", 7, 6).reshape(3, 2).max(axis=1)
     array([3, 3, 3])
@@ -36,7 +36,7 @@ def stream(labels: np.ndarray, sampler: Sampler, seed: int, length: int) -> np.n
     counts = np.bincount(labels, minlength=2)
     if len(counts) > 2 or not counts.all():
         raise TrainingError(
-            f"training wants films with and without a nodule; found {counts[1]} with and {counts[0]} without"
+            f"training wants images with and without a nodule; found {counts[1]} with and {counts[0]} without"
         )
     rng = np.random.default_rng(seed)
     if sampler == "weighted":
@@ -50,7 +50,7 @@ def stream(labels: np.ndarray, sampler: Sampler, seed: int, length: int) -> np.n
 
 
 def epoch_length(labels: np.ndarray, sampler: Sampler) -> int:
-    """Return how many samples make an epoch: twice the smaller class in balanced rotation, else all films.
+    """Return how many samples make an epoch: twice the smaller class in balanced rotation, else all images.
 
     >>> epoch_length(np.array([0, 0, 0, 1]), "balanced_rotation")
     2
@@ -59,14 +59,14 @@ def epoch_length(labels: np.ndarray, sampler: Sampler) -> int:
 
 
 def balanced_rotation(labels: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Yield epoch after epoch: all films of the smaller class with as many of the larger one, a new part each time.
+    """Yield epoch after epoch: all images of the smaller class with as many of the larger one, a new part each time.
 
-    The larger class (the negatives, as a rule) is gone through in random order. No film of it comes k + 1 times before
-    each has come k times, nor twice in one epoch: where an epoch takes the last films of one rotation, it is filled up
-    with the first of the next, chosen among the films that it does not hold yet.
+    The larger class (the negatives, as a rule) is gone through in random order. No image of it comes k + 1 times before
+    each has come k times, nor twice in one epoch: where an epoch takes the last images of one rotation, it is filled up
+    with the first of the next, chosen among the images that it does not hold yet.
 
     Args:
-        labels: Labels of the training films, int array of shape (n,), 0 or 1; both occur.
+        labels: Labels of the training images, int array of shape (n,), 0 or 1; both occur.
         rng: Source of the order.
     """
     small, large = sorted((np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)), key=len)

@@ -46,7 +46,7 @@ class Outcome:
         notes: Sentences that the report has to repeat.
         steps: Optimizer steps done, those before an interruption included.
         seconds: Wall-clock time of this process's part.
-        data_wait_share: Share of the training time of this process's part that the model waited for films.
+        data_wait_fraction: Fraction of the training time of this process's part that the model waited for images.
         resumed_from: Step that it went on from; 0 for a fresh start.
     """
 
@@ -59,12 +59,12 @@ class Outcome:
     notes: list[str]
     steps: int
     seconds: float
-    data_wait_share: float
+    data_wait_fraction: float
     resumed_from: int
 
 
 def lora(model: Any, params: TrainParams) -> Any:
-    """Return `model` with a fresh LoRA adapter on the layers that `lora_targets` names; the rest is frozen.
+    """Return `model` with a fresh LoRA adapter on the layers that `lora_target_modules` names; the rest is frozen.
 
     Raises:
         TrainingError: If no layer has such a name.
@@ -74,17 +74,17 @@ def lora(model: Any, params: TrainParams) -> Any:
 
     torch.manual_seed(params.seed)
     config = LoraConfig(
-        r=params.rank,
-        lora_alpha=params.alpha,  # type: ignore[arg-type]
-        lora_dropout=params.dropout,
-        target_modules=TARGETS[params.lora_targets],
+        r=params.lora_r,
+        lora_alpha=params.lora_alpha,  # type: ignore[arg-type]
+        lora_dropout=params.lora_dropout,
+        target_modules=TARGETS[params.lora_target_modules],
         bias="none",
         task_type="CAUSAL_LM",
     )
     try:
         return get_peft_model(model, config)
     except ValueError as error:
-        raise TrainingError(f"train.lora_targets {params.lora_targets!r}: {error}") from error
+        raise TrainingError(f"train.lora_target_modules {params.lora_target_modules!r}: {error}") from error
 
 
 def checkpoint_activations(model: Any) -> None:
@@ -115,7 +115,8 @@ def fit(task: Task, root: Path) -> Outcome:
 
     began = time.monotonic()
     folder = root / files.sha256_json(task.identity)[:16]
-    micro, accumulation = task.params.micro_batch, task.params.accumulation
+    params = task.params
+    micro, accumulation = params.per_device_train_batch_size, params.gradient_accumulation_steps
     resumed_from: int | None = None
     while True:
         try:
@@ -128,10 +129,10 @@ def fit(task: Task, root: Path) -> Outcome:
             if micro % 2 or os.environ.get("WORLD_SIZE", "1") != "1":
                 raise TrainingError(
                     f"out of GPU memory with a micro-batch of {micro}; lower it, turn train.gradient_checkpointing on, "
-                    "choose a smaller train.rank, or a GPU with more memory"
+                    "choose a smaller train.lora_r, or a GPU with more memory"
                 ) from error
             micro, accumulation = micro // 2, accumulation * 2
-            LOG.warning("warning: out of GPU memory; going on with %d films x %d passes", micro, accumulation)
+            LOG.warning("warning: out of GPU memory; going on with %d images x %d passes", micro, accumulation)
         del trainer
         torch.cuda.empty_cache()
     kept = {checkpoints.step(path) for path in checkpoints.complete(folder)}
@@ -147,7 +148,7 @@ def fit(task: Task, root: Path) -> Outcome:
             f"training stopped after step {done} of {task.params.max_steps}: {task.params.select_by} on validation had "
             f"not become better in {task.params.patience} measurements"
         )
-    LOG.info("train: the model waited for films %.1f %% of the time", 100 * trainer.watch.data_wait_share)
+    LOG.info("train: the model waited for images %.1f %% of the time", 100 * trainer.watch.data_wait_fraction)
     return Outcome(
         checkpoint=folder / f"checkpoint-{training.select([r for r in table if r['step'] in kept], selected_by)}",
         trainable=trainable,
@@ -157,7 +158,7 @@ def fit(task: Task, root: Path) -> Outcome:
         selected_by=selected_by,
         notes=notes,
         steps=done,
-        data_wait_share=trainer.watch.data_wait_share,
+        data_wait_fraction=trainer.watch.data_wait_fraction,
         seconds=time.monotonic() - began,
         resumed_from=resumed_from,
     )
@@ -217,7 +218,7 @@ def _trainer(task: Task, folder: Path, micro: int, accumulation: int) -> Any:
         per_device_train_batch_size=micro,
         per_device_eval_batch_size=max(micro, 4),
         gradient_accumulation_steps=1,
-        learning_rate=params.peak_lr,
+        learning_rate=params.learning_rate,
         lr_scheduler_type="linear",
         warmup_steps=training.warmup_steps(params),
         optim="adamw_torch_fused",
@@ -226,11 +227,11 @@ def _trainer(task: Task, folder: Path, micro: int, accumulation: int) -> Any:
         logging_steps=1,
         logging_nan_inf_filter=False,
         eval_strategy="steps" if len(task.val) else "no",
-        eval_steps=params.eval_every_steps,
+        eval_steps=params.eval_steps,
         save_strategy="steps",
-        save_steps=params.save_every_steps,
-        dataloader_num_workers=params.data_loader_workers,
-        dataloader_prefetch_factor=2 if params.data_loader_workers else None,
+        save_steps=params.save_steps,
+        dataloader_num_workers=params.dataloader_num_workers,
+        dataloader_prefetch_factor=2 if params.dataloader_num_workers else None,
         dataloader_persistent_workers=False,
         ddp_find_unused_parameters=False,
         use_cpu=not torch.cuda.is_available(),
@@ -243,7 +244,9 @@ def _trainer(task: Task, folder: Path, micro: int, accumulation: int) -> Any:
     )
     processes = arguments.world_size
     if accumulation % processes:
-        raise TrainingError(f"found {processes} processes, wanted a number that divides accumulation {accumulation}")
+        raise TrainingError(
+            f"found {processes} processes, wanted a number that divides gradient_accumulation_steps {accumulation}"
+        )
     arguments.gradient_accumulation_steps = accumulation // processes
     arguments._n_gpu = min(arguments.n_gpu, 1)  # DataParallel would multiply the batch by the number of GPUs
     trainer = trainer_class()(_with_features(task, loaded, arguments), loaded, arguments)
@@ -254,13 +257,13 @@ def _trainer(task: Task, folder: Path, micro: int, accumulation: int) -> Any:
 
 
 def _with_features(task: Task, loaded: gemma3.Loaded, arguments: Any) -> Task:
-    """Return `task` with vision features in the place of films, if the tower is not tuned and they are to be kept.
+    """Return `task` with vision features in the place of images, if the tower is not tuned and they are to be kept.
 
-    Several processes share the films that have none yet, and wait for each other.
+    Several processes share the images that have none yet, and wait for each other.
     """
     from accelerate import PartialState
 
-    store = features.store(task.features, loaded, task.contract)
+    store = features.store(task.features, loaded, task.preprocessing_hash)
     if store is None:
         return task
     shown = [task.train.paths[index] for index in np.unique(task.order)]
@@ -271,12 +274,12 @@ def _with_features(task: Task, loaded: gemma3.Loaded, arguments: Any) -> Task:
 
 @cache
 def trainer_class() -> Any:
-    """Return the Trainer that shows films in the order of the stream and learns from the two answers' logits."""
+    """Return the Trainer that shows images in the order of the stream and learns from the two answers' logits."""
     import torch
     from transformers import Trainer
 
     class AnswerTrainer(Trainer):
-        loss_is_scaled_for_ga = True  # `answer_loss` is already divided by the films of the whole step
+        loss_is_scaled_for_ga = True  # `answer_loss` is already divided by the images of the whole step
 
         def __init__(self, task: Task, loaded: gemma3.Loaded, args: Any) -> None:
             self.task, self.loaded = task, loaded
@@ -306,24 +309,26 @@ def trainer_class() -> Any:
             return found
 
         def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> Any:
-            """Films of the optimizer step; the library would count labels as tokens and leave out the first."""
+            """Images of the optimizer step; the library would count labels as tokens and leave out the first."""
             count = torch.tensor(sum(len(batch["labels"]) for batch in batch_samples), device=device)
             return self.accelerator.gather(count).sum()
 
         def compute_loss(
             self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
         ) -> Any:
-            pair = self._pair(model, inputs["films"])
+            pair = self._pair(model, inputs["images"])
             # the gradients of several processes are averaged, and their shares are to be added
-            share = training.answer_loss(pair, inputs["labels"], self.task.params.positive_weight, num_items_in_batch)
-            return share * self.accelerator.num_processes
+            fraction = training.answer_loss(
+                pair, inputs["labels"], self.task.params.positive_weight, num_items_in_batch
+            )
+            return fraction * self.accelerator.num_processes
 
         def prediction_step(
             self, model: Any, inputs: Any, prediction_loss_only: bool, ignore_keys: Any = None
         ) -> tuple[None, Any, Any]:
             inputs = self._prepare_inputs(inputs)
             with torch.no_grad():
-                return None, self._pair(model, inputs["films"]), inputs["labels"]
+                return None, self._pair(model, inputs["images"]), inputs["labels"]
 
         def _pair(self, model: Any, images: Any) -> Any:
             return gemma3.ask(self.loaded, images, self.task.prompt, through=model)[:, self.pair]
@@ -340,15 +345,15 @@ def trainer_class() -> Any:
                 table = training.table_of(self.state.log_history, self.task.params)
                 selected_by, _ = training.selection_rule(table, self.task.params.select_by)
                 spare = [training.select(table, selected_by)] if table else []
-                checkpoints.prune(folder.parent, self.task.params.keep_checkpoints, spare)
+                checkpoints.prune(folder.parent, self.task.params.save_total_limit, spare)
             self.accelerator.wait_for_everyone()
 
     return AnswerTrainer
 
 
 def collate(samples: Sequence[tuple[Any, int]]) -> dict[str, Any]:
-    """Return films (or their vision features) as one tensor, and their labels as an int tensor of shape (n,)."""
+    """Return images (or their vision features) as one tensor, and their labels as an int tensor of shape (n,)."""
     import torch
 
-    pictures, labels = zip(*samples, strict=True)
-    return {"films": torch.stack([torch.as_tensor(one) for one in pictures]), "labels": torch.tensor(labels)}
+    images, labels = zip(*samples, strict=True)
+    return {"images": torch.stack([torch.as_tensor(one) for one in images]), "labels": torch.tensor(labels)}

@@ -1,4 +1,4 @@
-"""What decides a training run, and what it is judged by: films, parameters, schedule, loss, validation metrics."""
+"""What decides a training run, and what it is judged by: images, parameters, schedule, loss, validation metrics."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ CURVE = {  # columns of the curve by step, and what the Trainer calls them
     "learning_rate": "learning_rate",
     **{f"val_{name}": f"eval_{name}" for name in METRICS},
 }
-HARMLESS = ("data_loader_workers", "keep_checkpoints", "cache_features")  # they do not change what comes out
+HARMLESS = ("dataloader_num_workers", "save_total_limit", "cache_features")  # they do not change what comes out
 
 
 @params.section
@@ -29,39 +29,39 @@ class TrainParams:
     """How the adapter is trained."""
 
     sources: tuple[params.Text, ...]  # of the manifest; a source with one class alone teaches to tell sources apart
-    sampler: samplers.Sampler  # order of the films; see stages/lib/learn/samplers.py
-    positive_weight: params.PositiveFloat  # of the loss of a film with a nodule; 1.0 beside a balancing sampler
-    rank: params.Count  # of LoRA's matrices
-    alpha: params.PositiveFloat  # LoRA's update is scaled by alpha / rank
-    dropout: params.Share  # of LoRA's input
-    lora_targets: Literal["all-linear", "language", "vision", "attention"]  # layers that get LoRA
-    micro_batch: params.Count  # films in one forward pass
-    accumulation: params.Count  # forward passes in one optimizer step, over all processes
-    peak_lr: params.PositiveFloat  # learning rate after the warm-up; it then falls linearly to 0
-    warmup_share: params.Share  # of the steps in which it rises linearly from 0
+    sampler: samplers.Sampler  # order of the images; see stages/lib/learn/samplers.py
+    positive_weight: params.PositiveFloat  # of the loss of an image with a nodule; 1.0 beside a balancing sampler
+    lora_r: params.Count  # of LoRA's matrices
+    lora_alpha: params.PositiveFloat  # LoRA's update is scaled by lora_alpha / lora_r
+    lora_dropout: params.Fraction  # of LoRA's input
+    lora_target_modules: Literal["all-linear", "language", "vision", "attention"]  # layers that get LoRA
+    per_device_train_batch_size: params.Count  # images in one forward pass
+    gradient_accumulation_steps: params.Count  # forward passes in one optimizer step, over all processes
+    learning_rate: params.PositiveFloat  # learning rate after the warm-up; it then falls linearly to 0
+    warmup_ratio: params.Fraction  # of the steps in which it rises linearly from 0
     max_steps: params.Count  # optimizer steps
     max_grad_norm: params.PositiveFloat  # the gradient is scaled down to this norm
     weight_decay: params.NonNegativeFloat
     gradient_checkpointing: bool  # compute activations twice instead of keeping them
-    eval_every_steps: params.Count  # optimizer steps between two measurements on validation films
-    save_every_steps: params.Count  # optimizer steps between two checkpoints; a multiple of eval_every_steps
+    eval_steps: params.Count  # optimizer steps between two measurements on validation images
+    save_steps: params.Count  # optimizer steps between two checkpoints; a multiple of eval_steps
     select_by: Literal["last", "loss", "balanced_accuracy", "f1", "average_precision"]  # on validation
     patience: params.NonNegativeInt  # measurements in a row without a better select_by that end training; 0: never
-    keep_checkpoints: params.Count  # newest ones kept, beside the selected one; at least 2
-    data_loader_workers: params.NonNegativeInt  # processes that read films ahead; 0 reads them in the main one
+    save_total_limit: params.Count  # newest ones kept, beside the selected one; at least 2
+    dataloader_num_workers: params.NonNegativeInt  # processes that read images ahead; 0 reads them in the main one
     seed: params.Seed
 
     def __post_init__(self) -> None:
         problems = []
-        if self.save_every_steps % self.eval_every_steps:
+        if self.save_steps % self.eval_steps:
             problems.append(
-                f"save_every_steps that is a multiple of eval_every_steps (found {self.save_every_steps} and "
-                f"{self.eval_every_steps}), so that every checkpoint is measured"
+                f"save_steps that is a multiple of eval_steps (found {self.save_steps} and "
+                f"{self.eval_steps}), so that every checkpoint is measured"
             )
         if self.patience and self.select_by == "last":
             problems.append("patience 0 beside select_by last, which measures nothing by which to stop")
-        if self.keep_checkpoints < 2:
-            problems.append("keep_checkpoints of 2 or more: one alone is lost if it is broken")
+        if self.save_total_limit < 2:
+            problems.append("save_total_limit of 2 or more: one alone is lost if it is broken")
         if not self.sources:
             problems.append("at least one source")
         if problems:
@@ -69,14 +69,14 @@ class TrainParams:
 
 
 @dataclass(frozen=True)
-class Films:
-    """Films with labels, in the order of their ids.
+class Images:
+    """Images with labels, in the order of their ids.
 
     Attributes:
         ids: image_id of each.
-        paths: Where each normalized film is.
+        paths: Where each normalized image is.
         labels: Int array of shape (n,), 0 or 1.
-        load: Reads what is put to the model: the film itself, or its vision features.
+        load: Reads what is put to the model: the image itself, or its vision features.
     """
 
     ids: list[str]
@@ -101,20 +101,20 @@ class Task:
     """All that decides a run.
 
     Attributes:
-        train: Films to learn from.
-        val: Films to choose the checkpoint by.
+        train: Images to learn from.
+        val: Images to choose the checkpoint by.
         contract: Hash of everything that decides the pixels.
         base: The base model.
         model: How it is held.
         prompt: What it is asked.
         params: How it is trained.
         live: Folder for curves to watch; None if there are to be none.
-        features: Folder for the films' vision features; None if none are to be kept.
+        features: Folder for the images' vision features; None if none are to be kept.
     """
 
-    train: Films
-    val: Films
-    contract: str
+    train: Images
+    val: Images
+    preprocessing_hash: str
     base: gemma3.Base
     model: gemma3.ModelParams
     prompt: prompts.PromptParams
@@ -132,22 +132,22 @@ class Task:
             for key, value in section.items()
             if key not in HARMLESS
         }
-        data = {"train films": self.train.digest, "validation films": self.val.digest}
-        return {**values, **data, "pixel contract": self.contract, "base sha256": self.base.sha256}
+        data = {"train images": self.train.digest, "validation images": self.val.digest}
+        return {**values, **data, "preprocessing hash": self.preprocessing_hash, "base sha256": self.base.sha256}
 
     @property
     def samples(self) -> int:
-        """How many films are shown in all."""
-        return self.params.max_steps * self.params.micro_batch * self.params.accumulation
+        """How many images are shown in all."""
+        return self.params.max_steps * self.params.per_device_train_batch_size * self.params.gradient_accumulation_steps
 
     @property
     def order(self) -> np.ndarray:
-        """Indices of the training films, in the order of training."""
+        """Indices of the training images, in the order of training."""
         return samplers.stream(self.train.labels, self.params.sampler, self.params.seed, self.samples)
 
     @property
     def training_odds(self) -> float:
-        """Films with a nodule per film without, as they are shown."""
+        """Images with a nodule per image without, as they are shown."""
         positive = int(self.train.labels[self.order].sum())
         return positive / max(self.samples - positive, 1)
 
@@ -156,27 +156,28 @@ def learning_rate(step: int, params: TrainParams) -> float:
     """Return the learning rate of optimizer step `step` (0, 1, ...): a linear rise, then a linear fall to 0."""
     warmup = warmup_steps(params)
     if step < warmup:
-        return params.peak_lr * step / warmup
-    return params.peak_lr * (params.max_steps - step) / max(params.max_steps - warmup, 1)
+        return params.learning_rate * step / warmup
+    return params.learning_rate * (params.max_steps - step) / max(params.max_steps - warmup, 1)
 
 
 def warmup_steps(params: TrainParams) -> int:
     """Return the number of steps in which the learning rate rises."""
-    return math.ceil(params.warmup_share * params.max_steps)
+    return math.ceil(params.warmup_ratio * params.max_steps)
 
 
 def answer_loss(pair: Any, labels: Any, positive_weight: float, samples: Any) -> Any:
-    """Return the weighted cross-entropy of the two answers, as this micro-batch's share of the optimizer step's loss.
+    """Return the weighted cross-entropy of the two answers, as this micro-batch's fraction of the optimizer step's
+    loss.
 
-    Each film's loss is multiplied by its class's weight, and the sum divided by the number of films of the *whole*
+    Each image's loss is multiplied by its class's weight, and the sum divided by the number of images of the *whole*
     step, not by the sum of weights, nor by the micro-batch. So the weight acts the same at any micro-batch, 1 included
-    (where a weighted mean would be w l / w = l), and the shares of a step add up to its loss.
+    (where a weighted mean would be w l / w = l), and the fractions of a step add up to its loss.
 
     Args:
         pair: Logits of the negative and the positive answer, float tensor of shape (n, 2).
         labels: Int tensor of shape (n,), 0 or 1.
         positive_weight: Weight of label 1; that of label 0 is 1.
-        samples: Films of the optimizer step, over all micro-batches and processes.
+        samples: Images of the optimizer step, over all micro-batches and processes.
     """
     import torch
 
@@ -186,11 +187,11 @@ def answer_loss(pair: Any, labels: Any, positive_weight: float, samples: Any) ->
 
 
 def validation_metrics(pair: np.ndarray, labels: np.ndarray, shift: float) -> dict[str, float | None]:
-    """Return the metrics of `METRICS` on validation films; None for one that needs a class which is not there.
+    """Return the metrics of `METRICS` on validation images; None for one that needs a class which is not there.
 
     The margin z = logit_positive - logit_negative of a model trained at odds o with weight w holds ln(o w) too much; a
-    film speaks for a nodule where z > ln(o w). `loss` is the mean cross-entropy after z is moved to the validation
-    films' own odds; `balanced_accuracy` is that at the point z = ln(o w); `f1` is the largest over all thresholds;
+    image speaks for a nodule where z > ln(o w). `loss` is the mean cross-entropy after z is moved to the validation
+    images' own odds; `balanced_accuracy` is that at the point z = ln(o w); `f1` is the largest over all thresholds;
     `average_precision` does not depend on any.
 
     Args:
@@ -259,7 +260,7 @@ def selection_rule(table: Sequence[dict[str, Any]], select_by: str) -> tuple[str
     """Return what the checkpoint is selected by, and why, if it is not what was asked for."""
     if select_by == "last" or all(row[select_by] is not None for row in table):
         return select_by, []
-    return "last", [f"{select_by} is undefined on the validation films: the last checkpoint is taken"]
+    return "last", [f"{select_by} is undefined on the validation images: the last checkpoint is taken"]
 
 
 def table_of(history: Sequence[dict[str, Any]], params: TrainParams) -> list[dict[str, Any]]:
@@ -272,5 +273,5 @@ def table_of(history: Sequence[dict[str, Any]], params: TrainParams) -> list[dic
     measured = {int(entry["step"]): entry for entry in history if "eval_f1" in entry}
     last = max((int(entry["step"]) for entry in history), default=0)
     ends = {params.max_steps, last if exhausted(history, params) else params.max_steps}
-    steps = [step for step in range(1, last + 1) if step % params.save_every_steps == 0 or step in ends]
+    steps = [step for step in range(1, last + 1) if step % params.save_steps == 0 or step in ends]
     return [{"step": step, **{name: measured.get(step, {}).get(f"eval_{name}") for name in METRICS}} for step in steps]

@@ -37,7 +37,7 @@ def watch(params: TrainParams) -> Any:
             self.stopped = True
 
         @property
-        def data_wait_share(self) -> float:
+        def data_wait_fraction(self) -> float:
             return self.waited / max(self.ended - self.began, 1e-9)
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -58,8 +58,8 @@ def watch(params: TrainParams) -> Any:
             if self.bad == BAD_STEPS:
                 raise TrainingError(
                     f"the loss or its gradient was not finite for {BAD_STEPS} steps, up to step {state.global_step} "
-                    f"(loss {logs['loss']}); lower train.peak_lr or train.positive_weight. The last good checkpoint "
-                    f"is kept in {args.output_dir}"
+                    f"(loss {logs['loss']}); lower train.learning_rate or train.positive_weight. The last good "
+                    f"checkpoint is kept in {args.output_dir}"
                 )
             now = time.monotonic()
             if not state.is_world_process_zero:

@@ -1,7 +1,7 @@
-"""How well scores tell films with a nodule from films without.
+"""How well scores tell images with a nodule from images without.
 
-Labels are 1 (nodule) and 0. A score is the greater, the likelier the nodule; a film is called positive if its score
-reaches the threshold. Weights count how often each film stands in a resample. A metric without a value raises.
+Labels are 1 (nodule) and 0. A score is the greater, the likelier the nodule; an image is called positive if its score
+reaches the threshold. Weights count how often each image stands in a resample. A metric without a value raises.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Confusion:
-    """How many films were called what: positive or negative, rightly or wrongly."""
+    """How many images were called what: positive or negative, rightly or wrongly."""
 
     true_positives: float
     false_positives: float
@@ -28,17 +28,17 @@ class Confusion:
 
     @property
     def n(self) -> float:
-        """Number of films."""
+        """Number of images."""
         return self.true_positives + self.false_positives + self.false_negatives + self.true_negatives
 
 
 def confusion(labels: NDArray[Any], called: NDArray[Any], weights: ArrayLike | None = None) -> Confusion:
-    """Return the confusion of films called positive (1) or negative (0).
+    """Return the confusion of images called positive (1) or negative (0).
 
     Args:
         labels: 0 or 1, shape (n,).
         called: 0 or 1 (or truth values), shape (n,).
-        weights: How often each film counts, shape (n,); once each if None.
+        weights: How often each image counts, shape (n,); once each if None.
 
     >>> confusion(np.array([1, 1, 0, 0]), np.array([1, 0, 1, 0]), np.array([3, 1, 1, 2]))
     Confusion(true_positives=3.0, false_positives=1.0, false_negatives=1.0, true_negatives=2.0)
@@ -55,18 +55,18 @@ def _ratio(part: float, whole: float, why: str) -> float:
 
 
 def accuracy(c: Confusion) -> float:
-    """Return the share of films called rightly, [0, 1]."""
-    return _ratio(c.true_positives + c.true_negatives, c.n, "there is no film")
+    """Return the fraction of images called rightly, [0, 1]."""
+    return _ratio(c.true_positives + c.true_negatives, c.n, "there is no image")
 
 
 def sensitivity(c: Confusion) -> float:
-    """Return the share of the films with a nodule that were called positive (recall), [0, 1]."""
-    return _ratio(c.true_positives, c.true_positives + c.false_negatives, "no film has a nodule")
+    """Return the fraction of the images with a nodule that were called positive (recall), [0, 1]."""
+    return _ratio(c.true_positives, c.true_positives + c.false_negatives, "no image has a nodule")
 
 
 def specificity(c: Confusion) -> float:
-    """Return the share of the films without a nodule that were called negative, [0, 1]."""
-    return _ratio(c.true_negatives, c.true_negatives + c.false_positives, "every film has a nodule")
+    """Return the fraction of the images without a nodule that were called negative, [0, 1]."""
+    return _ratio(c.true_negatives, c.true_negatives + c.false_positives, "every image has a nodule")
 
 
 def balanced_accuracy(c: Confusion) -> float:
@@ -75,27 +75,27 @@ def balanced_accuracy(c: Confusion) -> float:
 
 
 def precision(c: Confusion) -> float:
-    """Return the share of the films called positive that have a nodule (positive predictive value), [0, 1]."""
-    return _ratio(c.true_positives, c.true_positives + c.false_positives, "no film was called positive")
+    """Return the fraction of the images called positive that have a nodule (positive predictive value), [0, 1]."""
+    return _ratio(c.true_positives, c.true_positives + c.false_positives, "no image was called positive")
 
 
 def f1(c: Confusion) -> float:
     """Return the harmonic mean of precision and sensitivity, [0, 1]."""
     wrong = c.false_positives + c.false_negatives
-    return _ratio(2 * c.true_positives, 2 * c.true_positives + wrong, "no film has a nodule or was called positive")
+    return _ratio(2 * c.true_positives, 2 * c.true_positives + wrong, "no image has a nodule or was called positive")
 
 
 def mcc(c: Confusion) -> float:
     """Return Matthews' correlation of labels and calls, [-1, 1]; 0 is chance.
 
     Raises:
-        UndefinedMetricError: If all films have one label, or all were called the same.
+        UndefinedMetricError: If all images have one label, or all were called the same.
 
     Source: Matthews, 1975, Biochim. Biophys. Acta 405: 442. There, and in scikit-learn, the undefined case is 0.
     """
     tp, fp, fn, tn = c.true_positives, c.false_positives, c.false_negatives, c.true_negatives
     whole = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
-    return _ratio(tp * tn - fp * fn, whole**0.5, "all films have one label, or all were called the same")
+    return _ratio(tp * tn - fp * fn, whole**0.5, "all images have one label, or all were called the same")
 
 
 THRESHOLD_METRICS: Mapping[str, Callable[[Confusion], float]] = {
@@ -125,22 +125,22 @@ def predictive_values(sensitivity: float, specificity: float, prevalence: float)
     Args:
         sensitivity: In [0, 1].
         specificity: In [0, 1].
-        prevalence: Share of films with a nodule there, in (0, 1).
+        prevalence: Fraction of images with a nodule there, in (0, 1).
 
     Raises:
-        UndefinedMetricError: If no film would be called positive, or none negative.
+        UndefinedMetricError: If no image would be called positive, or none negative.
 
     >>> predictive_values(0.5, 0.75, 0.5)
     (0.6666666666666666, 0.6)
     """
     hit, alarm = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
     miss, calm = (1 - sensitivity) * prevalence, specificity * (1 - prevalence)
-    positive = _ratio(hit, hit + alarm, "no film would be called positive")
-    return positive, _ratio(calm, miss + calm, "no film would be called negative")
+    positive = _ratio(hit, hit + alarm, "no image would be called positive")
+    return positive, _ratio(calm, miss + calm, "no image would be called negative")
 
 
 class Ranking:
-    """Films in order of falling score, equal scores in one step: sorted once, then measured under many weights.
+    """Images in order of falling score, equal scores in one step: sorted once, then measured under many weights.
 
     Attributes:
         thresholds: The distinct scores, falling, shape (u,).
@@ -158,7 +158,7 @@ class Ranking:
         self.thresholds: Floats = ordered[self._ends]
 
     def cumulate(self, weights: ArrayLike | None = None) -> tuple[Floats, Floats]:
-        """Return how many films with and how many without a nodule reach each threshold, each of shape (u,)."""
+        """Return how many images with and how many without a nodule reach each threshold, each of shape (u,)."""
         w = np.ones(len(self._order)) if weights is None else np.asarray(weights, np.float64)[self._order]
         reached = np.cumsum(w)[self._ends]
         hits = np.cumsum(w * self._positive)[self._ends]
@@ -174,18 +174,18 @@ class Ranking:
         """Return the average precision, as `average_precision`."""
         hits, alarms = self.curve(weights)
         gains = np.diff(hits, prepend=0.0)
-        # A weight of 0 for the first films leaves 0 of 0; no hit is gained there, so its term is 0.
+        # A weight of 0 for the first images leaves 0 of 0; no hit is gained there, so its term is 0.
         return float(np.dot(gains, hits / np.maximum(hits + alarms, 1e-300)) / hits[-1])
 
     def curve(self, weights: ArrayLike | None = None) -> tuple[Floats, Floats]:
         """Return what `cumulate` does.
 
         Raises:
-            UndefinedMetricError: If a class has no film.
+            UndefinedMetricError: If a class has no image.
         """
         hits, alarms = self.cumulate(weights)
         if not hits[-1] or not alarms[-1]:
-            raise UndefinedMetricError(f"{'every' if hits[-1] else 'no'} film has a nodule")
+            raise UndefinedMetricError(f"{'every' if hits[-1] else 'no'} image has a nodule")
         return hits, alarms
 
 
@@ -194,13 +194,13 @@ def checked(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.int64], Fl
 
     Raises:
         MetricInputError: If a label is not 0 or 1, a score is not finite, or the lengths differ.
-        UndefinedMetricError: If there is no film.
+        UndefinedMetricError: If there is no image.
     """
     y, s = np.asarray(labels), np.asarray(scores, np.float64)
     if y.ndim != 1 or y.shape != s.shape:
         raise MetricInputError(f"found labels of shape {y.shape} and scores of shape {s.shape}, wanted (n,) twice")
     if not len(y):
-        raise UndefinedMetricError("there is no film")
+        raise UndefinedMetricError("there is no image")
     if not ((y == 0) | (y == 1)).all():
         raise MetricInputError(f"found the labels {np.unique(y).tolist()[:5]}, wanted 0 and 1")
     if not np.isfinite(s).all():
@@ -209,18 +209,18 @@ def checked(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.int64], Fl
 
 
 def roc_auc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> float:
-    """Return the area under the ROC curve: how often a film with a nodule outscores one without, a tie counting half.
+    """Return the area under the ROC curve: how often an image with a nodule outscores one without, a tie counting half.
 
     Args:
         labels: 0 or 1, shape (n,).
         scores: Finite, shape (n,).
-        weights: How often each film counts, shape (n,); once each if None.
+        weights: How often each image counts, shape (n,); once each if None.
 
     Returns:
         Unitless, [0, 1]; 0.5 is chance.
 
     Raises:
-        UndefinedMetricError: If a class has no film.
+        UndefinedMetricError: If a class has no image.
         MetricInputError: As `checked`.
 
     >>> roc_auc([0, 1, 0, 1], [0.1, 0.8, 0.5, 0.5])
@@ -253,14 +253,14 @@ def brier(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None
     """
     y, s = checked(labels, scores)
     w = np.ones(len(y)) if weights is None else np.asarray(weights, np.float64)
-    return _ratio(float(np.dot(w, (s - y) ** 2)), float(w.sum()), "there is no film")
+    return _ratio(float(np.dot(w, (s - y) ** 2)), float(w.sum()), "there is no image")
 
 
 def equal_mass_bins(scores: ArrayLike, bins: int) -> NDArray[np.intp]:
-    """Return the bin of each score, 0 .. bins - 1 from low to high, each bin with about as many films.
+    """Return the bin of each score, 0 .. bins - 1 from low to high, each bin with about as many images.
 
-    A film goes where its mid-rank lies, so equal scores share a bin and the order of the films plays no part. A bin may
-    then stay empty.
+    An image goes where its mid-rank lies, so equal scores share a bin and the order of the images plays no part. A bin
+    may then stay empty.
 
     >>> equal_mass_bins([0.1, 0.9, 0.9, 0.2], 2)
     array([0, 1, 1, 0])
@@ -274,13 +274,14 @@ def equal_mass_bins(scores: ArrayLike, bins: int) -> NDArray[np.intp]:
 def calibration_error(
     labels: ArrayLike, scores: ArrayLike, where: NDArray[np.intp], weights: ArrayLike | None = None
 ) -> float:
-    """Return the expected calibration error: how far mean score and share with a nodule lie apart in a bin, on average.
+    """Return the expected calibration error: how far mean score and fraction with a nodule lie apart in a bin, on
+    average.
 
     Args:
         labels: 0 or 1, shape (n,).
         scores: Probabilities, shape (n,).
-        where: Bin of each film, shape (n,); `equal_mass_bins` gives it. Resamples keep the bins of the sample.
-        weights: How often each film counts, shape (n,); once each if None.
+        where: Bin of each image, shape (n,); `equal_mass_bins` gives it. Resamples keep the bins of the sample.
+        weights: How often each image counts, shape (n,); once each if None.
 
     Returns:
         Unitless, [0, 1], lower is better. Chance alone makes it positive, and more so in a resample, so that its
@@ -294,23 +295,24 @@ def calibration_error(
     y, s = checked(labels, scores)
     w = np.ones(len(y)) if weights is None else np.asarray(weights, np.float64)
     gaps = np.bincount(where, w * (s - y))
-    return _ratio(float(np.abs(gaps).sum()), float(w.sum()), "there is no film")
+    return _ratio(float(np.abs(gaps).sum()), float(w.sum()), "there is no image")
 
 
 def reliability(labels: ArrayLike, scores: ArrayLike, bins: int, confidence: float) -> list[dict[str, float]]:
-    """Return the reliability curve: for each bin that holds films, what was said and what came true.
+    """Return the reliability curve: for each bin that holds images, what was said and what came true.
 
     Args:
         labels: 0 or 1, shape (n,).
         scores: Probabilities, shape (n,).
         bins: Number of bins of equal mass.
-        confidence: Of Wilson's interval of the share, such as 0.95.
+        confidence: Of Wilson's interval of the fraction, such as 0.95.
 
     Returns:
-        One mapping for each bin from low to high: mean `score`, `share` with a nodule, its interval `low` to `high`,
-        and number of films `n`.
+        One mapping for each bin from low to high: mean `score`, `fraction` with a nodule, its interval `low` to `high`,
+        and number of images `n`.
 
-    >>> [(row["score"], row["share"], row["n"]) for row in reliability([1, 0, 1, 1], [0.5, 0.25, 0.75, 0.75], 2, 0.95)]
+    >>> rows = reliability([1, 0, 1, 1], [0.5, 0.25, 0.75, 0.75], 2, 0.95)
+    >>> [(row["score"], row["fraction"], row["n"]) for row in rows]
     [(0.375, 0.5, 2), (0.75, 1.0, 2)]
     """
     y, s = checked(labels, scores)
@@ -320,7 +322,7 @@ def reliability(labels: ArrayLike, scores: ArrayLike, bins: int, confidence: flo
         inside = where == number
         n, found = int(inside.sum()), int(y[inside].sum())
         low, high = wilson(found, n, confidence)
-        rows.append({"score": float(s[inside].mean()), "share": found / n, "low": low, "high": high, "n": n})
+        rows.append({"score": float(s[inside].mean()), "fraction": found / n, "low": low, "high": high, "n": n})
     return rows
 
 

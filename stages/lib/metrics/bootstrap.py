@@ -1,6 +1,7 @@
 """How sure a number is: intervals by resampling patients, and Wilson's for plain proportions.
 
-Films of one patient resemble each other, so patients are drawn, never films: intervals from films alone are too narrow.
+Images of one patient resemble each other, so patients are drawn, never images: intervals from images alone are too
+narrow.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,12 +33,12 @@ def replicate(
 ) -> dict[str, NDArray[np.float64]]:
     """Return every metric on `draws` resamples of patients.
 
-    The same patients and seed give the same resamples, so that two models measured on the same films are paired.
+    The same patients and seed give the same resamples, so that two models measured on the same images are paired.
 
     Args:
-        measure: Takes how often each film stands in a resample, shape (n,), and gives the value of each metric, always
+        measure: Takes how often each image stands in a resample, shape (n,), and gives the value of each metric, always
             under the same names.
-        patients: Patient of each film, shape (n,).
+        patients: Patient of each image, shape (n,).
         draws: Number of resamples.
         seed: Of the draws.
 
@@ -83,7 +84,7 @@ def percentile(values: NDArray[np.float64], confidence: float) -> tuple[float | 
 def wilson(successes: float, trials: float, confidence: float) -> tuple[float, float]:
     """Return Wilson's score interval of a proportion: it holds for few trials and stays in [0, 1].
 
-    It takes the trials as independent, which films of one patient are not: it stands beside the patient interval.
+    It takes the trials as independent, which images of one patient are not: it stands beside the patient interval.
 
     Args:
         successes: 0 .. trials.
@@ -106,9 +107,9 @@ def wilson(successes: float, trials: float, confidence: float) -> tuple[float, f
     if not 0 <= successes <= trials:
         raise MetricInputError(f"found {successes} successes in {trials} trials")
     z = NormalDist().inv_cdf((1 + confidence) / 2)
-    share = successes / trials
-    centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
-    half = z / (1 + z * z / trials) * (share * (1 - share) / trials + z * z / (4 * trials * trials)) ** 0.5
+    fraction = successes / trials
+    centre = (fraction + z * z / (2 * trials)) / (1 + z * z / trials)
+    half = z / (1 + z * z / trials) * (fraction * (1 - fraction) / trials + z * z / (4 * trials * trials)) ** 0.5
     # Rounding may leave 1e-17 instead of 0 at the edges.
     low = 0.0 if successes == 0 else max(centre - half, 0.0)
     high = 1.0 if successes == trials else min(centre + half, 1.0)

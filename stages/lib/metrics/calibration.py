@@ -19,7 +19,7 @@ TEMPERATURES = (0.01, 20.0)  # a fit outside has no data behind it: separable cl
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """How one model's scores become probabilities, and which scores call a film positive.
+    """How one model's scores become probabilities, and which scores call an image positive.
 
     Attributes:
         model: Name of the model.
@@ -28,9 +28,9 @@ class Calibration:
         shift: Added to the difference of the logits; None if nothing was fitted.
         temperature: The sum is divided by it; None if nothing was fitted.
         at_bound: Whether the temperature stopped at the edge of what is allowed.
-        world_prevalence: Share of films with a nodule that the probabilities hold for; None if nothing was fitted.
-        sources: Sources of the films it was fitted on.
-        n: Number of films it was fitted on.
+        world_prevalence: Fraction of images with a nodule that the probabilities hold for; None if nothing was fitted.
+        sources: Sources of the images it was fitted on.
+        n: Number of images it was fitted on.
         n_positive: Those with a nodule.
         thresholds_on: The column that the thresholds are for: "score_calibrated", or "score" if nothing was fitted.
         thresholds: Threshold by name, as thresholds.NAMES; None where there is none.
@@ -72,7 +72,7 @@ class Calibration:
         """
         value = self.thresholds.get(name)
         if value is None:
-            why = self.reason or "no score of a validation film fulfils it"
+            why = self.reason or "no score of a validation image fulfils it"
             raise CalibrationError(f"{self.model}: threshold {name!r} was not chosen ({why}); 'half' always exists")
         return value
 
@@ -127,9 +127,9 @@ def prior_shift(prevalence: float, training_odds: float, positive_weight: float)
     """Return what to add to a logit that was trained at other odds than the world's.
 
     Args:
-        prevalence: Share of films with a nodule in the world, in (0, 1).
-        training_odds: Films with a nodule for each film without, as the sampler showed them.
-        positive_weight: Weight of a film with a nodule in the loss, one without having 1.
+        prevalence: Fraction of images with a nodule in the world, in (0, 1).
+        training_odds: Images with a nodule for each image without, as the sampler showed them.
+        positive_weight: Weight of an image with a nodule in the loss, one without having 1.
 
     Raises:
         CalibrationError: If a number is out of range.
@@ -142,7 +142,7 @@ def prior_shift(prevalence: float, training_odds: float, positive_weight: float)
     if not (0 < prevalence < 1 and 0 < training_odds < np.inf and 0 < positive_weight < np.inf):
         raise CalibrationError(
             f"found prevalence {prevalence}, training odds {training_odds} and positive weight {positive_weight}; "
-            "wanted a share between 0 and 1 and two positive numbers"
+            "wanted a fraction between 0 and 1 and two positive numbers"
         )
     return float(np.log(prevalence / (1 - prevalence)) - np.log(training_odds) - np.log(positive_weight))
 
@@ -180,9 +180,9 @@ def fit_platt(labels: NDArray[Any], z: Floats, weights: Floats) -> tuple[float, 
         error = weights * (sigmoid(logit) - labels) / weights.sum()
         return log_loss(labels, logit, weights), np.array([np.dot(error, unit), error.sum()])
 
-    share = float(np.average(labels, weights=weights))
+    fraction = float(np.average(labels, weights=weights))
     slopes = (spread / TEMPERATURES[1], spread / TEMPERATURES[0])
-    start = np.array([np.clip(1.0, *slopes), np.log(share / (1 - share))])
+    start = np.array([np.clip(1.0, *slopes), np.log(fraction / (1 - fraction))])
     options = {"ftol": 1e-15, "gtol": 1e-10, "maxiter": 1000}
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[slopes, (None, None)], options=options).x
     temperature = spread / float(found[0])

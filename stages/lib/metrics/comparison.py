@@ -1,6 +1,6 @@
-"""Whether two models differ on the same films: DeLong's test of two ROC areas, McNemar's of two sets of calls.
+"""Whether two models differ on the same images: DeLong's test of two ROC areas, McNemar's of two sets of calls.
 
-Both take the films as independent. With several films of a patient their p values are too small; the interval over
+Both take the images as independent. With several images of a patient their p values are too small; the interval over
 patients of the difference is the one to trust.
 """
 
@@ -24,7 +24,7 @@ class AreaTest:
 
 
 def delong(labels: ArrayLike, first: ArrayLike, second: ArrayLike) -> AreaTest:
-    """Return DeLong's paired test of the ROC areas of two scores of the same films.
+    """Return DeLong's paired test of the ROC areas of two scores of the same images.
 
     Args:
         labels: 0 or 1, shape (n,).
@@ -32,7 +32,7 @@ def delong(labels: ArrayLike, first: ArrayLike, second: ArrayLike) -> AreaTest:
         second: Scores of the other, shape (n,).
 
     Raises:
-        UndefinedMetricError: If a class has fewer than two films, or the areas do not vary against each other.
+        UndefinedMetricError: If a class has fewer than two images, or the areas do not vary against each other.
 
     Source: DeLong, DeLong & Clarke-Pearson, Biometrics 44: 837, 1988; by mid-ranks as in Sun & Xu, IEEE Signal
     Processing Letters 21: 1389, 2014.
@@ -45,7 +45,7 @@ def delong(labels: ArrayLike, first: ArrayLike, second: ArrayLike) -> AreaTest:
     difference = float(of_a[0].mean() - of_b[0].mean())
     variance = _variance(of_a[0] - of_b[0], of_a[1] - of_b[1])
     if variance <= 1e-18:
-        raise UndefinedMetricError("the two scores rank the films alike: their difference does not vary")
+        raise UndefinedMetricError("the two scores rank the images alike: their difference does not vary")
     error = variance**0.5
     z = difference / error
     return AreaTest(difference, error, z, float(2 * norm.sf(abs(z))))
@@ -57,13 +57,15 @@ def area_standard_error(labels: ArrayLike, scores: ArrayLike) -> float:
 
 
 def _placements(labels: NDArray[np.int64], scores: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-    """Return for each positive the share of negatives below it, and for each negative the share of positives above."""
+    """Return for each positive the fraction of negatives below it, and for each negative the fraction of positives
+    above.
+    """
     from scipy.stats import rankdata
 
     positive, negative = scores[labels == 1], scores[labels == 0]
     if len(positive) < 2 or len(negative) < 2:
         raise UndefinedMetricError(
-            f"found {len(positive)} films with and {len(negative)} without a nodule, wanted 2 each"
+            f"found {len(positive)} images with and {len(negative)} without a nodule, wanted 2 each"
         )
     ranks = rankdata(np.concatenate([positive, negative]))
     above = (ranks[: len(positive)] - rankdata(positive)) / len(negative)
@@ -79,8 +81,8 @@ def mcnemar(only_first: int, only_second: int) -> float:
     """Return the exact two-sided p of McNemar's test.
 
     Args:
-        only_first: Films that only the first model called rightly.
-        only_second: Films that only the second called rightly.
+        only_first: Images that only the first model called rightly.
+        only_second: Images that only the second called rightly.
 
     Returns:
         In (0, 1]; 1 if the models never differ.

@@ -1,4 +1,4 @@
-"""How well predicted points find the nodules of films that have them, and what they do on healthy ones."""
+"""How well predicted points find the nodules of images that have them, and what they do on negative ones."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ from stages.lib.metrics.matching import distances, match_many
 
 
 @dataclass(frozen=True)
-class Film:
-    """One film that was asked about, in pixels of the original.
+class Image:
+    """One image that was asked about, in pixels of the original.
 
     Attributes:
         image_id: Its name.
@@ -40,23 +40,23 @@ class Film:
     diameter_mm: NDArray[np.float64] | None = None
     contrast: NDArray[np.float64] | None = None
 
-    def threshold_px(self, share: float) -> float:
-        """Return a share of the diagonal of the original, pixels."""
-        return share * float(np.hypot(self.width_px, self.height_px))
+    def threshold_px(self, fraction: float) -> float:
+        """Return a fraction of the diagonal of the original, pixels."""
+        return fraction * float(np.hypot(self.width_px, self.height_px))
 
 
 @dataclass(frozen=True)
 class Hits:
-    """What was found on some films at one tolerance.
+    """What was found on some images at one tolerance.
 
     Attributes:
-        true_positives: Pairs of prediction and nodule on each film, shape (n,).
-        predictions: Points predicted on each film, shape (n,).
-        points: Nodules of each film, shape (n,).
-        chance: Pairs to be expected if as many points were thrown anywhere on the film, shape (n,).
+        true_positives: Pairs of prediction and nodule on each image, shape (n,).
+        predictions: Points predicted on each image, shape (n,).
+        points: Nodules of each image, shape (n,).
+        chance: Pairs to be expected if as many points were thrown anywhere on the image, shape (n,).
         radial_error_px: Distance within each pair, shape (pairs,).
-        film: Number of the film of each pair, shape (pairs,).
-        found: Whether each nodule is in a pair, film after film, shape (nodules,).
+        image: Number of the image of each pair, shape (pairs,).
+        found: Whether each nodule is in a pair, image after image, shape (nodules,).
     """
 
     true_positives: NDArray[np.int64]
@@ -64,64 +64,64 @@ class Hits:
     points: NDArray[np.int64]
     chance: NDArray[np.float64]
     radial_error_px: NDArray[np.float64]
-    film: NDArray[np.int64]
+    image: NDArray[np.int64]
     found: NDArray[np.bool_]
 
 
-def find(films: Sequence[Film], share: float, *, throws: int, rng: np.random.Generator) -> Hits:
-    """Match predictions and nodules on every film.
+def find(images: Sequence[Image], fraction: float, *, throws: int, rng: np.random.Generator) -> Hits:
+    """Match predictions and nodules on every image.
 
     Args:
-        films: Films with or without nodules.
-        share: Greatest distance of a pair, inclusive, as a share of the diagonal of the original.
+        images: Images with or without nodules.
+        share: Greatest distance of a pair, inclusive, as a fraction of the diagonal of the original.
         throws: How often points are thrown to know what chance would find.
         rng: Of the throws.
     """
-    found = np.zeros(len(films), np.int64)
+    found = np.zeros(len(images), np.int64)
     errors, owners = [np.zeros(0)], [np.zeros(0, np.int64)]
-    nodules = [np.zeros(0, bool) for _ in films]
-    for numbers in by_size(films):
-        some = [films[number] for number in numbers]
-        gaps = distances(np.stack([film.predictions for film in some]), np.stack([film.points for film in some]))
-        pairs = match_many(gaps, np.array([film.threshold_px(share) for film in some]))
+    nodules = [np.zeros(0, bool) for _ in images]
+    for numbers in by_size(images):
+        some = [images[number] for number in numbers]
+        gaps = distances(np.stack([image.predictions for image in some]), np.stack([image.points for image in some]))
+        pairs = match_many(gaps, np.array([image.threshold_px(fraction) for image in some]))
         found[numbers] = pairs.sum(axis=(1, 2))
         errors.append(gaps[pairs])
         owners.append(np.repeat(numbers, found[numbers]))
         for number, hit in zip(numbers, np.any(pairs, axis=1).tolist(), strict=True):
             nodules[number] = np.array(hit, bool)
-    film = np.concatenate(owners)
-    order = np.argsort(film, kind="stable")
+    image = np.concatenate(owners)
+    order = np.argsort(image, kind="stable")
     return Hits(
         found,
-        np.array([len(film.predictions) for film in films], np.int64),
-        np.array([len(film.points) for film in films], np.int64),
-        np.array([chance_hits(film, share, throws, rng) for film in films], np.float64),
+        np.array([len(image.predictions) for image in images], np.int64),
+        np.array([len(image.points) for image in images], np.int64),
+        np.array([chance_hits(image, fraction, throws, rng) for image in images], np.float64),
         np.concatenate(errors)[order],
-        film[order],
+        image[order],
         np.concatenate([np.zeros(0, bool), *nodules]),
     )
 
 
-def by_size(films: Sequence[Film]) -> list[NDArray[np.int64]]:
-    """Return the numbers of the films in groups that have equally many predictions and equally many nodules."""
+def by_size(images: Sequence[Image]) -> list[NDArray[np.int64]]:
+    """Return the numbers of the images in groups that have equally many predictions and equally many nodules."""
     sizes: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
-    for number, film in enumerate(films):
-        sizes[len(film.predictions), len(film.points)].append(number)
+    for number, image in enumerate(images):
+        sizes[len(image.predictions), len(image.points)].append(number)
     return [np.array(numbers, np.int64) for numbers in sizes.values()]
 
 
-def chance_hits(film: Film, share: float, throws: int, rng: np.random.Generator) -> float:
-    """Return how many nodules as many points as were predicted would find if thrown evenly over the whole film.
+def chance_hits(image: Image, fraction: float, throws: int, rng: np.random.Generator) -> float:
+    """Return how many nodules as many points as were predicted would find if thrown evenly over the whole image.
 
     It is the mean over `throws` throws, so it has an error of its own of about 0.5 / sqrt(throws).
     """
-    n, threshold = len(film.predictions), film.threshold_px(share)
-    if not n or not len(film.points):
+    n, threshold = len(image.predictions), image.threshold_px(fraction)
+    if not n or not len(image.points):
         return 0.0
-    size = np.array([film.width_px, film.height_px])
-    # A film spans -0.5 to its width - 0.5: coordinates are 0 at the centre of a pixel.
+    size = np.array([image.width_px, image.height_px])
+    # An image spans -0.5 to its width - 0.5: coordinates are 0 at the centre of a pixel.
     thrown = rng.random((throws, n, 2)) * size - 0.5
-    gaps = distances(thrown, film.points)
+    gaps = distances(thrown, image.points)
     near = (gaps <= threshold).sum(axis=(1, 2))
     crowded = gaps[near > 1]
     pairs = (near == 1).sum() + match_many(crowded, np.full(len(crowded), threshold)).sum()
@@ -149,25 +149,25 @@ def precision_recall_f1(true_positives: float, predictions: float, points: float
     """
     return {
         "precision": attempt(ratio, true_positives, predictions, "no point was predicted"),
-        "recall": attempt(ratio, true_positives, points, "no film has a point"),
+        "recall": attempt(ratio, true_positives, points, "no image has a point"),
         "f1": attempt(ratio, 2 * true_positives, predictions + points, "there is no point, predicted or true"),
     }
 
 
 def measure_hits(hits: Hits, weights: NDArray[Any]) -> dict[str, Outcome]:
-    """Return the measures at one tolerance, of films with nodules.
+    """Return the measures at one tolerance, of images with nodules.
 
     Radial errors are those of matched pairs only, so they grow with the tolerance and flatter a tight one.
 
     Args:
-        hits: Of films that each have a nodule.
-        weights: How often each film counts, shape (n,).
+        hits: Of images that each have a nodule.
+        weights: How often each image counts, shape (n,).
 
     Returns:
         Value, or the reason why there is none, of: true_positives, false_positives, false_negatives; precision, recall,
-        f1 (micro); precision_macro (mean over films with a prediction), recall_macro and f1_macro (mean over films);
-        pck (the share of nodules found, equal to recall); mean_radial_error_px, std_radial_error_px (ddof 0),
-        median_radial_error_px; chance_recall.
+        f1 (micro); precision_macro (mean over images with a prediction), recall_macro and f1_macro (mean over images);
+        pck (the fraction of nodules found, equal to recall); mean_radial_error_px, std_radial_error_px (ddof 0),
+        median_radial_error_px; random_placement_recall.
     """
     found, predicted, points = (
         int(np.dot(weights, each)) for each in (hits.true_positives, hits.predictions, hits.points)
@@ -177,18 +177,18 @@ def measure_hits(hits: Hits, weights: NDArray[Any]) -> dict[str, Outcome]:
     spoken = weights * (hits.predictions > 0)
     of_each = {
         "precision_macro": (hits.true_positives / np.maximum(hits.predictions, 1), spoken, "no point was predicted"),
-        "recall_macro": (hits.true_positives / np.maximum(hits.points, 1), weights, "there is no film"),
+        "recall_macro": (hits.true_positives / np.maximum(hits.points, 1), weights, "there is no image"),
         "f1_macro": (
             2 * hits.true_positives / np.maximum(hits.predictions + hits.points, 1),
             weights,
-            "there is no film",
+            "there is no image",
         ),
     }
-    errors = np.repeat(hits.radial_error_px, weights[hits.film])
+    errors = np.repeat(hits.radial_error_px, weights[hits.image])
     no_pair = "no predicted point is near enough to a nodule"
     return {
         **{
-            name: number if len(weights) else UndefinedMetricError("there is no film")
+            name: number if len(weights) else UndefinedMetricError("there is no image")
             for name, number in counts.items()
         },
         **measures,
@@ -197,34 +197,34 @@ def measure_hits(hits: Hits, weights: NDArray[Any]) -> dict[str, Outcome]:
         "mean_radial_error_px": attempt(_of_any, np.mean, errors, no_pair),
         "std_radial_error_px": attempt(_of_any, np.std, errors, no_pair),
         "median_radial_error_px": attempt(_of_any, _median, errors, no_pair),
-        "chance_recall": attempt(ratio, np.dot(weights, hits.chance), points, "no film has a point"),
+        "random_placement_recall": attempt(ratio, np.dot(weights, hits.chance), points, "no image has a point"),
     }
 
 
 def measure_mm(
     errors_px: NDArray[np.float64],
-    film: NDArray[np.int64],
+    image: NDArray[np.int64],
     spacing_mm: NDArray[np.float64],
     why: str,
     weights: NDArray[Any],
 ) -> dict[str, Outcome]:
-    """Return mean and median of distances in millimetres, over the films whose spacing is known.
+    """Return mean and median of distances in millimetres, over the images whose spacing is known.
 
     Args:
         errors_px: Distances, shape (k,), pixels.
-        film: Number of the film of each, shape (k,).
-        spacing_mm: Millimetres per pixel of each film, NaN where it is not known, shape (n,).
-        why: The reason if there is no distance on such a film.
-        weights: How often each film counts, shape (n,).
+        image: Number of the image of each, shape (k,).
+        spacing_mm: Millimetres per pixel of each image, NaN where it is not known, shape (n,).
+        why: The reason if there is no distance on such an image.
+        weights: How often each image counts, shape (n,).
 
     >>> measure_mm(np.array([10.0, 99.0]), np.array([0, 1]), np.array([0.2, np.nan]), "", np.ones(2, int))
     {'mean': 2.0, 'median': 2.0}
     """
     if np.isnan(spacing_mm).all():
-        reason = UndefinedMetricError("no film with marked nodules has a known spacing (spacing_mm in the manifest)")
+        reason = UndefinedMetricError("no image with marked nodules has a known spacing (spacing_mm in the manifest)")
         return {"mean": reason, "median": reason}
-    measured = ~np.isnan(spacing_mm[film])
-    millimetres = np.repeat((errors_px * spacing_mm[film])[measured], weights[film[measured]])
+    measured = ~np.isnan(spacing_mm[image])
+    millimetres = np.repeat((errors_px * spacing_mm[image])[measured], weights[image[measured]])
     return {
         "mean": attempt(_of_any, np.mean, millimetres, why),
         "median": attempt(_of_any, _median, millimetres, why),
@@ -245,44 +245,44 @@ def _of_any(summary: Any, values: NDArray[np.float64], why: str) -> float:
 
 @dataclass(frozen=True)
 class Counted:
-    """What can be said about films with nodules without any tolerance.
+    """What can be said about images with nodules without any tolerance.
 
     Attributes:
-        predictions: Points predicted on each film, shape (n,).
-        points: Nodules of each film, shape (n,).
-        nearest_px: Distance of every prediction to the nearest nodule of its film, shape (predictions,).
-        film: Number of the film of each prediction, shape (predictions,).
+        predictions: Points predicted on each image, shape (n,).
+        points: Nodules of each image, shape (n,).
+        nearest_px: Distance of every prediction to the nearest nodule of its image, shape (predictions,).
+        image: Number of the image of each prediction, shape (predictions,).
     """
 
     predictions: NDArray[np.int64]
     points: NDArray[np.int64]
     nearest_px: NDArray[np.float64]
-    film: NDArray[np.int64]
+    image: NDArray[np.int64]
 
 
-def count(films: Sequence[Film]) -> Counted:
-    """Count predictions and nodules on films that each have a nodule, and measure how far off every prediction is."""
-    nearest = [distances(film.predictions, film.points).min(axis=1) for film in films]
-    predictions = np.array([len(film.predictions) for film in films], np.int64)
+def count(images: Sequence[Image]) -> Counted:
+    """Count predictions and nodules on images that each have a nodule, and measure how far off every prediction is."""
+    nearest = [distances(image.predictions, image.points).min(axis=1) for image in images]
+    predictions = np.array([len(image.predictions) for image in images], np.int64)
     return Counted(
         predictions,
-        np.array([len(film.points) for film in films], np.int64),
+        np.array([len(image.points) for image in images], np.int64),
         np.concatenate([np.zeros(0), *nearest]),
-        np.repeat(np.arange(len(films)), predictions),
+        np.repeat(np.arange(len(images)), predictions),
     )
 
 
 def measure_counts(counted: Counted, weights: NDArray[Any]) -> dict[str, Outcome]:
-    """Return the measures of films with nodules that need no tolerance.
+    """Return the measures of images with nodules that need no tolerance.
 
     Returns:
         Value or reason of: nearest_point_px (median over all predictions of the distance to the nearest nodule);
-        count_exact (share of films with as many predictions as nodules); count_error (mean absolute difference of the
-        two); count_bias (mean difference, positive if too many are predicted).
+        count_exact (fraction of images with as many predictions as nodules); count_error (mean absolute difference of
+        the two); count_bias (mean difference, positive if too many are predicted).
     """
     excess = counted.predictions - counted.points
-    mean = partial(ratio, whole=float(weights.sum()), why="there is no film")
-    nearest = np.repeat(counted.nearest_px, weights[counted.film])
+    mean = partial(ratio, whole=float(weights.sum()), why="there is no image")
+    nearest = np.repeat(counted.nearest_px, weights[counted.image])
     return {
         "nearest_point_px": attempt(_of_any, _median, nearest, "no point was predicted"),
         "count_exact": attempt(mean, np.dot(weights, excess == 0)),
@@ -291,21 +291,21 @@ def measure_counts(counted: Counted, weights: NDArray[Any]) -> dict[str, Outcome
     }
 
 
-def measure_healthy(predictions: NDArray[np.int64], weights: NDArray[Any]) -> dict[str, Outcome]:
-    """Return what a localizer does on films without a nodule.
+def measure_negatives(predictions: NDArray[np.int64], weights: NDArray[Any]) -> dict[str, Outcome]:
+    """Return what a localizer does on images without a nodule.
 
     Args:
-        predictions: Points predicted on each healthy film, shape (n,).
-        weights: How often each film counts, shape (n,).
+        predictions: Points predicted on each negative image, shape (n,).
+        weights: How often each image counts, shape (n,).
 
     Returns:
-        Value or reason of: false_points_per_film (mean), share_with_point.
+        Value or reason of: false_points_per_image (mean), fraction_with_point.
 
-    >>> measure_healthy(np.array([0, 2, 0, 0]), np.ones(4))
-    {'false_points_per_film': 0.5, 'share_with_point': 0.25}
+    >>> measure_negatives(np.array([0, 2, 0, 0]), np.ones(4))
+    {'false_points_per_image': 0.5, 'fraction_with_point': 0.25}
     """
-    mean = partial(ratio, whole=float(weights.sum()), why="no healthy film was asked about")
+    mean = partial(ratio, whole=float(weights.sum()), why="no negative image was asked about")
     return {
-        "false_points_per_film": attempt(mean, np.dot(weights, predictions)),
-        "share_with_point": attempt(mean, np.dot(weights, predictions > 0)),
+        "false_points_per_image": attempt(mean, np.dot(weights, predictions)),
+        "fraction_with_point": attempt(mean, np.dot(weights, predictions > 0)),
     }

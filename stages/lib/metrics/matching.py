@@ -1,4 +1,4 @@
-"""Which predicted point belongs to which nodule of a film."""
+"""Which predicted point belongs to which nodule of an image."""
 
 import math
 from itertools import permutations
@@ -8,19 +8,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from stages.lib.core.errors import MetricInputError
 
-TRIED = 120  # ways to pair the points of one film up to which all are tried: 5 predictions on 5 nodules
-AT_ONCE = 1 << 20  # ways that are in memory at once, of all films together
+TRIED = 120  # ways to pair the points of one image up to which all are tried: 5 predictions on 5 nodules
+AT_ONCE = 1 << 20  # ways that are in memory at once, of all images together
 
 
 def distances(predictions: ArrayLike, points: ArrayLike) -> NDArray[np.float64]:
     """Return the distance of every prediction to every point.
 
     Args:
-        predictions: x and y, shape (n, 2), pixels; or of several films, shape (films, n, 2).
-        points: x and y, shape (m, 2), pixels of the same film; or shape (films, m, 2).
+        predictions: x and y, shape (n, 2), pixels; or of several images, shape (images, n, 2).
+        points: x and y, shape (m, 2), pixels of the same image; or shape (images, m, 2).
 
     Returns:
-        Shape (n, m) or (films, n, m), pixels.
+        Shape (n, m) or (images, n, m), pixels.
 
     Raises:
         MetricInputError: If an array is not of that shape, or a coordinate is not finite.
@@ -72,17 +72,17 @@ def match(gaps: NDArray[np.float64], threshold: float) -> tuple[NDArray[np.intp]
 
 
 def match_many(gaps: NDArray[np.float64], thresholds: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return the pairs of `match` on many films that have equally many predictions and equally many points.
+    """Return the pairs of `match` on many images that have equally many predictions and equally many points.
 
-    Where there are at most `TRIED` ways to pair them, all are tried, on all films at once; else each film is matched by
-    itself. Of ways that are equally good it may take another one than `match`.
+    Where there are at most `TRIED` ways to pair them, all are tried, on all images at once; else each image is matched
+    by itself. Of ways that are equally good it may take another one than `match`.
 
     Args:
-        gaps: Distances, shape (films, n predictions, m points).
-        thresholds: Greatest distance of a pair on each film, inclusive, shape (films,).
+        gaps: Distances, shape (images, n predictions, m points).
+        thresholds: Greatest distance of a pair on each image, inclusive, shape (images,).
 
     Returns:
-        Whether a prediction and a point are a pair, shape (films, n, m).
+        Whether a prediction and a point are a pair, shape (images, n, m).
 
     Raises:
         MetricInputError: If a threshold is negative or not finite.
@@ -92,17 +92,17 @@ def match_many(gaps: NDArray[np.float64], thresholds: NDArray[np.float64]) -> ND
     """
     if not ((thresholds >= 0) & (thresholds < np.inf)).all():
         raise MetricInputError("found a threshold that is negative or not finite, wanted finite numbers from 0 on")
-    films, n, m = gaps.shape
+    images, n, m = gaps.shape
     if n > m:
         return match_many(gaps.swapaxes(1, 2), thresholds).swapaxes(1, 2)
     pairs = np.zeros(gaps.shape, bool)
     if math.perm(m, n) > TRIED:
-        for film in range(films):
-            pairs[film][match(gaps[film], float(thresholds[film]))] = True
+        for image in range(images):
+            pairs[image][match(gaps[image], float(thresholds[image]))] = True
         return pairs
     ways = np.array(list(permutations(range(m), n)), np.intp)
     each = max(AT_ONCE // len(ways), 1)
-    for start in range(0, films, each):
+    for start in range(0, images, each):
         part = slice(start, start + each)
         profit = _profit(gaps[part], thresholds[part])
         totals = np.zeros((len(profit), len(ways)))
@@ -114,7 +114,7 @@ def match_many(gaps: NDArray[np.float64], thresholds: NDArray[np.float64]) -> ND
 
 
 def _profit(gaps: NDArray[np.float64], thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return what each pair of each film is worth, so that the worthiest set of pairs is the one wanted."""
+    """Return what each pair of each image is worth, so that the worthiest set of pairs is the one wanted."""
     # With k the most pairs there can be, one pair more is worth at least (k + 1 - k) thresholds more than any saving.
     most = (min(gaps.shape[1:]) + 1) * thresholds
     most = np.where(most > 0, most, 1.0)[:, None, None]

@@ -15,8 +15,8 @@ Entry = dict[str, Any]
 def entry(outcome: Outcome, facts: Mapping[str, Any]) -> Entry:
     """Return one number as the document has it: {value, ..facts, reason if there is no value}.
 
-    >>> entry(UndefinedMetricError("no film has a nodule"), {"n": 3})
-    {'value': None, 'n': 3, 'reason': 'no film has a nodule'}
+    >>> entry(UndefinedMetricError("no image has a nodule"), {"n": 3})
+    {'value': None, 'n': 3, 'reason': 'no image has a nodule'}
     """
     if isinstance(outcome, UndefinedMetricError):
         return {"value": None, **facts, "reason": str(outcome)}

@@ -1,8 +1,8 @@
-"""Which nodules belong together: by size, by contrast, and by where on the film they lie.
+"""Which nodules belong together: by size, by contrast, and by where on the image they lie.
 
-Where they lie is told from the film alone: thirds of its height, halves of its width. No lung is outlined, so a third
-of the film is a stand-in for a zone of the lung: on a film that shows much of the belly the lower lung lies in the
-middle third. The left half of a film is taken for the patient's right side, as frontal films are hung; a nodule in
+Where they lie is told from the image alone: thirds of its height, halves of its width. No lung is outlined, so a third
+of the image is a stand-in for a zone of the lung: on an image that shows much of the belly the lower lung lies in the
+middle third. The left half of an image is taken for the patient's right side, as frontal images are hung; a nodule in
 front of the spine may be of either lung.
 """
 
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.lib.metrics.localization import Film
+from stages.lib.metrics.localization import Image
 
 THIRDS = ("upper", "middle", "lower")
 SIDES = ("patients_right", "patients_left")
-STAND_IN = "of the film, a stand-in for the lung: no lung is outlined"
+STAND_IN = "of the image, a stand-in for the lung: no lung is outlined"
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Division:
-    """One way to divide the nodules of some films.
+    """One way to divide the nodules of some images.
 
     Attributes:
         parts: In order.
@@ -54,20 +54,20 @@ class Division:
 
 
 def divide(
-    films: Sequence[Film], *, size_edges_mm: Sequence[float], contrast_edges: Sequence[float]
+    images: Sequence[Image], *, size_edges_mm: Sequence[float], contrast_edges: Sequence[float]
 ) -> dict[str, Division]:
-    """Return the ways to divide the nodules of `films`: by size, contrast, height and side.
+    """Return the ways to divide the nodules of `images`: by size, contrast, height and side.
 
     Args:
-        films: Their nodules, in this order, are those of `members`.
+        images: Their nodules, in this order, are those of `members`.
         size_edges_mm: Diameters between two parts, rising; none to leave this division out.
         contrast_edges: Contrasts between two parts, in the unit of the data's own table; none to leave it out.
     """
     size, contrast = (
-        np.concatenate([np.zeros(0), *(_told(film, name) for film in films)]) for name in ("diameter_mm", "contrast")
+        np.concatenate([np.zeros(0), *(_told(image, name) for image in images)]) for name in ("diameter_mm", "contrast")
     )
-    down = np.concatenate([np.zeros(0), *((film.points[:, 1] + 0.5) / film.height_px for film in films)])
-    across = np.concatenate([np.zeros(0), *((film.points[:, 0] + 0.5) / film.width_px for film in films)])
+    down = np.concatenate([np.zeros(0), *((image.points[:, 1] + 0.5) / image.height_px for image in images)])
+    across = np.concatenate([np.zeros(0), *((image.points[:, 0] + 0.5) / image.width_px for image in images)])
     third = np.minimum((3 * down).astype(int), 2)
     return {
         "size": by_edges(size, size_edges_mm, "the diameter of no nodule is known in mm"),
@@ -107,9 +107,9 @@ def by_edges(values: NDArray[np.float64], edges: Sequence[float], nothing: str) 
     return Division(tuple(parts), int((~known).sum()), None, None)
 
 
-def _told(film: Film, name: str) -> NDArray[np.float64]:
-    found: NDArray[np.float64] | None = getattr(film, name)
-    return np.full(len(film.points), np.nan) if found is None else found
+def _told(image: Image, name: str) -> NDArray[np.float64]:
+    found: NDArray[np.float64] | None = getattr(image, name)
+    return np.full(len(image.points), np.nan) if found is None else found
 
 
 def _key(low: float | None, high: float | None) -> str:

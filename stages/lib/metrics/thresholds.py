@@ -1,7 +1,7 @@
-"""Which score calls a film positive: chosen on validation, used on test.
+"""Which score calls an image positive: chosen on validation, used on test.
 
-Candidates are the distinct scores; a film is positive if its score reaches the threshold. Of equally good candidates
-the highest is taken: it calls the fewest films positive.
+Candidates are the distinct scores; an image is positive if its score reaches the threshold. Of equally good candidates
+the highest is taken: it calls the fewest images positive.
 """
 
 import numpy as np
@@ -15,15 +15,15 @@ NAMES = ("half", "f1", "youden", "specificity_95")
 
 
 def choose(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> dict[str, float | None]:
-    """Return every threshold by name; None for one that does not exist on these films.
+    """Return every threshold by name; None for one that does not exist on these images.
 
     Args:
         labels: 0 or 1, shape (n,).
         scores: Finite, shape (n,).
-        weights: How much each film counts, shape (n,); once each if None.
+        weights: How much each image counts, shape (n,); once each if None.
 
     Raises:
-        UndefinedMetricError: If a class has no film.
+        UndefinedMetricError: If a class has no image.
 
     >>> choose([0, 0, 1, 1], [0.1, 0.6, 0.4, 0.9])
     {'half': 0.5, 'f1': 0.4, 'youden': 0.9, 'specificity_95': 0.9}

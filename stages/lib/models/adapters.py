@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.lib.core import files
-from stages.lib.core.errors import ContractError, ModelError
+from stages.lib.core.errors import MismatchError, ModelError
 from stages.lib.models import gemma3
 from stages.lib.models.prompts import PromptParams
 
@@ -16,9 +16,9 @@ CONFIG = "adapter_config.json"
 CARD = "noduleflow.json"
 
 
-def card(contract: str, base: gemma3.Base, prompt: PromptParams, **more: Any) -> dict[str, Any]:
-    """Return what an adapter is bound to: the contract of the pixels, the base model, the prompt; and `more`."""
-    return {"contract": contract, "base": base.identity, "prompt": asdict(prompt), **more}
+def card(preprocessing_hash: str, base: gemma3.Base, prompt: PromptParams, **more: Any) -> dict[str, Any]:
+    """Return what an adapter is bound to: the preprocessing hash, the base model, the prompt; and `more`."""
+    return {"preprocessing_hash": preprocessing_hash, "base": base.identity, "prompt": asdict(prompt), **more}
 
 
 def write(folder: Path, checkpoint: Path, document: dict[str, Any]) -> None:
@@ -39,18 +39,18 @@ def write(folder: Path, checkpoint: Path, document: dict[str, Any]) -> None:
         files.write_json(beside / CARD, document)
 
 
-def check(folder: Path, contract: str, base: gemma3.Base, prompt: PromptParams) -> dict[str, Any]:
+def check(folder: Path, preprocessing_hash: str, base: gemma3.Base, prompt: PromptParams) -> dict[str, Any]:
     """Return an adapter's noduleflow.json, if the adapter fits the pixels, the base and the prompt of now.
 
     Args:
         folder: The adapter's folder.
-        contract: Contract of the films that it is to be asked about.
+        contract: Contract of the images that it is to be asked about.
         base: Base model that it is to be put on.
         prompt: What it is to be asked.
 
     Raises:
         ModelError: If the folder is not an adapter of this project.
-        ContractError: If it was trained on other pixels, another base or another prompt; all differences are shown.
+        MismatchError: If it was trained on other pixels, another base or another prompt; all differences are shown.
     """
     try:
         found = json.loads((folder / CARD).read_text())
@@ -59,11 +59,11 @@ def check(folder: Path, contract: str, base: gemma3.Base, prompt: PromptParams) 
     missing = [name for name in (WEIGHTS, CONFIG) if not (folder / name).is_file()]
     if missing:
         raise ModelError(f"{folder}: the adapter lacks {' and '.join(missing)}; train it again")
-    wanted = card(contract, base, prompt)
+    wanted = card(preprocessing_hash, base, prompt)
     theirs, ours = _bound(found), _bound(wanted)
     odd = [f"{name} {theirs.get(name)!r}, now {value!r}" for name, value in ours.items() if theirs.get(name) != value]
     if odd:
-        raise ContractError(
+        raise MismatchError(
             f"{folder}: the adapter was trained with {'; '.join(odd)}. Use the base, the pixels and the prompt that it "
             "was trained with, or train another"
         )
@@ -74,7 +74,7 @@ def _bound(document: dict[str, Any]) -> dict[str, Any]:
     """Return what has to agree, by the name of the parameter or thing."""
     prompt = {f"prompt.{key}": value for key, value in document.get("prompt", {}).items()}
     return {
-        "pixel contract": document.get("contract"),
+        "preprocessing hash": document.get("preprocessing_hash"),
         "base sha256": document.get("base", {}).get("sha256"),
         **prompt,
     }

@@ -1,9 +1,9 @@
-"""Vision features on the disk: what the tower made of a film, computed once for training and inference alike.
+"""Vision features on the disk: what the tower made of an image, computed once for training and inference alike.
 
-A film's features lie in a file named after all that decides them: the bytes of the normalized film, the contract of its
-pixels, the weights of the tower and the projector as they are in memory, and what computes them. So a stale one is not
-found, and the folder may be deleted at any time. Each film goes through the tower alone, so its features do not depend
-on which other films are asked about.
+An image's features lie in a file named after all that decides them: the bytes of the normalized image, the
+preprocessing hash of its pixels, the weights of the tower and the projector as they are in memory, and what computes
+them. So a stale one is not found, and the folder may be deleted at any time. Each image goes through the tower alone,
+so its features do not depend on which other images are asked about.
 
 Features are of use where the tower is not tuned; an adapter on the tower has none.
 """
@@ -26,7 +26,7 @@ READERS = 2
 
 @dataclass(frozen=True)
 class Store:
-    """The features that one tower makes of films of one contract.
+    """The features that one tower makes of images of one preprocessing hash.
 
     Attributes:
         folder: Where they are.
@@ -35,12 +35,12 @@ class Store:
     folder: Path
 
     def path(self, png: Path) -> Path:
-        """Return where the features of a normalized film are, or would be."""
+        """Return where the features of a normalized image are, or would be."""
         digest = files.sha256_file(png)
         return self.folder / digest[:2] / f"{digest}.safetensors"
 
     def load(self, png: Path) -> Any:
-        """Return the features of a film that `fill` was told of, tensor of shape (image tokens, hidden).
+        """Return the features of an image that `fill` was told of, tensor of shape (image tokens, hidden).
 
         Raises:
             ModelError: If they are not there, or are not the bytes that were written; such a file is deleted.
@@ -63,14 +63,14 @@ class Store:
         return found
 
     def fill(self, loaded: gemma3.Loaded, pngs: Sequence[Path]) -> None:
-        """Compute the features of those films that have none yet, and write each whole or not at all."""
+        """Compute the features of those images that have none yet, and write each whole or not at all."""
         from safetensors.torch import save_file
 
         missing = [(png, path) for png in dict.fromkeys(pngs) if not (path := self.path(png)).exists()]
-        films = Reader([[png] for png, _ in missing], normalized.load, READERS)
-        work = zip(films, missing, strict=True)
-        for film, (_, path) in progress.track(work, total=len(missing), what="vision features"):
-            found = gemma3.features(loaded, film)[0].cpu().contiguous()
+        images = Reader([[png] for png, _ in missing], normalized.load, READERS)
+        work = zip(images, missing, strict=True)
+        for image, (_, path) in progress.track(work, total=len(missing), what="vision features"):
+            found = gemma3.features(loaded, image)[0].cpu().contiguous()
             path.parent.mkdir(parents=True, exist_ok=True)
             beside = path.with_name(f".{path.name}.{os.uname().nodename}.{os.getpid()}.part")
             try:  # not forced to the disk, a thousand times an hour: what a power cut tears, the checksum finds
@@ -80,21 +80,22 @@ class Store:
                 beside.unlink(missing_ok=True)
 
 
-def store(root: Path | None, loaded: gemma3.Loaded, contract: str) -> Store | None:
-    """Return where the features are that `loaded` makes of films of a contract; None if it cannot have any.
+def store(root: Path | None, loaded: gemma3.Loaded, preprocessing_hash: str) -> Store | None:
+    """Return where the features are that `loaded` makes of images of one preprocessing hash; None if it cannot have
+    any.
 
     Args:
         root: Folder for features of all towers; None if none are to be kept.
         loaded: The model. With an adapter on its tower it has no features: they change with every step.
-        contract: Contract of the films' pixels.
+        contract: Contract of the images' pixels.
     """
     if root is None or _tuned(loaded):
         return None
-    return Store(root / f"{_digest(loaded)[:16]}-{contract[:16]}")
+    return Store(root / f"{_digest(loaded)[:16]}-{preprocessing_hash[:16]}")
 
 
 def _tower(loaded: gemma3.Loaded) -> list[tuple[str, Any]]:
-    """Return the names and values of all that a film passes on its way to its features."""
+    """Return the names and values of all that an image passes on its way to its features."""
     core = loaded.model.base_model.model if hasattr(loaded.model, "peft_config") else loaded.model
     modules = {"tower": core.model.vision_tower, "projector": core.model.multi_modal_projector}
     return [

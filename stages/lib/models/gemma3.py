@@ -1,7 +1,7 @@
 """Vision-language models of MedGemma's kind: the one module that loads them and asks them.
 
-A film is put to the model as an 8-bit square, in one conversation of one turn. A batch asks one question of several
-films, so all its rows have the same tokens and nothing is padded. torch, transformers and peft are imported inside.
+An image is put to the model as an 8-bit square, in one conversation of one turn. A batch asks one question of several
+images, so all its rows have the same tokens and nothing is padded. torch, transformers and peft are imported inside.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from stages.lib.core import params
-from stages.lib.core.errors import ContractError, ModelError
+from stages.lib.core.errors import MismatchError, ModelError
 from stages.lib.models import prompts
 
 # llm_int8_skip_modules replaces the library's own list, so the head is named too; names are matched from the left.
@@ -30,7 +30,7 @@ class ModelParams:
     dtype: Literal["bfloat16", "float32"]  # of all weights that are not quantized; float16 overflows in Gemma 3
     attention: Literal["sdpa", "eager"]  # sdpa is the fast one; both give the same to rounding
     quantization: Literal["nf4", "none"]  # of the language model's linear layers; nf4 is doubly quantized
-    cache_features: bool  # keep each film's vision features on the disk, where the tower is not tuned; same answers
+    cache_features: bool  # keep each image's vision features on the disk, where the tower is not tuned; same answers
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,10 @@ class Loaded:
         processor: Its processor.
         tokenizer: Its tokenizer.
         device: Where it computes.
-        side_px: Width and height of the films that it takes.
-        image_tokens: How many tokens stand for one film.
+        side_px: Width and height of the images that it takes.
+        image_tokens: How many tokens stand for one image.
         greys: Value that each of 256 grey values becomes, float32 tensor of shape (3, 256).
-        tokens: Tokens of each conversation asked so far, by its text and whether the film stands first.
+        tokens: Tokens of each conversation asked so far, by its text and whether the image stands first.
         masks: Attention masks of the same.
     """
 
@@ -156,13 +156,13 @@ def ready(model: Any, processor: Any) -> Loaded:
     """Return a model and its processor with what `encode` needs to know of them.
 
     Raises:
-        ModelError: If the processor cuts films into several pictures.
+        ModelError: If the processor cuts images into several images.
     """
     import torch
 
     image_processor = processor.image_processor
     if image_processor.do_pan_and_scan:
-        raise ModelError("the image processor has do_pan_and_scan on; wanted one picture per film")
+        raise ModelError("the image processor has do_pan_and_scan on; wanted one image per image")
     ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
     seen = image_processor(np.dstack([ramp] * 3), do_resize=False, return_tensors="np")["pixel_values"]
     device = next(model.parameters()).device
@@ -229,22 +229,22 @@ def answer_ids(loaded: Loaded, prompt: prompts.PromptParams) -> tuple[int, int]:
 
 
 def encode(loaded: Loaded, images: Any, text: str, *, image_first: bool) -> dict[str, Any]:
-    """Return the inputs of the model that put `text` to it about each film.
+    """Return the inputs of the model that put `text` to it about each image.
 
     Args:
         loaded: The model.
-        images: n films, uint8 arrays of shape (side_px, side_px), or their vision features, as `features` gives them;
+        images: n images, uint8 arrays of shape (side_px, side_px), or their vision features, as `features` gives them;
             a sequence, or one tensor.
         text: The question.
-        image_first: Whether the film stands before it.
+        image_first: Whether the image stands before it.
 
     Returns:
-        input_ids, attention_mask and token_type_ids (which lets the tokens of a film attend both ways), int tensors of
-        shape (n, tokens), and pixel_values, of shape (n, 3, side_px, side_px) in the type of the model, or
+        input_ids, attention_mask and token_type_ids (which lets the tokens of an image attend both ways), int tensors
+        of shape (n, tokens), and pixel_values, of shape (n, 3, side_px, side_px) in the type of the model, or
         mm_encoder_outputs, which holds the features.
 
     Raises:
-        ContractError: If a film has not the side that the model takes.
+        MismatchError: If an image has not the side that the model takes.
     """
     import torch
     from transformers.modeling_outputs import BaseModelOutputWithPooling
@@ -257,39 +257,40 @@ def encode(loaded: Loaded, images: Any, text: str, *, image_first: bool) -> dict
     return {**tokens, "pixel_values": _pixels(loaded, stack)}
 
 
-def features(loaded: Loaded, films: Sequence[np.ndarray]) -> Any:
-    """Return what the vision tower and the projector make of each film, which `encode` takes in the films' place.
+def features(loaded: Loaded, images: Sequence[np.ndarray]) -> Any:
+    """Return what the vision tower and the projector make of each image, which `encode` takes in the images' place.
 
     Args:
         loaded: The model.
-        films: n films, uint8 arrays of shape (side_px, side_px).
+        images: n images, uint8 arrays of shape (side_px, side_px).
 
     Returns:
         Tensor of shape (n, image_tokens, hidden) in the type of the model.
 
     Raises:
-        ContractError: If a film has not the side that the model takes.
+        MismatchError: If an image has not the side that the model takes.
     """
     import torch
 
     with torch.no_grad():
-        pixels = _pixels(loaded, torch.from_numpy(np.stack(films)))
+        pixels = _pixels(loaded, torch.from_numpy(np.stack(images)))
         return loaded.model.get_image_features(pixels, return_dict=True).pooler_output
 
 
-def _pixels(loaded: Loaded, films: Any) -> Any:
-    """Return films, uint8 tensor of shape (n, side_px, side_px), as the tower takes them."""
+def _pixels(loaded: Loaded, images: Any) -> Any:
+    """Return images, uint8 tensor of shape (n, side_px, side_px), as the tower takes them."""
     wanted = (loaded.side_px, loaded.side_px)
-    if tuple(films.shape[1:]) != wanted:
-        raise ContractError(
-            f"found films of shape {tuple(films.shape[1:])}, wanted {wanted}, as the model takes; set normalize.side_px"
+    if tuple(images.shape[1:]) != wanted:
+        raise MismatchError(
+            f"found images of shape {tuple(images.shape[1:])}, wanted {wanted}, as the model takes; "
+            "set normalize.side_px"
         )
-    greys = loaded.greys[:, films.to(loaded.device, non_blocking=True).long()]
+    greys = loaded.greys[:, images.to(loaded.device, non_blocking=True).long()]
     return greys.transpose(0, 1).to(loaded.model.dtype)
 
 
 def ask(loaded: Loaded, images: Any, prompt: prompts.PromptParams, *, through: Any = None) -> Any:
-    """Return the logits after the last token of the question about each film, the only ones computed.
+    """Return the logits after the last token of the question about each image, the only ones computed.
 
     One forward pass, in whatever mode (train, eval, with gradients or without) the model is. The attention masks are
     the same for every batch and made once: of a tiny model's time they take a third.
@@ -312,11 +313,11 @@ def ask(loaded: Loaded, images: Any, prompt: prompts.PromptParams, *, through: A
 def answer_logits(
     loaded: Loaded, images: Sequence[np.ndarray] | np.ndarray, prompt: prompts.PromptParams
 ) -> np.ndarray:
-    """Return what the model answers about each film, from one forward pass and without generating text.
+    """Return what the model answers about each image, from one forward pass and without generating text.
 
     Args:
         loaded: The model.
-        images: n films, uint8 arrays of shape (side_px, side_px).
+        images: n images, uint8 arrays of shape (side_px, side_px).
         prompt: Question and answers.
 
     Returns:
@@ -335,7 +336,7 @@ def answer_logits(
 def generate(
     loaded: Loaded, images: Sequence[np.ndarray], text: str, max_new_tokens: int, *, image_first: bool = True
 ) -> list[str]:
-    """Return the model's words about each film, always the likeliest next token, without special tokens."""
+    """Return the model's words about each image, always the likeliest next token, without special tokens."""
     import torch
 
     with torch.inference_mode():
@@ -367,12 +368,12 @@ def _tokens(loaded: Loaded, text: str, image_first: bool) -> dict[str, Any]:
         ids = found["input_ids"]
         counts = {
             "image tokens": (int((ids == loaded.model.config.image_token_id).sum()), loaded.image_tokens),
-            "tokens of a film by type": (int((found["token_type_ids"] == 1).sum()), loaded.image_tokens),
+            "tokens of an image by type": (int((found["token_type_ids"] == 1).sum()), loaded.image_tokens),
             "beginnings": (int((ids == loaded.tokenizer.bos_token_id).sum()), 1),
         }
         odd = [f"{found} {name}, wanted {wanted}" for name, (found, wanted) in counts.items() if found != wanted]
         if odd:
-            raise ModelError(f"the conversation {text!r} with a film: found {'; '.join(odd)}")
+            raise ModelError(f"the conversation {text!r} with an image: found {'; '.join(odd)}")
         names = ("input_ids", "attention_mask", "token_type_ids")
         loaded.tokens[key] = {name: found[name].to(loaded.device) for name in names}
     return loaded.tokens[key]

@@ -1,4 +1,4 @@
-"""What a model is asked about a film, and which two answers it chooses from."""
+"""What a model is asked about an image, and which two answers it chooses from."""
 
 from typing import Any
 
@@ -7,11 +7,11 @@ from stages.lib.core import params
 
 @params.section
 class PromptParams:
-    """The question whether a film shows a nodule."""
+    """The question whether an image shows a nodule."""
 
-    question: params.Text  # put to the model with each film
+    question: params.Text  # put to the model with each image
     answers: params.Text  # nodule/no nodule, a token each; in one text, since YAML 1.1 reads a bare Yes as true
-    image_first: bool  # whether the film stands before the question, or after it
+    image_first: bool  # whether the image stands before the question, or after it
 
     def __post_init__(self) -> None:
         words = [word.strip() for word in self.answers.split("/")]
@@ -30,11 +30,11 @@ class PromptParams:
 
 
 def messages(text: str, *, image_first: bool) -> list[dict[str, Any]]:
-    """Return the conversation of one turn that shows a film and asks `text`, as a chat template takes it.
+    """Return the conversation of one turn that shows an image and asks `text`, as a chat template takes it.
 
     Args:
         text: What the user says.
-        image_first: Whether the film stands before the text.
+        image_first: Whether the image stands before the text.
 
     >>> [part["type"] for part in messages("Is there a nodule?", image_first=True)[0]["content"]]
     ['image', 'text']

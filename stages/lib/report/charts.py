@@ -1,6 +1,6 @@
 """A chart: data in, positions on a drawing out.
 
-Nothing here draws. A template turns a `Chart` into inline SVG whose colours are CSS classes, so that one picture serves
+Nothing here draws. A template turns a `Chart` into inline SVG whose colours are CSS classes, so that one image serves
 a light page, a dark page and a printer, and the same data are the same bytes.
 """
 
@@ -94,13 +94,13 @@ class Chart:
 
     def at_x(self, value: float) -> float:
         """Return where `value` lies on the drawing, from the left, to a tenth of a unit."""
-        share = (value - self.x.low) / (self.x.high - self.x.low)
-        return round(self.left + share * (self.right - self.left), 1)
+        fraction = (value - self.x.low) / (self.x.high - self.x.low)
+        return round(self.left + fraction * (self.right - self.left), 1)
 
     def at_y(self, value: float) -> float:
         """Return where `value` lies on the drawing, from the top, to a tenth of a unit."""
-        share = (value - self.y.low) / (self.y.high - self.y.low)
-        return round(self.bottom - share * (self.bottom - self.top), 1)
+        fraction = (value - self.y.low) / (self.y.high - self.y.low)
+        return round(self.bottom - fraction * (self.bottom - self.top), 1)
 
     @property
     def x_ticks(self) -> list[tuple[float, str]]:
@@ -174,7 +174,7 @@ def steps(xs: Sequence[float], ys: Sequence[float]) -> tuple[list[float], list[f
 
 
 def unit_axis(title: str) -> Axis:
-    """Return an axis from 0 to 1, for a share or a probability."""
+    """Return an axis from 0 to 1, for a fraction or a probability."""
     return Axis(0.0, 1.0, (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), title)
 
 

@@ -13,13 +13,13 @@ from stages.lib.metrics.localization_suite import FROC_NAMES
 from stages.lib.report.charts import Axis, Chart, fitting_axis, steps, unit_axis
 from stages.lib.report.numbers import MINUS, cell, decimal, name, threshold_name
 
-FALSE_LEAST, FALSE_MOST = 1 / 16, 8.0  # false points per film at the ends of the axis of a FROC chart
+FALSE_LEAST, FALSE_MOST = 1 / 16, 8.0  # false points per image at the ends of the axis of a FROC chart
 MANY = 60  # points of a training curve that are drawn one by one
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One model on the films of one split.
+    """One model on the images of one split.
 
     Attributes:
         labels: 0 or 1, shape (n,); both occur.
@@ -90,20 +90,20 @@ def reliability(model: str, bins: Mapping[str, Sequence[Mapping[str, float]]], m
         measured: Metrics of the model, as metrics.json has them.
     """
     title = f"Reliability, {name(model).lower()}"
-    chart = Chart(title, unit_axis("mean score of the bin"), unit_axis("share with a nodule"))
+    chart = Chart(title, unit_axis("mean score of the bin"), unit_axis("fraction with a nodule"))
     chart.add_line([0, 1], [0, 1], "chance")
     for metric, rows in bins.items():
         style = "third" if metric == "ece" else model
         facts = cell(measured.get(metric))
         kind = "as given" if metric == "ece" else "calibrated"
         label = f"{kind}: calibration error {facts.text} {facts.interval}"
-        chart.add_line([row["score"] for row in rows], [row["share"] for row in rows], style, label)
+        chart.add_line([row["score"] for row in rows], [row["fraction"] for row in rows], style, label)
         for row in rows:
             text = (
-                f"{kind}: mean score {row['score']:.3f}, with a nodule {row['share']:.3f} "
-                f"[{row['low']:.3f}, {row['high']:.3f}], {row['n']:.0f} films"
+                f"{kind}: mean score {row['score']:.3f}, with a nodule {row['fraction']:.3f} "
+                f"[{row['low']:.3f}, {row['high']:.3f}], {row['n']:.0f} images"
             )
-            chart.add_mark(row["score"], row["share"], style, text, radius=3.5, whisker=(row["low"], row["high"]))
+            chart.add_mark(row["score"], row["fraction"], style, text, radius=3.5, whisker=(row["low"], row["high"]))
     return chart
 
 
@@ -143,14 +143,14 @@ def training(curve: Sequence[Mapping[str, Any]], columns: Sequence[str], title: 
 
 @dataclass(frozen=True)
 class Froc:
-    """One localizer at one tolerance, on the test films.
+    """One localizer at one tolerance, on the test images.
 
     Attributes:
         style: Its CSS class.
-        false: False points per film at each step of the curve, rising; None if it gives no confidence.
+        false: False points per image at each step of the curve, rising; None if it gives no confidence.
         found: Sensitivity at each step; None likewise.
         measured: Sensitivities at fixed rates and their mean, as metrics.json has them; empty without a curve.
-        point: False points per film and recall of all its points together; None if they are not defined.
+        point: False points per image and recall of all its points together; None if they are not defined.
     """
 
     style: str
@@ -161,14 +161,14 @@ class Froc:
 
 
 def froc(localizers: Mapping[str, Froc], title: str) -> Chart:
-    """Return sensitivity against false points per film: a curve with confidences, one dot without.
+    """Return sensitivity against false points per image: a curve with confidences, one dot without.
 
     The dots of a curve are the rates of metrics.json, with their intervals. What lies beyond an end of the axis is
     drawn at that end; the tooltip has the true number.
     """
     texts = ("1/8", "1/4", "1/2", "1", "2", "4", "8")
     ticks = tuple(float(value) for value in np.log2(RATES))
-    axis = Axis(float(np.log2(FALSE_LEAST)), ticks[-1], ticks, "false points per film (logarithmic)", texts)
+    axis = Axis(float(np.log2(FALSE_LEAST)), ticks[-1], ticks, "false points per image (logarithmic)", texts)
     chart = Chart(title, axis, unit_axis("sensitivity"))
     for localizer, one in localizers.items():
         if one.false is not None and one.found is not None:
@@ -184,7 +184,7 @@ def froc(localizers: Mapping[str, Froc], title: str) -> Chart:
                     ends = None if shown_at.low is None or shown_at.high is None else (shown_at.low, shown_at.high)
                     chart.add_mark(float(np.log2(rate)), shown_at.value, one.style, words, radius=3, whisker=ends)
         elif one.point is not None:
-            words = f"{name(localizer)}: sensitivity {one.point[1]:.3f} at {one.point[0]:.3f} false points per film"
+            words = f"{name(localizer)}: sensitivity {one.point[1]:.3f} at {one.point[0]:.3f} false points per image"
             x = _on_axis(np.array([one.point[0]]))[0]
             chart.add_line([x], [one.point[1]], one.style, f"{name(localizer)}: no confidences, one operating point")
             chart.add_mark(x, one.point[1], one.style, words)

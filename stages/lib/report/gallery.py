@@ -1,4 +1,4 @@
-"""Which films the report shows: the clearest successes and the clearest failures, never a random pretty one."""
+"""Which images the report shows: the clearest successes and the clearest failures, never a random pretty one."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,14 +11,14 @@ from stages.lib.images.geometry import Geometry
 
 @dataclass(frozen=True)
 class Record:
-    """All that the study knows about one film.
+    """All that the study knows about one image.
 
     Attributes:
         image_id: Its id.
         source: Where it comes from.
         label: 1 nodule, 0 no finding, None not labelled.
         split: Part of the study; None outside of one.
-        png: Path of the normalized film, relative to the results folder.
+        png: Path of the normalized image, relative to the results folder.
         geometry: Its geometry.
         points: True points, rows of `tables.POINTS`.
         scores: Score of each model.
@@ -42,12 +42,12 @@ class Record:
 
 @dataclass(frozen=True)
 class Group:
-    """Films of one kind: what they have in common, how many there are, and those that are shown."""
+    """Images of one kind: what they have in common, how many there are, and those that are shown."""
 
     title: str
     rule: str
     total: int
-    films: list[Record]
+    images: list[Record]
 
 
 def records(
@@ -59,15 +59,15 @@ def records(
     localize: Mapping[str, pa.Table],
     answers: Mapping[str, pa.Table],
 ) -> dict[str, Record]:
-    """Return one record per film that was normalized, by image_id."""
-    films = {row["image_id"]: row for row in manifest.to_pylist()}
+    """Return one record per image that was normalized, by image_id."""
+    images = {row["image_id"]: row for row in manifest.to_pylist()}
     parts = dict(zip(split["image_id"].to_pylist(), split["split"].to_pylist(), strict=True))
     found = {}
     for row in normalized.select(["image_id", "png", "side_px"]).to_pylist():
-        film = films[row["image_id"]]
-        geometry = Geometry(width_px=film["width_px"], height_px=film["height_px"], side_px=row["side_px"])
+        image = images[row["image_id"]]
+        geometry = Geometry(width_px=image["width_px"], height_px=image["height_px"], side_px=row["side_px"])
         part = parts.get(row["image_id"])
-        record = Record(row["image_id"], film["source"], film["label"], part, row["png"], geometry)
+        record = Record(row["image_id"], image["source"], image["label"], part, row["png"], geometry)
         found[row["image_id"]] = record
     for point in points.to_pylist():
         if point["image_id"] in found:
@@ -91,7 +91,7 @@ def records(
 
 
 def joined(answers: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Return the answers to several requests and views of one film as one: each told, and read if any of them was."""
+    """Return the answers to several requests and views of one image as one: each told, and read if any of them was."""
     if len(answers) == 1:
         return answers[0]
     kinds = {answer["parsed"] for answer in answers}
@@ -100,20 +100,20 @@ def joined(answers: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 
 def score_column(infer: pa.Table) -> str:
-    """Return the column that thresholds are applied to: the calibrated score where every film has one."""
+    """Return the column that thresholds are applied to: the calibrated score where every image has one."""
     return "score" if infer["score_calibrated"].null_count else "score_calibrated"
 
 
-def by_answer(films: Sequence[Record], model: str, threshold: float, count: int) -> list[Group]:
-    """Return films that `model` got right and wrong, the most confident ones first.
+def by_answer(images: Sequence[Record], model: str, threshold: float, count: int) -> list[Group]:
+    """Return images that `model` got right and wrong, the most confident ones first.
 
     Args:
-        films: Films to choose from.
+        images: Images to choose from.
         model: Name of the classifier.
-        threshold: A film with this score or more is called positive.
-        count: Number of films shown per group.
+        threshold: An image with this score or more is called positive.
+        count: Number of images shown per group.
     """
-    scored = [film for film in films if model in film.scores]
+    scored = [image for image in images if model in image.scores]
     groups = (
         ("Found", "with a nodule, called positive; highest score first", 1, True, -1),
         ("False alarms", "without a nodule, called positive; highest score first", 0, True, -1),
@@ -122,32 +122,40 @@ def by_answer(films: Sequence[Record], model: str, threshold: float, count: int)
     made = []
     for title, rule, label, positive, sign in groups:
         chosen = [f for f in scored if f.label == label and (f.scores[model] >= threshold) == positive]
-        chosen.sort(key=lambda film: (sign * film.scores[model], film.image_id))
+        chosen.sort(key=lambda image: (sign * image.scores[model], image.image_id))
         made.append(Group(title, rule, len(chosen), chosen[:count]))
     return made
 
 
-def by_place(films: Sequence[Record], localizer: str, found_on: Callable[[Record], int], count: int) -> list[Group]:
-    """Return films that `localizer` was asked about, test films first: nodules found, missed, points on healthy films.
+def by_place(images: Sequence[Record], localizer: str, found_on: Callable[[Record], int], count: int) -> list[Group]:
+    """Return images that `localizer` was asked about, test images first: nodules found, missed, points on negative
+    images.
 
     Args:
-        films: All films.
+        images: All images.
         localizer: Name of the localizer.
-        found_on: Returns how many of the true points of a film were found.
-        count: Number of films shown per group.
+        found_on: Returns how many of the true points of an image were found.
+        count: Number of images shown per group.
     """
-    asked = [film for film in films if localizer in film.answers]
-    asked.sort(key=lambda film: (film.split != "test", film.image_id))
-    marked = [film for film in asked if film.points]
-    healthy = [film for film in asked if film.label == 0 and film.split == "test" and film.findings.get(localizer)]
-    hits = {film.image_id: found_on(film) for film in marked}
-    found = [film for film in marked if hits[film.image_id]]
-    missed = [film for film in marked if not hits[film.image_id]]
-    missed.sort(key=lambda film: -len(film.findings.get(localizer, ())))
+    asked = [image for image in images if localizer in image.answers]
+    asked.sort(key=lambda image: (image.split != "test", image.image_id))
+    marked = [image for image in asked if image.points]
+    negatives = [
+        image for image in asked if image.label == 0 and image.split == "test" and image.findings.get(localizer)
+    ]
+    hits = {image.image_id: found_on(image) for image in marked}
+    found = [image for image in marked if hits[image.image_id]]
+    missed = [image for image in marked if not hits[image.image_id]]
+    missed.sort(key=lambda image: -len(image.findings.get(localizer, ())))
     return [
         Group(
             "Nodules found", "at least one point within the tolerant distance of a true one", len(found), found[:count]
         ),
         Group("Nodules missed", "no point within the tolerant distance of a true one", len(missed), missed[:count]),
-        Group("Points on healthy films", "test films without a nodule that got a point", len(healthy), healthy[:count]),
+        Group(
+            "Points on negative images",
+            "test images without a nodule that got a point",
+            len(negatives),
+            negatives[:count],
+        ),
     ]

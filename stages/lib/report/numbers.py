@@ -9,7 +9,7 @@ NAMES: Mapping[str, str] = {
     "tuned": "Tuned",
     "medgemma": "MedGemma",
     "chexagent": "CheXagent-2",
-    "relevance": "Relevance map",
+    "attribution": "Attribution map",
     "combined": "Combined",
     "cascade": "Cascade",
     "nih": "NIH",
@@ -28,40 +28,40 @@ NAMES: Mapping[str, str] = {
     "merged": "Adapter merged into the unquantized base",
     "ppv_by_bayes": "PPV at another prevalence",
     "npv_by_bayes": "NPV at another prevalence",
-    "non_lesion_fraction": "False points per film, healthy ones included",
-    "right": "Label and point both right, all films",
-    "nodule_right": "Label and point both right, films with nodules",
-    "healthy_right": "Label right and no point, healthy films",
+    "non_lesion_fraction": "False points per image, negative ones included",
+    "right": "Label and point both right, all images",
+    "nodule_right": "Label and point both right, images with nodules",
+    "negative_right": "Label right and no point, negative images",
     "cpm": "Mean sensitivity (CPM)",
     **{
-        f"sensitivity_at_{key}": f"Sensitivity at {key.replace('_', '/')} false points per film"
+        f"sensitivity_at_{key}": f"Sensitivity at {key.replace('_', '/')} false points per image"
         for key in ("1_8", "1_4", "1_2", "1", "2", "4", "8")
     },
     "mcc": "MCC",
     "f1": "F1",
     "pck": "PCK",
-    "chance_recall": "Recall by chance",
-    "f1_macro": "F1, mean over films",
+    "random_placement_recall": "Recall by chance",
+    "f1_macro": "F1, mean over images",
     "mean_radial_error_px": "Radial error of pairs, mean, px",
     "std_radial_error_px": "Radial error of pairs, spread, px",
     "median_radial_error_px": "Radial error of pairs, median, px",
-    "precision_macro": "Precision, mean over films",
-    "recall_macro": "Recall, mean over films",
+    "precision_macro": "Precision, mean over images",
+    "recall_macro": "Recall, mean over images",
     "mean_radial_error_mm": "Radial error of pairs, mean, mm",
     "median_radial_error_mm": "Radial error of pairs, median, mm",
     "nearest_point_mm": "Distance of a point to its nearest nodule, median, mm",
     "mean_nearest_point_mm": "Distance of a point to its nearest nodule, mean, mm",
-    "count_exact_with_healthy": "Films with the right number of points, healthy ones included",
+    "count_exact_with_negatives": "Images with the right number of points, negative ones included",
     "nearest_point_px": "Distance of a point to its nearest nodule, median, px",
-    "count_exact": "Films with the right number of points",
+    "count_exact": "Images with the right number of points",
     "count_error": "Error of the number of points, mean",
-    "count_bias": "Points too many per film, mean",
-    "false_points_per_film": "False points per film",
-    "share_with_point": "Share of films with a point",
-    "films_positive": "Films with a nodule",
-    "validation_films_positive": "Validation films with a nodule",
-    "negatives_seen": "Films without a nodule seen",
-    "negatives_seen_share": "Share of them seen (coverage)",
+    "count_bias": "Points too many per image, mean",
+    "false_points_per_image": "False points per image",
+    "fraction_with_point": "Fraction of images with a point",
+    "positive_images": "Images with a nodule",
+    "positive_validation_images": "Validation images with a nodule",
+    "negatives_seen": "Images without a nodule seen",
+    "negatives_seen_fraction": "Fraction of them seen (coverage)",
     "loss_first": "Loss, first tenth of the steps",
     "loss_last": "Loss, last tenth of the steps",
     "training_odds": "Odds of a nodule as sampled",
@@ -88,7 +88,7 @@ class Cell:
         value: The value itself; None if it is undefined.
         low: Lower end of its interval; None if there is none.
         high: Upper end of its interval; None if there is none.
-        note: How many films and patients stand behind it, or why there is no value.
+        note: How many images and patients stand behind it, or why there is no value.
     """
 
     text: str
@@ -106,8 +106,8 @@ def cell(metric: Any, *, signed: bool = False) -> Cell:
     '0.912'
     >>> cell({"value": 7, "low": 3.0, "high": 11.5}).interval
     '[3, 12]'
-    >>> cell({"value": None, "reason": "no positive film"})
-    Cell(text='—', interval='', value=None, low=None, high=None, note='no positive film')
+    >>> cell({"value": None, "reason": "no positive image"})
+    Cell(text='—', interval='', value=None, low=None, high=None, note='no positive image')
     """
     facts: Mapping[str, Any] = metric if isinstance(metric, Mapping) else {"value": metric}
     value, low, high = facts.get("value"), facts.get("low"), facts.get("high")
@@ -122,11 +122,11 @@ def cell(metric: Any, *, signed: bool = False) -> Cell:
 
 
 def _behind(facts: Mapping[str, Any]) -> str:
-    """Return what stands behind a number: films, patients, points, Wilson's interval, threshold, skipped resamples."""
+    """Return what stands behind a number: images, patients, points, Wilson's interval, threshold, skipped resamples."""
     words = {
-        "n": "films",
+        "n": "images",
         "n_positive": "with a nodule",
-        "n_healthy": "of them healthy",
+        "n_negative": "of them negative",
         "n_patients": "patients",
         "n_points": "nodules",
         "n_predictions": "predicted points",

@@ -1,8 +1,8 @@
-"""Example films: the picture, and above it what is true and what was predicted.
+"""Example images: the image, and above it what is true and what was predicted.
 
 Positions are per cent of the padded square, from edge to edge, as `geometry.Geometry.to_unit` gives them, so that an
-SVG of viewBox "0 0 100 100" lies exactly on the film at any size. Each localizer has a mark of its own shape and, by
-its style, of its own colour, so that several can be told apart on one film, in print too.
+SVG of viewBox "0 0 100 100" lies exactly on the image at any size. Each localizer has a mark of its own shape and, by
+its style, of its own colour, so that several can be told apart on one image, in print too.
 """
 
 import base64
@@ -48,11 +48,11 @@ class Finding:
 
 
 def rings(points: Sequence[Mapping[str, Any]], geometry: Geometry, tight: float, tolerant: float) -> list[Ring]:
-    """Return the true points of one film as rings.
+    """Return the true points of one image as rings.
 
     Args:
-        points: Rows of `tables.POINTS` of the film.
-        geometry: Geometry of the film.
+        points: Rows of `tables.POINTS` of the image.
+        geometry: Geometry of the image.
         tight: Radius of the inner ring, as a fraction of the original's diagonal.
         tolerant: Radius of the outer ring, as a fraction of the original's diagonal.
     """
@@ -83,11 +83,11 @@ def mark(x: float, y: float, place: int) -> str:
 def findings(
     rows: Sequence[Mapping[str, Any]], geometry: Geometry, localizer: str, *, place: int, boxed: bool
 ) -> list[Finding]:
-    """Return the predictions of one localizer on one film.
+    """Return the predictions of one localizer on one image.
 
     Args:
-        rows: Rows of `tables.LOCALIZE` of the film.
-        geometry: Geometry of the film.
+        rows: Rows of `tables.LOCALIZE` of the image.
+        geometry: Geometry of the image.
         localizer: Name of the localizer, for the tooltip.
         place: Its place among the localizers, from 0.
         boxed: Whether boxes are shown.
@@ -115,19 +115,19 @@ def _per_cent(x: float, y: float, geometry: Geometry) -> tuple[float, float]:
 
 
 def embed(png: bytes, side_px: int) -> str:
-    """Return a film as a JPEG data URI of `side_px` by `side_px` pixels, smooth whether it grows or shrinks.
+    """Return an image as a JPEG data URI of `side_px` by `side_px` pixels, smooth whether it grows or shrinks.
 
     Raises:
-        ImageError: If `png` is not a picture.
+        ImageError: If `png` is not an image.
     """
     from PIL import Image
 
     try:
         with Image.open(BytesIO(png)) as opened:
-            film = opened.convert("L")
+            image = opened.convert("L")
     except OSError as error:
-        raise ImageError(f"a normalized film cannot be read ({error}); run normalize again") from error
-    kind = Image.Resampling.LANCZOS if film.width > side_px else Image.Resampling.BICUBIC
+        raise ImageError(f"a normalized image cannot be read ({error}); run normalize again") from error
+    kind = Image.Resampling.LANCZOS if image.width > side_px else Image.Resampling.BICUBIC
     encoded = BytesIO()
-    film.resize((side_px, side_px), kind).save(encoded, "JPEG", quality=JPEG_QUALITY, optimize=True)
+    image.resize((side_px, side_px), kind).save(encoded, "JPEG", quality=JPEG_QUALITY, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(encoded.getvalue()).decode()

@@ -1,6 +1,6 @@
-"""The stand-in: it opens the film whose path is in its prompt, and answers with a box around what is brightest.
+"""The stand-in: it opens the image whose path is in its prompt, and answers with a box around what is brightest.
 
-It sees the film through its vision encoder's patch embedding, which it loads from the second repository. Its words are
+It sees the image through its vision encoder's patch embedding, which it loads from the second repository. Its words are
 not learnt but spelt out: the score of the next token is that of the next character of the answer.
 """
 
@@ -43,19 +43,19 @@ class StandInForCausalLM(PreTrainedModel):
             raise RuntimeError("CUDA out of memory. Tried to allocate a great deal")
         logits = torch.zeros(len(input_ids), 1, self.config.vocab_size, device=input_ids.device)
         for number, row in enumerate(input_ids.tolist()):
-            film = self.film(row)
+            image = self.image(row)
             spoken = len(row) - self.begin(row)
             if not spoken and not number:
                 time.sleep(self.config.seconds)
-            answer = self.answer(film, shift=3 if fault == "batches" and len(input_ids) > 1 else 0)
+            answer = self.answer(image, shift=3 if fault == "batches" and len(input_ids) > 1 else 0)
             if fault != "blind":
-                logits[number, 0, 0] = float(film.mean())
+                logits[number, 0, 0] = float(image.mean())
             token = answer[spoken] if spoken < len(answer) else self.config.eos_token_id
             logits[number, 0, token] = float(self.certainty)
         return CausalLMOutputWithPast(logits=logits)
 
-    def film(self, row):
-        """Return the brightness of each patch of the film named in a row of tokens, shape (side, side)."""
+    def image(self, row):
+        """Return the brightness of each patch of the image named in a row of tokens, shape (side, side)."""
         specials = self.config.specials
         first, last = row.index(specials["<|img|>"]) + 1, row.index(specials["<|/img|>"])
         path = "".join(chr(token) for token in row[first:last] if token < 256)
@@ -74,16 +74,16 @@ class StandInForCausalLM(PreTrainedModel):
         start = self.config.specials["<|im_start|>"]
         return len(row) - row[::-1].index(start) + len("assistant\n")
 
-    def answer(self, film, shift):
-        """Return the tokens of the answer about a film."""
+    def answer(self, image, shift):
+        """Return the tokens of the answer about an image."""
         if self.config.fault == "denies":
             return [ord(letter) for letter in "none"]
         if self.config.fault == "blind":
             return self.tokens(30, 40, 36, 47)
-        if np.ptp(film) < 0.2:
+        if np.ptp(image) < 0.2:
             return [ord(letter) for letter in "none"]
-        rows, columns = np.nonzero(film > (film.max() + np.median(film)) / 2)
-        unit = 100 / len(film)
+        rows, columns = np.nonzero(image > (image.max() + np.median(image)) / 2)
+        unit = 100 / len(image)
         left, right = columns.min() * unit, (columns.max() + 1) * unit
         top, bottom = rows.min() * unit, (rows.max() + 1) * unit
         found = self.tokens(left + shift, top, right + shift, bottom)

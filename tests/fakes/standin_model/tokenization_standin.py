@@ -1,4 +1,4 @@
-"""The stand-in's tokenizer: a byte is a token; a film is its path between two marks, as in CheXagent-2."""
+"""The stand-in's tokenizer: a byte is a token; an image is its path between two marks, as in CheXagent-2."""
 
 from transformers import PreTrainedTokenizer
 
@@ -41,7 +41,7 @@ class StandInTokenizer(PreTrainedTokenizer):
         return ()
 
     def from_list_format(self, items):
-        """Return the text of a question with a film, whose path is padded to a fixed number of tokens."""
+        """Return the text of a question with an image, whose path is padded to a fixed number of tokens."""
         text = ""
         for item in items:
             if "image" in item:

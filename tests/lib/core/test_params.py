@@ -14,12 +14,12 @@ class Shape:
     """A section with one of each."""
 
     side_px: params.Count
-    peak_lr: params.PositiveFloat
+    learning_rate: params.PositiveFloat
     unit: Literal["patient", "image"]
-    fractions: tuple[params.Share, params.Share]
+    fractions: tuple[params.Fraction, params.Fraction]
 
 
-GOOD = {"side_px": 112, "peak_lr": 1.0e-4, "unit": "patient", "fractions": [0.5, 0.5]}
+GOOD = {"side_px": 112, "learning_rate": 1.0e-4, "unit": "patient", "fractions": [0.5, 0.5]}
 
 
 def problems(document: object, *, whole: bool = False) -> tuple[str, ...]:
@@ -37,25 +37,25 @@ def test_good_values_come_back_typed_and_frozen() -> None:
 
 def test_every_problem_of_every_section_is_reported_at_once() -> None:
     found = problems(
-        {"shape": {"side_px": 0, "peak_lr": "fast", "unit": "film", "fractions": [2, 0]}, "shap": {}}, whole=True
+        {"shape": {"side_px": 0, "learning_rate": "fast", "unit": "scan", "fractions": [2, 0]}, "shap": {}}, whole=True
     )
     assert len(found) == 5
     assert {sentence.split(":")[0] for sentence in found} == {
         "shap",
         "shape.side_px",
-        "shape.peak_lr",
+        "shape.learning_rate",
         "shape.unit",
         "shape.fractions.0",
     }
 
 
 def test_an_unknown_key_gets_the_nearest_known_one() -> None:
-    found = problems({"shape": {**GOOD, "peek_lr": 1.0}})
-    assert found == ("shape.peek_lr: unknown; did you mean 'shape.peak_lr'?",)
+    found = problems({"shape": {**GOOD, "learning_rat": 1.0}})
+    assert found == ("shape.learning_rat: unknown; did you mean 'shape.learning_rate'?",)
 
 
 def test_a_number_that_yaml_reads_as_text_is_explained() -> None:
-    (sentence,) = problems({"shape": {**GOOD, "peak_lr": "1e-4"}})
+    (sentence,) = problems({"shape": {**GOOD, "learning_rate": "1e-4"}})
     assert "write it with a dot: 0.0001" in sentence
 
 
@@ -72,7 +72,7 @@ def test_a_missing_key_and_a_missing_section_are_named() -> None:
 
 def test_json_on_the_command_line_and_a_yaml_file_are_the_same(tmp_path) -> None:
     file = tmp_path / "params.yaml"
-    file.write_text("shape: {side_px: 112, peak_lr: 1.0e-4, unit: patient, fractions: [0.5, 0.5]}\nother: {}\n")
+    file.write_text("shape: {side_px: 112, learning_rate: 1.0e-4, unit: patient, fractions: [0.5, 0.5]}\nother: {}\n")
     text = json.dumps({"shape": GOOD})
     assert params.read(str(file), {"shape": Shape}).shape == params.read(text, {"shape": Shape}).shape
 

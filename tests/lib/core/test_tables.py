@@ -14,7 +14,7 @@ from stages.lib.core.errors import TableError
 
 def row(name: str, **changes: Any) -> dict[str, Any]:
     plain = {"image_id": name, "png": f"normalized/{name}.png", "low": 1.0, "high": 2.0, "scale": 0.5}
-    return {**plain, "pad_x_px": 0, "pad_y_px": 3, "side_px": 8, "contract": "c", **changes}
+    return {**plain, "pad_x_px": 0, "pad_y_px": 3, "side_px": 8, "preprocessing_hash": "c", **changes}
 
 
 def normalized(*ids: str) -> pa.Table:
@@ -34,7 +34,7 @@ def test_a_table_without_rows_is_a_table(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("where", ["pages", "footer"])
 def test_a_flipped_bit_is_found_or_harmless_wherever_it_is(tmp_path: Path, where: str) -> None:
-    table = normalized(*(f"film{i}" for i in range(20)))
+    table = normalized(*(f"image{i}" for i in range(20)))
     whole, broken = tmp_path / "whole.parquet", tmp_path / "broken.parquet"
     tables.write(whole, table, tables.NORMALIZED)
     content = whole.read_bytes()
@@ -80,10 +80,10 @@ def test_a_null_is_refused_where_none_may_be(column: str) -> None:
 
 
 def test_a_null_is_kept_where_it_may_be(tmp_path: Path) -> None:
-    film = {"image_id": "a", "split": None, "label": None, "logit_negative": 0.0, "logit_positive": 0.0}
-    film |= {"score": 0.5, "score_calibrated": None, "answer_mass": 1.0}
-    tables.write(tmp_path / "t.parquet", tables.from_rows([film], tables.INFER), tables.INFER)
-    assert tables.read(tmp_path / "t.parquet", tables.INFER).to_pylist() == [film]
+    image = {"image_id": "a", "split": None, "label": None, "logit_negative": 0.0, "logit_positive": 0.0}
+    image |= {"score": 0.5, "score_calibrated": None, "answer_mass": 1.0}
+    tables.write(tmp_path / "t.parquet", tables.from_rows([image], tables.INFER), tables.INFER)
+    assert tables.read(tmp_path / "t.parquet", tables.INFER).to_pylist() == [image]
 
 
 def test_a_repeated_key_an_unknown_column_and_an_unknown_word_are_refused() -> None:
@@ -91,9 +91,9 @@ def test_a_repeated_key_an_unknown_column_and_an_unknown_word_are_refused() -> N
         normalized("a", "b", "a")
     with pytest.raises(TableError, match=r"unknown columns \['colour'\]"):
         tables.from_rows([row("a", colour="red")], tables.NORMALIZED)
-    film = {"image_id": "a", "patient_id": "p", "label": 1, "split": "training"}
+    image = {"image_id": "a", "patient_id": "p", "label": 1, "split": "training"}
     with pytest.raises(TableError, match="training"):
-        tables.from_rows([film], tables.SPLIT)
+        tables.from_rows([image], tables.SPLIT)
     with pytest.raises(TableError, match="found columns"):
         tables.check(normalized("a").drop_columns(["png"]), tables.NORMALIZED)
 

@@ -55,9 +55,9 @@ def test_building_leaves_the_random_state_of_torch_alone(tmp_path):
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_the_film_changes_the_answer(loaded):
-    films = np.random.default_rng(0).integers(0, 256, (2, tiny.SIDE_PX, tiny.SIDE_PX), dtype=np.uint8)
-    logits = gemma3.answer_logits(loaded, films, ASK)
+def test_the_image_changes_the_answer(loaded):
+    images = np.random.default_rng(0).integers(0, 256, (2, tiny.SIDE_PX, tiny.SIDE_PX), dtype=np.uint8)
+    logits = gemma3.answer_logits(loaded, images, ASK)
     assert abs(logits[0, 1] - logits[1, 1]) > 1e-3
 
 

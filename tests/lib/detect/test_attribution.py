@@ -9,28 +9,30 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_base import EXACT, NF4, noise_films, train_params
+from tiny_base import EXACT, NF4, noise_images, train_params
 
 from stages.lib.core import params
-from stages.lib.core.errors import ContractError, ModelError, ParamsError
+from stages.lib.core.errors import MismatchError, ModelError, ParamsError
 from stages.lib.detect import attribution
 from stages.lib.detect.detection import Question
 from stages.lib.images.geometry import Geometry
 from stages.lib.learn import trainer
 from stages.lib.models import gemma3
-from stages.nodules import localize_relevance
+from stages.nodules import localize_attribution
 from stages.weights import pretrain
 
 ROOT = Path(__file__).parents[3]
 SHIPPED = params.parse(
     yaml.safe_load((ROOT / "workflow/presets/demo.yaml").read_text()),
-    {"relevance": attribution.RelevanceParams, "pretrain": pretrain.Params},
+    {"attribution": attribution.AttributionParams, "pretrain": pretrain.Params},
 )
-FILMS = noise_films(3, seed=5)
+IMAGES = noise_images(3, seed=5)
 ASK = "Is there a nodule?"
-PLAIN = replace(SHIPPED.relevance, requests=(ASK,), answers=("Yes/No",), prefixes=("",), steps=1, moves=1, batch_size=2)
-FIRST = SHIPPED.relevance.requests[0]
-PEAKS = {"most": 3, "distance_share": 0.1, "smoothing_share": 0.0, "half_logits": 1.0}
+PLAIN = replace(
+    SHIPPED.attribution, requests=(ASK,), answers=("Yes/No",), prefixes=("",), steps=1, moves=1, batch_size=2
+)
+FIRST = SHIPPED.attribution.requests[0]
+PEAKS = {"most": 3, "peak_distance_fraction": 0.1, "smoothing_fraction": 0.0, "even_odds_logits": 1.0}
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +61,8 @@ def hill(grid: int, u: float, v: float, top: float = 5.0) -> np.ndarray:
 
 
 def test_a_gradient_map_of_one_step_is_the_finite_difference_on_half_the_way_from_the_mean_token(loaded):
-    found = attribution.relevance(loaded, FILMS, ASK, PLAIN).reshape(3, -1)
-    seen = gemma3.features(loaded, list(FILMS))
+    found = attribution.attribution(loaded, IMAGES, ASK, PLAIN).reshape(3, -1)
+    seen = gemma3.features(loaded, list(IMAGES))
     away = seen - seen.mean(dim=1, keepdim=True)
     half, h = seen - away / 2, 0.02
     for token in (0, 9, 63):
@@ -70,82 +72,84 @@ def test_a_gradient_map_of_one_step_is_the_finite_difference_on_half_the_way_fro
         np.testing.assert_allclose(found[:, token], slope, atol=1e-4, rtol=0.02)
 
 
-def test_a_gradient_map_of_many_steps_adds_up_to_the_evidence_of_the_film_over_that_of_its_mean_token(loaded):
-    found = attribution.relevance(loaded, FILMS, ASK, replace(PLAIN, steps=40)).sum(axis=(1, 2))
-    seen = gemma3.features(loaded, list(FILMS))
+def test_a_gradient_map_of_many_steps_adds_up_to_the_evidence_of_the_image_over_that_of_its_mean_token(loaded):
+    found = attribution.attribution(loaded, IMAGES, ASK, replace(PLAIN, steps=40)).sum(axis=(1, 2))
+    seen = gemma3.features(loaded, list(IMAGES))
     whole = evidence(loaded, seen) - evidence(loaded, seen.mean(dim=1, keepdim=True).expand_as(seen).contiguous())
     np.testing.assert_allclose(found, whole, atol=2e-4, rtol=0.01)
 
 
 def test_an_occlusion_map_is_what_is_lost_without_the_token_and_a_gradient_map_its_first_order(loaded):
-    found = attribution.relevance(loaded, FILMS, ASK, replace(PLAIN, method="occlusion")).reshape(3, -1)
-    seen = gemma3.features(loaded, list(FILMS))
+    found = attribution.attribution(loaded, IMAGES, ASK, replace(PLAIN, method="occlusion")).reshape(3, -1)
+    seen = gemma3.features(loaded, list(IMAGES))
     without = seen.clone()
     without[:, 9] = seen.mean(dim=1)
     np.testing.assert_allclose(found[:, 9], evidence(loaded, seen) - evidence(loaded, without), atol=1e-5)
-    slopes = attribution.relevance(loaded, FILMS, ASK, replace(PLAIN, steps=8)).reshape(3, -1)
-    assert min(np.corrcoef(found[film], slopes[film])[0, 1] for film in range(3)) > 0.7
+    slopes = attribution.attribution(loaded, IMAGES, ASK, replace(PLAIN, steps=8)).reshape(3, -1)
+    assert min(np.corrcoef(found[image], slopes[image])[0, 1] for image in range(3)) > 0.7
 
 
 def test_moves_make_the_grid_finer_and_each_cell_the_mean_of_the_tokens_over_it(loaded):
-    fine = attribution.relevance(loaded, FILMS, ASK, replace(PLAIN, moves=2))
+    fine = attribution.attribution(loaded, IMAGES, ASK, replace(PLAIN, moves=2))
     assert fine.shape == (3, 16, 16)
-    corner = attribution.relevance(loaded, FILMS, ASK, PLAIN)[:, 7, 7]
-    np.testing.assert_allclose(fine[:, 15, 15], corner, rtol=1e-6)  # the moved films have lost it
-    shifted = np.zeros_like(FILMS)
-    shifted[:, 7:, 7:] = FILMS[:, :-7, :-7]
-    maps = [attribution.relevance(loaded, films, ASK, PLAIN) for films in (FILMS, shifted)]
-    down, right = (np.pad(FILMS, pad)[:, :112, :112] for pad in (((0, 0), (7, 0), (0, 0)), ((0, 0), (0, 0), (7, 0))))
-    maps += [attribution.relevance(loaded, films, ASK, PLAIN) for films in (down, right)]
+    corner = attribution.attribution(loaded, IMAGES, ASK, PLAIN)[:, 7, 7]
+    np.testing.assert_allclose(fine[:, 15, 15], corner, rtol=1e-6)  # the moved images have lost it
+    shifted = np.zeros_like(IMAGES)
+    shifted[:, 7:, 7:] = IMAGES[:, :-7, :-7]
+    maps = [attribution.attribution(loaded, images, ASK, PLAIN) for images in (IMAGES, shifted)]
+    down, right = (np.pad(IMAGES, pad)[:, :112, :112] for pad in (((0, 0), (7, 0), (0, 0)), ((0, 0), (0, 0), (7, 0))))
+    maps += [attribution.attribution(loaded, images, ASK, PLAIN) for images in (down, right)]
     mean = (maps[0][:, 2, 3] + maps[1][:, 3, 4] + maps[2][:, 3, 3] + maps[3][:, 2, 4]) / 4
     np.testing.assert_allclose(fine[:, 5, 7], mean, rtol=1e-5, atol=1e-9)
 
 
 def test_no_gradient_reaches_a_weight_and_the_weights_stay_trainable(loaded):
     before = [weight.requires_grad for weight in loaded.model.parameters()]
-    attribution.relevance(loaded, FILMS, ASK, PLAIN)
+    attribution.attribution(loaded, IMAGES, ASK, PLAIN)
     assert [weight.requires_grad for weight in loaded.model.parameters()] == before
     assert any(before)
     assert all(weight.grad is None for weight in loaded.model.parameters())
 
 
-def test_equal_films_give_equal_bytes_in_nf4_too_and_the_batch_changes_only_the_rounding(tiny_base):
+def test_equal_images_give_equal_bytes_in_nf4_too_and_the_batch_changes_only_the_rounding(tiny_base):
     quantized = gemma3.load(tiny_base.folder, NF4)
-    one, two = (attribution.relevance(quantized, FILMS, ASK, PLAIN).tobytes() for _ in range(2))
+    one, two = (attribution.attribution(quantized, IMAGES, ASK, PLAIN).tobytes() for _ in range(2))
     assert one == two
-    alone = attribution.relevance(quantized, FILMS, ASK, replace(PLAIN, batch_size=1))
+    alone = attribution.attribution(quantized, IMAGES, ASK, replace(PLAIN, batch_size=1))
     np.testing.assert_allclose(np.frombuffer(one).reshape(alone.shape), alone, atol=1e-5)
 
 
 def test_bfloat16_gives_about_the_same_map(loaded, tiny_base):
     half = gemma3.load(tiny_base.folder, replace(EXACT, dtype="bfloat16"))
-    maps = [attribution.relevance(each, FILMS, ASK, PLAIN).ravel() for each in (loaded, half)]
+    maps = [attribution.attribution(each, IMAGES, ASK, PLAIN).ravel() for each in (loaded, half)]
     assert np.corrcoef(*maps)[0, 1] > 0.95
 
 
 def test_an_adapter_has_a_map_of_its_own(loaded, tiny_base):
-    tuned = trainer.lora(gemma3.load(tiny_base.folder, NF4).model, train_params(dropout=0.0, lora_targets="language"))
+    tuned = trainer.lora(
+        gemma3.load(tiny_base.folder, NF4).model, train_params(lora_dropout=0.0, lora_target_modules="language")
+    )
     ready = gemma3.ready(tuned.eval(), loaded.processor)
-    fresh = attribution.relevance(ready, FILMS, ASK, PLAIN)
+    fresh = attribution.attribution(ready, IMAGES, ASK, PLAIN)
     for name, weight in tuned.named_parameters():
         if "lora_B" in name:
             weight.data.fill_(0.01)
-    taught = attribution.relevance(ready, FILMS, ASK, PLAIN)
+    taught = attribution.attribution(ready, IMAGES, ASK, PLAIN)
     assert np.abs(taught - fresh).max() > 1e-4
     assert all(weight.grad is None for weight in tuned.parameters())
 
 
 def test_what_cannot_be_asked_is_refused(loaded):
-    with pytest.raises(ModelError, match=r"relevance.moves: found 3, wanted a divisor of 14"):
-        attribution.relevance(loaded, FILMS, ASK, replace(PLAIN, moves=3))
-    with pytest.raises(ContractError, match=r"wanted \(112, 112\)"):
-        attribution.relevance(loaded, FILMS[:, :100], ASK, PLAIN)
+    with pytest.raises(ModelError, match=r"attribution.moves: found 3, wanted a divisor of 14"):
+        attribution.attribution(loaded, IMAGES, ASK, replace(PLAIN, moves=3))
+    with pytest.raises(MismatchError, match=r"wanted \(112, 112\)"):
+        attribution.attribution(loaded, IMAGES[:, :100], ASK, PLAIN)
     with pytest.raises(ValueError, match="two different answers"):
         replace(PLAIN, answers=("Yes",))
 
 
 @pytest.mark.parametrize(("width", "height"), [(300, 200), (200, 300), (257, 256)])
-def test_a_peak_of_a_film_that_is_not_square_is_found_to_the_pixel(width, height):
+def test_a_peak_of_a_image_that_is_not_square_is_found_to_the_pixel(width, height):
     geometry = Geometry(width_px=width, height_px=height, side_px=112)
     for x, y in ((40.25, 60.5), (width / 2, height / 2), (width - 50.0, height - 40.75)):
         u, v = geometry.to_unit(x, y)
@@ -158,23 +162,23 @@ def test_a_peak_of_a_film_that_is_not_square_is_found_to_the_pixel(width, height
 @settings(max_examples=60, deadline=None)
 def test_a_mirrored_map_has_mirrored_peaks(seed, smoothing):
     evidence = np.random.default_rng(seed).normal(size=(12, 12))
-    how = {**PEAKS, "most": 20, "smoothing_share": smoothing}
-    plain = attribution.peaks(evidence, **how, film=(0.0, 0.1, 0.8, 1.0))
-    sideways = attribution.peaks(evidence[:, ::-1], **how, film=(0.2, 0.1, 1.0, 1.0))
-    upended = attribution.peaks(evidence[::-1], **how, film=(0.0, 0.0, 0.8, 0.9))
+    how = {**PEAKS, "most": 20, "smoothing_fraction": smoothing}
+    plain = attribution.peaks(evidence, **how, image=(0.0, 0.1, 0.8, 1.0))
+    sideways = attribution.peaks(evidence[:, ::-1], **how, image=(0.2, 0.1, 1.0, 1.0))
+    upended = attribution.peaks(evidence[::-1], **how, image=(0.0, 0.0, 0.8, 0.9))
     np.testing.assert_allclose([(1 - u, v, c) for u, v, c in sideways], plain, atol=1e-9)
     np.testing.assert_allclose([(u, 1 - v, c) for u, v, c in upended], plain, atol=1e-9)
 
 
 @given(st.integers(0, 2**31), st.floats(0, 0.06))
 @settings(max_examples=60, deadline=None)
-def test_peaks_are_ordered_apart_within_the_film_and_none_is_in_the_padding(seed, smoothing):
+def test_peaks_are_ordered_apart_within_the_image_and_none_is_in_the_padding(seed, smoothing):
     rng = np.random.default_rng(seed)
-    film = np.zeros((112, 112), np.uint8)
-    film[:, 30:90] = rng.integers(1, 255, (112, 60))
-    extent = attribution.extent(film)
+    image = np.zeros((112, 112), np.uint8)
+    image[:, 30:90] = rng.integers(1, 255, (112, 60))
+    extent = attribution.extent(image)
     evidence = rng.normal(size=(16, 16))
-    how = {**PEAKS, "most": 9, "smoothing_share": smoothing, "film": extent}
+    how = {**PEAKS, "most": 9, "smoothing_fraction": smoothing, "image": extent}
     found = attribution.peaks(evidence, **how)
     loud = evidence.copy()
     loud[:, :4] = loud[:, 13:] = 1e6
@@ -188,10 +192,10 @@ def test_peaks_are_ordered_apart_within_the_film_and_none_is_in_the_padding(seed
 
 def test_a_map_without_positive_evidence_has_no_peak_and_a_weak_peak_can_be_left_out():
     assert attribution.peaks(-np.ones((8, 8)), **PEAKS) == []
-    assert attribution.peaks(hill(8, 0.5, 0.5, top=0.1), **PEAKS, confidence_least=0.5) == []
+    assert attribution.peaks(hill(8, 0.5, 0.5, top=0.1), **PEAKS, min_confidence=0.5) == []
 
 
-def test_confidence_is_the_same_for_the_same_evidence_whatever_else_is_on_the_film():
+def test_confidence_is_the_same_for_the_same_evidence_whatever_else_is_on_the_image():
     alone, beside = np.zeros((16, 16)), np.zeros((16, 16))
     alone[3, 3] = beside[3, 3] = 2.0
     beside[12, 12] = 8.0
@@ -201,23 +205,23 @@ def test_confidence_is_the_same_for_the_same_evidence_whatever_else_is_on_the_fi
 def test_a_flat_hill_gives_one_peak():
     flat = np.zeros((8, 8))
     flat[3:5, 3:5] = 1.0
-    assert len(attribution.peaks(flat, **{**PEAKS, "distance_share": 0.2})) == 1
+    assert len(attribution.peaks(flat, **{**PEAKS, "peak_distance_fraction": 0.2})) == 1
 
 
 def test_the_answer_holds_its_peaks_in_words(demo):
-    films = [*noise_films(1), np.zeros((112, 112), np.uint8)]
-    none = attribution.answers(demo, films, FIRST, replace(SHIPPED.relevance, confidence_least=0.999))
+    images = [*noise_images(1), np.zeros((112, 112), np.uint8)]
+    none = attribution.answers(demo, images, FIRST, replace(SHIPPED.attribution, min_confidence=0.999))
     assert [(answer.parsed, answer.words, answer.findings) for answer in none] == [("empty", '{"peaks": []}', ())] * 2
     questions = [
-        Question(key=f"{request}{number}", pixels=lambda film=film: film, request=request)
-        for request in SHIPPED.relevance.requests
-        for number, film in enumerate(films)
+        Question(key=f"{request}{number}", pixels=lambda image=image: image, request=request)
+        for request in SHIPPED.attribution.requests
+        for number, image in enumerate(images)
     ]
-    asked = list(localize_relevance.localizer(ROOT / "workflow/demo_base", NF4, SHIPPED.relevance)(questions))
+    asked = list(localize_attribution.localizer(ROOT / "workflow/demo_base", NF4, SHIPPED.attribution)(questions))
     said = [
         a
-        for request in SHIPPED.relevance.requests
-        for a in attribution.answers(demo, films, request, SHIPPED.relevance)
+        for request in SHIPPED.attribution.requests
+        for a in attribution.answers(demo, images, request, SHIPPED.attribution)
     ]
     assert asked == said
     for answer in said:
@@ -228,14 +232,14 @@ def test_the_answer_holds_its_peaks_in_words(demo):
         assert all(one.box is None for one in answer.findings)
 
 
-def test_on_films_that_nobody_was_taught_on_the_first_peak_is_right_far_more_than_five_times_as_often_as_chance(demo):
+def test_on_images_that_nobody_was_taught_on_the_first_peak_is_right_far_more_than_five_times_as_often_as_chance(demo):
     harder = replace(
-        SHIPPED.pretrain, contrast=(0.6, 1.0), diameter_mm=(12.0, 30.0), film_px=(256, 256), padded_share=0.0
+        SHIPPED.pretrain, contrast=(0.6, 1.0), diameter_mm=(12.0, 30.0), image_px=(256, 256), padded_fraction=0.0
     )
-    films, truth = pretrain.examples(np.random.default_rng(4321), np.ones(60, np.int64), harder)
-    tolerant = 0.05 * np.sqrt(2)  # of the side of a square film
+    images, truth = pretrain.examples(np.random.default_rng(4321), np.ones(60, np.int64), harder)
+    tolerant = 0.05 * np.sqrt(2)  # of the side of a square image
     hits = []
-    for answer, (box,) in zip(attribution.answers(demo, films, FIRST, SHIPPED.relevance), truth, strict=True):
+    for answer, (box,) in zip(attribution.answers(demo, images, FIRST, SHIPPED.attribution), truth, strict=True):
         first = answer.findings[:1]
         gaps = [
             np.hypot(one.u - (box.x0 + box.x1) / 2000, one.v - (box.y0 + box.y1) / 2000) <= tolerant for one in first
@@ -247,13 +251,13 @@ def test_on_films_that_nobody_was_taught_on_the_first_peak_is_right_far_more_tha
 
 
 def test_a_bank_whose_lists_do_not_fit_together_is_refused():
-    shipped = asdict(SHIPPED.relevance)
+    shipped = asdict(SHIPPED.attribution)
     for wrong in ({"answers": ("Yes/No",)}, {"requests": (ASK, ASK)}, {"requests": (), "answers": (), "prefixes": ()}):
         with pytest.raises(ParamsError, match="different requests, each with its answers and prefix"):
-            params.parse({"relevance": {**shipped, **wrong}}, {"relevance": attribution.RelevanceParams})
+            params.parse({"attribution": {**shipped, **wrong}}, {"attribution": attribution.AttributionParams})
 
 
 def test_the_demo_asks_for_evidence_in_the_words_that_its_base_was_taught():
     shipped = yaml.safe_load((ROOT / "workflow/presets/demo.yaml").read_text())
     assert shipped["medgemma"]["requests"][0] == FIRST
-    assert shipped["prompt"]["question"] == SHIPPED.relevance.requests[1]
+    assert shipped["prompt"]["question"] == SHIPPED.attribution.requests[1]

@@ -1,8 +1,8 @@
 """CheXagent-2's client and worker, with a stand-in under transformers 4.40.0, in an environment that is built here.
 
 The stand-in (tests/fakes/standin.py, tests/fakes/standin_model/) goes the ways that the real model goes: code of its
-own through trust_remote_code, from_list_format with the path of a film, the path read out of the tokens of the prompt,
-a vision encoder from a second repository, generate, special tokens around the boxes in its words.
+own through trust_remote_code, from_list_format with the path of an image, the path read out of the tokens of the
+prompt, a vision encoder from a second repository, generate, special tokens around the boxes in its words.
 
 What it does not prove: that the real weights load and the real code runs in this environment, that the real code takes
 an attention mask and left padding, that its words have the form that the parser reads, what a run costs, and anything
@@ -51,7 +51,7 @@ VALUES = {
     "max_new_tokens": 64,
     "batch_size": 3,
     "dtype": "float32",
-    "probe_films": 3,
+    "probe_images": 3,
     "start_timeout_s": 120.0,
     "batch_timeout_s": 60.0,
 }
@@ -86,7 +86,7 @@ def ask(environment, tmp_path) -> Callable[..., Any]:
 
 def questions(places: Sequence[tuple[float, float]] = PLACES, request: str = REQUEST) -> list[Question]:
     return [
-        Question(f"film{number}", lambda number=number, place=place: standin.film(*place, seed=number), request)
+        Question(f"image{number}", lambda number=number, place=place: standin.image(*place, seed=number), request)
         for number, place in enumerate(places)
     ]
 
@@ -114,7 +114,7 @@ def gone(pid: int) -> bool:
 
 
 @pytest.mark.slow
-def test_the_stand_in_finds_a_bright_disc_on_every_film_and_the_journal_says_how(ask, tmp_path, monkeypatch, caplog):
+def test_the_stand_in_finds_a_bright_disc_on_every_image_and_the_journal_says_how(ask, tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.INFO)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     params, where = ask()
@@ -128,7 +128,7 @@ def test_the_stand_in_finds_a_bright_disc_on_every_film_and_the_journal_says_how
     assert (start["probe"], start["batches"]) == ("the answers differ", "equal to single runs")
     assert (start["network"] == "none") is (isolation.without_network() is not None)
     assert all(digest in caplog.text for digest in start["code"].values())
-    assert f"{len(asked)} of {len(asked)} films" in caplog.text
+    assert f"{len(asked)} of {len(asked)} images" in caplog.text
     everything = b"".join(path.read_bytes() for path in (tmp_path / "journals").rglob("*") if path.is_file())
     assert TOKEN.encode() not in everything
     nobody = replace(where, built={**where.built, "python": "/nowhere/python"})
@@ -136,29 +136,36 @@ def test_the_stand_in_finds_a_bright_disc_on_every_film_and_the_journal_says_how
 
 
 @pytest.mark.slow
-def test_the_stage_writes_the_stand_in_s_findings_in_pixels_of_films_that_are_not_square(ask, environment, tmp_path):
+def test_the_stage_writes_the_stand_in_s_findings_in_pixels_of_images_that_are_not_square(ask, environment, tmp_path):
     params, where = ask()
-    geometry = Geometry(width_px=400, height_px=300, side_px=len(standin.film(*PLACES[0], seed=0)))
-    films, squares = [], []
+    geometry = Geometry(width_px=400, height_px=300, side_px=len(standin.image(*PLACES[0], seed=0)))
+    images, squares = [], []
     for number, place in enumerate(PLACES[:4]):
-        name = f"film{number}"
-        cv2.imwrite(str(tmp_path / f"{name}.png"), standin.film(*place, seed=number))
-        films.append(
+        name = f"image{number}"
+        cv2.imwrite(str(tmp_path / f"{name}.png"), standin.image(*place, seed=number))
+        images.append(
             {"image_id": name, "file_name": name, "path": name, "source": "lidc", "patient_id": name, "status": "ok"}
             | {"width_px": geometry.width_px, "height_px": geometry.height_px}
         )
         squares.append(
-            {"image_id": name, "png": f"{name}.png", "low": 0.0, "high": 1.0, "scale": geometry.scale, "contract": "c"}
+            {
+                "image_id": name,
+                "png": f"{name}.png",
+                "low": 0.0,
+                "high": 1.0,
+                "scale": geometry.scale,
+                "preprocessing_hash": "c",
+            }
             | {"pad_x_px": 0, "pad_y_px": 50, "side_px": geometry.side_px}
         )
-    for name, rows in (("manifest", films), ("normalized", squares)):
+    for name, rows in (("manifest", images), ("normalized", squares)):
         schema = tables.SCHEMAS[name]
         tables.write(tmp_path / f"{name}.parquet", tables.from_rows(rows, schema), schema)
     files.write_json(tmp_path / "fetched.json", where.fetched)
     files.write_json(tmp_path / "environment.json", environment)
     sections = {
-        "localize": {"localizers": ["chexagent"], "views": ["whole", "mirrored"], "films": "all"},
-        "choose": {"splits": ["val"], "requests_kept": 1, "tolerance_share": 0.05},
+        "localize": {"localizers": ["chexagent"], "views": ["whole", "mirrored"], "images": "all"},
+        "choose": {"splits": ["val"], "requests_kept": 1, "tolerance_fraction": 0.05},
         "chexagent": asdict(params),
     }
     options = {"params": json.dumps(sections), "part": "1-of-1", "results": tmp_path}
@@ -190,7 +197,7 @@ def test_a_worker_killed_in_the_middle_goes_on_to_the_same_answers(ask, tmp_path
     assert len(first) < len(whole)
     (path,) = broken.glob("*/answers.jsonl")
     with path.open("ab") as handle:
-        handle.write(b'{"kind": "answer", "key": "film6", "wor')
+        handle.write(b'{"kind": "answer", "key": "image6", "wor')
     assert list(client.answer(asked, params, where, broken)) == whole
     keys = [line["key"] for line in journal(broken) if line["kind"] == "answer"]
     assert sorted(keys) == sorted(question.key for question in asked)
@@ -198,7 +205,7 @@ def test_a_worker_killed_in_the_middle_goes_on_to_the_same_answers(ask, tmp_path
 
 
 @pytest.mark.slow
-def test_the_worker_ends_and_clears_the_films_away_when_its_client_is_killed(ask, tmp_path):
+def test_the_worker_ends_and_clears_the_images_away_when_its_client_is_killed(ask, tmp_path):
     params, where = ask(seconds=1.0, batch_size=1)
     files.write_json(tmp_path / "where.json", {"fetched": where.fetched, "built": where.built})
     here = Path(__file__)
@@ -222,7 +229,7 @@ list(t.client.answer(t.questions(t.PLACES * 9)[:40], params, where, {str(tmp_pat
         assert time.monotonic() < deadline and client.poll() is None
         time.sleep(0.5)
     pid = starts(tmp_path / "journals")[0]["pid"]
-    assert len(list((tmp_path / "private").glob("*/films/*.png"))) > 40
+    assert len(list((tmp_path / "private").glob("*/images/*.png"))) > 40
     client.kill()
     client.wait()
     while not gone(pid):
@@ -233,15 +240,15 @@ list(t.client.answer(t.questions(t.PLACES * 9)[:40], params, where, {str(tmp_pat
 
 
 @pytest.mark.slow
-def test_a_model_that_ignores_the_film_is_refused_and_nothing_is_written(ask, tmp_path):
+def test_a_model_that_ignores_the_image_is_refused_and_nothing_is_written(ask, tmp_path):
     params, where = ask("blind")
-    with pytest.raises(BlindModelError, match=r"3 different films and a grey square all get the answer"):
+    with pytest.raises(BlindModelError, match=r"3 different images and a grey square all get the answer"):
         list(client.answer(questions(), params, where, tmp_path / "journals"))
     assert journal(tmp_path / "journals") == []
 
 
 @pytest.mark.slow
-def test_a_model_that_denies_everywhere_is_not_blind_if_its_scores_follow_the_film(ask, tmp_path):
+def test_a_model_that_denies_everywhere_is_not_blind_if_its_scores_follow_the_image(ask, tmp_path):
     params, where = ask("denies")
     said = list(client.answer(questions(), params, where, tmp_path / "journals"))
     assert {client.read(words).parsed for words in said} == {"empty"}
@@ -260,7 +267,7 @@ def test_an_answer_that_never_ends_is_recorded_as_cut_and_read_as_malformed(ask,
 
 
 @pytest.mark.slow
-def test_batches_that_change_the_answer_are_found_out_and_films_asked_about_one_by_one(ask, tmp_path, caplog):
+def test_batches_that_change_the_answer_are_found_out_and_images_asked_about_one_by_one(ask, tmp_path, caplog):
     params, where = ask("batches")
     said = list(client.answer(questions(), params, where, tmp_path / "journals"))
     assert all(near(words, place) for words, place in zip(said, PLACES, strict=True))
@@ -278,11 +285,11 @@ def test_two_requests_in_one_batch_get_what_they_get_alone_and_memory_that_runs_
     said = list(client.answer(asked, params, where, tmp_path / "journals"))
     assert all(near(words, place) for words, place in zip(said, PLACES, strict=True))
     assert starts(tmp_path / "journals")[0]["batch_size"] == 4
-    assert "out of memory with 4 films at once; going on with 2" in caplog.text
+    assert "out of memory with 4 images at once; going on with 2" in caplog.text
 
 
 @pytest.mark.slow
-def test_a_film_that_makes_the_model_fail_is_recorded_and_asked_about_again_next_time(ask, tmp_path):
+def test_a_image_that_makes_the_model_fail_is_recorded_and_asked_about_again_next_time(ask, tmp_path):
     params, where = ask("corners")
     asked = questions()
     spoilt = asked[1].pixels()
@@ -294,7 +301,7 @@ def test_a_film_that_makes_the_model_fail_is_recorded_and_asked_about_again_next
     assert all(near(said[number], PLACES[number]) for number in range(len(PLACES)) if number != 1)
     assert list(client.answer(asked, params, where, tmp_path / "journals")) == said
     keys = [line["key"] for line in journal(tmp_path / "journals") if line["kind"] == "answer"]
-    assert keys.count("film1") == 2
+    assert keys.count("image1") == 2
     assert len(keys) == len(asked) + 1
 
 
@@ -352,16 +359,16 @@ def test_another_transformers_is_refused_before_anything_is_loaded(anywhere, tmp
 def test_the_worker_s_files_have_short_names_and_grey_and_probes_are_among_them(anywhere, tmp_path):
     params, where = anywhere
     (tmp_path / "private").mkdir()
-    same = [replace(question, pixels=lambda: standin.film(0.5, 0.5)) for question in questions()[:2]]
+    same = [replace(question, pixels=lambda: standin.image(0.5, 0.5)) for question in questions()[:2]]
     asked = [*same, *(replace(question, key=f"x{question.key}") for question in questions())]
     digests = [str(min(number, 1) if number < 2 else number) for number in range(len(asked))]
     digests[0] = digests[1]
     task = client.prepare(tmp_path / "private", asked, range(1, len(asked)), digests, params, where)
     head, rows = worker.read_task(task)
     assert len(rows) == len(asked)
-    films = sorted(path.name for path in (tmp_path / "private/films").iterdir())
-    assert films == [*(f"{number:06d}.png" for number in range(len(asked))), "grey.png"]
-    assert len({row["png"] for row in head["probe"]}) == params.probe_films
+    images = sorted(path.name for path in (tmp_path / "private/images").iterdir())
+    assert images == [*(f"{number:06d}.png" for number in range(len(asked))), "grey.png"]
+    assert len({row["png"] for row in head["probe"]}) == params.probe_images
     assert sorted(path.name for path in (tmp_path / "private/encoder").iterdir()) == [
         "config.json",
         "model.safetensors",
@@ -415,8 +422,8 @@ def test_all_that_decides_the_answers_names_the_journal(anywhere, tmp_path):
         return next(folder.iterdir()).name
 
     usual = name()
-    assert name(replace(params, batch_size=1, probe_films=2)) == usual
-    brighter = [replace(question, pixels=lambda: standin.film(0.4, 0.4)) for question in questions()]
+    assert name(replace(params, batch_size=1, probe_images=2)) == usual
+    brighter = [replace(question, pixels=lambda: standin.image(0.4, 0.4)) for question in questions()]
     model = {**where.fetched["model"], "sha256": "0"}
     changed = [
         name(params=replace(params, max_new_tokens=9)),
@@ -429,7 +436,7 @@ def test_all_that_decides_the_answers_names_the_journal(anywhere, tmp_path):
     assert len({usual, *changed}) == len(changed) + 1
 
 
-def test_a_film_that_is_no_square_of_grey_is_refused(anywhere, tmp_path):
+def test_a_image_that_is_no_square_of_grey_is_refused(anywhere, tmp_path):
     wide = Question("wide", lambda: np.zeros((4, 5), np.uint8), REQUEST)
     with pytest.raises(ModelError, match="wanted a square of 8-bit grey values"):
         list(client.answer([wide], *anywhere, tmp_path / "journals"))
@@ -548,7 +555,7 @@ def test_ending_a_process_ends_what_it_started(tmp_path):
         ({"encoder_revision": "v1"}, "encoder_revision as a full commit hash"),
         ({"revision": "0" * 40}, "both as none for a folder, or neither"),
         ({"requests": []}, "at least one"),
-        ({"probe_films": 1}, "at least 2"),
+        ({"probe_images": 1}, "at least 2"),
         ({"dtype": "float16"}, "dtype"),
     ],
 )
@@ -644,12 +651,12 @@ def test_an_environment_is_built_again_when_its_locks_change_and_never_over_some
     assert chexagent_env.build(folder) == record
     monkeypatch.setattr(chexagent_env, "digest", lambda: "changed")
     assert chexagent_env.ready(folder) is None
-    other = tmp_path / "films"
+    other = tmp_path / "images"
     other.mkdir()
-    (other / "film.png").write_text("")
+    (other / "image.png").write_text("")
     with pytest.raises(EnvironmentBuildError, match="is no environment"):
         chexagent_env.build(other)
-    assert (other / "film.png").exists()
+    assert (other / "image.png").exists()
 
 
 def test_the_record_names_an_environment_below_the_working_folder_by_a_relative_path(tmp_path, monkeypatch):

@@ -58,7 +58,7 @@ READ = {
         [Box(30, 41, 36, 47, "nodule (left)")],
     ),
     "another special token behind it": (f"{SAID}<|im_end|>", [ONE]),
-    "the whole film": (f"{NAME}<|box|>(0,0),(100,100)<|/box|>", [Box(0, 0, 100, 100, "nodule/mass")]),
+    "the whole image": (f"{NAME}<|box|>(0,0),(100,100)<|/box|>", [Box(0, 0, 100, 100, "nodule/mass")]),
 }
 EMPTY = {
     "a name with an empty box": f"{NAME}<|box|><|/box|>",
@@ -117,7 +117,7 @@ MALFORMED = {
     "cut within the second box": (f"{SAID}<|ref|>left lung mass<|/ref|><|box|>(60,1", [ONE]),
     "cut at the greatest length, though whole": (SAID + TRUNCATED, [ONE]),
     "cut at the greatest length, in words": (f"none{TRUNCATED}", []),
-    "a question that failed": (f"{FAILED}ValueError: no such film", []),
+    "a question that failed": (f"{FAILED}ValueError: no such image", []),
     "a question that failed with a box in its error": (f"{FAILED}ValueError: {SAID}", []),
     "one box of two unreadable": (f"{SAID}<|ref|>mass<|/ref|><|box|>(60)<|/box|>", [ONE]),
     "a refusal": ("I cannot help with that.", []),

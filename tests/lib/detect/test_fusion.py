@@ -25,7 +25,7 @@ def test_a_single_voter_is_left_as_it_is():
     assert consensus([alone], by_distance(10)) == alone
 
 
-def test_confidence_is_the_share_of_voters_that_agree():
+def test_confidence_is_the_fraction_of_voters_that_agree():
     found = consensus([[point(0)], [point(3)], [point(100)], []], by_distance(10))
     assert [(one.x, one.confidence) for one in found] == [(1.5, 0.5), (100.0, 0.25)]
 

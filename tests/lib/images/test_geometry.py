@@ -23,7 +23,7 @@ def test_there_and_back_is_where_one_was(width: int, height: int, side: int, x: 
 
 @settings(deadline=None)
 @given(SIZES, SIZES, SIDES, POINT, POINT)
-def test_the_unit_square_is_the_normalized_film_divided_by_its_side(
+def test_the_unit_square_is_the_normalized_image_divided_by_its_side(
     width: int, height: int, side: int, x: float, y: float
 ) -> None:
     geometry = Geometry(width_px=width, height_px=height, side_px=side)
@@ -33,7 +33,7 @@ def test_the_unit_square_is_the_normalized_film_divided_by_its_side(
 
 @settings(deadline=None)
 @given(SIZES, SIZES, SIDES)
-def test_the_edges_of_a_film_fall_inside_the_square_and_those_of_its_longer_side_on_its_edge(
+def test_the_edges_of_a_image_fall_inside_the_square_and_those_of_its_longer_side_on_its_edge(
     width: int, height: int, side: int
 ) -> None:
     geometry = Geometry(width_px=width, height_px=height, side_px=side)
@@ -55,8 +55,8 @@ def test_a_bright_dot_is_found_where_the_geometry_says(width: int, height: int, 
     for across, down in [(0.5, 0.5), (0.15, 0.2), (0.85, 0.3), (0.3, 0.8), (0.77, 0.66)]:
         x, y = round(across * (width - 1)), round(down * (height - 1))
         bright = np.clip(radius - np.hypot(columns - x, rows - y), 0, None) / radius
-        picture = (bright * np.iinfo(dtype).max).astype(dtype)
-        square, _, _ = normalize_pixels(picture, low_percentile=0.0, high_percentile=100.0, side_px=side_px)
+        pixels = (bright * np.iinfo(dtype).max).astype(dtype)
+        square, _, _ = normalize_pixels(pixels, low_percentile=0.0, high_percentile=100.0, side_px=side_px)
         mass = square / square.sum()
         found = (
             float((mass.sum(axis=0) * np.arange(side_px)).sum()),

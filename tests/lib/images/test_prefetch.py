@@ -6,7 +6,7 @@ import pytest
 
 from stages.lib.images.prefetch import BATCHES_AHEAD, Reader
 
-BATCHES = [[Path(f"{batch}{film}") for film in range(3)] for batch in range(7)]
+BATCHES = [[Path(f"{batch}{image}") for image in range(3)] for batch in range(7)]
 
 
 @pytest.mark.parametrize("threads", [0, 1, 4])
@@ -14,16 +14,16 @@ def test_batches_come_whole_and_in_order(threads):
     assert list(Reader(BATCHES, str, threads)) == [[str(path) for path in batch] for batch in BATCHES]
 
 
-def test_films_are_read_while_the_model_works_but_not_all_of_them():
+def test_images_are_read_while_the_model_works_but_not_all_of_them():
     read = []
-    films = iter(Reader(BATCHES, lambda path: read.append(path) or path, threads=2))
-    next(films)
+    images = iter(Reader(BATCHES, lambda path: read.append(path) or path, threads=2))
+    next(images)
     deadline = time.monotonic() + 30
     while len(read) < 3 * (BATCHES_AHEAD + 1) and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(0.1)
     assert len(read) == 3 * (BATCHES_AHEAD + 1)
-    films.close()
+    images.close()
 
 
 def test_the_time_spent_waiting_is_that_of_reading_less_that_of_working():
@@ -33,16 +33,16 @@ def test_the_time_spent_waiting_is_that_of_reading_less_that_of_working():
 
     ends = {}
     for threads in (0, 3):
-        films = Reader(BATCHES, slow, threads)
-        for _ in films:
+        images = Reader(BATCHES, slow, threads)
+        for _ in images:
             time.sleep(0.06)
-        ends[threads] = films.waited
+        ends[threads] = images.waited
     assert ends[0] > 7 * 0.06
     assert ends[3] < ends[0] / 2
 
 
 @pytest.mark.parametrize("threads", [0, 2])
-def test_a_film_that_cannot_be_read_stops_at_its_batch_and_leaves_no_thread(threads):
+def test_a_image_that_cannot_be_read_stops_at_its_batch_and_leaves_no_thread(threads):
     def broken(path):
         if path == BATCHES[2][1]:
             raise OSError(f"{path} is damaged")

@@ -1,4 +1,4 @@
-"""Reading one film that may be anything."""
+"""Reading one image that may be anything."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 from dicoms import dicom
-from pngs import chunk, film, hostile, png, raw_png, scanlines
+from pngs import chunk, hostile, image, png, raw_png, scanlines
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLosslessSV1, RLELossless
 
 from stages.lib.core.errors import ImageError
@@ -18,36 +18,34 @@ MAX_PIXELS = 1_000_000
 
 
 def read(tmp_path: Path, data: bytes) -> reading.Decoded:
-    path = tmp_path / "film"
+    path = tmp_path / "image"
     path.write_bytes(data)
     return reading.read_grey(path, max_pixels=MAX_PIXELS)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("interlaced", [False, True])
-def test_a_grey_film_comes_back_to_the_bit(tmp_path: Path, dtype: type, interlaced: bool) -> None:
-    picture = film(3, dtype=dtype)
-    decoded = read(tmp_path, png(picture, interlaced=interlaced))
+def test_a_grey_image_comes_back_to_the_bit(tmp_path: Path, dtype: type, interlaced: bool) -> None:
+    pixels = image(3, dtype=dtype)
+    decoded = read(tmp_path, png(pixels, interlaced=interlaced))
     assert decoded.pixels.dtype == dtype
     assert decoded.bit_depth == np.dtype(dtype).itemsize * 8
-    np.testing.assert_array_equal(decoded.pixels, picture)
+    np.testing.assert_array_equal(decoded.pixels, pixels)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("channels", [2, 3, 4])
-def test_equal_channels_and_full_opacity_are_a_grey_film(tmp_path: Path, dtype: type, channels: int) -> None:
-    picture = film(3, dtype=dtype)
-    opaque = np.full_like(picture, np.iinfo(dtype).max)
-    layers = [picture] * (channels if channels == 3 else channels - 1) + ([] if channels == 3 else [opaque])
-    np.testing.assert_array_equal(read(tmp_path, png(np.dstack(layers))).pixels, picture)
+def test_equal_channels_and_full_opacity_are_a_grey_image(tmp_path: Path, dtype: type, channels: int) -> None:
+    pixels = image(3, dtype=dtype)
+    opaque = np.full_like(pixels, np.iinfo(dtype).max)
+    layers = [pixels] * (channels if channels == 3 else channels - 1) + ([] if channels == 3 else [opaque])
+    np.testing.assert_array_equal(read(tmp_path, png(np.dstack(layers))).pixels, pixels)
 
 
 def test_gamma_and_significant_bits_do_not_touch_the_grey_values(tmp_path: Path) -> None:
-    picture = film(3, dtype=np.uint16)
+    pixels = image(3, dtype=np.uint16)
     extra = chunk(b"gAMA", (45455).to_bytes(4, "big")) + chunk(b"sBIT", bytes([12]))
-    np.testing.assert_array_equal(
-        read(tmp_path, raw_png(40, 36, 16, 0, scanlines(picture), extra=extra)).pixels, picture
-    )
+    np.testing.assert_array_equal(read(tmp_path, raw_png(40, 36, 16, 0, scanlines(pixels), extra=extra)).pixels, pixels)
 
 
 @pytest.mark.parametrize("name", hostile())
@@ -58,43 +56,43 @@ def test_a_hostile_file_is_refused_with_a_sentence_that_says_what_it_is(tmp_path
 
 
 def test_a_flipped_bit_is_noticed_or_changes_no_pixel(tmp_path: Path) -> None:
-    picture = film(0, width=32, height=32)
-    good = png(picture)
+    pixels = image(0, width=32, height=32)
+    good = png(pixels)
     refused = 0
     for place in range(8, len(good), 7):
         bad = bytearray(good)
         bad[place] ^= 1 << place % 8
         try:
-            np.testing.assert_array_equal(read(tmp_path, bytes(bad)).pixels, picture)
+            np.testing.assert_array_equal(read(tmp_path, bytes(bad)).pixels, pixels)
         except ImageError:
             refused += 1
     assert refused > len(good) // 7 - 4  # but for the last chunk, which holds nothing
 
 
-def test_a_file_bigger_than_any_film_is_never_read(tmp_path: Path) -> None:
+def test_a_file_bigger_than_any_image_is_never_read(tmp_path: Path) -> None:
     path = tmp_path / "sparse.png"
-    path.write_bytes(png(film(0)))
+    path.write_bytes(png(image(0)))
     os.truncate(path, 1 << 40)
-    with pytest.raises(ImageError, match="bytes, more than a film"):
+    with pytest.raises(ImageError, match="bytes, more than an image"):
         reading.read_grey(path, max_pixels=MAX_PIXELS)
     assert reading.examine(str(path), MAX_PIXELS).sha256 is None
 
 
-def test_a_film_of_exactly_the_cap_is_read_and_one_pixel_more_is_not(tmp_path: Path) -> None:
-    path = tmp_path / "film.png"
-    path.write_bytes(png(film(0)))
+def test_a_image_of_exactly_the_cap_is_read_and_one_pixel_more_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "image.png"
+    path.write_bytes(png(image(0)))
     assert reading.read_grey(path, max_pixels=40 * 36).pixels.shape == (36, 40)
     with pytest.raises(ImageError, match="max_pixels = 1439"):
         reading.read_grey(path, max_pixels=40 * 36 - 1)
 
 
-def test_the_facts_of_a_film_are_complete_and_those_of_a_bad_one_say_why(tmp_path: Path) -> None:
+def test_the_facts_of_a_image_are_complete_and_those_of_a_bad_one_say_why(tmp_path: Path) -> None:
     good, bad = tmp_path / "good.png", tmp_path / "bad.png"
-    good.write_bytes(png(film(0, dtype=np.uint16)))
+    good.write_bytes(png(image(0, dtype=np.uint16)))
     bad.write_bytes(b"<html>")
     found = reading.examine(str(good), MAX_PIXELS)
     assert (found.width_px, found.height_px, found.bit_depth, found.problem) == (40, 36, 16, None)
-    assert found.pixel_sha256 == reading.pixel_sha256(film(0, dtype=np.uint16))
+    assert found.pixel_sha256 == reading.pixel_sha256(image(0, dtype=np.uint16))
     refused = reading.examine(str(bad), MAX_PIXELS)
     assert refused.sha256 and refused.width_px is None and refused.pixel_sha256 is None
     assert "neither PNG nor DICOM" in str(refused.problem)
@@ -102,47 +100,47 @@ def test_the_facts_of_a_film_are_complete_and_those_of_a_bad_one_say_why(tmp_pat
 
 
 def test_the_pixel_hash_tells_type_shape_and_value_apart_but_not_the_file_around_them(tmp_path: Path) -> None:
-    picture = film(0, width=36)
-    changed = picture.copy()
+    pixels = image(0, width=36)
+    changed = pixels.copy()
     changed[0, 0] ^= 1
-    others = [picture.T, picture.reshape(18, 72), picture.astype(np.uint16), changed]
-    hashes = {reading.pixel_sha256(p) for p in [picture, *others]}
+    others = [pixels.T, pixels.reshape(18, 72), pixels.astype(np.uint16), changed]
+    hashes = {reading.pixel_sha256(p) for p in [pixels, *others]}
     assert len(hashes) == 5
-    rgb = read(tmp_path, png(np.dstack([picture] * 3))).pixels
-    assert reading.pixel_sha256(rgb) == reading.pixel_sha256(picture)
-    swapped = film(0, dtype=np.uint16).astype(">u2")
-    assert reading.pixel_sha256(swapped) == reading.pixel_sha256(film(0, dtype=np.uint16))
+    rgb = read(tmp_path, png(np.dstack([pixels] * 3))).pixels
+    assert reading.pixel_sha256(rgb) == reading.pixel_sha256(pixels)
+    swapped = image(0, dtype=np.uint16).astype(">u2")
+    assert reading.pixel_sha256(swapped) == reading.pixel_sha256(image(0, dtype=np.uint16))
 
 
-def test_a_dicom_film_is_read_with_its_patient(tmp_path: Path) -> None:
-    picture = film(3, dtype=np.uint16) >> 4
-    decoded = reading.read_grey(dicom(tmp_path / "a.dcm", picture, BitsStored=12, HighBit=11), max_pixels=MAX_PIXELS)
-    np.testing.assert_array_equal(decoded.pixels, picture)
+def test_a_dicom_image_is_read_with_its_patient(tmp_path: Path) -> None:
+    pixels = image(3, dtype=np.uint16) >> 4
+    decoded = reading.read_grey(dicom(tmp_path / "a.dcm", pixels, BitsStored=12, HighBit=11), max_pixels=MAX_PIXELS)
+    np.testing.assert_array_equal(decoded.pixels, pixels)
     assert (decoded.bit_depth, decoded.patient, decoded.pixels.dtype) == (12, "p 7", np.uint16)
 
 
 def test_bits_beyond_those_stored_are_no_part_of_the_grey_value(tmp_path: Path) -> None:
-    picture = film(3, dtype=np.uint16)
-    path = dicom(tmp_path / "a.dcm", picture, BitsStored=12, HighBit=11)
-    np.testing.assert_array_equal(reading.read_grey(path, max_pixels=MAX_PIXELS).pixels, picture & 4095)
+    pixels = image(3, dtype=np.uint16)
+    path = dicom(tmp_path / "a.dcm", pixels, BitsStored=12, HighBit=11)
+    np.testing.assert_array_equal(reading.read_grey(path, max_pixels=MAX_PIXELS).pixels, pixels & 4095)
 
 
 def test_monochrome1_is_inverted_within_its_stored_bits(tmp_path: Path) -> None:
-    picture = film(3, dtype=np.uint16) >> 4
-    path = dicom(tmp_path / "a.dcm", picture, BitsStored=12, HighBit=11, PhotometricInterpretation="MONOCHROME1")
-    np.testing.assert_array_equal(reading.read_grey(path, max_pixels=MAX_PIXELS).pixels, 4095 - picture)
+    pixels = image(3, dtype=np.uint16) >> 4
+    path = dicom(tmp_path / "a.dcm", pixels, BitsStored=12, HighBit=11, PhotometricInterpretation="MONOCHROME1")
+    np.testing.assert_array_equal(reading.read_grey(path, max_pixels=MAX_PIXELS).pixels, 4095 - pixels)
 
 
 def test_a_rescale_to_whole_numbers_is_applied_and_another_is_refused(tmp_path: Path) -> None:
-    picture = film(3, dtype=np.uint16) >> 4
-    whole = dicom(tmp_path / "a.dcm", picture, RescaleSlope="2", RescaleIntercept="5")
-    np.testing.assert_array_equal(reading.read_grey(whole, max_pixels=MAX_PIXELS).pixels, picture * 2 + 5)
-    signed = dicom(tmp_path / "b.dcm", picture.astype(np.int16) - 1024, RescaleSlope="1", RescaleIntercept="1024")
-    np.testing.assert_array_equal(reading.read_grey(signed, max_pixels=MAX_PIXELS).pixels, picture)
-    broken = dicom(tmp_path / "c.dcm", picture, RescaleSlope="0.3", RescaleIntercept="0")
+    pixels = image(3, dtype=np.uint16) >> 4
+    whole = dicom(tmp_path / "a.dcm", pixels, RescaleSlope="2", RescaleIntercept="5")
+    np.testing.assert_array_equal(reading.read_grey(whole, max_pixels=MAX_PIXELS).pixels, pixels * 2 + 5)
+    signed = dicom(tmp_path / "b.dcm", pixels.astype(np.int16) - 1024, RescaleSlope="1", RescaleIntercept="1024")
+    np.testing.assert_array_equal(reading.read_grey(signed, max_pixels=MAX_PIXELS).pixels, pixels)
+    broken = dicom(tmp_path / "c.dcm", pixels, RescaleSlope="0.3", RescaleIntercept="0")
     with pytest.raises(ImageError, match="whole numbers"):
         reading.read_grey(broken, max_pixels=MAX_PIXELS)
-    below = dicom(tmp_path / "d.dcm", picture, RescaleSlope="1", RescaleIntercept="-1024")
+    below = dicom(tmp_path / "d.dcm", pixels, RescaleSlope="1", RescaleIntercept="-1024")
     with pytest.raises(ImageError, match=r"wanted 0\.\.65535"):
         reading.read_grey(below, max_pixels=MAX_PIXELS)
 
@@ -161,20 +159,20 @@ def test_a_rescale_to_whole_numbers_is_applied_and_another_is_refused(tmp_path: 
         ({"PixelData": bytes(10)}, "damaged DICOM"),
     ],
 )
-def test_a_dicom_that_is_not_one_grey_film_is_refused(tmp_path: Path, fields: dict[str, Any], word: str) -> None:
-    path = dicom(tmp_path / "a.dcm", film(3, dtype=np.uint16), **fields)
+def test_a_dicom_that_is_not_one_grey_image_is_refused(tmp_path: Path, fields: dict[str, Any], word: str) -> None:
+    path = dicom(tmp_path / "a.dcm", image(3, dtype=np.uint16), **fields)
     with pytest.raises(ImageError, match=word) as error:
         reading.read_grey(path, max_pixels=MAX_PIXELS)
     assert "Secret" not in str(error.value)
 
 
 def test_a_compressed_dicom_is_read_if_a_decoder_is_there_and_named_if_not(tmp_path: Path) -> None:
-    picture = film(3, dtype=np.uint16)
-    plain = dicom(tmp_path / "a.dcm", picture)
+    pixels = image(3, dtype=np.uint16)
+    plain = dicom(tmp_path / "a.dcm", pixels)
     packed = pydicom.dcmread(plain)
     packed.compress(RLELossless, generate_instance_uid=False)
     packed.save_as(tmp_path / "rle.dcm")
-    np.testing.assert_array_equal(reading.read_grey(tmp_path / "rle.dcm", max_pixels=MAX_PIXELS).pixels, picture)
+    np.testing.assert_array_equal(reading.read_grey(tmp_path / "rle.dcm", max_pixels=MAX_PIXELS).pixels, pixels)
     packed.file_meta.TransferSyntaxUID = JPEGLosslessSV1
     packed.save_as(tmp_path / "jpeg.dcm")
     with pytest.raises(ImageError, match=r"JPEG Lossless|damaged"):
@@ -182,13 +180,13 @@ def test_a_compressed_dicom_is_read_if_a_decoder_is_there_and_named_if_not(tmp_p
 
 
 def test_a_deflated_dicom_is_refused_before_it_is_inflated(tmp_path: Path) -> None:
-    path = dicom(tmp_path / "a.dcm", film(3), syntax=DeflatedExplicitVRLittleEndian)
+    path = dicom(tmp_path / "a.dcm", image(3), syntax=DeflatedExplicitVRLittleEndian)
     with pytest.raises(ImageError, match="deflated"):
         reading.read_grey(path, max_pixels=MAX_PIXELS)
 
 
 def test_a_dicom_cut_anywhere_is_refused_and_never_crashes(tmp_path: Path) -> None:
-    whole = dicom(tmp_path / "a.dcm", film(3, width=32, height=32)).read_bytes()
+    whole = dicom(tmp_path / "a.dcm", image(3, width=32, height=32)).read_bytes()
     for length in [*range(1, 700, 9), *range(700, len(whole), 61)]:
         with pytest.raises(ImageError):
             read(tmp_path, whole[:length])

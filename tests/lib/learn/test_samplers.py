@@ -50,7 +50,7 @@ def test_the_stream_depends_on_the_seed_and_a_longer_one_of_epochs_only_goes_on(
     assert (one[:37] == samplers.stream(labels, sampler, 1, 37)).all()
 
 
-def test_shuffled_shows_every_film_once_per_epoch():
+def test_shuffled_shows_every_image_once_per_epoch():
     labels = labels_of(3, 11)
     epochs = samplers.stream(labels, "shuffled", 5, 42).reshape(3, 14)
     assert (np.sort(epochs, axis=1) == np.arange(14)).all()
@@ -66,9 +66,9 @@ def test_weighted_draws_both_classes_alike():
 def test_the_published_4400_steps_of_16_leave_negatives_unseen_on_the_real_counts():
     labels = labels_of(2164, 48289)
     seen = np.unique(samplers.stream(labels, "balanced_rotation", 0, 4400 * 16))
-    share = (labels[seen] == 0).sum() / 48289
-    assert share == pytest.approx(4400 * 16 / 2 / 48289, abs=0.001)
-    assert share < 0.74
+    fraction = (labels[seen] == 0).sum() / 48289
+    assert fraction == pytest.approx(4400 * 16 / 2 / 48289, abs=0.001)
+    assert fraction < 0.74
 
 
 @pytest.mark.parametrize("labels", [np.zeros(4, int), np.ones(4, int), np.empty(0, int)])

@@ -17,7 +17,7 @@ Y = np.array([0, 0, 1, 1, 0, 1, 0, 0, 1, 1, 0, 1])
 P = np.array([0.1, 0.35, 0.24, 0.8, 0.2, 0.85, 0.13, 0.85, 0.74, 0.58, 0.71, 0.25])
 Q = np.array([0.2, 0.3, 0.5, 0.6, 0.1, 0.9, 0.4, 0.35, 0.8, 0.3, 0.6, 0.7])
 
-films = st.lists(
+images = st.lists(
     st.tuples(st.integers(0, 1), st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0]), st.integers(0, 3)),
     min_size=2,
     max_size=40,
@@ -40,7 +40,7 @@ def test_the_published_row_comes_out_of_its_confusion(metric, value):
     assert round(c.THRESHOLD_METRICS[metric](GOLDEN), 4) == value
 
 
-def test_the_twelve_films_have_the_reference_areas_and_brier_score():
+def test_the_twelve_images_have_the_reference_areas_and_brier_score():
     assert c.roc_auc(Y, P) == pytest.approx(0.708333, abs=5e-7)
     assert c.roc_auc(Y, Q) == pytest.approx(0.861111, abs=5e-7)
     assert c.average_precision(Y, P) == pytest.approx(0.645833, abs=5e-7)
@@ -55,7 +55,7 @@ def test_delong_gives_the_reference_error_and_paired_p():
     assert test.p == pytest.approx(0.362629, abs=5e-7)
 
 
-def test_delong_agrees_with_the_sum_over_all_pairs_of_films():
+def test_delong_agrees_with_the_sum_over_all_pairs_of_images():
     rng = np.random.default_rng(3)
     y = rng.integers(0, 2, 60)
     a, b = rng.integers(0, 6, (2, 60)) + y
@@ -71,10 +71,10 @@ def test_delong_changes_only_its_sign_if_the_models_are_swapped():
     assert delong(Y, P, Q).z == pytest.approx(-delong(Y, Q, P).z)
 
 
-def test_delong_refuses_equal_rankings_and_a_single_film_of_a_class():
+def test_delong_refuses_equal_rankings_and_a_single_image_of_a_class():
     with pytest.raises(UndefinedMetricError, match="does not vary"):
         delong(Y, P, P * 2)
-    with pytest.raises(UndefinedMetricError, match="1 films with"):
+    with pytest.raises(UndefinedMetricError, match="1 images with"):
         delong([1, 0, 0], [0.3, 0.2, 0.1], [0.1, 0.2, 0.3])
 
 
@@ -89,7 +89,7 @@ def test_mcnemar_has_the_reference_p_and_agrees_with_statsmodels():
 
 
 @settings(max_examples=60, deadline=None)
-@given(films)
+@given(images)
 def test_areas_and_brier_agree_with_scikit_learn_with_ties_and_weights(rows):
     y, s, w = (np.array(column) for column in zip(*rows, strict=True))
     assert c.roc_auc(y, s, w) == pytest.approx(sk.roc_auc_score(y, s, sample_weight=w))
@@ -98,8 +98,8 @@ def test_areas_and_brier_agree_with_scikit_learn_with_ties_and_weights(rows):
 
 
 @settings(max_examples=40, deadline=None)
-@given(films)
-def test_a_weight_is_the_same_as_so_many_copies_of_the_film(rows):
+@given(images)
+def test_a_weight_is_the_same_as_so_many_copies_of_the_image(rows):
     y, s, w = (np.array(column) for column in zip(*rows, strict=True))
     copies = np.repeat(np.arange(len(y)), w)
     ranking, where = c.Ranking(y, s), c.equal_mass_bins(s, 4)
@@ -112,7 +112,7 @@ def test_a_weight_is_the_same_as_so_many_copies_of_the_film(rows):
 
 
 @settings(max_examples=40, deadline=None)
-@given(films)
+@given(images)
 def test_threshold_metrics_agree_with_scikit_learn_where_they_are_defined(rows):
     y, s, w = (np.array(column) for column in zip(*rows, strict=True))
     called = s >= 0.5
@@ -127,8 +127,8 @@ def test_threshold_metrics_agree_with_scikit_learn_where_they_are_defined(rows):
 
 
 @settings(max_examples=60, deadline=None)
-@given(films, st.randoms(use_true_random=False))
-def test_the_order_of_the_films_plays_no_part(rows, random):
+@given(images, st.randoms(use_true_random=False))
+def test_the_order_of_the_images_plays_no_part(rows, random):
     shuffled = random.sample(rows, len(rows))
     values = []
     for some in (rows, shuffled):
@@ -138,7 +138,7 @@ def test_the_order_of_the_films_plays_no_part(rows, random):
 
 
 @settings(max_examples=60, deadline=None)
-@given(films)
+@given(images)
 def test_the_area_turns_around_when_the_score_does_and_ignores_monotone_maps(rows):
     y, s, _ = (np.array(column) for column in zip(*rows, strict=True))
     assert c.roc_auc(y, -s) == pytest.approx(1 - c.roc_auc(y, s))
@@ -168,12 +168,12 @@ def test_calibration_error_by_hand():
     assert c.calibration_error(y, s, c.equal_mass_bins(s, 2)) == pytest.approx((2 * 0.3 + 2 * 0.3) / 4)
 
 
-def test_reliability_rows_count_every_film_and_hold_the_mean_score():
+def test_reliability_rows_count_every_image_and_hold_the_mean_score():
     rows = c.reliability(Y, P, 5, 0.95)
     assert sum(row["n"] for row in rows) == 12
     assert sum(row["n"] * row["score"] for row in rows) == pytest.approx(P.sum())
-    assert all(row["low"] <= row["share"] <= row["high"] for row in rows)
-    error = sum(row["n"] * abs(row["score"] - row["share"]) for row in rows) / 12
+    assert all(row["low"] <= row["fraction"] <= row["high"] for row in rows)
+    error = sum(row["n"] * abs(row["score"] - row["fraction"]) for row in rows) / 12
     assert error == pytest.approx(c.calibration_error(Y, P, c.equal_mass_bins(P, 5)))
 
 
@@ -186,13 +186,13 @@ def test_predictive_values_at_the_own_prevalence_are_those_of_the_confusion():
 @pytest.mark.parametrize(
     ("metric", "confusion", "why"),
     [
-        (c.precision, c.Confusion(0, 0, 3, 4), "no film was called positive"),
-        (c.sensitivity, c.Confusion(0, 1, 0, 4), "no film has a nodule"),
-        (c.specificity, c.Confusion(1, 0, 2, 0), "every film has a nodule"),
-        (c.f1, c.Confusion(0, 0, 0, 4), "no film has a nodule or was called positive"),
+        (c.precision, c.Confusion(0, 0, 3, 4), "no image was called positive"),
+        (c.sensitivity, c.Confusion(0, 1, 0, 4), "no image has a nodule"),
+        (c.specificity, c.Confusion(1, 0, 2, 0), "every image has a nodule"),
+        (c.f1, c.Confusion(0, 0, 0, 4), "no image has a nodule or was called positive"),
         (c.mcc, c.Confusion(0, 0, 3, 4), "called the same"),
-        (c.accuracy, c.Confusion(0, 0, 0, 0), "there is no film"),
-        (c.balanced_accuracy, c.Confusion(0, 1, 0, 4), "no film has a nodule"),
+        (c.accuracy, c.Confusion(0, 0, 0, 0), "there is no image"),
+        (c.balanced_accuracy, c.Confusion(0, 1, 0, 4), "no image has a nodule"),
     ],
 )
 def test_an_undefined_metric_is_an_error_with_its_reason_and_never_0(metric, confusion, why):
@@ -201,11 +201,11 @@ def test_an_undefined_metric_is_an_error_with_its_reason_and_never_0(metric, con
 
 
 def test_areas_need_both_classes_also_in_a_resample():
-    with pytest.raises(UndefinedMetricError, match="no film has a nodule"):
+    with pytest.raises(UndefinedMetricError, match="no image has a nodule"):
         c.roc_auc([0, 0], [0.1, 0.2])
-    with pytest.raises(UndefinedMetricError, match="every film has a nodule"):
+    with pytest.raises(UndefinedMetricError, match="every image has a nodule"):
         c.average_precision([1, 1], [0.1, 0.2])
-    with pytest.raises(UndefinedMetricError, match="no film has a nodule"):
+    with pytest.raises(UndefinedMetricError, match="no image has a nodule"):
         c.Ranking([0, 1], [0.1, 0.2]).roc_auc([2, 0])
 
 

@@ -20,7 +20,7 @@ def mean(values, weights):
     return {"mean": float(np.dot(values, weights) / weights.sum())}
 
 
-def test_films_of_one_patient_are_drawn_together_or_not_at_all():
+def test_images_of_one_patient_are_drawn_together_or_not_at_all():
     patients = np.array(["a", "b", "a", "c", "b"])
     seen = []
     replicate(lambda weights: seen.append(weights.copy()) or {}, patients, draws=50, seed=0)
@@ -86,7 +86,7 @@ def test_the_patient_interval_covers_the_true_area_and_the_image_interval_does_n
 
 
 def _population(rng, patients):
-    """Films of patients, four each, that share a label and most of what makes their score."""
+    """Images of patients, four each, that share a label and most of what makes their score."""
     labels = np.repeat(rng.integers(0, 2, patients), 4)
     shared = np.repeat(rng.normal(size=patients), 4)
     return labels, labels + shared + 0.4 * rng.normal(size=4 * patients), np.repeat(np.arange(patients), 4)

@@ -9,10 +9,10 @@ from stages.lib.metrics import strata
 from stages.nodules.published import TABLE
 
 
-def film(points, predictions, patient="a", width=300, height=400):
+def image(points, predictions, patient="a", width=300, height=400):
     shape = (-1, 2)
-    return loc.Film(
-        "film",
+    return loc.Image(
+        "image",
         patient,
         width,
         height,
@@ -22,20 +22,20 @@ def film(points, predictions, patient="a", width=300, height=400):
 
 
 # The diagonal is 500 pixels: 0.02 of it are 10 pixels.
-FILMS = [
-    film([[50, 50], [200, 200]], [[56, 58]]),
-    film([[100, 100]], [[103, 104], [250, 300]], "b"),
-    film([[10, 10]], [], "c"),
-    film([[10, 10]], [[40, 50]], "c"),
+IMAGES = [
+    image([[50, 50], [200, 200]], [[56, 58]]),
+    image([[100, 100]], [[103, 104], [250, 300]], "b"),
+    image([[10, 10]], [], "c"),
+    image([[10, 10]], [[40, 50]], "c"),
 ]
 
 
-def find(share=0.02, films=FILMS, throws=100):
-    return loc.find(films, share, throws=throws, rng=np.random.default_rng(0))
+def find(fraction=0.02, images=IMAGES, throws=100):
+    return loc.find(images, fraction, throws=throws, rng=np.random.default_rng(0))
 
 
-def test_the_tolerance_is_a_share_of_the_diagonal_of_the_original_inclusive():
-    assert FILMS[0].threshold_px(0.02) == pytest.approx(10.0)
+def test_the_tolerance_is_a_fraction_of_the_diagonal_of_the_original_inclusive():
+    assert IMAGES[0].threshold_px(0.02) == pytest.approx(10.0)
     assert find().true_positives.tolist() == [1, 1, 0, 0]  # the first pair is exactly 10 pixels apart
     assert find(0.1).true_positives.tolist() == [1, 1, 0, 1]
     assert find(0.019).true_positives.tolist() == [0, 1, 0, 0]
@@ -45,7 +45,7 @@ def test_measures_by_hand():
     measured = loc.measure_hits(find(), np.ones(4, int))
     assert [measured[name] for name in ("true_positives", "false_positives", "false_negatives")] == [2, 2, 3]
     assert measured["precision"] == pytest.approx(2 / 4)
-    assert measured["precision_macro"] == pytest.approx((1 + 1 / 2 + 0) / 3)  # the third film has no prediction
+    assert measured["precision_macro"] == pytest.approx((1 + 1 / 2 + 0) / 3)  # the third image has no prediction
     assert measured["recall_macro"] == pytest.approx((1 / 2 + 1 + 0 + 0) / 4)
     assert measured["recall"] == measured["pck"] == pytest.approx(2 / 5)
     assert measured["f1"] == pytest.approx(2 * 0.5 * 0.4 / 0.9)
@@ -56,7 +56,7 @@ def test_measures_by_hand():
 
 
 def test_counts_by_hand():
-    measured = loc.measure_counts(loc.count(FILMS), np.ones(4, int))
+    measured = loc.measure_counts(loc.count(IMAGES), np.ones(4, int))
     assert measured["count_exact"] == pytest.approx(1 / 4)
     assert measured["count_error"] == pytest.approx(3 / 4)
     assert measured["count_bias"] == pytest.approx((4 - 5) / 4)
@@ -64,14 +64,14 @@ def test_counts_by_hand():
     assert measured["nearest_point_px"] == pytest.approx(np.median([10, 5, far, 50]))
 
 
-def test_a_weight_is_the_same_as_so_many_copies_of_the_film():
+def test_a_weight_is_the_same_as_so_many_copies_of_the_image():
     weights = np.array([2, 0, 1, 3])
-    copies = [one for one, times in zip(FILMS, weights, strict=True) for _ in range(times)]
+    copies = [one for one, times in zip(IMAGES, weights, strict=True) for _ in range(times)]
     once = np.ones(len(copies), int)
-    weighted, copied = loc.measure_hits(find(), weights), loc.measure_hits(find(films=copies), once)
-    for name in set(weighted) - {"chance_recall"}:
+    weighted, copied = loc.measure_hits(find(), weights), loc.measure_hits(find(images=copies), once)
+    for name in set(weighted) - {"random_placement_recall"}:
         assert weighted[name] == pytest.approx(copied[name]), name
-    assert loc.measure_counts(loc.count(FILMS), weights) == pytest.approx(loc.measure_counts(loc.count(copies), once))
+    assert loc.measure_counts(loc.count(IMAGES), weights) == pytest.approx(loc.measure_counts(loc.count(copies), once))
 
 
 @pytest.mark.parametrize("tolerance", ["tight", "tolerant"])
@@ -87,9 +87,9 @@ def test_the_published_rows_follow_from_their_counts(tolerance):
     assert row["pck"] == row["recall"]
 
 
-def test_chance_is_the_area_of_the_discs_that_lie_on_the_film():
-    inside = film([[150, 200]], [[0, 0]])
-    corner = film([[-0.5, -0.5]], [[0, 0]])
+def test_chance_is_the_area_of_the_discs_that_lie_on_the_image():
+    inside = image([[150, 200]], [[0, 0]])
+    corner = image([[-0.5, -0.5]], [[0, 0]])
     area = np.pi * 50**2 / (300 * 400)
     throws = 40_000
     error = 4 * (area / throws) ** 0.5
@@ -98,42 +98,42 @@ def test_chance_is_the_area_of_the_discs_that_lie_on_the_film():
 
 
 def test_chance_pairs_each_nodule_once():
-    crowded = film([[150, 200]], np.zeros((3, 2)))
+    crowded = image([[150, 200]], np.zeros((3, 2)))
     assert loc.chance_hits(crowded, 1.0, 50, np.random.default_rng(0)) == 1.0
-    two = film([[150, 200], [10, 10]], np.zeros((1, 2)))
+    two = image([[150, 200], [10, 10]], np.zeros((1, 2)))
     assert loc.chance_hits(two, 1.0, 50, np.random.default_rng(0)) == 1.0
-    assert loc.chance_hits(film([[1, 1]], []), 1.0, 50, np.random.default_rng(0)) == 0.0
+    assert loc.chance_hits(image([[1, 1]], []), 1.0, 50, np.random.default_rng(0)) == 0.0
 
 
 def test_more_points_and_wider_tolerances_are_luckier():
-    one, many = (film([[150, 200]], np.zeros((n, 2))) for n in (1, 5))
+    one, many = (image([[150, 200]], np.zeros((n, 2))) for n in (1, 5))
     lucky = [loc.chance_hits(f, s, 4000, np.random.default_rng(0)) for f, s in ((one, 0.05), (many, 0.05), (one, 0.1))]
     assert lucky[0] < lucky[1] and lucky[0] < lucky[2]
 
 
-def test_distances_in_mm_are_those_in_pixels_times_the_spacing_and_each_film_has_its_own():
+def test_distances_in_mm_are_those_in_pixels_times_the_spacing_and_each_image_has_its_own():
     hits = find()
     spacing = np.array([0.5, 0.2, np.nan, np.nan])
-    measured = loc.measure_mm(hits.radial_error_px, hits.film, spacing, "why", np.ones(4, int))
+    measured = loc.measure_mm(hits.radial_error_px, hits.image, spacing, "why", np.ones(4, int))
     assert measured == pytest.approx({"mean": (10 * 0.5 + 5 * 0.2) / 2, "median": (10 * 0.5 + 5 * 0.2) / 2})
-    twice = loc.measure_mm(hits.radial_error_px, hits.film, spacing, "why", np.array([3, 1, 1, 1]))
+    twice = loc.measure_mm(hits.radial_error_px, hits.image, spacing, "why", np.array([3, 1, 1, 1]))
     assert twice == pytest.approx({"mean": (3 * 5 + 1) / 4, "median": 5.0})
     for known, why in ((spacing * np.nan, "known spacing"), (np.array([np.nan, np.nan, 0.5, 0.5]), "too far")):
-        none = loc.measure_mm(hits.radial_error_px, hits.film, known, "too far", np.ones(4, int))
+        none = loc.measure_mm(hits.radial_error_px, hits.image, known, "too far", np.ones(4, int))
         assert all(why in str(value) for value in none.values())
 
 
-def test_every_nodule_is_told_as_found_or_not_in_the_order_of_the_films():
+def test_every_nodule_is_told_as_found_or_not_in_the_order_of_the_images():
     hits = find()
     assert hits.found.tolist() == [True, False, True, False, False]
 
 
-def test_nodules_are_divided_by_the_thirds_and_halves_of_their_film_and_by_edges():
+def test_nodules_are_divided_by_the_thirds_and_halves_of_their_image_and_by_edges():
     places = [[99.4, 132.8], [149.5, 132.9], [149.4, 399.4], [-0.5, -0.5]]
-    sized = loc.Film(
-        "film", "a", 300, 400, np.array(places), np.zeros((0, 2)), diameter_mm=np.array([10, 20, np.nan, 9.99])
+    sized = loc.Image(
+        "image", "a", 300, 400, np.array(places), np.zeros((0, 2)), diameter_mm=np.array([10, 20, np.nan, 9.99])
     )
-    plain = film([[10, 200]], [])  # of which nothing is known
+    plain = image([[10, 200]], [])  # of which nothing is known
     made = strata.divide([sized, plain], size_edges_mm=[10, 20], contrast_edges=[1])
     height = {part.key: np.flatnonzero(part.members).tolist() for part in made["height"].parts}
     assert height == {"upper": [0, 3], "middle": [1, 4], "lower": [2]}
@@ -146,25 +146,25 @@ def test_nodules_are_divided_by_the_thirds_and_halves_of_their_film_and_by_edges
 
 
 def test_what_has_no_value_says_why():
-    silent = find(films=[film([[10, 10]], [])])
+    silent = find(images=[image([[10, 10]], [])])
     measured = loc.measure_hits(silent, np.ones(1, int))
     assert str(measured["precision"]) == "no point was predicted"
     assert measured["recall"] == measured["f1"] == 0.0
     assert isinstance(measured["mean_radial_error_px"], UndefinedMetricError)
-    nearest = loc.measure_counts(loc.count([film([[10, 10]], [])]), np.ones(1, int))["nearest_point_px"]
+    nearest = loc.measure_counts(loc.count([image([[10, 10]], [])]), np.ones(1, int))["nearest_point_px"]
     assert isinstance(nearest, UndefinedMetricError)
-    nothing = loc.measure_healthy(np.zeros(0, int), np.zeros(0))
+    nothing = loc.measure_negatives(np.zeros(0, int), np.zeros(0))
     assert all(isinstance(value, UndefinedMetricError) for value in nothing.values())
 
 
-def test_no_film_at_all_has_no_measures_and_raises_nothing():
+def test_no_image_at_all_has_no_measures_and_raises_nothing():
     measured = {
-        **loc.measure_hits(find(films=[]), np.ones(0, int)),
+        **loc.measure_hits(find(images=[]), np.ones(0, int)),
         **loc.measure_counts(loc.count([]), np.ones(0, int)),
     }
     assert all(isinstance(value, UndefinedMetricError) for value in measured.values())
 
 
 def test_points_of_chance_fall_on_the_whole_of_each_pixel_and_nowhere_else():
-    pixel = film([[0, 0]], [[0, 0]], width=1, height=1)
+    pixel = image([[0, 0]], [[0, 0]], width=1, height=1)
     assert loc.chance_hits(pixel, 0.5, 2000, np.random.default_rng(0)) == 1.0

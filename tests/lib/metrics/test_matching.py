@@ -81,10 +81,10 @@ def test_what_is_not_points_is_refused(predicted, why):
 @given(
     st.integers(0, 5), st.integers(0, 6), st.integers(1, 4), st.sampled_from([0, 1, 2, 2.5, 5, 12]), st.integers(0, 999)
 )
-def test_many_films_at_once_are_matched_as_well_as_each_alone_ties_among_them(n, m, films, threshold, seed):
+def test_many_images_at_once_are_matched_as_well_as_each_alone_ties_among_them(n, m, images, threshold, seed):
     rng = np.random.default_rng(seed)
-    gaps = distances(rng.integers(0, 7, (films, n, 2)), rng.integers(0, 7, (films, m, 2)))
-    thresholds = threshold * np.arange(1, films + 1.0)
+    gaps = distances(rng.integers(0, 7, (images, n, 2)), rng.integers(0, 7, (images, m, 2)))
+    thresholds = threshold * np.arange(1, images + 1.0)
     for one, limit, pairs in zip(gaps, thresholds, match_many(gaps, thresholds), strict=True):
         rows, columns = match(one, limit)
         assert pairs.sum() == len(rows)
@@ -93,7 +93,7 @@ def test_many_films_at_once_are_matched_as_well_as_each_alone_ties_among_them(n,
         assert pairs.sum(axis=0).max(initial=0) <= 1 and pairs.sum(axis=1).max(initial=0) <= 1
 
 
-def test_films_with_more_points_than_can_be_tried_are_matched_one_by_one():
+def test_images_with_more_points_than_can_be_tried_are_matched_one_by_one():
     assert TRIED < 7 * 6 * 5 * 4
     gaps = distances(np.random.default_rng(1).random((3, 7, 2)), np.random.default_rng(2).random((3, 4, 2)))
     pairs = match_many(gaps, np.full(3, 0.4))
@@ -102,7 +102,7 @@ def test_films_with_more_points_than_can_be_tried_are_matched_one_by_one():
         assert np.argwhere(found).tolist() == sorted([int(r), int(c)] for r, c in zip(rows, columns, strict=True))
 
 
-def test_a_hundred_thousand_films_are_matched_in_seconds():
+def test_a_hundred_thousand_images_are_matched_in_seconds():
     rng = np.random.default_rng(0)
     true = rng.random((100_000, 3, 2)) * 2000
     began = time.process_time()
@@ -119,23 +119,23 @@ def test_a_threshold_that_is_no_distance_is_refused(threshold):
         match_many(np.zeros((2, 1, 1)), np.array([1.0, threshold]))
 
 
-# Four films, three nodules far apart on the first two; each detection lies on a nodule or far from all.
+# Four images, three nodules far apart on the first two; each detection lies on a nodule or far from all.
 LESIONS = {"L0": (0, (0.0, 0.0)), "L1": (0, (100.0, 0.0)), "L2": (1, (0.0, 0.0))}
 DETECTIONS = [(0.9, "L0"), (0.8, 0), (0.7, "L1"), (0.6, 2), (0.5, 3), (0.4, "L2"), (0.3, "L0")]
 
 
 def test_froc_example_has_the_reference_sensitivities_and_cpm():
-    found = {film: [] for film in range(4)}
+    found = {image: [] for image in range(4)}
     for confidence, where in DETECTIONS:
-        film, place = LESIONS.get(where, (where, (500.0, 500.0)))
-        found[film].append((confidence, place))
+        image, place = LESIONS.get(where, (where, (500.0, 500.0)))
+        found[image].append((confidence, place))
     confidences, verdicts = [], []
-    for film, rows in found.items():
-        true = [place for owner, place in LESIONS.values() if owner == film]
+    for image, rows in found.items():
+        true = [place for owner, place in LESIONS.values() if owner == image]
         scores = np.array([confidence for confidence, _ in rows])
         confidences.append(scores)
         verdicts.append(froc.judge(np.array([place for _, place in rows]).reshape(-1, 2), scores, np.array(true), 5.0))
-    result = froc.sensitivities(np.concatenate(confidences), np.concatenate(verdicts), films=4, points=3)
+    result = froc.sensitivities(np.concatenate(confidences), np.concatenate(verdicts), images=4, points=3)
     assert result == pytest.approx((1 / 3, 2 / 3, 2 / 3, 1, 1, 1, 1))
     assert np.mean(result) == pytest.approx(0.809524, abs=5e-7)
 
@@ -146,12 +146,12 @@ def test_a_second_hit_on_a_found_nodule_is_neither_true_nor_false():
 
 
 def test_equal_confidences_are_one_operating_point():
-    found = froc.sensitivities(np.array([0.5, 0.5]), np.array([1, -1]), films=1, points=1, rates=(0.5, 1.0))
+    found = froc.sensitivities(np.array([0.5, 0.5]), np.array([1, -1]), images=1, points=1, rates=(0.5, 1.0))
     assert found == (0.0, 1.0)
 
 
 def test_froc_needs_a_nodule_and_finite_confidences():
     with pytest.raises(UndefinedMetricError):
-        froc.sensitivities(np.array([0.5]), np.array([-1]), films=3, points=0)
+        froc.sensitivities(np.array([0.5]), np.array([-1]), images=3, points=0)
     with pytest.raises(MetricInputError, match="1 confidences"):
-        froc.sensitivities(np.array([np.nan]), np.array([-1]), films=3, points=1)
+        froc.sensitivities(np.array([np.nan]), np.array([-1]), images=3, points=1)

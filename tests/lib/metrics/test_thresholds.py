@@ -9,13 +9,13 @@ from stages.lib.core.errors import UndefinedMetricError
 from stages.lib.metrics import thresholds
 from stages.lib.metrics.binary import confusion, f1, sensitivity, specificity
 
-films = st.lists(
+images = st.lists(
     st.tuples(st.integers(0, 1), st.sampled_from([0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95])), min_size=2, max_size=60
 ).filter(lambda rows: {y for y, _ in rows} == {0, 1})
 
 
 @settings(max_examples=150, deadline=None)
-@given(films)
+@given(images)
 def test_each_threshold_is_the_best_and_highest_of_all_scores(rows):
     y, s = (np.array(column) for column in zip(*rows, strict=True))
     chosen = thresholds.choose(y, s)
@@ -35,7 +35,7 @@ def test_specificity_of_exactly_95_percent_is_allowed():
     assert thresholds.choose(y, s)["specificity_95"] == 0.5
 
 
-def test_there_is_no_threshold_where_the_highest_score_is_a_healthy_film_too_many():
+def test_there_is_no_threshold_where_the_highest_score_is_a_negative_image_too_many():
     assert thresholds.choose([0, 1, 1], [0.9, 0.5, 0.4])["specificity_95"] is None
 
 
@@ -51,7 +51,7 @@ def test_the_names_are_those_that_are_chosen():
 
 
 def test_one_class_has_no_threshold():
-    with pytest.raises(UndefinedMetricError, match="no film has a nodule"):
+    with pytest.raises(UndefinedMetricError, match="no image has a nodule"):
         thresholds.choose([0, 0], [0.1, 0.9])
 
 

@@ -4,14 +4,14 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from tiny_base import EXACT, NF4, PROMPT, noise_films, train_params
+from tiny_base import EXACT, NF4, PROMPT, noise_images, train_params
 
-from stages.lib.core.errors import ContractError, ModelError
+from stages.lib.core.errors import MismatchError, ModelError
 from stages.lib.images import normalized
 from stages.lib.learn import trainer
 from stages.lib.models import features, gemma3
 
-FILMS = noise_films(6)
+IMAGES = noise_images(6)
 
 
 @pytest.fixture(scope="module")
@@ -21,9 +21,9 @@ def loaded(tiny_base):
 
 @pytest.fixture
 def pngs(tmp_path):
-    paths = [tmp_path / f"{number}.png" for number in range(len(FILMS))]
-    for path, film in zip(paths, FILMS, strict=True):
-        cv2.imwrite(str(path), film)
+    paths = [tmp_path / f"{number}.png" for number in range(len(IMAGES))]
+    for path, image in zip(paths, IMAGES, strict=True):
+        cv2.imwrite(str(path), image)
     return paths
 
 
@@ -34,13 +34,13 @@ def store(tmp_path, loaded):
 
 @pytest.mark.parametrize("model", [EXACT, NF4, replace(NF4, dtype="bfloat16")], ids=["float32", "nf4", "nf4 bfloat16"])
 @pytest.mark.parametrize("image_first", [True, False])
-def test_logits_from_kept_features_are_bitwise_those_from_the_films(tiny_base, tmp_path, pngs, model, image_first):
+def test_logits_from_kept_features_are_bitwise_those_from_the_images(tiny_base, tmp_path, pngs, model, image_first):
     loaded, prompt = gemma3.load(tiny_base.folder, model), replace(PROMPT, image_first=image_first)
     store = features.store(tmp_path / "features", loaded, "c0ffee")
     store.fill(loaded, pngs)
     for size in (1, 4, 6):
         kept = gemma3.answer_logits(loaded, [store.load(png) for png in pngs[:size]], prompt)
-        assert (kept == gemma3.answer_logits(loaded, FILMS[:size], prompt)).all()
+        assert (kept == gemma3.answer_logits(loaded, IMAGES[:size], prompt)).all()
 
 
 def test_gradients_of_an_adapter_on_the_language_model_are_bitwise_the_same_from_kept_features(tiny_base):
@@ -49,10 +49,10 @@ def test_gradients_of_an_adapter_on_the_language_model_are_bitwise_the_same_from
     ends = []
     for kept in (False, True):
         loaded = gemma3.load(tiny_base.folder, NF4)
-        model = trainer.lora(loaded.model, train_params(lora_targets="language", dropout=0.0))
+        model = trainer.lora(loaded.model, train_params(lora_target_modules="language", lora_dropout=0.0))
         loaded = gemma3.ready(model, loaded.processor)
-        films = gemma3.features(loaded, FILMS) if kept else FILMS
-        loss = gemma3.ask(loaded, films, PROMPT)[:, gemma3.answer_ids(loaded, PROMPT)].sum()
+        images = gemma3.features(loaded, IMAGES) if kept else IMAGES
+        loss = gemma3.ask(loaded, images, PROMPT)[:, gemma3.answer_ids(loaded, PROMPT)].sum()
         loss.backward()
         ends.append({name: p.grad.clone() for name, p in model.named_parameters() if p.requires_grad})
     assert ends[0].keys() == ends[1].keys()
@@ -60,20 +60,20 @@ def test_gradients_of_an_adapter_on_the_language_model_are_bitwise_the_same_from
     assert any(gradient.any() for gradient in ends[0].values())
 
 
-def test_a_film_goes_through_the_tower_once(loaded, store, pngs, monkeypatch):
+def test_a_image_goes_through_the_tower_once(loaded, store, pngs, monkeypatch):
     passed = []
     tower = gemma3.features
-    monkeypatch.setattr(gemma3, "features", lambda model, films: passed.append(len(films)) or tower(model, films))
+    monkeypatch.setattr(gemma3, "features", lambda model, images: passed.append(len(images)) or tower(model, images))
     store.fill(loaded, [*pngs[:4], pngs[0]])
     store.fill(loaded, pngs)
     assert passed == [1] * 6
 
 
-def test_another_film_tower_contract_or_type_has_no_features_yet(tiny_base, tmp_path, loaded, store, pngs):
+def test_another_image_tower_preprocessing_hash_or_type_has_no_features_yet(tiny_base, tmp_path, loaded, store, pngs):
     import torch
 
     store.fill(loaded, pngs)
-    cv2.imwrite(str(pngs[0]), FILMS[0] ^ 1)
+    cv2.imwrite(str(pngs[0]), IMAGES[0] ^ 1)
     with pytest.raises(ModelError, match="not in"):
         store.load(pngs[0])
     other = gemma3.load(tiny_base.folder, EXACT)
@@ -98,7 +98,7 @@ def test_a_tuned_tower_has_no_features_and_a_frozen_one_has_those_of_the_base(
     tiny_base, tmp_path, store, targets, kept
 ):
     loaded = gemma3.load(tiny_base.folder, EXACT)
-    tuned = gemma3.ready(trainer.lora(loaded.model, train_params(lora_targets=targets)), loaded.processor)
+    tuned = gemma3.ready(trainer.lora(loaded.model, train_params(lora_target_modules=targets)), loaded.processor)
     assert features.store(tmp_path / "features", tuned, "c0ffee") == (store if kept else None)
 
 
@@ -128,12 +128,12 @@ def test_features_are_written_whole_or_not_at_all(loaded, store, pngs, monkeypat
     assert [path for path in store.folder.rglob("*") if path.is_file()] == []
 
 
-def test_a_film_of_another_side_has_no_features(loaded):
-    with pytest.raises(ContractError, match=r"wanted \(112, 112\)"):
+def test_a_image_of_another_side_has_no_features(loaded):
+    with pytest.raises(MismatchError, match=r"wanted \(112, 112\)"):
         gemma3.features(loaded, [np.zeros((64, 64), np.uint8)])
 
 
-def test_the_films_themselves_are_not_read_where_features_are_kept(loaded, store, pngs, monkeypatch):
+def test_the_images_themselves_are_not_read_where_features_are_kept(loaded, store, pngs, monkeypatch):
     store.fill(loaded, pngs)
     monkeypatch.setattr(normalized, "load", lambda path: pytest.fail(f"{path} was read"))
     store.fill(loaded, pngs)

@@ -1,6 +1,6 @@
 """The chest of one patient in millimetres, and its shadow: how much water each ray meets.
 
-Made of smooth outlines after the plain anatomy of a frontal film. Path lengths add up, as they do in a patient.
+Made of smooth outlines after the plain anatomy of a frontal image. Path lengths add up, as they do in a patient.
 """
 
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from stages.lib.demo.synthetic import bones, vessels
 from stages.lib.demo.synthetic.canvas import Frame, blur, curve, depth_mm, ellipse, mirrored, paint, round_off, stroke
 
 LUNG_DEPTH_MM = 170.0
-AIR_SHARE = 0.72
+AIR_FRACTION = 0.72
 IRREGULAR_MM = 1.5
 
 
 @dataclass(frozen=True)
 class Patient:
-    """What all films of one patient share.
+    """What all images of one patient share.
 
     Attributes:
         size: Scale of the whole chest, about 1.
@@ -50,11 +50,11 @@ class Patient:
 
 @dataclass(frozen=True)
 class Chest:
-    """The shadow of a chest on one film; every array has the shape (h, w).
+    """The shadow of a chest on one image; every array has the shape (h, w).
 
     Attributes:
         path_mm: Path length, millimetres of water, float32.
-        air: Share of the lung's full depth that is air, [0, 1], float32: little behind the heart and below a dome.
+        air: Fraction of the lung's full depth that is air, [0, 1], float32: little behind the heart and below a dome.
         heart: Whether heart or great vessels cover the pixel, bool.
         below_dome: Whether the pixel lies below the top of a dome, bool.
     """
@@ -91,7 +91,7 @@ def chest(frame: Frame, who: Patient, breath_mm: float) -> Chest:
     """Return the shadow of a patient.
 
     Args:
-        frame: Where the patient stands on the film.
+        frame: Where the patient stands on the image.
         who: The patient.
         breath_mm: How much lower than at the patient's usual breath the domes stand.
     """
@@ -101,7 +101,7 @@ def chest(frame: Frame, who: Patient, breath_mm: float) -> Chest:
 
     air, full, heart, below_dome = _lungs(rng, frame, who, x, y, low)
     path = _soft(frame, who, x, y)
-    path -= np.float32(AIR_SHARE * who.aeration * LUNG_DEPTH_MM) * air
+    path -= np.float32(AIR_FRACTION * who.aeration * LUNG_DEPTH_MM) * air
     path += full * vessels.vessels(rng, frame)
     path += np.float32(who.bone) * bones.bones(rng, frame, who.slope, x, y)
     path -= _airway(frame)
@@ -113,7 +113,7 @@ def chest(frame: Frame, who: Patient, breath_mm: float) -> Chest:
 
 
 def zone_at(shadow: Chest, frame: Frame, column: float, row: float) -> str:
-    """Return the zone, one of ZONES, at a pixel of the film; a pixel beyond the border counts as the nearest."""
+    """Return the zone, one of ZONES, at a pixel of the image; a pixel beyond the border counts as the nearest."""
     at = (
         min(max(round(row), 0), frame.height_px - 1),
         min(max(round(column), 0), frame.width_px - 1),
@@ -167,8 +167,8 @@ def _lungs(
     heart = 0.16 * cover + 0.84 * round_off(depth_mm(frame, cover) / np.float32(42))
     under = np.maximum(y - _dome(x, low), 0)
     belly = 0.12 * (under > 0) + 0.88 * round_off(under / np.float32(46))
-    share = full * (1 - blur(heart, frame.px(0.9))) * (1 - blur(belly.astype(np.float32), frame.px(0.8)))
-    return share, full, cover > 0.5, under > 0
+    fraction = full * (1 - blur(heart, frame.px(0.9))) * (1 - blur(belly.astype(np.float32), frame.px(0.8)))
+    return fraction, full, cover > 0.5, under > 0
 
 
 def _mediastinum(who: Patient, low: float) -> np.ndarray:

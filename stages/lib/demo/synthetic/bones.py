@@ -13,7 +13,7 @@ def bones(rng: np.random.Generator, frame: Frame, slope: float, x: np.ndarray, y
 
     Args:
         rng: Source of the ribs' irregularities.
-        frame: The film.
+        frame: The image.
         slope: Steepness of the ribs, about 1.
         x: The patient's x of every pixel, millimetres.
         y: The patient's y of every pixel, millimetres.

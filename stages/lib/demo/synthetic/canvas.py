@@ -1,4 +1,4 @@
-"""Drawing in millimetres: smooth outlines, tapering strokes and rounded bodies on the pixels of a film."""
+"""Drawing in millimetres: smooth outlines, tapering strokes and rounded bodies on the pixels of an image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ SUBPIXEL_BITS = 4
 
 @dataclass(frozen=True)
 class Frame:
-    """How millimetres of the patient become pixels of one film.
+    """How millimetres of the patient become pixels of one image.
 
     The patient's x grows to the image's right (the patient's left), y downwards, both from a point on the spine.
 
     Attributes:
-        width_px: Width of the film, pixels.
-        height_px: Height of the film, pixels.
-        mm_per_px: Side of a pixel on the film, millimetres.
+        width_px: Width of the image, pixels.
+        height_px: Height of the image, pixels.
+        mm_per_px: Side of a pixel on the image, millimetres.
         matrix: Shape (2, 2): patient millimetres to pixels, without the shift.
         shift: Shape (2,): the pixel of the patient's origin (x, y).
     """
@@ -29,7 +29,7 @@ class Frame:
     shift: np.ndarray
 
     def to_pixels(self, points: np.ndarray) -> np.ndarray:
-        """Return points of the patient, shape (..., 2), millimetres, as pixels (x, y) of the film."""
+        """Return points of the patient, shape (..., 2), millimetres, as pixels (x, y) of the image."""
         return points @ self.matrix.T + self.shift
 
     def grid(self) -> tuple[np.ndarray, np.ndarray]:
@@ -41,7 +41,7 @@ class Frame:
         return a * columns + b * rows, c * columns + d * rows
 
     def px(self, mm: float) -> float:
-        """Return a length of the film in pixels."""
+        """Return a length of the image in pixels."""
         return mm / self.mm_per_px
 
 
@@ -106,10 +106,10 @@ def paint(
     """Return how much of each pixel the outlines and lines cover, times their strength; a later one hides an earlier.
 
     Args:
-        frame: The film.
+        frame: The image.
         outlines: Closed outlines, each of shape (n, 2), patient millimetres; drawn over the lines.
         strength: In [0, 1], one for all outlines or one each.
-        lines: Groups of thin lines: points of shape (k, m, 2), width in half pixels of a 256 px film, strength.
+        lines: Groups of thin lines: points of shape (k, m, 2), width in half pixels of a 256 px image, strength.
 
     Returns:
         Float32 array of shape (h, w), in [0, 1].
@@ -150,7 +150,7 @@ def round_off(depth: np.ndarray) -> np.ndarray:
 def depth_mm(frame: Frame, cover: np.ndarray) -> np.ndarray:
     """Return the distance from each pixel that is covered by more than half to the nearest that is not, millimetres.
 
-    The border of the film is no edge: what is cut off there goes on.
+    The border of the image is no edge: what is cut off there goes on.
     """
     import cv2
 

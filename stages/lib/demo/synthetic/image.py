@@ -1,10 +1,10 @@
-"""Procedural frontal chest films with exact truth: for a demo that needs no patient's data, and for tests.
+"""Procedural frontal chest images with exact truth: for a demo that needs no patient's data, and for tests.
 
-A film is made in the domain of path lengths and mapped to grey once. A film without a nodule goes the very same way
+An image is made in the domain of path lengths and mapped to grey once. An image without a nodule goes the very same way
 with an empty one, so that no step of it tells the classes apart.
 
 Source: after Litjens et al. (MICCAI 2010) and Schultheiss et al. (Scientific Reports, 2021), who add nodules to real
-    films; here the film is synthetic as well.
+    images; here the image is synthetic as well.
 """
 
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ TRIES = 12
 
 
 @dataclass(frozen=True)
-class Film:
-    """One film and the truth about it.
+class Image:
+    """One image and the truth about it.
 
     Attributes:
         density: Grey after exposure, float32 of shape (height_px, width_px), in [0, 1]; dense tissue is bright.
@@ -39,7 +39,7 @@ class Film:
 
 
 def patient(rng: np.random.Generator) -> Patient:
-    """Return a patient: what all films of one patient share."""
+    """Return a patient: what all images of one patient share."""
     return anatomy.patient(rng)
 
 
@@ -52,15 +52,15 @@ def draw(
     nodules: int,
     diameter_mm: tuple[float, float],
     contrast: tuple[float, float],
-) -> Film:
-    """Return one film of `patient`, about 354 mm wide.
+) -> Image:
+    """Return one image of `patient`, about 354 mm wide.
 
-    Posture and exposure, the nodules, and the noise each have random numbers of their own: so a film with nodules and
+    Posture and exposure, the nodules, and the noise each have random numbers of their own: so an image with nodules and
     one without, from equal `rng`, differ in the nodules alone.
 
     Args:
         rng: Source of posture, exposure, nodules and noise.
-        patient: Whose film it is.
+        patient: Whose image it is.
         width_px: Width, pixels.
         height_px: Height, pixels; may differ from the width.
         nodules: How many nodules, 0 or more.
@@ -83,11 +83,11 @@ def draw(
         if nodules:
             zone = anatomy.zone_at(chest, frame, x, y)
             truth.append(Nodule(x, y, frame.px(size), size, grade, zone))
-    return Film(physics.develop(noise, frame, path, settings), tuple(truth), lungs)
+    return Image(physics.develop(noise, frame, path, settings), tuple(truth), lungs)
 
 
 def spacing_mm(width_px: int) -> float:
-    """Return the size of a pixel of a film of this width, millimetres on the film.
+    """Return the size of a pixel of an image of this width, millimetres on the image.
 
     >>> spacing_mm(354)
     1.0

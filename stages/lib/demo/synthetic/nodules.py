@@ -6,7 +6,7 @@ import numpy as np
 
 from stages.lib.demo.synthetic.canvas import Frame
 
-SPICULATED_SHARE = 0.25
+SPICULATED_FRACTION = 0.25
 SOLID_MM_PER_MM = 0.75
 CONTRAST_GAIN = 3.2
 
@@ -19,7 +19,7 @@ class Nodule:
         x: Column of the centre of the added path length, pixels, as in stages.lib.images.geometry.
         y: Row of it.
         diameter_px: Diameter of the circle that has the area of the body (without spicules), pixels.
-        diameter_mm: The same, millimetres on the film.
+        diameter_mm: The same, millimetres on the image.
         contrast: Grade, [0, 1]: 1 is as dense as a nodule of this size gets, 0 adds nothing.
         zone: Where it lies: upper, middle, lower, hilum, heart (its edge and behind it) or dome (and below it).
     """
@@ -35,17 +35,17 @@ class Nodule:
 def body(
     rng: np.random.Generator, frame: Frame, x: float, y: float, diameter_mm: float
 ) -> tuple[np.ndarray, tuple[int, int], float, float]:
-    """Return the thickness of one nodule, about 1 at the peak, on a patch of the film.
+    """Return the thickness of one nodule, about 1 at the peak, on a patch of the image.
 
     Args:
         rng: Source of the shape.
-        frame: The film.
+        frame: The image.
         x: Column about which the shape is drawn, pixels.
         y: Row about which it is drawn, pixels.
         diameter_mm: Diameter of the circle of equal area, millimetres.
 
     Returns:
-        The patch, float32; its first row and column on the film; column and row of its weighted centre on the film.
+        The patch, float32; its first row and column on the image; column and row of its weighted centre on the image.
     """
     import cv2
 
@@ -56,7 +56,7 @@ def body(
     place = rng.uniform(0, 2 * np.pi, lumps)
     weight = rng.uniform(0.08, 0.22, lumps)
     softness = rng.uniform(0.05, 0.14)
-    spicules = int(rng.integers(5, 11)) if rng.random() < SPICULATED_SHARE else 0
+    spicules = int(rng.integers(5, 11)) if rng.random() < SPICULATED_FRACTION else 0
     direction = rng.uniform(0, 2 * np.pi, spicules)
     length = rng.uniform(1.35, 2.0, spicules)
 
@@ -102,13 +102,13 @@ def peak_mm(diameter_mm: float, contrast: float) -> float:
     return CONTRAST_GAIN * contrast * SOLID_MM_PER_MM * (diameter_mm * 12.0) ** 0.5
 
 
-def add(film: np.ndarray, patch: np.ndarray, corner: tuple[int, int], times: float) -> None:
-    """Add `times` the patch to `film` in place; what lies beyond its border is cut off."""
+def add(image: np.ndarray, patch: np.ndarray, corner: tuple[int, int], times: float) -> None:
+    """Add `times` the patch to `image` in place; what lies beyond its border is cut off."""
     row, column = corner
-    height, width = film.shape
+    height, width = image.shape
     top, left = max(row, 0), max(column, 0)
     bottom, right = min(row + patch.shape[0], height), min(column + patch.shape[1], width)
     if top < bottom and left < right:
-        film[top:bottom, left:right] += (
+        image[top:bottom, left:right] += (
             np.float32(times) * patch[top - row : bottom - row, left - column : right - column]
         )

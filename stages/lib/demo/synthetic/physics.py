@@ -1,4 +1,4 @@
-"""From path lengths to a film: scatter, point spread, noise, borders, marker, exposure."""
+"""From path lengths to an image: scatter, point spread, noise, borders, marker, exposure."""
 
 from dataclasses import dataclass
 
@@ -11,20 +11,20 @@ PER_MM = 0.02
 
 @dataclass(frozen=True)
 class Exposure:
-    """What differs between two films of one patient, apart from the posture.
+    """What differs between two images of one patient, apart from the posture.
 
     Attributes:
-        scatter: Share of the light that comes from all around.
-        local: Share of the wide shadows that the processing takes away, [0, 1].
+        scatter: Fraction of the light that comes from all around.
+        local: Fraction of the wide shadows that the processing takes away, [0, 1].
         gamma: Power of the grey curve.
         bend: How S-shaped the grey curve is, [0, 1].
         black: Percentile that becomes black.
         white: Percentile that becomes white.
         quanta: Number of quanta per square millimetre without a body.
-        borders: Width of the collimated border, share of the side: left, top, right, bottom.
+        borders: Width of the collimated border, fraction of the side: left, top, right, bottom.
         border_white: Whether the border is white.
         marker: Letter, "" for none.
-        marker_at: Centre of the marker, shares of width and height.
+        marker_at: Centre of the marker, fractions of width and height.
         marker_turn: Turn of the marker, radians.
         words: Text below the marker, "" for none.
         leads: Number of electrodes with their wires.
@@ -47,7 +47,7 @@ class Exposure:
 
 
 def exposure(rng: np.random.Generator) -> Exposure:
-    """Return the settings of one film."""
+    """Return the settings of one image."""
     sides = np.where(rng.random(4) < 0.22, rng.uniform(0.008, 0.05, 4), 0.0)
     left_letter = rng.random() < 0.7
     return Exposure(
@@ -72,15 +72,15 @@ def exposure(rng: np.random.Generator) -> Exposure:
 
 
 def develop(rng: np.random.Generator, frame: Frame, path_mm: np.ndarray, settings: Exposure) -> np.ndarray:
-    """Return the grey film of a body.
+    """Return the grey image of a body.
 
-    The grey range is set from the finished film's own percentiles: so the exposure knows nothing of what is in it.
+    The grey range is set from the finished image's own percentiles: so the exposure knows nothing of what is in it.
 
     Args:
         rng: Source of the noise.
-        frame: The film.
+        frame: The image.
         path_mm: Path length through the body, millimetres of water, float32 of shape (h, w); leads are added to it.
-        settings: The film's exposure.
+        settings: The image's exposure.
 
     Returns:
         Float32 array of shape (h, w) in [0, 1]; dense is bright.
@@ -136,12 +136,12 @@ def _mark(grey: np.ndarray, settings: Exposure) -> None:
         _write(grey, settings.words, 0.018, (settings.marker_at[0], below), 0.0)
 
 
-def _write(grey: np.ndarray, text: str, tall_share: float, at: tuple[float, float], turn: float) -> None:
+def _write(grey: np.ndarray, text: str, tall_fraction: float, at: tuple[float, float], turn: float) -> None:
     import cv2
 
     height, width = grey.shape
     over, font = 4, cv2.FONT_HERSHEY_SIMPLEX
-    scale = tall_share * width * over / 21
+    scale = tall_fraction * width * over / 21
     weight = max(round(scale * 3), 1)
     (wide, tall), _ = cv2.getTextSize(text, font, scale, weight)
     side = int(np.hypot(wide, tall) / over) + 3

@@ -7,7 +7,7 @@ What becomes of what:
 
 * Read: blanks and line breaks anywhere, decimals, corners in the wrong order (put in order), a coordinate up to 5 per
   cent outside (cut to the square), edges that fall together (half a unit is added on both sides: a unit is 20 px of a
-  film of 2,000, as wide as a small nodule), several boxes in one pair of marks, a box without a name, words around the
+  image of 2,000, as wide as a small nodule), several boxes in one pair of marks, a box without a name, words around the
   marks, the same box again (kept once), coordinates alone without any mark.
 * Empty, the model says that there is nothing: a name with an empty box, or a whole answer of "none", "no findings" or
   the like.

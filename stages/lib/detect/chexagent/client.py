@@ -2,7 +2,7 @@
 
 Its licence, and that of its vision encoder, forbid commercial use (cc-by-nc-4.0). It runs only under transformers
 4.40.0 and with its own code, so it is asked by `chexagent.worker`: without a network, a token or the user's
-environment, from a private folder with the films as PNGs and the model's files as links.
+environment, from a private folder with the images as PNGs and the model's files as links.
 
 The answers lie in a journal, in a folder named after all that decides them: the model's files and code, the versions,
 the requests and the pixels. Whatever ends a run, the next one goes on where the journal stops.
@@ -48,11 +48,11 @@ class ChexagentParams:
     code_revision: params.Text  # full commit hash that the model's code is taken from; "none" for a folder
     encoder: params.Text  # a folder, or the id of the vision encoder, which the model loads from a second repository
     encoder_revision: params.Text  # full commit hash; "none" for a folder
-    requests: tuple[params.Text, ...]  # what it is asked about each film; the words it was trained on
+    requests: tuple[params.Text, ...]  # what it is asked about each image; the words it was trained on
     max_new_tokens: params.Count  # an answer is cut there and counted as malformed; about 25 per box
-    batch_size: params.Count  # films per batch, if a batch of two gives what two single films give
+    batch_size: params.Count  # images per batch, if a batch of two gives what two single images give
     dtype: Literal["bfloat16", "float32"]  # of the weights
-    probe_films: params.Count  # films that are compared with a grey square before all others; at least 2
+    probe_images: params.Count  # images that are compared with a grey square before all others; at least 2
     start_timeout_s: params.PositiveFloat  # seconds until the first answer: loading, the probe, the first batch
     batch_timeout_s: params.PositiveFloat  # seconds between two batches
 
@@ -71,8 +71,8 @@ class ChexagentParams:
             for text in self.requests
             if any(mark in text for mark in worker.MARKS)
         ]
-        if self.probe_films < 2:
-            wrong.append(f"probe_films of at least 2, found {self.probe_films}")
+        if self.probe_images < 2:
+            wrong.append(f"probe_images of at least 2, found {self.probe_images}")
         if wrong:
             raise ValueError("; ".join(wrong))
 
@@ -145,21 +145,21 @@ def answer(
     `chexagent_boxes.FAILED` and its error. `read` counts both as malformed.
 
     Args:
-        questions: Films and requests; all keys different.
+        questions: Images and requests; all keys different.
         params: See `ChexagentParams`; `requests` is for the caller, who makes questions of it.
         where: Model and environment.
         checkpoints: Folder of the journals; each run has one below it.
 
     Raises:
         ParamsError: If a request holds marks of special tokens, or two questions share a key.
-        BlindModelError: If the model gives one answer to every film and to a grey square.
+        BlindModelError: If the model gives one answer to every image and to a grey square.
         WorkerError: If the process refuses, dies or hangs. What it has answered is kept, and the next run goes on.
     """
     check(questions)
     if not questions:
         return
     digests = [
-        sha256(_film(question).tobytes()).hexdigest()
+        sha256(_image(question).tobytes()).hexdigest()
         for question in track(questions, total=len(questions), what="hash")
     ]
     asked = [[question.key, question.request, digest] for question, digest in zip(questions, digests, strict=True)]
@@ -220,13 +220,13 @@ def prepare(
     """
     _link(Path(where.fetched["model"]["folder"]), private / "model", code=Path(where.fetched["code"]["folder"]))
     _link(Path(where.fetched["encoder"]["folder"]), private / "encoder")
-    (private / "films").mkdir()
-    probes = _spread(digests, params.probe_films)
+    (private / "images").mkdir()
+    probes = _spread(digests, params.probe_images)
     wanted = sorted({*left, *probes})
-    for number in track(wanted, total=len(wanted), what="write films"):
-        _write_film(private / _png(number), _film(questions[number]))
+    for number in track(wanted, total=len(wanted), what="write images"):
+        _write_image(private / _png(number), _image(questions[number]))
     first = questions[left[0]]
-    _write_film(private / "films/grey.png", np.full(_film(first).shape, GREY, np.uint8))
+    _write_image(private / "images/grey.png", np.full(_image(first).shape, GREY, np.uint8))
     longest = max((questions[number].request for number in left), key=lambda text: (len(text), text))
     head = {
         "model": "model",
@@ -236,7 +236,7 @@ def prepare(
         "max_new_tokens": params.max_new_tokens,
         "batch_size": params.batch_size,
         "probe": [{"png": _png(number), "request": first.request} for number in probes],
-        "grey": {"png": "films/grey.png", "request": first.request},
+        "grey": {"png": "images/grey.png", "request": first.request},
         # Rows of two lengths if there are two requests: those are the ones that padding could spoil.
         "pair": [
             {"png": _png(probes[0]), "request": first.request},
@@ -360,28 +360,28 @@ def _words(line: dict[str, Any]) -> str:
     return str(line["words"]) + (TRUNCATED if line["truncated"] else "")
 
 
-def _film(question: Question) -> np.ndarray:
-    film = np.ascontiguousarray(question.pixels())
-    if film.dtype != np.uint8 or film.ndim != 2 or film.shape[0] != film.shape[1]:
+def _image(question: Question) -> np.ndarray:
+    image = np.ascontiguousarray(question.pixels())
+    if image.dtype != np.uint8 or image.ndim != 2 or image.shape[0] != image.shape[1]:
         raise ModelError(
-            f"{question.key}: found {film.dtype} of shape {film.shape}, wanted a square of 8-bit grey values"
+            f"{question.key}: found {image.dtype} of shape {image.shape}, wanted a square of 8-bit grey values"
         )
-    return film
+    return image
 
 
-def _write_film(path: Path, film: np.ndarray) -> None:
+def _write_image(path: Path, image: np.ndarray) -> None:
     import cv2
 
-    _, content = cv2.imencode(".png", np.dstack([film] * 3))
+    _, content = cv2.imencode(".png", np.dstack([image] * 3))
     path.write_bytes(content.tobytes())
 
 
 def _png(number: int) -> str:
-    return f"films/{number:06d}.png"
+    return f"images/{number:06d}.png"
 
 
 def _spread(digests: Sequence[str], count: int) -> list[int]:
-    """Return `count` of the questions, spread evenly over all films that differ; fewer if there are not so many.
+    """Return `count` of the questions, spread evenly over all images that differ; fewer if there are not so many.
 
     >>> _spread(["a", "a", "b", "c", "d", "e"], 3), _spread(["a", "a"], 3)
     ([0, 3, 5], [0])

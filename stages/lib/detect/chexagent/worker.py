@@ -2,7 +2,7 @@
 
     python -I worker.py TASK JOURNAL | --versions
 
-TASK is JSON lines: a head (see `chexagent.client`), then one question per line with the path of its film, relative
+TASK is JSON lines: a head (see `chexagent.client`), then one question per line with the path of its image, relative
 to the working folder. JOURNAL is JSON lines as well and only grows: a line "start" per process, then one line "answer"
 per question, a batch at a time, each batch forced to the disk. What is in it already is not asked again.
 
@@ -87,12 +87,12 @@ def check_version(found: str) -> None:
     >>> check_version("5.23.0")
     Traceback (most recent call last):
     stages.lib.detect.chexagent.worker.RefusalError: found transformers 5.23.0, wanted exactly 4.40.0: with another \
-one the words have nothing to do with the film; run 'make setup-chexagent'
+one the words have nothing to do with the image; run 'make setup-chexagent'
     """
     if found != TRANSFORMERS:
         raise RefusalError(
             f"found transformers {found}, wanted exactly {TRANSFORMERS}: with another one the words have nothing to do "
-            "with the film; run 'make setup-chexagent'"
+            "with the image; run 'make setup-chexagent'"
         )
 
 
@@ -222,17 +222,17 @@ class Talker:
 
 def first_look(talker: Talker, head: Row, left: Sequence[Row]) -> tuple[int, Row]:
     """Return the size of a batch, and what the probe and the comparison of a batch with single runs found."""
-    films, errors = [], []
+    images, errors = [], []
     for question in head["probe"]:
         try:
-            films.append(talker([question])[0])
-        except Exception as error:  # remote code may raise anything; one film may be at fault
+            images.append(talker([question])[0])
+        except Exception as error:  # remote code may raise anything; one image may be at fault
             free(error)
             errors.append(describe(error))
-    if not films:
-        raise RefusalError(f"the model answers none of {len(errors)} films, the last with {errors[-1]}")
-    notes: Row = {"probe_films": len(films), "probe": judge(films, talker([head["grey"]])[0])}
-    say(f"probe of {len(films)} films: {notes['probe']}")
+    if not images:
+        raise RefusalError(f"the model answers none of {len(errors)} images, the last with {errors[-1]}")
+    notes: Row = {"probe_images": len(images), "probe": judge(images, talker([head["grey"]])[0])}
+    say(f"probe of {len(images)} images: {notes['probe']}")
     size = min(int(head["batch_size"]), len(left))
     if size > 1:
         try:
@@ -243,27 +243,29 @@ def first_look(talker: Talker, head: Row, left: Sequence[Row]) -> tuple[int, Row
             alone, together = [], [describe(error)]
         notes["batches"] = "equal to single runs" if alone == together else "differ from single runs"
         if alone != together:
-            say(f"warning: a batch of two is not equal to two single runs ({together} for {alone}); one film at a time")
+            say(
+                f"warning: a batch of two is not equal to two single runs ({together} for {alone}); one image at a time"
+            )
             size = 1
     return size, notes
 
 
-def judge(films: Sequence[Row], grey: Row) -> str:
-    """Return what the blank-image probe found; refuse a model that does not look at the film.
+def judge(images: Sequence[Row], grey: Row) -> str:
+    """Return what the blank-image probe found; refuse a model that does not look at the image.
 
-    Alike words are enough if they hold a box. Words that deny a nodule may be right on every film and on a grey square
+    Alike words are enough if they hold a box. Words that deny a nodule may be right on every image and on a grey square
     too: then the scores of the first token must differ.
     """
-    if any(film["words"] != grey["words"] for film in films):
+    if any(image["words"] != grey["words"] for image in images):
         return "the answers differ"
-    if len(films) < 2:
-        return "not judged: it takes two different films"
+    if len(images) < 2:
+        return "not judged: it takes two different images"
     spread = float(grey["scores"].std()) or 1.0
-    gap = max(float((film["scores"] - grey["scores"]).abs().max()) for film in films) / spread
+    gap = max(float((image["scores"] - grey["scores"]).abs().max()) for image in images) / spread
     if "<|box|>" in grey["words"] or gap <= SAME_SCORE:
         raise RefusalError(
-            f"{len(films)} different films and a grey square all get the answer {grey['words'][:200]!r}: the model "
-            "does not look at the film. Known causes: another transformers, weights that are not the model's own, a "
+            f"{len(images)} different images and a grey square all get the answer {grey['words'][:200]!r}: the model "
+            "does not look at the image. Known causes: another transformers, weights that are not the model's own, a "
             "vision encoder that was not found. Its points would mean nothing, so none are written",
             BLIND,
         )
@@ -284,10 +286,12 @@ def answer_all(
             free(error)
             if out_of_memory(error) and len(batch) > 1:
                 size = len(batch) // 2
-                say(f"warning: out of memory with {len(batch)} films at once; going on with {size}")
+                say(f"warning: out of memory with {len(batch)} images at once; going on with {size}")
                 continue
             if len(batch) > 1:
-                say(f"warning: a batch of {len(batch)} failed, its films are asked about one by one: {describe(error)}")
+                say(
+                    f"warning: a batch of {len(batch)} failed, its images are asked about one by one: {describe(error)}"
+                )
             rows = list(one_by_one(talker, batch)) if len(batch) > 1 else [line(batch[0], None, error)]
         write(rows)
         done += len(batch)
@@ -300,7 +304,7 @@ def answer_all(
         now = time.monotonic()
         if now - said >= SECONDS_BETWEEN_LINES or done == len(left):
             rate = done / max(now - began, 1e-9)
-            say(f"{done} of {len(left)} films, {rate:.2f} per second, {(len(left) - done) / rate:.0f} s left")
+            say(f"{done} of {len(left)} images, {rate:.2f} per second, {(len(left) - done) / rate:.0f} s left")
             said = now
 
 
@@ -402,7 +406,9 @@ def lock(handle: Any, path: Path) -> None:
 
 
 def die_with(parent: int, private: Path) -> None:
-    """End this process when the one that started it has gone, which can no longer clear away the films in `private`."""
+    """End this process when the one that started it has gone, which can no longer clear away the images in
+    `private`.
+    """
 
     def watch() -> None:
         while os.getppid() == parent:

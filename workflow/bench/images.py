@@ -1,4 +1,4 @@
-"""The bench's own films: 512 of the demo's kind, made by the pipeline's own stages in a temporary folder."""
+"""The bench's own images: 512 of the demo's kind, made by the pipeline's own stages in a temporary folder."""
 
 import json
 from collections.abc import Mapping
@@ -12,17 +12,17 @@ from stages.data import ingest, normalize, simulate, split
 from stages.lib.core import tables
 from stages.weights import fetch
 
-FILMS = 512
+IMAGES = 512
 SEED = 77
 
 
 @dataclass(frozen=True)
 class Study:
-    """A results folder that holds films up to `split`, and a base model.
+    """A results folder that holds images up to `split`, and a base model.
 
     Attributes:
         folder: The results folder.
-        params: The demo's parameters, section by section, with `FILMS` films.
+        params: The demo's parameters, section by section, with `IMAGES` images.
     """
 
     folder: Path
@@ -30,7 +30,7 @@ class Study:
 
     @property
     def normalized(self) -> pa.Table:
-        """Its table of normalized films."""
+        """Its table of normalized images."""
         return tables.read(self.folder / "normalized.parquet", tables.NORMALIZED)
 
     def options(self, *sections: str) -> list[str]:
@@ -43,16 +43,16 @@ class Study:
 
 
 def make(folder: Path, demo: Mapping[str, Mapping[str, Any]]) -> Study:
-    """Return a study of `FILMS` distinct films, made in `folder`.
+    """Return a study of `IMAGES` distinct images, made in `folder`.
 
     Args:
         folder: Where it goes.
-        demo: The demo's parameters; films, patients and seed are changed.
+        demo: The demo's parameters; images, patients and seed are changed.
     """
     raw = folder / "simulate"
     changed: dict[str, dict[str, Any]] = {
-        "simulate": {"seed": SEED, "nih_patients": FILMS, "films_per_patient_max": 1, "lidc_films": 0}
-        | {"unlabelled_films": 0},
+        "simulate": {"seed": SEED, "nih_patients": IMAGES, "max_images_per_patient": 1, "lidc_images": 0}
+        | {"unlabelled_images": 0},
         "ingest": {"root": str(raw)},
     }
     study = Study(folder, {name: {**values, **changed.get(name, {})} for name, values in demo.items()})

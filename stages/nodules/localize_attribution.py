@@ -1,4 +1,4 @@
-"""Take the peaks of the evidence for a nodule on the film: a localizer that writes no text, with confidences.
+"""Take the peaks of the evidence for a nodule on the image: a localizer that writes no text, with confidences.
 
 in   base  results/fetch.json; the others as stages/lib/detect/driver.py
 out  as stages/lib/detect/driver.py
@@ -12,7 +12,7 @@ from stages.lib.detect import attribution, driver
 from stages.lib.detect.detection import Answer, Question, batches
 from stages.lib.models import gemma3
 
-Params = attribution.RelevanceParams
+Params = attribution.AttributionParams
 
 
 def localizer(base: Path, model: gemma3.ModelParams, params: Params) -> driver.Localizer:
@@ -25,16 +25,16 @@ def localizer(base: Path, model: gemma3.ModelParams, params: Params) -> driver.L
 
     def ask(questions: Sequence[Question]) -> Iterator[Answer]:
         for batch in batches(questions, params.batch_size):
-            films = [question.pixels() for question in batch]
-            yield from attribution.answers(loaded, films, batch[0].request, params)
+            images = [question.pixels() for question in batch]
+            yield from attribution.answers(loaded, images, batch[0].request, params)
 
     return ask
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Read the films of one part, map the evidence, write its peaks."""
-    args = driver.parse(__doc__, argv, {"relevance": Params, "model": gemma3.ModelParams}, reads=["base"])
-    section: Params = args.params.relevance
+    """Read the images of one part, map the evidence, write its peaks."""
+    args = driver.parse(__doc__, argv, {"attribution": Params, "model": gemma3.ModelParams}, reads=["base"])
+    section: Params = args.params.attribution
     driver.run(
         args, section.requests, lambda: localizer(gemma3.read_base(args.base).folder, args.params.model, section)
     )
