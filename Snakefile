@@ -15,25 +15,15 @@ include: "rules/common.smk"
 
 
 scattergather:
-    part=config["study"]["shards"],
-
-
-if set(registry.DEMO) <= set(config):
-
-    include: "rules/demo.smk"
+    shard=config["study"]["shards"],
 
 
 include: "rules/data.smk"
-include: "rules/train.smk"
-include: "rules/infer.smk"
+include: "rules/weights.smk"
+include: "rules/nodules.smk"
 include: "rules/localize.smk"
 include: "rules/report.smk"
 include: "rules/predict.smk"
-
-
-if "chexagent" in config:
-
-    include: "rules/chexagent.smk"
 
 
 rule all:

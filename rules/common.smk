@@ -1,4 +1,4 @@
-"""What the chapters share: the checked parameters, the code of a stage, the environment of a command."""
+"""What the chapters share: the checked parameters, the code of a stage, and how a rule's command line is built."""
 
 import atexit
 import json
@@ -10,9 +10,10 @@ from shlex import quote
 
 from snakemake.exceptions import WorkflowError
 
-from stages.lib.core import files
+from stages.lib.core import files, kinds
 from stages.lib.core.closure import closure
 from stages.lib.core.errors import ParamsError
+from stages.lib.core.params import subset
 from workflow import costs, registry
 
 try:
@@ -24,35 +25,95 @@ except ParamsError as error:
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+NODULES = config["nodules"]
+CLASSIFIERS, LOCALIZERS = list(NODULES["classifiers"]), list(NODULES["localizers"])
+WAITED_FOR = ("code", "images", "adapter")  # inputs that a rule waits for and its command does not name
+
+
+wildcard_constraints:
+    classifier="|".join(CLASSIFIERS),
+    localizer="|".join(LOCALIZERS),
+
 
 def code(stage):
     """Source files of a stage, itself and all that it imports."""
     return closure(f"stages.{stage}")
 
 
+def code_of_classifier(wildcards):
+    """Source files of infer, and of the kind of this classifier alone."""
+    return sorted({*code("nodules.infer"), *closure(f"{kinds.CLASSIFIERS}.{classifier_row(wildcards)['kind']}")})
+
+
+def code_of_localizer(wildcards):
+    """Source files of localize, and of the kind of this localizer alone."""
+    return sorted({*code("nodules.localize"), *closure(f"{kinds.LOCALIZERS}.{localizer_row(wildcards)['kind']}")})
+
+
+def classifier_row(wildcards):
+    """The row of a classifier."""
+    return NODULES["classifiers"][wildcards.classifier]
+
+
+def localizer_row(wildcards):
+    """The row of a localizer."""
+    return NODULES["localizers"][wildcards.localizer]
+
+
 def section(*names, **changed):
-    """Sections of the parameters as the JSON text that a stage takes: what is on the command line is what ran."""
-    values = {name: dict(config[name]) for name in names}
-    values[names[0]].update(changed)
-    return json.dumps(values)
+    """Sections of the parameters as the JSON text that a stage takes: what is on the command line is what ran.
+
+    `changed` are values of the first section that differ from the parameters.
+    """
+    return json.dumps(subset(config, names, {names[0]: changed}))
+
+
+def with_row(kind, *names, row=(), **changed):
+    """As `section`, for a rule of one system: with its row alone, so that other rows are no reason to run it again.
+
+    `row` are values of the row that differ from the parameters, for keys that it has.
+    """
+
+    def values(wildcards):
+        name = getattr(wildcards, kind)
+        document, own = json.loads(section(*names, **changed)), dict(NODULES[f"{kind}s"][name])
+        own.update({key: value for key, value in dict(row).items() if key in own})
+        document["nodules"][f"{kind}s"] = {name: own}
+        return json.dumps(document)
+
+    return values
+
+
+def paths(wildcards, input, output):
+    """The named inputs and outputs of a rule as options of its command: `--name path ...`; empty ones are left out."""
+    words = []
+    read = [(name, value) for name, value in input.items() if name not in WAITED_FOR]
+    for name, value in [*read, *output.items()]:
+        given = [value] if isinstance(value, str) else list(value)
+        if given:
+            words += [f"--{name.replace('_', '-')}", *map(quote, given)]
+    return " ".join(words)
+
+
+def paths_and(**more):
+    """As `paths`, and files that are read but never made: they may hold wildcards in braces."""
+
+    def found(wildcards, input, output):
+        extra = {name: [path.format(**dict(wildcards.items())) for path in given] for name, given in more.items()}
+        return paths(wildcards, {**dict(input.items()), **extra}, output)
+
+    return found
 
 
 def made(path):
     """The result that `path` lies in, if this pipeline makes it; else nothing."""
     parts = Path(path).parts
-    return [str(Path(*parts[:2]))] if parts[:1] == ("results",) else []
+    return [str(Path(*parts[:3]))] if parts[:1] == ("results",) else []
 
 
 def watched(path):
     """A fingerprint of what comes from outside the pipeline, so that a changed file there reruns what reads it."""
     return "" if made(path) else files.fingerprint(path)
-
-
-def chosen(option, kind, *localizers):
-    """The option that names what was chosen for localizers of unlabelled images; nothing if predict.localize is none."""
-    folder = config["predict"]["localize"]
-    files = [quote(f"{folder}/{localizer}_{kind}.json") for localizer in localizers]
-    return "" if folder == "none" else " ".join([option, *files])
 
 
 def dry_run():

@@ -1,78 +1,101 @@
 """From a folder of images to normalized squares and a split.
 
-in   ingest.root: a folder in the challenge's layout, or a bare folder of images
-out  results/manifest.parquet  results/points.parquet  results/normalized.parquet  results/split.parquet
+in   data.ingest.root: a folder in the challenge's layout, or a bare folder of images; the demo draws its own
+out  results/data/manifest.parquet  points.parquet  normalized.parquet  split.parquet
 """
 
+if registry.has(config, "data.simulate"):
 
-rule ingest:
+    rule data_simulate:
+        """Draw synthetic images with nodules at exactly known places, in the layout of the challenge's data."""
+        input:
+            code=code("data.simulate"),
+        output:
+            out=directory("results/data/simulate"),
+        log:
+            "results/logs/data_simulate.log",
+        threads: 2
+        resources:
+            mem_mb=1500,
+            runtime=30,
+        params:
+            values=section("data.simulate"),
+            paths=paths,
+        shell:
+            "python -m stages.data.simulate --params {params.values:q} {params.paths} 2>&1 | tee {log}"
+
+
+rule data_ingest:
     """Read every image and label once, and say all that is wrong with them."""
     input:
-        root=made(config["ingest"]["root"]),
+        images=made(config["data"]["ingest"]["root"]),
         code=code("data.ingest"),
     output:
-        manifest="results/manifest.parquet",
-        points="results/points.parquet",
+        manifest="results/data/manifest.parquet",
+        points="results/data/points.parquet",
     log:
-        "results/logs/ingest.log",
+        "results/logs/data_ingest.log",
     threads: 2
     resources:
         mem_mb=2000,
         runtime=120,
     params:
-        values=section("ingest"),
-        images=watched(config["ingest"]["root"]),
+        values=section("data.ingest"),
+        paths=paths,
+        root=watched(config["data"]["ingest"]["root"]),
     shell:
-        "python -m stages.data.ingest --params {params.values:q}"
-        " --manifest {output.manifest} --points {output.points} 2>&1 | tee {log}"
+        "python -m stages.data.ingest --params {params.values:q} {params.paths} 2>&1 | tee {log}"
 
 
-rule normalize_part:
+rule data_normalize_shard:
     """Clip each image to its own percentiles and make it a square of the model's size."""
     input:
-        manifest="results/manifest.parquet",
+        manifest="results/data/manifest.parquet",
         code=code("data.normalize"),
     output:
-        pngs=directory("results/normalized/{scatteritem}"),
-        normalized=temp("results/parts/normalized/{scatteritem}.parquet"),
+        folder=directory("results/data/normalized/{scatteritem}"),
+        normalized=temp("results/shards/data_normalize/{scatteritem}.parquet"),
     log:
-        "results/logs/normalize/{scatteritem}.log",
+        "results/logs/data_normalize/{scatteritem}.log",
     resources:
         mem_mb=1500,
         runtime=120,
     params:
-        values=section("normalize"),
+        values=section("data.normalize"),
+        paths=paths,
     shell:
-        "python -m stages.data.normalize --params {params.values:q} --manifest {input.manifest} --part {wildcards.scatteritem}"
-        " --results results --folder {output.pngs} --normalized {output.normalized} 2>&1 | tee {log}"
+        "python -m stages.data.normalize --params {params.values:q} {params.paths} --part {wildcards.scatteritem}"
+        " --results results 2>&1 | tee {log}"
 
 
-rule normalize:
-    """Put the parts' tables together."""
+rule data_normalize:
+    """Put the shards' tables together."""
     input:
-        parts=gather.part("results/parts/normalized/{scatteritem}.parquet"),
+        parts=gather.shard("results/shards/data_normalize/{scatteritem}.parquet"),
         code=code("data.gather"),
     output:
-        normalized="results/normalized.parquet",
+        out="results/data/normalized.parquet",
     log:
-        "results/logs/normalize.log",
-    localrule: True
-    shell:
-        "python -m stages.data.gather --table normalized --parts {input.parts} --out {output.normalized} 2>&1 | tee {log}"
-
-
-rule split:
-    """Give each patient, never an image, to train, validation or test."""
-    input:
-        manifest="results/manifest.parquet",
-        code=code("data.split"),
-    output:
-        split="results/split.parquet",
-    log:
-        "results/logs/split.log",
+        "results/logs/data_normalize.log",
     localrule: True
     params:
-        values=section("split"),
+        paths=paths,
     shell:
-        "python -m stages.data.split --params {params.values:q} --manifest {input.manifest} --split {output.split}"
-        " 2>&1 | tee {log}"
+        "python -m stages.data.gather --table normalized {params.paths} 2>&1 | tee {log}"
+
+
+rule data_split:
+    """Give each patient, never an image, to train, validation or test."""
+    input:
+        manifest="results/data/manifest.parquet",
+        code=code("data.split"),
+    output:
+        split="results/data/split.parquet",
+    log:
+        "results/logs/data_split.log",
+    localrule: True
+    params:
+        values=section("data.split"),
+        paths=paths,
+    shell:
+        "python -m stages.data.split --params {params.values:q} {params.paths} 2>&1 | tee {log}"

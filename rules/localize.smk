@@ -1,236 +1,170 @@
-"""From images to points without training: each localizer is asked, its request chosen, its votes merged, all combined.
+"""From images to points: each localizer is queried, its prompt chosen, its detections merged, all combined.
 
-Requests and cutoffs are chosen on images of choose.splits, none of them a test image.
+A localizer is a row of nodules.localizers. Prompts and cutoffs are chosen on images of nodules.select.splits, none of
+them a test image.
 
-in   results/normalized.parquet  results/fetch.json  results/split.parquet  results/points.parquet
-out  results/localize/{localizer}.parquet, its words in {localizer}_answers.parquet, and what was chosen for it in
-     {localizer}_choice.json and {localizer}_cutoff.json; combined.parquet, and cascade.parquet
+in   results/data/  results/weights/
+out  results/nodules/localize/{localizer}.parquet, its responses in {localizer}_answers.parquet, and what was chosen for
+     it in {localizer}_choice.json and {localizer}_cutoff.json; combined.parquet, and cascade.parquet
 """
 
-LOCALIZERS = config["localize"]["localizers"]
+FOUND = "results/nodules/localize"
+CASCADE = NODULES["cascade"]
 
 
-rule localize_medgemma_choice_part:
-    """Put every request of the bank to the images that choose."""
+def base_of(wildcards):
+    """The base model's record, for a localizer that uses the base model."""
+    return [] if wildcards.localizer in OWN_MODEL else ["results/weights/fetch.json"]
+
+
+def fetched_of(wildcards):
+    """The record of a localizer's own model."""
+    return ["results/weights/{localizer}.json"] if wildcards.localizer in OWN_MODEL else []
+
+
+def environment_of(wildcards):
+    """The record of a localizer's own environment."""
+    return ["results/weights/{localizer}_environment.json"] if wildcards.localizer in OWN_MODEL else []
+
+
+rule nodules_select_shard:
+    """Query with every prompt of the bank, on the images that choose."""
     input:
-        base="results/fetch.json",
-        manifest="results/manifest.parquet",
-        normalized="results/normalized.parquet",
-        pngs=gather.part("results/normalized/{scatteritem}"),
-        split="results/split.parquet",
-        points="results/points.parquet",
-        code=code("nodules.localize_medgemma"),
+        base=base_of,
+        fetched=fetched_of,
+        environment=environment_of,
+        manifest="results/data/manifest.parquet",
+        normalized="results/data/normalized.parquet",
+        images=gather.shard("results/data/normalized/{scatteritem}"),
+        split="results/data/split.parquet",
+        points="results/data/points.parquet",
+        code=code_of_localizer,
     output:
-        votes=temp("results/parts/localize_medgemma_choice/{scatteritem}.parquet"),
-        answers=temp("results/parts/localize_medgemma_choice_answers/{scatteritem}.parquet"),
+        votes=temp("results/shards/nodules_select/{localizer}/{scatteritem}.parquet"),
+        answers=temp("results/shards/nodules_select/{localizer}/{scatteritem}_answers.parquet"),
     log:
-        "results/logs/localize_medgemma_choice/{scatteritem}.log",
+        "results/logs/nodules_select/{localizer}/{scatteritem}.log",
     resources:
         gpu=1,
         mem_mb=16000,
         runtime=1440,
     params:
-        stage="nodules.localize_medgemma",
-        values=section("localize", "choose", "medgemma", "model", images="choosing", views=["whole"]),
-        given="--base results/fetch.json --split results/split.parquet --points results/points.parquet",
+        values=with_row(
+            "localizer", "nodules.localize", "nodules.select", "nodules.model", images="choosing", views=["whole"]
+        ),
+        paths=paths,
     shell:
-        "python -m stages.{params.stage} --params {params.values:q} --manifest {input.manifest}"
-        " --normalized {input.normalized} {params.given} --part {wildcards.scatteritem} --results results"
-        " --votes {output.votes} --answers {output.answers} 2>&1 | tee {log}"
-
-
-rule localize_medgemma_choice:
-    """Choose the request that finds most and misses least, on images that are not test images."""
-    input:
-        votes=gather.part("results/parts/localize_medgemma_choice/{scatteritem}.parquet"),
-        answers=gather.part("results/parts/localize_medgemma_choice_answers/{scatteritem}.parquet"),
-        manifest="results/manifest.parquet",
-        split="results/split.parquet",
-        points="results/points.parquet",
-        code=code("nodules.select"),
-    output:
-        choice="results/localize/medgemma_choice.json",
-    log:
-        "results/logs/localize_medgemma_choice.log",
-    localrule: True
-    params:
-        values=section("choose"),
-    shell:
-        "python -m stages.nodules.select --params {params.values:q} --votes {input.votes} --answers {input.answers}"
-        " --manifest {input.manifest} --split {input.split} --points {input.points} --choice {output.choice}"
+        "python -m stages.nodules.localize --params {params.values:q} --localizer {wildcards.localizer} {params.paths}"
+        " --part {wildcards.scatteritem} --results results --journals results/nodules/journals/{wildcards.localizer}"
         " 2>&1 | tee {log}"
 
 
-use rule localize_medgemma_choice_part as localize_medgemma_part with:
+rule nodules_select:
+    """Choose the prompt that finds most and misses least, on images that are not test images."""
     input:
-        base="results/fetch.json",
-        manifest="results/manifest.parquet",
-        normalized="results/normalized.parquet",
-        pngs=gather.part("results/normalized/{scatteritem}"),
-        split="results/split.parquet",
-        points="results/points.parquet",
-        choice="results/localize/medgemma_choice.json",
-        code=code("nodules.localize_medgemma"),
-    output:
-        votes=temp("results/parts/localize_medgemma/{scatteritem}.parquet"),
-        answers=temp("results/parts/localize_medgemma_answers/{scatteritem}.parquet"),
-    log:
-        "results/logs/localize_medgemma/{scatteritem}.log",
-    params:
-        stage="nodules.localize_medgemma",
-        values=section("localize", "choose", "medgemma", "model"),
-        given="--base results/fetch.json --split results/split.parquet --points results/points.parquet"
-        " --choice results/localize/medgemma_choice.json",
-
-
-rule localize_medgemma:
-    """Merge what each request and view found, and choose from which confidence on a point is shown."""
-    input:
-        votes=gather.part("results/parts/localize_medgemma/{scatteritem}.parquet"),
-        answers=gather.part("results/parts/localize_medgemma_answers/{scatteritem}.parquet"),
-        manifest="results/manifest.parquet",
-        split="results/split.parquet",
-        points="results/points.parquet",
-        code=code("nodules.merge"),
-    output:
-        localize="results/localize/medgemma.parquet",
-        words="results/localize/medgemma_answers.parquet",
-        cutoff="results/localize/medgemma_cutoff.json",
-    log:
-        "results/logs/localize_medgemma.log",
-    localrule: True
-    params:
-        values=section("merge", "choose"),
-        given="--split results/split.parquet --points results/points.parquet"
-        " --cutoff results/localize/medgemma_cutoff.json",
-    shell:
-        "python -m stages.nodules.merge --params {params.values:q} --votes {input.votes} --answers {input.answers}"
-        " --manifest {input.manifest} {params.given} --localize {output.localize} --words {output.words}"
-        " 2>&1 | tee {log}"
-
-
-use rule localize_medgemma_choice_part as localize_attribution_choice_part with:
-    input:
-        base="results/fetch.json",
-        manifest="results/manifest.parquet",
-        normalized="results/normalized.parquet",
-        pngs=gather.part("results/normalized/{scatteritem}"),
-        split="results/split.parquet",
-        points="results/points.parquet",
-        code=code("nodules.localize_attribution"),
-    output:
-        votes=temp("results/parts/localize_attribution_choice/{scatteritem}.parquet"),
-        answers=temp("results/parts/localize_attribution_choice_answers/{scatteritem}.parquet"),
-    log:
-        "results/logs/localize_attribution_choice/{scatteritem}.log",
-    params:
-        stage="nodules.localize_attribution",
-        values=section("localize", "choose", "attribution", "model", images="choosing", views=["whole"]),
-        given="--base results/fetch.json --split results/split.parquet --points results/points.parquet",
-
-
-use rule localize_medgemma_choice as localize_attribution_choice with:
-    input:
-        votes=gather.part("results/parts/localize_attribution_choice/{scatteritem}.parquet"),
-        answers=gather.part("results/parts/localize_attribution_choice_answers/{scatteritem}.parquet"),
-        manifest="results/manifest.parquet",
-        split="results/split.parquet",
-        points="results/points.parquet",
+        votes=gather.shard("results/shards/nodules_select/{{localizer}}/{scatteritem}.parquet"),
+        answers=gather.shard("results/shards/nodules_select/{{localizer}}/{scatteritem}_answers.parquet"),
+        manifest="results/data/manifest.parquet",
+        split="results/data/split.parquet",
+        points="results/data/points.parquet",
         code=code("nodules.select"),
     output:
-        choice="results/localize/attribution_choice.json",
+        choice=f"{FOUND}/{{localizer}}_choice.json",
     log:
-        "results/logs/localize_attribution_choice.log",
-
-
-use rule localize_attribution_choice_part as localize_attribution_part with:
-    input:
-        base="results/fetch.json",
-        manifest="results/manifest.parquet",
-        normalized="results/normalized.parquet",
-        pngs=gather.part("results/normalized/{scatteritem}"),
-        split="results/split.parquet",
-        points="results/points.parquet",
-        choice="results/localize/attribution_choice.json",
-        code=code("nodules.localize_attribution"),
-    output:
-        votes=temp("results/parts/localize_attribution/{scatteritem}.parquet"),
-        answers=temp("results/parts/localize_attribution_answers/{scatteritem}.parquet"),
-    log:
-        "results/logs/localize_attribution/{scatteritem}.log",
+        "results/logs/nodules_select/{localizer}.log",
+    localrule: True
     params:
-        stage="nodules.localize_attribution",
-        values=section("localize", "choose", "attribution", "model"),
-        given="--base results/fetch.json --split results/split.parquet --points results/points.parquet"
-        " --choice results/localize/attribution_choice.json",
+        values=section("nodules.select", "nodules.tolerance"),
+        paths=paths,
+    shell:
+        "python -m stages.nodules.select --params {params.values:q} {params.paths} 2>&1 | tee {log}"
 
 
-use rule localize_medgemma as localize_attribution with:
+use rule nodules_select_shard as nodules_localize_shard with:
     input:
-        votes=gather.part("results/parts/localize_attribution/{scatteritem}.parquet"),
-        answers=gather.part("results/parts/localize_attribution_answers/{scatteritem}.parquet"),
-        manifest="results/manifest.parquet",
-        split="results/split.parquet",
-        points="results/points.parquet",
+        base=base_of,
+        fetched=fetched_of,
+        environment=environment_of,
+        manifest="results/data/manifest.parquet",
+        normalized="results/data/normalized.parquet",
+        images=gather.shard("results/data/normalized/{scatteritem}"),
+        split="results/data/split.parquet",
+        points="results/data/points.parquet",
+        choice=f"{FOUND}/{{localizer}}_choice.json",
+        code=code_of_localizer,
+    output:
+        votes=temp("results/shards/nodules_localize/{localizer}/{scatteritem}.parquet"),
+        answers=temp("results/shards/nodules_localize/{localizer}/{scatteritem}_answers.parquet"),
+    log:
+        "results/logs/nodules_localize/{localizer}/{scatteritem}.log",
+    params:
+        values=with_row("localizer", "nodules.localize", "nodules.select", "nodules.model"),
+        paths=paths,
+
+
+rule nodules_localize:
+    """Merge what each prompt and view found, and choose from which confidence on a point is shown."""
+    input:
+        votes=gather.shard("results/shards/nodules_localize/{{localizer}}/{scatteritem}.parquet"),
+        answers=gather.shard("results/shards/nodules_localize/{{localizer}}/{scatteritem}_answers.parquet"),
+        manifest="results/data/manifest.parquet",
+        split="results/data/split.parquet",
+        points="results/data/points.parquet",
         code=code("nodules.merge"),
     output:
-        localize="results/localize/attribution.parquet",
-        words="results/localize/attribution_answers.parquet",
-        cutoff="results/localize/attribution_cutoff.json",
+        localize=f"{FOUND}/{{localizer}}.parquet",
+        words=f"{FOUND}/{{localizer}}_answers.parquet",
+        cutoff=f"{FOUND}/{{localizer}}_cutoff.json",
     log:
-        "results/logs/localize_attribution.log",
+        "results/logs/nodules_localize/{localizer}.log",
+    localrule: True
     params:
-        values=section("merge", "choose"),
-        given="--split results/split.parquet --points results/points.parquet"
-        " --cutoff results/localize/attribution_cutoff.json",
+        values=section("nodules.link", "nodules.select", "nodules.tolerance"),
+        paths=paths,
+    shell:
+        "python -m stages.nodules.merge --params {params.values:q} {params.paths} 2>&1 | tee {log}"
 
 
-rule combine:
+rule nodules_combine:
     """Trust more what more localizers point at."""
     input:
-        localize=expand("results/localize/{localizer}.parquet", localizer=LOCALIZERS),
-        answers=expand("results/localize/{localizer}_answers.parquet", localizer=LOCALIZERS),
-        cutoffs=expand("results/localize/{localizer}_cutoff.json", localizer=LOCALIZERS),
-        manifest="results/manifest.parquet",
-        split="results/split.parquet",
-        points="results/points.parquet",
+        localize=expand(f"{FOUND}/{{localizer}}.parquet", localizer=LOCALIZERS),
+        answers=expand(f"{FOUND}/{{localizer}}_answers.parquet", localizer=LOCALIZERS),
+        cutoffs=expand(f"{FOUND}/{{localizer}}_cutoff.json", localizer=LOCALIZERS),
+        manifest="results/data/manifest.parquet",
+        split="results/data/split.parquet",
+        points="results/data/points.parquet",
         code=code("nodules.combine"),
     output:
-        combined="results/localize/combined.parquet",
-        words="results/localize/combined_answers.parquet",
-        cutoff="results/localize/combined_cutoff.json",
+        combined=f"{FOUND}/combined.parquet",
+        words=f"{FOUND}/combined_answers.parquet",
+        cutoff=f"{FOUND}/combined_cutoff.json",
     log:
-        "results/logs/combine.log",
+        "results/logs/nodules_combine.log",
     localrule: True
     params:
-        values=section("combine", "choose"),
-        given="--split results/split.parquet --points results/points.parquet"
-        f" --cutoffs {' '.join(expand('results/localize/{localizer}_cutoff.json', localizer=LOCALIZERS))}"
-        " --cutoff results/localize/combined_cutoff.json",
+        values=section("nodules.link", "nodules.select", "nodules.tolerance"),
+        paths=paths,
     shell:
-        "python -m stages.nodules.combine --params {params.values:q} --localize {input.localize} --answers {input.answers}"
-        " --manifest {input.manifest} {params.given} --combined {output.combined} --words {output.words}"
-        " 2>&1 | tee {log}"
+        "python -m stages.nodules.combine --params {params.values:q} {params.paths} 2>&1 | tee {log}"
 
 
-rule cascade:
-    """Leave points on images alone that the tuned model takes for positive."""
+rule nodules_cascade:
+    """Keep points on images alone that a classifier takes for positive."""
     input:
-        localize="results/localize/combined.parquet",
-        answers="results/localize/combined_answers.parquet",
-        infer="results/infer/tuned.parquet",
-        calibration="results/infer/tuned_calibration.json",
+        localize=f"{FOUND}/{CASCADE['localizer']}.parquet",
+        answers=f"{FOUND}/{CASCADE['localizer']}_answers.parquet",
+        infer=f"results/nodules/infer/{CASCADE['classifier']}.parquet",
+        calibration=f"results/nodules/infer/{CASCADE['classifier']}_calibration.json",
         code=code("nodules.cascade"),
     output:
-        cascade="results/localize/cascade.parquet",
-        words="results/localize/cascade_answers.parquet",
+        cascade=f"{FOUND}/cascade.parquet",
+        words=f"{FOUND}/cascade_answers.parquet",
     log:
-        "results/logs/cascade.log",
+        "results/logs/nodules_cascade.log",
     localrule: True
     params:
-        values=section("cascade"),
-        given="--calibration results/infer/tuned_calibration.json",
+        values=section("nodules.cascade"),
+        paths=paths,
     shell:
-        "python -m stages.nodules.cascade --params {params.values:q} --localize {input.localize} --answers {input.answers}"
-        " --infer {input.infer} {params.given} --cascade {output.cascade} --words {output.words}"
-        " 2>&1 | tee {log}"
+        "python -m stages.nodules.cascade --params {params.values:q} {params.paths} 2>&1 | tee {log}"

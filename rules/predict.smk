@@ -3,9 +3,17 @@
 The same rules as the study's, on other images. The adapter and its calibration are read where predict.adapter and
 predict.calibration say, and never made: no training artifact is touched.
 
-in   predict.root  predict.adapter  predict.calibration  results/fetch.json
+in   predict.root  predict.adapter  predict.calibration  predict.localize  results/weights/
 out  results/predict/submission/
 """
+
+PREDICT = config["predict"]
+PREDICTED = "results/predict/localize"
+
+
+def chosen(kind, *names):
+    """The files of what was chosen for localizers; none if predict.localize is none."""
+    return [] if PREDICT["localize"] == "none" else [f"{PREDICT['localize']}/{name}_{kind}.json" for name in names]
 
 
 rule predict:
@@ -16,9 +24,9 @@ rule predict:
     localrule: True
 
 
-use rule ingest as predict_ingest with:
+use rule data_ingest as predict_ingest with:
     input:
-        root=made(config["predict"]["root"]),
+        images=made(PREDICT["root"]),
         code=code("data.ingest"),
     output:
         manifest="results/predict/manifest.parquet",
@@ -26,50 +34,53 @@ use rule ingest as predict_ingest with:
     log:
         "results/logs/predict/ingest.log",
     params:
-        values=section("ingest", root=config["predict"]["root"]),
-        images=watched(config["predict"]["root"]),
+        values=section("data.ingest", root=PREDICT["root"]),
+        paths=paths,
+        root=watched(PREDICT["root"]),
 
 
-use rule normalize_part as predict_normalize_part with:
+use rule data_normalize_shard as predict_normalize_shard with:
     input:
         manifest="results/predict/manifest.parquet",
         code=code("data.normalize"),
     output:
-        pngs=directory("results/predict/normalized/{scatteritem}"),
-        normalized=temp("results/parts/predict_normalized/{scatteritem}.parquet"),
+        folder=directory("results/predict/normalized/{scatteritem}"),
+        normalized=temp("results/shards/predict_normalize/{scatteritem}.parquet"),
     log:
         "results/logs/predict/normalize/{scatteritem}.log",
 
 
-use rule normalize as predict_normalize with:
+use rule data_normalize as predict_normalize with:
     input:
-        parts=gather.part("results/parts/predict_normalized/{scatteritem}.parquet"),
+        parts=gather.shard("results/shards/predict_normalize/{scatteritem}.parquet"),
         code=code("data.gather"),
     output:
-        normalized="results/predict/normalized.parquet",
+        out="results/predict/normalized.parquet",
     log:
         "results/logs/predict/normalize.log",
 
 
-use rule infer_zero_shot_part as predict_infer_part with:
+use rule nodules_infer_shard as predict_infer_shard with:
     input:
-        base="results/fetch.json",
+        base="results/weights/fetch.json",
         normalized="results/predict/normalized.parquet",
-        pngs=gather.part("results/predict/normalized/{scatteritem}"),
-        code=code("nodules.infer"),
+        images=gather.shard("results/predict/normalized/{scatteritem}"),
+        code=code_of_classifier,
     output:
-        infer=temp("results/parts/predict_infer/{scatteritem}.parquet"),
+        infer=temp("results/shards/predict_infer/{classifier}/{scatteritem}.parquet"),
     log:
-        "results/logs/predict/infer/{scatteritem}.log",
+        "results/logs/predict/infer/{classifier}/{scatteritem}.log",
     params:
-        values=section("infer", "model", "prompt"),
-        given=f"--adapter {quote(config['predict']['adapter'])}",
-        adapter=files.fingerprint(config["predict"]["adapter"]),
+        values=with_row(
+            "classifier", "nodules.infer", "nodules.model", "nodules.prompt", row={"adapter": PREDICT["adapter"]}
+        ),
+        paths=paths,
+        given=files.fingerprint(PREDICT["adapter"]),
 
 
-use rule infer_zero_shot as predict_infer with:
+use rule nodules_infer as predict_infer with:
     input:
-        parts=gather.part("results/parts/predict_infer/{scatteritem}.parquet"),
+        parts=gather.shard(f"results/shards/predict_infer/{SUBMIT['classifier']}/{{scatteritem}}.parquet"),
         manifest="results/predict/manifest.parquet",
         code=code("nodules.calibrate"),
     output:
@@ -77,122 +88,87 @@ use rule infer_zero_shot as predict_infer with:
     log:
         "results/logs/predict/infer.log",
     params:
-        values=section("calibrate"),
-        given=f"--fitted {quote(config['predict']['calibration'])}",
-        calibration=files.fingerprint(config["predict"]["calibration"]),
+        values=section("nodules.calibrate", "nodules.cohort"),
+        paths=paths_and(fitted=[PREDICT["calibration"]]),
+        given=files.fingerprint(PREDICT["calibration"]),
 
 
-use rule localize_medgemma_part as predict_localize_medgemma_part with:
+use rule nodules_localize_shard as predict_localize_shard with:
     input:
-        base="results/fetch.json",
+        base=base_of,
+        fetched=fetched_of,
+        environment=environment_of,
         manifest="results/predict/manifest.parquet",
         normalized="results/predict/normalized.parquet",
-        pngs=gather.part("results/predict/normalized/{scatteritem}"),
-        code=code("nodules.localize_medgemma"),
+        images=gather.shard("results/predict/normalized/{scatteritem}"),
+        code=code_of_localizer,
     output:
-        votes=temp("results/parts/predict_localize_medgemma/{scatteritem}.parquet"),
-        answers=temp("results/parts/predict_localize_medgemma_answers/{scatteritem}.parquet"),
+        votes=temp("results/shards/predict_localize/{localizer}/{scatteritem}.parquet"),
+        answers=temp("results/shards/predict_localize/{localizer}/{scatteritem}_answers.parquet"),
     log:
-        "results/logs/predict/localize_medgemma/{scatteritem}.log",
+        "results/logs/predict/localize/{localizer}/{scatteritem}.log",
     params:
-        stage="nodules.localize_medgemma",
-        values=section("localize", "choose", "medgemma", "model"),
-        given=f"--base results/fetch.json {chosen('--choice', 'choice', 'medgemma')}",
-        chosen=files.fingerprint(config["predict"]["localize"]),
+        values=with_row("localizer", "nodules.localize", "nodules.select", "nodules.model"),
+        paths=paths_and(choice=chosen("choice", "{localizer}")),
+        given=files.fingerprint(PREDICT["localize"]),
 
 
-use rule localize_medgemma as predict_localize_medgemma with:
+use rule nodules_localize as predict_localize with:
     input:
-        votes=gather.part("results/parts/predict_localize_medgemma/{scatteritem}.parquet"),
-        answers=gather.part("results/parts/predict_localize_medgemma_answers/{scatteritem}.parquet"),
+        votes=gather.shard("results/shards/predict_localize/{{localizer}}/{scatteritem}.parquet"),
+        answers=gather.shard("results/shards/predict_localize/{{localizer}}/{scatteritem}_answers.parquet"),
         manifest="results/predict/manifest.parquet",
         code=code("nodules.merge"),
     output:
-        localize="results/predict/localize/medgemma.parquet",
-        words="results/predict/localize/medgemma_answers.parquet",
+        localize=f"{PREDICTED}/{{localizer}}.parquet",
+        words=f"{PREDICTED}/{{localizer}}_answers.parquet",
     log:
-        "results/logs/predict/localize_medgemma.log",
+        "results/logs/predict/localize/{localizer}.log",
     params:
-        values=section("merge", "choose"),
-        given=chosen("--fitted", "cutoff", "medgemma"),
-        chosen=files.fingerprint(config["predict"]["localize"]),
+        values=section("nodules.link", "nodules.select", "nodules.tolerance"),
+        paths=paths_and(fitted=chosen("cutoff", "{localizer}")),
+        given=files.fingerprint(PREDICT["localize"]),
 
 
-use rule localize_attribution_part as predict_localize_attribution_part with:
+use rule nodules_combine as predict_combine with:
     input:
-        base="results/fetch.json",
-        manifest="results/predict/manifest.parquet",
-        normalized="results/predict/normalized.parquet",
-        pngs=gather.part("results/predict/normalized/{scatteritem}"),
-        code=code("nodules.localize_attribution"),
-    output:
-        votes=temp("results/parts/predict_localize_attribution/{scatteritem}.parquet"),
-        answers=temp("results/parts/predict_localize_attribution_answers/{scatteritem}.parquet"),
-    log:
-        "results/logs/predict/localize_attribution/{scatteritem}.log",
-    params:
-        stage="nodules.localize_attribution",
-        values=section("localize", "choose", "attribution", "model"),
-        given=f"--base results/fetch.json {chosen('--choice', 'choice', 'attribution')}",
-        chosen=files.fingerprint(config["predict"]["localize"]),
-
-
-use rule localize_attribution as predict_localize_attribution with:
-    input:
-        votes=gather.part("results/parts/predict_localize_attribution/{scatteritem}.parquet"),
-        answers=gather.part("results/parts/predict_localize_attribution_answers/{scatteritem}.parquet"),
-        manifest="results/predict/manifest.parquet",
-        code=code("nodules.merge"),
-    output:
-        localize="results/predict/localize/attribution.parquet",
-        words="results/predict/localize/attribution_answers.parquet",
-    log:
-        "results/logs/predict/localize_attribution.log",
-    params:
-        values=section("merge", "choose"),
-        given=chosen("--fitted", "cutoff", "attribution"),
-        chosen=files.fingerprint(config["predict"]["localize"]),
-
-
-use rule combine as predict_combine with:
-    input:
-        localize=expand("results/predict/localize/{localizer}.parquet", localizer=LOCALIZERS),
-        answers=expand("results/predict/localize/{localizer}_answers.parquet", localizer=LOCALIZERS),
+        localize=expand(f"{PREDICTED}/{{localizer}}.parquet", localizer=LOCALIZERS),
+        answers=expand(f"{PREDICTED}/{{localizer}}_answers.parquet", localizer=LOCALIZERS),
         manifest="results/predict/manifest.parquet",
         code=code("nodules.combine"),
     output:
-        combined="results/predict/localize/combined.parquet",
-        words="results/predict/localize/combined_answers.parquet",
+        combined=f"{PREDICTED}/combined.parquet",
+        words=f"{PREDICTED}/combined_answers.parquet",
     log:
         "results/logs/predict/combine.log",
     params:
-        values=section("combine", "choose"),
-        given=f"{chosen('--fitted', 'cutoff', 'combined')} {chosen('--cutoffs', 'cutoff', *LOCALIZERS)}",
-        chosen=files.fingerprint(config["predict"]["localize"]),
+        values=section("nodules.link", "nodules.select", "nodules.tolerance"),
+        paths=paths_and(fitted=chosen("cutoff", "combined"), cutoffs=chosen("cutoff", *LOCALIZERS)),
+        given=files.fingerprint(PREDICT["localize"]),
 
 
-use rule cascade as predict_cascade with:
+use rule nodules_cascade as predict_cascade with:
     input:
-        localize="results/predict/localize/combined.parquet",
-        answers="results/predict/localize/combined_answers.parquet",
+        localize=f"{PREDICTED}/{CASCADE['localizer']}.parquet",
+        answers=f"{PREDICTED}/{CASCADE['localizer']}_answers.parquet",
         infer="results/predict/infer.parquet",
         code=code("nodules.cascade"),
     output:
-        cascade="results/predict/localize/cascade.parquet",
-        words="results/predict/localize/cascade_answers.parquet",
+        cascade=f"{PREDICTED}/cascade.parquet",
+        words=f"{PREDICTED}/cascade_answers.parquet",
     log:
         "results/logs/predict/cascade.log",
     params:
-        values=section("cascade"),
-        given=f"--calibration {quote(config['predict']['calibration'])}",
-        calibration=files.fingerprint(config["predict"]["calibration"]),
+        values=section("nodules.cascade"),
+        paths=paths_and(calibration=[PREDICT["calibration"]]),
+        given=files.fingerprint(PREDICT["calibration"]),
 
 
-use rule submit as predict_submit with:
+use rule nodules_submit as predict_submit with:
     input:
         manifest="results/predict/manifest.parquet",
         infer="results/predict/infer.parquet",
-        localize=f"results/predict/localize/{config['submit']['localizer']}.parquet",
+        localize=f"{PREDICTED}/{SUBMIT['localizer']}.parquet",
         code=code("nodules.submit"),
     output:
         classification="results/predict/submission/classification_test_results.csv",
@@ -200,6 +176,6 @@ use rule submit as predict_submit with:
     log:
         "results/logs/predict/submit.log",
     params:
-        values=section("submit"),
-        given=f"--calibration {quote(config['predict']['calibration'])}",
-        calibration=files.fingerprint(config["predict"]["calibration"]),
+        values=section("nodules.submit"),
+        paths=paths_and(calibration=[PREDICT["calibration"]]),
+        given=files.fingerprint(PREDICT["calibration"]),

@@ -1,65 +1,61 @@
 """From predictions to numbers, the challenge's files, and a page.
 
-in   results/split.parquet  results/points.parquet  results/infer/  results/localize/  results/train/
-out  results/metrics.json  results/submission/  results/report.html
+in   results/data/  results/nodules/
+out  results/metrics.json  results/summary.json  results/submission/  results/report.html
 """
 
-FOUND = [*LOCALIZERS, "combined", "cascade"]
+MEASURED = [*LOCALIZERS, "combined", "cascade"]
+SUBMIT = NODULES["submit"]
 
 
-rule metrics:
-    """Measure both models and the localizer, each number with its interval over patients."""
+rule nodules_measure:
+    """Measure all classifiers and localizers, each number with its interval over patients."""
     input:
-        manifest="results/manifest.parquet",
-        points="results/points.parquet",
-        split="results/split.parquet",
-        infer=["results/infer/zero_shot.parquet", "results/infer/tuned.parquet"],
-        calibration=["results/infer/zero_shot_calibration.json", "results/infer/tuned_calibration.json"],
-        twin="results/infer/tuned_twin.parquet",
-        localize=expand("results/localize/{localizer}.parquet", localizer=FOUND),
-        answers=expand("results/localize/{localizer}_answers.parquet", localizer=FOUND),
-        choice=expand("results/localize/{localizer}_choice.json", localizer=LOCALIZERS),
-        cutoff=expand("results/localize/{localizer}_cutoff.json", localizer=[*LOCALIZERS, "combined"]),
-        train="results/train/train.json",
-        base="results/fetch.json",
+        manifest="results/data/manifest.parquet",
+        points="results/data/points.parquet",
+        split="results/data/split.parquet",
+        infer=expand("results/nodules/infer/{classifier}.parquet", classifier=CLASSIFIERS),
+        calibration=expand("results/nodules/infer/{classifier}_calibration.json", classifier=CLASSIFIERS),
+        twin=["results/nodules/infer/tuned_twin.parquet"] if "tuned" in CLASSIFIERS else [],
+        localize=expand(f"{FOUND}/{{localizer}}.parquet", localizer=MEASURED),
+        answers=expand(f"{FOUND}/{{localizer}}_answers.parquet", localizer=MEASURED),
+        choice=expand(f"{FOUND}/{{localizer}}_choice.json", localizer=LOCALIZERS),
+        cutoff=expand(f"{FOUND}/{{localizer}}_cutoff.json", localizer=[*LOCALIZERS, "combined"]),
+        train=["results/nodules/train/train.json"] if "tuned" in CLASSIFIERS else [],
         code=code("nodules.measure"),
     output:
         metrics="results/metrics.json",
         summary="results/summary.json",
     log:
-        "results/logs/metrics.log",
+        "results/logs/nodules_measure.log",
     localrule: True
     params:
-        values=section(*[name for name in config if name not in ("study", "pretrain", "submit", "report", "predict")]),
+        values=section(*[name for name in registry.HOMES if registry.has(config, name) and name not in registry.APART]),
+        paths=paths,
     shell:
-        "python -m stages.nodules.measure --params {params.values:q} --manifest {input.manifest} --points {input.points}"
-        " --split {input.split} --infer {input.infer} --calibration {input.calibration} --twin {input.twin}"
-        " --localize {input.localize} --answers {input.answers} --choice {input.choice} --cutoff {input.cutoff}"
-        " --train {input.train} --metrics {output.metrics} --summary {output.summary} 2>&1 | tee {log}"
+        "python -m stages.nodules.measure --params {params.values:q} {params.paths} 2>&1 | tee {log}"
 
 
-rule submit:
+rule nodules_submit:
     """Write the two files that the challenge asks for, for the images of the test split."""
     input:
-        manifest="results/manifest.parquet",
-        split="results/split.parquet",
-        infer="results/infer/tuned.parquet",
-        calibration="results/infer/tuned_calibration.json",
-        localize=f"results/localize/{config['submit']['localizer']}.parquet",
+        manifest="results/data/manifest.parquet",
+        split="results/data/split.parquet",
+        infer=f"results/nodules/infer/{SUBMIT['classifier']}.parquet",
+        calibration=f"results/nodules/infer/{SUBMIT['classifier']}_calibration.json",
+        localize=f"{FOUND}/{SUBMIT['localizer']}.parquet",
         code=code("nodules.submit"),
     output:
         classification="results/submission/classification_test_results.csv",
         localization="results/submission/localization_test_results.csv",
     log:
-        "results/logs/submit.log",
+        "results/logs/nodules_submit.log",
     localrule: True
     params:
-        values=section("submit"),
-        given="--split results/split.parquet --calibration results/infer/tuned_calibration.json",
+        values=section("nodules.submit"),
+        paths=paths,
     shell:
-        "python -m stages.nodules.submit --params {params.values:q} --manifest {input.manifest} {params.given}"
-        " --infer {input.infer} --localize {input.localize}"
-        " --classification {output.classification} --localization {output.localization} 2>&1 | tee {log}"
+        "python -m stages.nodules.submit --params {params.values:q} {params.paths} 2>&1 | tee {log}"
 
 
 rule report:
@@ -67,18 +63,18 @@ rule report:
     input:
         template="stages/lib/report/templates/report.html.j2",
         metrics="results/metrics.json",
-        manifest="results/manifest.parquet",
-        points="results/points.parquet",
-        normalized="results/normalized.parquet",
-        pngs=gather.part("results/normalized/{scatteritem}"),
-        split="results/split.parquet",
-        infer=["results/infer/zero_shot.parquet", "results/infer/tuned.parquet"],
-        calibration=["results/infer/zero_shot_calibration.json", "results/infer/tuned_calibration.json"],
-        localize=expand("results/localize/{localizer}.parquet", localizer=FOUND),
-        answers=expand("results/localize/{localizer}_answers.parquet", localizer=FOUND),
-        train="results/train/train.json",
-        curve="results/train/curve.csv",
-        base="results/fetch.json",
+        manifest="results/data/manifest.parquet",
+        points="results/data/points.parquet",
+        normalized="results/data/normalized.parquet",
+        images=gather.shard("results/data/normalized/{scatteritem}"),
+        split="results/data/split.parquet",
+        infer=expand("results/nodules/infer/{classifier}.parquet", classifier=CLASSIFIERS),
+        calibration=expand("results/nodules/infer/{classifier}_calibration.json", classifier=CLASSIFIERS),
+        localize=expand(f"{FOUND}/{{localizer}}.parquet", localizer=MEASURED),
+        answers=expand(f"{FOUND}/{{localizer}}_answers.parquet", localizer=MEASURED),
+        train=["results/nodules/train/train.json"] if "tuned" in CLASSIFIERS else [],
+        curve=["results/nodules/train/curve.csv"] if "tuned" in CLASSIFIERS else [],
+        fetch="results/weights/fetch.json",
         code=code("report"),
     output:
         report="results/report.html",
@@ -87,9 +83,6 @@ rule report:
     localrule: True
     params:
         values=section("report"),
+        paths=paths,
     shell:
-        "python -m stages.report --params {params.values:q} --template {input.template} --metrics {input.metrics}"
-        " --manifest {input.manifest} --points {input.points} --normalized {input.normalized} --split {input.split}"
-        " --infer {input.infer} --calibration {input.calibration} --localize {input.localize}"
-        " --answers {input.answers} --train {input.train} --curve {input.curve} --fetch {input.base} --results results"
-        " --report {output.report} 2>&1 | tee {log}"
+        "python -m stages.report --params {params.values:q} {params.paths} --results results 2>&1 | tee {log}"

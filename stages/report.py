@@ -129,7 +129,8 @@ class Settings:
 
 def _settings(metrics: Mapping[str, Any]) -> Settings:
     try:
-        given = metrics["provenance"]["parameters"]["metrics"]
+        chapter = metrics["provenance"]["parameters"]["nodules"]
+        given = {**chapter["measure"], **chapter["cohort"], **chapter["tolerance"]}
         return Settings(
             sources=tuple(given["sources"]),
             tight=given["tight_fraction"],
@@ -138,9 +139,7 @@ def _settings(metrics: Mapping[str, Any]) -> Settings:
             confidence=given["confidence"],
         )
     except (KeyError, TypeError) as error:
-        raise TableError(
-            f"metrics.json: its provenance lacks the parameter metrics.{error}; run metrics again"
-        ) from error
+        raise TableError(f"metrics.json: its provenance lacks the parameter {error}; run measure again") from error
 
 
 def _charts(study: Study, settings: Settings, chosen: str) -> list[Chart]:
@@ -304,7 +303,7 @@ def _training(study: Study) -> dict[str, Any]:
 
 def _data(study: Study) -> dict[str, Any]:
     """Return how many images there are of each kind, every rejected image, and every answer that was not read."""
-    given = study.metrics["provenance"]["parameters"].get("normalize", {})
+    given = study.metrics["provenance"]["parameters"].get("data", {}).get("normalize", {})
     part = dict(zip(study.split["image_id"].to_pylist(), study.split["split"].to_pylist(), strict=True))
     rows = study.manifest.select(["image_id", "file_name", "source", "label", "status", "problem"]).to_pylist()
     columns = ["train", "val", "test", "unused", "rejected"]

@@ -108,11 +108,11 @@ def needs_gpu(document: Mapping[str, Any]) -> bool:
 
     >>> needs_gpu({"fetch": {"base": "a/b", "revision": "main"}})
     True
-    >>> needs_gpu({"fetch": {"base": "results/pretrain", "revision": "none"}, "model": {"dtype": "float32"}})
+    >>> needs_gpu({"weights": {"fetch": {"revision": "none"}}, "nodules": {"model": {"dtype": "float32"}}})
     False
     """
-    revision = document.get("fetch", {}).get("revision", "none")
-    return revision != "none" or document.get("model", {}).get("dtype", "") == "bfloat16"
+    revision = document.get("weights", {}).get("fetch", {}).get("revision", "none")
+    return revision != "none" or document.get("nodules", {}).get("model", {}).get("dtype", "") == "bfloat16"
 
 
 def gpu(text: str) -> Gpu:
@@ -144,7 +144,8 @@ def count_images(results: Path, document: Mapping[str, Any]) -> Images:
     import pyarrow.compute as pc
     from pyarrow import parquet
 
-    asked, manifest, split = document["infer"]["splits"], results / "manifest.parquet", results / "split.parquet"
+    asked = document["nodules"]["infer"]["splits"]
+    manifest, split = results / "data/manifest.parquet", results / "data/split.parquet"
     if split.is_file():
         names = parquet.read_table(split, columns=["split"])["split"]
         counts = {row["values"]: row["counts"] for row in pc.value_counts(names).to_pylist()}
@@ -155,7 +156,7 @@ def count_images(results: Path, document: Mapping[str, Any]) -> Images:
     if manifest.is_file():
         usable = parquet.read_table(manifest, columns=["status"])["status"]
         total, source = pc.sum(pc.equal(usable, "ok")).as_py() or 0, f"images of {manifest}"
-    fractions = dict(zip(("train", "val", "test"), document["split"]["fractions"], strict=True))
+    fractions = dict(zip(("train", "val", "test"), document["data"]["split"]["fractions"], strict=True))
     counts = {name: round(fraction * total) for name, fraction in fractions.items()}
     return Images(total, counts["val"], sum(counts[name] for name in asked), source)
 
@@ -268,7 +269,7 @@ def estimate(document: Mapping[str, Any], on: Gpu, images: Images) -> list[Range
         on: The GPU.
         images: How many images.
     """
-    model, train, asked = document["model"], document["train"], document["infer"]
+    model, train, asked = (document["nodules"][name] for name in ("model", "train", "infer"))
     cached = model["cache_features"] and train["lora_target_modules"] == "language"
     samples = train["max_steps"] * train["per_device_train_batch_size"] * train["gradient_accumulation_steps"]
     checkpointing = train["gradient_checkpointing"]
@@ -301,7 +302,7 @@ def estimate(document: Mapping[str, Any], on: Gpu, images: Images) -> list[Range
     )
     memory = (weights + 16 * adapter + kept) / GB
     asking = (held + asked["batch_size"] * TOWER_KEPT_BYTES * PATCHES) / GB
-    pngs = [images.total * document["normalize"]["side_px"] ** 2 * each / GB for each in PNG_BYTES_PER_PIXEL]
+    pngs = [images.total * document["data"]["normalize"]["side_px"] ** 2 * each / GB for each in PNG_BYTES_PER_PIXEL]
     features = images.total * FEATURE_BYTES / GB if cached else 0.0
     saved = (train["save_total_limit"] + 1) * 12 * adapter / GB
     disk = DOWNLOAD_GB + features + saved
@@ -354,7 +355,7 @@ def estimate(document: Mapping[str, Any], on: Gpu, images: Images) -> list[Range
 def lines(document: Mapping[str, Any], on: Gpu, images: Images) -> list[str]:
     """Return the estimate as lines of text, or one that says why there is none."""
     if not needs_gpu(document):
-        base = document.get("fetch", {}).get("base")
+        base = document.get("weights", {}).get("fetch", {}).get("base")
         return [f"estimate: none for {base}, which runs on a processor in minutes; it is for MedGemma 1.5 4B"]
     found = estimate(document, on, images)
     head = f"estimate on one {on.name}, computed, not measured; {images.source}; MedGemma 1.5 4B at 896 px"

@@ -151,7 +151,7 @@ def _memory(machine: Machine, large: bool) -> Check:
 
 
 def _disk(document: Mapping[str, Any], machine: Machine, large: bool) -> Check:
-    side = _of(document, "normalize", "side_px", 0)
+    side = _of(document, "data.normalize", "side_px", 0)
     images_gb = machine.images * side * side * BYTES_PER_PIXEL / 1e9
     weights_gb = MODEL_GB if large and machine.access != "cached" else 0.0
     if machine.chexagent is not None:
@@ -196,7 +196,7 @@ def _gpu(document: Mapping[str, Any], machine: Machine, large: bool) -> list[Che
 
 
 def _hub(document: Mapping[str, Any], machine: Machine) -> list[Check]:
-    base = _of(document, "fetch", "base", "")
+    base = _of(document, "weights.fetch", "base", "")
     if machine.access is None:
         made = f"model: {base}"
         if _is_made(base):
@@ -219,7 +219,7 @@ def _hub(document: Mapping[str, Any], machine: Machine) -> list[Check]:
 
 
 def _data(document: Mapping[str, Any], machine: Machine) -> Check:
-    root = _of(document, "ingest", "root", "")
+    root = _of(document, "data.ingest", "root", "")
     if _is_made(root):
         return Check(f"data: {root} is made by the study itself")
     labels = "classification_labels.csv"
@@ -262,7 +262,7 @@ def _chexagent(document: Mapping[str, Any], machine: Machine) -> list[Check]:
         "CheXagent-2's environment: no Python 3.11 or 3.12, and its tokenizer has no wheel for a newer one",
         "install one of them, then 'make setup-chexagent'",
     )
-    model = f"CheXagent-2: {_of(document, 'chexagent', 'model', '')}"
+    model = f"CheXagent-2: {', '.join(str(row['model']) for row in own_models(document).values())}"
     licence = "for non-commercial use only (cc-by-nc-4.0)"
     if machine.chexagent_access is None:
         return [own, Check(f"{model}, a folder; {licence}")]
@@ -275,7 +275,9 @@ def _chexagent(document: Mapping[str, Any], machine: Machine) -> list[Check]:
 
 
 def _of(document: Mapping[str, Any], section: str, key: str, otherwise: Any) -> Any:
-    values = document.get(section)
+    values: Any = document
+    for name in section.split("."):
+        values = values.get(name) if isinstance(values, Mapping) else None
     return values.get(key, otherwise) if isinstance(values, Mapping) else otherwise
 
 
@@ -291,7 +293,7 @@ def look(document: Mapping[str, Any]) -> Machine:
     """
     import psutil
 
-    root = Path(_of(document, "ingest", "root", ""))
+    root = Path(_of(document, "data.ingest", "root", ""))
     labels = root / "classification_labels.csv"
     names = ("classification_labels.csv", "lidc_png_16_bit", "nih_filtered_images")
     token, access = hub(document)
@@ -329,7 +331,7 @@ def hub(document: Mapping[str, Any]) -> tuple[str | None, str | None]:
     from stages.lib.core.errors import ModelError
     from stages.weights import fetch
 
-    section = params.parse(document, {"fetch": fetch.Params}).fetch
+    section = params.parse(document, {"weights.fetch": fetch.Params}).fetch
     if not section.on_hub:
         return None, None
     place = None
@@ -342,26 +344,33 @@ def hub(document: Mapping[str, Any]) -> tuple[str | None, str | None]:
         return place, f"refused: {error}"
 
 
+def own_models(document: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the rows of the localizers that bring a model and an environment of their own."""
+    rows = document.get("nodules", {}).get("localizers", {})
+    return {name: row for name, row in rows.items() if row.get("kind") == "chexagent"}
+
+
 def chexagent(document: Mapping[str, Any]) -> tuple[str | None, str | None]:
     """Return the state of CheXagent-2's environment and whether model and encoder may be had; None, None without it."""
-    if "chexagent" not in document:
+    rows = own_models(document)
+    if not rows:
         return None, None
-    from stages.lib.core import params
+    from stages.lib.core import kinds, params
     from stages.lib.core.errors import ModelError
-    from stages.lib.detect.chexagent.client import ChexagentParams
     from stages.weights import fetch, fetch_chexagent
     from workflow import chexagent_env
 
     state = "absent" if chexagent_env.fit_python() else "no python"
     if chexagent_env.ready(chexagent_env.FOLDER):
         state = "ready"
-    section = params.parse(document, {"chexagent": ChexagentParams}).chexagent
+    parsed = params.parse({"nodules": {"localizers": rows}}, {"nodules.localizers": kinds.rows(kinds.LOCALIZERS)})
     found = []
     try:
         token = fetch.read_token(os.environ)
-        for source in fetch_chexagent.sources(section).values():
-            if source.on_hub and source.whole:
-                found.append(fetch.access(source, token, fetch.is_offline(os.environ), HUB_TIMEOUT_S))
+        for row in parsed.localizers.values():
+            for source in fetch_chexagent.sources(row.params).values():
+                if source.on_hub and source.whole:
+                    found.append(fetch.access(source, token, fetch.is_offline(os.environ), HUB_TIMEOUT_S))
     except ModelError as error:
         return state, f"refused: {error}"
     order = ("unreachable", "allowed", "cached")

@@ -2,7 +2,8 @@
 
 `python -m workflow.dvc_sync` writes it, `--check` says whether it is up to date. The source is the text of a dry run of
 everything (`snakemake -n -p --forceall`), which holds each rule's inputs, outputs and command as they really are. A
-rule `x_part` is a shard of the rule `x`; both make one DVC stage, `x`. A DVC stage runs Snakemake for its own rules
+rule `x_shard` is a shard of the rule `x`; both make one DVC stage, `x`, or `x-<system>` for each of its systems.
+A DVC stage runs Snakemake for its own rules
 alone, so both engines share commands, records and profile. The hash behind a command is that of the rule's own
 command, so that an edited rule is a changed stage.
 """
@@ -23,19 +24,22 @@ import yaml
 
 HEADER = "# Generated from rules/ by `make sync`; do not edit.\n"
 METRICS = "results/summary.json"
-CURVE = "results/train/curve.csv"
+CURVE = "results/nodules/train/curve.csv"
 LIVE = {  # what training writes while it runs
     "loss of the run in progress": ["loss", "val_loss"],
     "validation of the run in progress": ["val_balanced_accuracy", "val_f1", "val_average_precision"],
 }
+CHAPTERS, ROWS = ("data", "weights", "nodules"), ("classifiers", "localizers")
+SYSTEMS = ("classifier", "localizer")  # wildcards: a stage of DVC is one system's
 PART = re.compile(r"^\d+-of-\d+$")
 
 
 @dataclass
 class Job:
-    """One job of the dry run: its rule, files and command."""
+    """One job of the dry run: its rule, the systems of its wildcards, files and command."""
 
     rule: str
+    systems: list[str] = field(default_factory=list)
     reads: list[str] = field(default_factory=list)
     writes: list[str] = field(default_factory=list)
     command: str = ""
@@ -62,6 +66,9 @@ def jobs(text: str) -> list[Job]:
             found.append(Job(match[1]))
         elif match := re.match(r"    (input|output): (.*)$", line):
             getattr(found[-1], "reads" if match[1] == "input" else "writes").extend(match[2].split(", "))
+        elif match := re.match(r"    wildcards: (.*)$", line):
+            pairs = dict(pair.split("=", 1) for pair in match[1].split(", "))
+            found[-1].systems = [value for name, value in sorted(pairs.items()) if name in SYSTEMS]
         elif match := re.match(r"Shell command: (.*)$", line):
             found[-1].command = match[1]
     return found
@@ -74,15 +81,16 @@ def dvc(found: list[Job], params: Mapping[str, Mapping[str, Any]]) -> dict[str, 
         found: All jobs of the study.
         params: The parameters in force; the folders of images and of a local base model are dependencies by name.
     """
-    outside = {"ingest": ("ingest", "root")}
-    if params["fetch"]["revision"] == "none":
-        outside["fetch"] = ("fetch", "base")
-    if params.get("chexagent", {}).get("revision") == "none":
-        outside["fetch_chexagent"] = ("chexagent", "model")
+    outside = {"data_ingest": ("data.ingest.root", params["data"]["ingest"]["root"])}
+    if params["weights"]["fetch"]["revision"] == "none":
+        outside["weights_fetch"] = ("weights.fetch.base", params["weights"]["fetch"]["base"])
+    for name, row in params["nodules"]["localizers"].items():
+        if row.get("revision") == "none":
+            outside[f"weights_fetch_own-{name}"] = (f"nodules.localizers.{name}.model", row["model"])
     stages: dict[str, list[Job]] = {}
     for job in found:
         if job.writes:
-            stages.setdefault(job.rule.removesuffix("_part"), []).append(job)
+            stages.setdefault("-".join([job.rule.removesuffix("_shard"), *job.systems]), []).append(job)
     document: dict[str, Any] = {"stages": {}}
     for name in _in_order_of_flow(stages):
         members = stages[name]
@@ -90,8 +98,8 @@ def dvc(found: list[Job], params: Mapping[str, Mapping[str, Any]]) -> dict[str, 
         own = {_whole(path) for job in members for path in job.writes}
         reads = {_whole(path) for job in members for path in job.reads} - own
         if name in outside:
-            section, key = outside[name]
-            reads = (reads - {str(params[section][key])}) | {f"${{{section}.{key}}}"}
+            key, path = outside[name]
+            reads = (reads - {str(path)}) | {f"${{{key}}}"}
         rules = sorted({job.rule for job in members})
         target = sorted(path for path in writes if "." in Path(path).name) or sorted(writes)
         metrics = sorted(writes & {METRICS})
@@ -106,7 +114,7 @@ def dvc(found: list[Job], params: Mapping[str, Mapping[str, Any]]) -> dict[str, 
             document["stages"][name]["metrics"] = metrics
     document["plots"] = [{CURVE: {"x": "step", "y": ["loss", "val_loss"], "y_label": "loss", "template": "curve"}}]
     for name, columns in LIVE.items():
-        y = {f"results/live/plots/metrics/{column}.tsv": column for column in columns}
+        y = {f"results/nodules/live/plots/metrics/{column}.tsv": column for column in columns}
         document["plots"].append({name: {"x": "step", "y": y, "y_label": name.split()[0], "template": "curve"}})
     return document
 
@@ -125,7 +133,7 @@ def _in_order_of_flow(stages: Mapping[str, list[Job]]) -> list[str]:
 
 
 def _temporary(path: str) -> bool:
-    return path.startswith("results/parts/")
+    return path.startswith("results/shards/")
 
 
 def _whole(path: str) -> str:
@@ -134,8 +142,15 @@ def _whole(path: str) -> str:
 
 
 def _sections(command: str) -> list[str]:
+    """The sections of the parameters that a command was given, by their dotted names; of systems, the row."""
     words = shlex.split(command.partition(" 2>&1")[0].strip("()"))
-    return list(json.loads(words[words.index("--params") + 1])) if "--params" in words else []
+    document = json.loads(words[words.index("--params") + 1]) if "--params" in words else {}
+    found = []
+    for chapter, inside in document.items():
+        for name, values in inside.items() if chapter in CHAPTERS else [("", inside)]:
+            rows = list(values) if name in ROWS else [""]
+            found += [".".join(filter(None, (chapter, name, row))) for row in rows]
+    return found
 
 
 def _digest(members: list[Job]) -> str:

@@ -1,15 +1,18 @@
 """The whole study's parameters: which section belongs to which class."""
 
+from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal
 
-from stages.lib.core import params
+from stages.lib.core import kinds, params
+from stages.lib.core.errors import ParamsError
 
 
 @params.section
 class StudyParams:
     """What holds for the study as a whole."""
 
+    chapters: tuple[Literal["nodules"], ...]  # whose results `rule all`, dvc.yaml and the report take
     shards: params.Count  # pieces that normalize, infer and localize are cut into; a piece is the unit of restart
 
 
@@ -25,46 +28,76 @@ class PredictParams:
 
 HOMES = {
     "study": "workflow.registry:StudyParams",
-    "simulate": "stages.data.simulate:Params",
-    "pretrain": "stages.weights.pretrain:Params",
-    "ingest": "stages.data.ingest:Params",
-    "normalize": "stages.data.normalize:Params",
-    "split": "stages.data.split:Params",
-    "fetch": "stages.weights.fetch:Params",
-    "model": "stages.lib.models.gemma3:ModelParams",
-    "prompt": "stages.lib.models.prompts:PromptParams",
-    "train": "stages.nodules.train:Params",
-    "infer": "stages.nodules.infer:Params",
-    "calibrate": "stages.nodules.calibrate:Params",
-    "localize": "stages.lib.detect.driver:Params",
-    "choose": "stages.lib.detect.choice:ChooseParams",
-    "medgemma": "stages.lib.detect.medgemma:Params",
-    "attribution": "stages.lib.detect.attribution:AttributionParams",
-    "chexagent": "stages.lib.detect.chexagent.client:ChexagentParams",
-    "merge": "stages.lib.detect.detection_rows:MergeParams",
-    "combine": "stages.lib.detect.detection_rows:MergeParams",
-    "cascade": "stages.nodules.cascade:Params",
-    "metrics": "stages.nodules.measure:Params",
-    "submit": "stages.nodules.submit:Params",
+    "data.simulate": "stages.data.simulate:Params",
+    "data.ingest": "stages.data.ingest:Params",
+    "data.normalize": "stages.data.normalize:Params",
+    "data.split": "stages.data.split:Params",
+    "weights.pretrain": "stages.weights.pretrain:Params",
+    "weights.fetch": "stages.weights.fetch:Params",
+    "nodules.cohort": "stages.lib.metrics.cohort:CohortParams",
+    "nodules.model": "stages.lib.models.gemma3:ModelParams",
+    "nodules.prompt": "stages.lib.models.prompts:PromptParams",
+    "nodules.train": "stages.nodules.train:Params",
+    "nodules.classifiers": kinds.CLASSIFIERS,
+    "nodules.infer": "stages.nodules.infer:Params",
+    "nodules.calibrate": "stages.nodules.calibrate:CalibrateParams",
+    "nodules.localizers": kinds.LOCALIZERS,
+    "nodules.localize": "stages.lib.detect.driver:Params",
+    "nodules.select": "stages.lib.detect.choice:SelectParams",
+    "nodules.tolerance": "stages.lib.metrics.cohort:ToleranceParams",
+    "nodules.link": "stages.lib.detect.detection_rows:LinkParams",
+    "nodules.cascade": "stages.nodules.cascade:Params",
+    "nodules.measure": "stages.nodules.measure:MeasureParams",
+    "nodules.submit": "stages.nodules.submit:Params",
     "report": "stages.report:Params",
     "predict": "workflow.registry:PredictParams",
 }
 
-DEMO = ("simulate", "pretrain")  # sections that only the demo study has: the others bring their images and model
-OPTIONAL = (*DEMO, "chexagent")  # sections that a study may do without; CheXagent-2 is too large for the demo
+APART = ("study", "weights.pretrain", "nodules.submit", "report", "predict")  # sections that no number depends on
+DEMO = ("data.simulate", "weights.pretrain")  # what only the demo study has: the others bring their images and model
 
 
-def sections() -> dict[str, type]:
-    """Return the class of every section of params.yaml, in the order of the flow."""
-    homes = {name: home.split(":") for name, home in HOMES.items()}
-    return {name: getattr(import_module(module), cls) for name, (module, cls) in homes.items()}
+def sections() -> dict[str, params.Section]:
+    """Return the class of every section of params.yaml, in the order of the flow; of systems, how rows are checked."""
+    found: dict[str, params.Section] = {}
+    for name, home in HOMES.items():
+        module, _, cls = home.partition(":")
+        found[name] = getattr(import_module(module), cls) if cls else kinds.rows(home)
+    return found
+
+
+def has(document: Any, name: str) -> bool:
+    """Return whether a section, by its dotted name, is in a parameter document."""
+    chapter, _, last = name.rpartition(".")
+    inside = document.get(chapter) if chapter else document
+    return isinstance(inside, Mapping) and last in inside
 
 
 def check(document: Any) -> None:
-    """Check a whole parameter document.
+    """Check a whole parameter document, and that each system it names is there.
 
     Raises:
         ParamsError: With every problem of every section.
     """
-    wanted = {name: cls for name, cls in sections().items() if name not in OPTIONAL or name in document}
-    params.parse(document, wanted, whole=True)
+    wanted = {name: cls for name, cls in sections().items() if name not in DEMO or has(document, name)}
+    given = params.parse(document, wanted, whole=True)
+    derived = ("combined", "cascade")
+    localizers, classifiers = (*given.localizers, *derived), tuple(given.classifiers)
+    named = {
+        "nodules.submit.localizer": (given.submit.localizer, localizers),
+        "nodules.submit.classifier": (given.submit.classifier, classifiers),
+        "nodules.cascade.localizer": (given.cascade.localizer, (*given.localizers, "combined")),
+        "nodules.cascade.classifier": (given.cascade.classifier, classifiers),
+    }
+    problems = [
+        f"{key}: found {found!r}, wanted one of {', '.join(known)}"
+        for key, (found, known) in named.items()
+        if found not in known
+    ]
+    problems += [
+        f"nodules.localizers.{name}: wanted another name, this one is a localizer of the study's own"
+        for name in derived
+        if name in given.localizers
+    ]
+    if problems:
+        raise ParamsError(f"{len(problems)} problem(s) in the parameters:", problems)

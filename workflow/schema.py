@@ -13,7 +13,7 @@ PATH = Path("workflow/schemas/params.schema.json")
 
 def render() -> str:
     """Return the text that the schema must have."""
-    return json.dumps(params.json_schema(registry.sections(), registry.OPTIONAL), indent=2) + "\n"
+    return json.dumps(params.json_schema(registry.sections(), registry.DEMO), indent=2) + "\n"
 
 
 def main() -> None:

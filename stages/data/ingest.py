@@ -199,7 +199,7 @@ def first(sentences: Sequence[str]) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the stage from the command line."""
-    args = cli.parse(__doc__, argv, params={"ingest": Params}, writes=["manifest", "points"])
+    args = cli.parse(__doc__, argv, params={"data.ingest": Params}, writes=["manifest", "points"])
     manifest, points = ingest(args.params.ingest)
     tables.write(args.manifest, manifest, tables.MANIFEST)
     tables.write(args.points, points, tables.POINTS)

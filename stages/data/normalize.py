@@ -124,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = cli.parse(
         __doc__,
         argv,
-        params={"normalize": Params},
+        params={"data.normalize": Params},
         reads=["manifest", "part", "results"],
         writes=["folder", "normalized"],
     )

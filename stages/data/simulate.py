@@ -264,7 +264,7 @@ def write(params: Params, out: Path, workers: int) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Read the parameters, write the folder."""
-    args = cli.parse(__doc__, argv, params={"simulate": Params}, writes=("out",))
+    args = cli.parse(__doc__, argv, params={"data.simulate": Params}, writes=("out",))
     write(args.params.simulate, Path(args.out), workers=len(os.sched_getaffinity(0)))
 
 

@@ -133,7 +133,7 @@ def _deal(
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Read the manifest, write the split."""
-    args = cli.parse(__doc__, argv, params={"split": Params}, reads=["manifest"], writes=["split"])
+    args = cli.parse(__doc__, argv, params={"data.split": Params}, reads=["manifest"], writes=["split"])
     table = split(tables.read(args.manifest, tables.MANIFEST), args.params.split)
     for sentence in missing_classes(table):
         LOG.warning("warning: %s", sentence)

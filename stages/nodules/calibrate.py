@@ -21,15 +21,15 @@ from stages.lib.core.errors import CalibrationError, TableError
 from stages.lib.core.log import LOG
 from stages.lib.metrics import calibration, thresholds
 from stages.lib.metrics.calibration import Calibration
+from stages.lib.metrics.cohort import CohortParams
 
 VALIDATION = "validation"
 
 
 @params.section
-class Params:
+class CalibrateParams:
     """How scores are calibrated."""
 
-    sources: tuple[params.Text, ...]  # sources of the validation images it is fitted on; as train.sources
     world_prevalence: (
         float | str
     )  # fraction of images with a nodule where it is used, or "validation" for the fraction there
@@ -39,6 +39,11 @@ class Params:
         found = self.world_prevalence
         if not (found == VALIDATION or (not isinstance(found, str) and 0 < found < 1)):
             raise ValueError(f"world_prevalence is {found!r}, wanted a fraction between 0 and 1 or {VALIDATION!r}")
+
+
+@params.section
+class Params(CalibrateParams, CohortParams):
+    """How scores are calibrated, and on validation images of which sources."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +195,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = cli.parse(
         __doc__,
         argv,
-        params={"calibrate": Params},
+        params={"nodules.calibrate": CalibrateParams, "nodules.cohort": CohortParams},
         reads=("parts", "manifest", "train", "fitted"),
         writes=("infer", "calibration"),
         many=("parts",),
@@ -205,7 +210,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         manifest = tables.read(args.manifest, tables.MANIFEST)
         sources = dict(zip(manifest["image_id"].to_pylist(), manifest["source"].to_pylist(), strict=True))
         training = read_training(args.train) if args.train else None
-        section = args.params.calibrate
+        section = Params(**vars(args.params.calibrate), sources=args.params.cohort.sources)
         table, fitted = calibrate(infer, sources, section, model=Path(args.infer).stem, training=training)
     else:
         raise CalibrationError("found neither --fitted nor --manifest; wanted one of them")

@@ -21,6 +21,8 @@ from stages.lib.metrics.calibration import Calibration
 class Params:
     """Which images keep their points."""
 
+    classifier: params.Text  # whose scores decide
+    localizer: params.Text  # whose detections are kept
     threshold: Literal["half", "f1", "youden", "specificity_95"]  # least score, chosen on validation
 
 
@@ -63,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = cli.parse(
         __doc__,
         argv,
-        params={"cascade": Params},
+        params={"nodules.cascade": Params},
         reads=["localize", "answers", "infer", "calibration"],
         writes=["cascade", "words"],
     )

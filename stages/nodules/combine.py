@@ -21,9 +21,10 @@ from stages.lib.core import cli, files, tables
 from stages.lib.core.errors import TableError
 from stages.lib.core.log import LOG
 from stages.lib.detect import choice, detection_rows
-from stages.lib.detect.choice import ChooseParams
-from stages.lib.detect.detection_rows import MergeParams
+from stages.lib.detect.choice import SelectParams
+from stages.lib.detect.detection_rows import LinkParams
 from stages.lib.detect.fusion import Place, consensus
+from stages.lib.metrics.cohort import ToleranceParams
 
 
 def combine(
@@ -31,7 +32,7 @@ def combine(
     answers: Mapping[str, pa.Table],
     trust: Mapping[str, float],
     manifest: pa.Table,
-    params: MergeParams,
+    params: LinkParams,
 ) -> tuple[pa.Table, pa.Table]:
     """Return what the localizers agree on, see `consensus.consensus`, and a sentence about each image.
 
@@ -43,7 +44,7 @@ def combine(
         answers: Images that each localizer was asked about; an image is combined if all of them were.
         trust: Confidence of a finding that has none, by localizer, see `precision`.
         manifest: Table of `tables.MANIFEST`.
-        params: See `places.MergeParams`.
+        params: See `places.LinkParams`.
 
     Raises:
         TableError: If no image was put to all localizers.
@@ -86,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = cli.parse(
         __doc__,
         argv,
-        params={"combine": MergeParams, "choose": ChooseParams},
+        params={"nodules.link": LinkParams, "nodules.select": SelectParams, "nodules.tolerance": ToleranceParams},
         reads=["localize", "answers", "cutoffs", "manifest", "split", "points", "fitted"],
         writes=["combined", "words", "cutoff"],
         many=["localize", "answers", "cutoffs"],
@@ -101,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         {Path(path).stem.removesuffix("_answers"): tables.read(path, tables.ANSWERS) for path in args.answers},
         trust,
         manifest,
-        args.params.combine,
+        args.params.link,
     )
     asked = words["image_id"].to_pylist()
     table, cutoff = detection_rows.chooser(args).settle(merged, asked, detection_rows.diagonals(manifest))

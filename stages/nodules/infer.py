@@ -3,7 +3,8 @@
 in   normalized  tables.NORMALIZED
      split       tables.SPLIT; left out for images without labels
      base        results/fetch.json
-     adapter     folder written by train; left out to ask the base as it is
+     classifier  its name, a row of nodules.classifiers
+     part        shard of the images, k-of-n
      results     folder that the images' paths are relative to
 out  infer       tables.INFER, score_calibrated not fitted yet
      features    folder that vision features are kept in, if model.cache_features is on
@@ -17,12 +18,13 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from stages.lib.core import cli, params, progress, shards, tables
-from stages.lib.core.errors import MismatchError, ModelError
+from stages.lib.core import cli, kinds, params, progress, shards, tables
+from stages.lib.core.errors import MismatchError, ModelError, ParamsError
 from stages.lib.core.log import LOG
 from stages.lib.images.normalized import load
 from stages.lib.images.prefetch import Reader
-from stages.lib.models import adapters, features, gemma3, prompts
+from stages.lib.models import gemma3, prompts
+from stages.lib.models.classify import Setting
 
 Ask = Callable[[list[Any]], np.ndarray]
 
@@ -110,37 +112,38 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = cli.parse(
         __doc__,
         argv,
-        params={"infer": Params, "model": gemma3.ModelParams, "prompt": prompts.PromptParams},
-        reads=["normalized", "split", "base", "adapter", "part", "results"],
+        params={
+            "nodules.infer": Params,
+            "nodules.model": gemma3.ModelParams,
+            "nodules.prompt": prompts.PromptParams,
+            "nodules.classifiers": kinds.rows(kinds.CLASSIFIERS),
+        },
+        reads=["normalized", "split", "base", "classifier", "part", "results"],
         writes=["infer", "features"],
-        optional=["split", "adapter", "features"],
+        optional=["split", "features"],
     )
     normalized = tables.read(args.normalized, tables.NORMALIZED)
     split = tables.read(args.split, tables.SPLIT) if args.split else None
-    base, prompt = gemma3.read_base(args.base), args.params.prompt
-    adapter = Path(args.adapter) if args.adapter else None
-    preprocessing_hashes = sorted(set(normalized["preprocessing_hash"].to_pylist()))
-    if len(preprocessing_hashes) > 1:
+    hashes = sorted(set(normalized["preprocessing_hash"].to_pylist()))
+    if len(hashes) > 1:
         raise MismatchError(
-            f"{args.normalized}: found the preprocessing hashs {preprocessing_hashes}, wanted one; run normalize again"
+            f"{args.normalized}: found the preprocessing hashes {hashes}, wanted one; run normalize again"
         )
-    if adapter and preprocessing_hashes:
-        adapters.check(adapter, preprocessing_hashes[0], base, prompt)
-    asked, results = shards.take(normalized, args.part), Path(args.results)
-    merged = args.params.infer.weights == "merged"
-    loaded = gemma3.load(base.folder, args.params.model, adapter=adapter, merged=merged)
-    root = Path(args.features) if args.features and args.params.model.cache_features else None
-    store = features.store(root, loaded, "".join(preprocessing_hashes))
-    if store:
-        store.fill(loaded, [results / row["png"] for row in chosen(asked, split, args.params.infer)])
-    table = infer(
-        asked,
-        split,
-        results,
-        lambda inputs: gemma3.answer_logits(loaded, inputs, prompt),
-        args.params.infer,
-        store.load if store else load,
+    rows = args.params.classifiers
+    if args.classifier not in rows:
+        raise ParamsError("--classifier:", [params.unknown(args.classifier, rows)])
+    row, asked, results = rows[args.classifier], shards.take(normalized, args.part), Path(args.results)
+    setting = Setting(
+        base=Path(args.base),
+        model=args.params.model,
+        prompt=args.params.prompt,
+        preprocessing_hash="".join(hashes),
+        merged=args.params.infer.weights == "merged",
+        features=Path(args.features) if args.features else None,
+        images=[results / image["png"] for image in chosen(asked, split, args.params.infer)],
     )
+    classifier = kinds.module(kinds.CLASSIFIERS, row.kind).classifier(row.params, setting)
+    table = infer(asked, split, results, classifier.logits, args.params.infer, classifier.load)
     tables.write(args.infer, table, tables.INFER)
 
 

@@ -19,12 +19,11 @@ import argparse
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import yaml
-from pydantic import Field
 
 from stages.lib.core import cli, files, params, provenance, tables
 from stages.lib.core.errors import ParamsError
@@ -33,6 +32,7 @@ from stages.lib.detect import choice
 from stages.lib.metrics import binary_suite, calibration, localization, localization_suite
 from stages.lib.metrics.binary_suite import Scored
 from stages.lib.metrics.calibration import Calibration
+from stages.lib.metrics.cohort import CohortParams, OpenFraction, ToleranceParams
 from stages.lib.metrics.localization_suite import Asked
 from stages.nodules import consistency, merged_adapter, published
 from stages.nodules.consistency import SPLITS, Tables
@@ -53,21 +53,17 @@ HEADLINE_POINTS: Mapping[str, tuple[str, ...]] = {
     "images": ("count_exact", "nearest_point_px", "nearest_point_mm"),
     "negatives": ("false_points_per_image",),
 }
-OpenFraction = Annotated[float, Field(gt=0, lt=1)]
 
 
 @params.section
-class Params:
+class MeasureParams:
     """How it is measured."""
 
     draws: params.Count  # resamples of patients for an interval, and throws of points for chance
     seed: params.Seed  # of the resamples and throws
     confidence: OpenFraction  # of the intervals
-    tight_fraction: OpenFraction  # tolerance of a hit, fraction of the diagonal of the original
-    tolerant_fraction: OpenFraction  # the wider tolerance, fraction of the diagonal of the original
     ece_bins: params.Count  # bins of equal mass for the calibration error
     other_prevalence: OpenFraction  # fraction of images with a nodule that PPV and NPV are translated to
-    sources: tuple[params.Text, ...]  # sources of the images that the classification is measured on
     size_edges_mm: tuple[params.PositiveFloat, ...]  # diameters between two strata of nodules; none for no strata
     contrast_edges: tuple[
         float, ...
@@ -77,10 +73,6 @@ class Params:
     def __post_init__(self) -> None:
         """Check what the types do not say."""
         problems = []
-        if self.tight_fraction >= self.tolerant_fraction:
-            problems.append(
-                f"tight_fraction {self.tight_fraction} is not below tolerant_fraction {self.tolerant_fraction}"
-            )
         for name in ("size_edges_mm", "contrast_edges"):
             edges = getattr(self, name)
             if list(edges) != sorted(set(edges)):
@@ -98,6 +90,15 @@ class Params:
             ece_bins=self.ece_bins,
             other_prevalence=self.other_prevalence,
         )
+
+
+@params.section
+class Params(MeasureParams, CohortParams, ToleranceParams):
+    """How it is measured, on images of which sources, and how near a point must be."""
+
+    def __post_init__(self) -> None:
+        MeasureParams.__post_init__(self)
+        ToleranceParams.__post_init__(self)
 
 
 def metrics(study: Tables, params: Params) -> dict[str, Any]:
@@ -232,7 +233,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = cli.parse(
         __doc__,
         argv,
-        params={"metrics": Params},
+        params={
+            "nodules.measure": MeasureParams,
+            "nodules.cohort": CohortParams,
+            "nodules.tolerance": ToleranceParams,
+        },
         reads=(
             "manifest",
             "split",
@@ -259,16 +264,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         localize={Path(path).stem: tables.read(path, tables.LOCALIZE) for path in args.localize or ()},
         answers={_stem(path, "_answers"): tables.read(path, tables.ANSWERS) for path in args.answers or ()},
     )
-    document = metrics(study, args.params.metrics)
+    params = Params(**vars(args.params.measure), **vars(args.params.cohort), **vars(args.params.tolerance))
+    document = metrics(study, params)
     whole = given(argv)
     if args.twin:
         twin = tables.read(args.twin, tables.INFER)
-        weights = whole.get("infer", {}).get("weights")
+        weights = whole.get("nodules", {}).get("infer", {}).get("weights")
         if weights not in merged_adapter.OTHER:
             raise ParamsError(
                 "--twin:", [f"found infer.weights {weights!r}, wanted one of {list(merged_adapter.OTHER)}"]
             )
-        document["weights"] = weigh(study, twin, weights, args.params.metrics)
+        document["weights"] = weigh(study, twin, weights, params)
     for kind in ("choice", "cutoff"):
         paths = getattr(args, kind) or ()
         document[kind] = {_stem(path, f"_{kind}"): choice.read(path) for path in paths}

@@ -17,12 +17,13 @@ from stages.lib.core import cli, files, tables
 from stages.lib.core.log import LOG
 from stages.lib.core.shards import gather
 from stages.lib.detect import detection_rows
-from stages.lib.detect.choice import ChooseParams
-from stages.lib.detect.detection_rows import MergeParams
+from stages.lib.detect.choice import SelectParams
+from stages.lib.detect.detection_rows import LinkParams
 from stages.lib.detect.fusion import consensus
+from stages.lib.metrics.cohort import ToleranceParams
 
 
-def merge(votes: pa.Table, answers: pa.Table, manifest: pa.Table, params: MergeParams) -> pa.Table:
+def merge(votes: pa.Table, answers: pa.Table, manifest: pa.Table, params: LinkParams) -> pa.Table:
     """Return what the voters on each image agree on, a voter being a request and a view, as `tables.LOCALIZE`.
 
     With one voter its findings are left as they are; else see `consensus.consensus`.
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = cli.parse(
         __doc__,
         argv,
-        params={"merge": MergeParams, "choose": ChooseParams},
+        params={"nodules.link": LinkParams, "nodules.select": SelectParams, "nodules.tolerance": ToleranceParams},
         reads=["votes", "answers", "manifest", "split", "points", "fitted"],
         writes=["localize", "words", "cutoff"],
         many=["votes", "answers"],
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     answers = gather([tables.read(path, tables.ANSWERS) for path in args.answers], tables.ANSWERS)
     votes = gather([tables.read(path, tables.VOTES) for path in args.votes], tables.VOTES)
     manifest = tables.read(args.manifest, tables.MANIFEST)
-    merged = merge(votes, answers, manifest, args.params.merge)
+    merged = merge(votes, answers, manifest, args.params.link)
     asked = set(answers["image_id"].to_pylist())
     table, cutoff = detection_rows.chooser(args).settle(merged, asked, detection_rows.diagonals(manifest))
     LOG.info("merge: %d findings on %d images, cutoff %s", table.num_rows, len(asked), cutoff["cutoff"])

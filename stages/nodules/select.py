@@ -15,12 +15,19 @@ from stages.lib.core import cli, files, tables
 from stages.lib.core.log import LOG
 from stages.lib.core.shards import gather
 from stages.lib.detect import detection_rows
-from stages.lib.detect.choice import ChooseParams
+from stages.lib.detect.choice import SelectParams
 from stages.lib.detect.cutoff import best
+from stages.lib.metrics.cohort import ToleranceParams
 
 
 def choose(
-    votes: pa.Table, answers: pa.Table, manifest: pa.Table, split: pa.Table, points: pa.Table, params: ChooseParams
+    votes: pa.Table,
+    answers: pa.Table,
+    manifest: pa.Table,
+    split: pa.Table,
+    points: pa.Table,
+    params: SelectParams,
+    tolerance_fraction: float,
 ) -> dict[str, Any]:
     """Return the requests with the largest F1, each at its best cutoff, and what the whole bank found.
 
@@ -40,13 +47,13 @@ def choose(
     diagonal, rows = detection_rows.diagonals(manifest), []
     for request in sorted(set(answers["request"].to_pylist())):
         found = [row for row in votes.to_pylist() if row["request"] == request]
-        counts = best(detection_rows.shown(found, images, points, diagonal, params.tolerance_fraction))
+        counts = best(detection_rows.shown(found, images, points, diagonal, tolerance_fraction))
         words = [row["parsed"] for row in answers.to_pylist() if row["request"] == request]
         rows.append(
             {"request": request, **detection_rows.document(counts, images), "malformed": words.count("malformed")}
         )
     ranked = sorted(rows, key=lambda row: (-row["f1"], -row["hits"]))
-    kept = [row["request"] for row in ranked[: params.requests_kept]]
+    kept = [row["request"] for row in ranked[: params.max_prompts]]
     return {"requests": kept, "splits": list(params.splits), "bank": ranked}
 
 
@@ -55,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = cli.parse(
         __doc__,
         argv,
-        params={"choose": ChooseParams},
+        params={"nodules.select": SelectParams, "nodules.tolerance": ToleranceParams},
         reads=["votes", "answers", "manifest", "split", "points"],
         writes=["choice"],
         many=["votes", "answers"],
@@ -66,7 +73,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         tables.read(args.manifest, tables.MANIFEST),
         tables.read(args.split, tables.SPLIT),
         tables.read(args.points, tables.POINTS),
-        args.params.choose,
+        args.params.select,
+        args.params.tolerance.tolerant_fraction,
     )
     if "reason" in found:
         LOG.info("choose: no request is chosen, the first of the bank is put: %s", found["reason"])

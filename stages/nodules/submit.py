@@ -30,7 +30,8 @@ LABELS = ("No Finding", "Nodule")
 class Params:
     """What is submitted."""
 
-    localizer: Literal["medgemma", "attribution", "chexagent", "combined", "cascade"]  # whose points
+    classifier: params.Text  # whose scores
+    localizer: params.Text  # whose points
     threshold: Literal["half", "f1", "youden", "specificity_95"]  # that calls an image Nodule; chosen on validation
     max_points: params.Count  # points of an image at most, the most confident or the first ones
     points_for: Literal["positive_images", "all_images"]  # images whose points are submitted
@@ -122,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = cli.parse(
         __doc__,
         argv,
-        params={"submit": Params},
+        params={"nodules.submit": Params},
         reads=("manifest", "split", "infer", "localize", "calibration"),
         writes=("classification", "localization"),
         optional=("split",),

@@ -32,13 +32,13 @@ def warnings(metrics: Facts) -> list[str]:
     simulated.
     """
     found = [str(warning) for warning in metrics.get("warnings", ())]
-    parameters = metrics.get("provenance", {}).get("parameters", {})
+    parameters = metrics.get("provenance", {}).get("parameters", {}).get("data", {})
     if parameters.get("split", {}).get("unit") == "image":
         found.append(
             "The images were split by image, not by patient: images of one patient may be in training and in test."
         )
     root = parameters.get("ingest", {}).get("root", "")
-    if Path(str(root)).parts[:2] == ("results", "simulate"):
+    if Path(str(root)).parts[:3] == ("results", "data", "simulate"):
         found.append(
             "The images are simulated, and every number here with them: this page shows that the pipeline works, "
             "and nothing about any patient."

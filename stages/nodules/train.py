@@ -29,6 +29,7 @@ from stages.lib.core import cli, files, tables
 from stages.lib.core.errors import MismatchError, PreemptedError, TrainingError
 from stages.lib.core.log import LOG
 from stages.lib.learn import samplers, training
+from stages.lib.metrics.cohort import CohortParams
 from stages.lib.models import adapters, gemma3, prompts
 
 Params = training.TrainParams
@@ -36,7 +37,7 @@ GO_ON = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, start it again
 
 
 def images_of(
-    manifest: pa.Table, normalized: pa.Table, split: pa.Table, params: training.TrainParams, results: Path
+    manifest: pa.Table, normalized: pa.Table, split: pa.Table, sources: Sequence[str], results: Path
 ) -> tuple[training.Images, training.Images, str]:
     """Return the training images, the validation images and the preprocessing hash.
 
@@ -48,9 +49,7 @@ def images_of(
     """
     source = dict(zip(manifest["image_id"].to_pylist(), manifest["source"].to_pylist(), strict=True))
     images = {row["image_id"]: row for row in normalized.select(["image_id", "png", "preprocessing_hash"]).to_pylist()}
-    chosen = [
-        row for row in split.to_pylist() if source[row["image_id"]] in params.sources and row["image_id"] in images
-    ]
+    chosen = [row for row in split.to_pylist() if source[row["image_id"]] in sources and row["image_id"] in images]
     parts = []
     for name in ("train", "val"):
         rows = [row for row in chosen if row["split"] == name]
@@ -60,8 +59,8 @@ def images_of(
     positive, negative = int((parts[0].labels == 1).sum()), int((parts[0].labels == 0).sum())
     if not positive or not negative:
         raise TrainingError(
-            f"training wants images with and without a nodule; the train split of the sources {list(params.sources)} "
-            f"has {positive} with and {negative} without: change train.sources or split.fractions"
+            f"training wants images with and without a nodule; the train split of the sources {list(sources)} "
+            f"has {positive} with and {negative} without: change nodules.cohort.sources or data.split.fractions"
         )
     preprocessing_hashes = {images[i]["preprocessing_hash"] for part in parts for i in part.ids}
     if len(preprocessing_hashes) > 1:
@@ -155,7 +154,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = cli.parse(
         __doc__,
         argv,
-        params={"train": Params, "model": gemma3.ModelParams, "prompt": prompts.PromptParams},
+        params={
+            "nodules.train": Params,
+            "nodules.cohort": CohortParams,
+            "nodules.model": gemma3.ModelParams,
+            "nodules.prompt": prompts.PromptParams,
+        },
         reads=["manifest", "normalized", "split", "base", "results"],
         writes=["checkpoints", "adapter", "log", "curve", "live", "features"],
         optional=["live", "features"],
@@ -165,7 +169,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         tables.read(args.manifest, tables.MANIFEST),
         tables.read(args.normalized, tables.NORMALIZED),
         tables.read(args.split, tables.SPLIT),
-        params,
+        args.params.cohort.sources,
         Path(args.results),
     )
     task = training.Task(

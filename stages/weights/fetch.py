@@ -303,7 +303,7 @@ def _damage(path: Path) -> str | None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Find the model and write where it is."""
-    args = cli.parse(__doc__, argv, params={"fetch": Params}, writes=["out"])
+    args = cli.parse(__doc__, argv, params={"weights.fetch": Params}, writes=["out"])
     section: Params = args.params.fetch
     token = read_token(os.environ) if section.on_hub else None
     files.write_json(args.out, fetch(section, token, is_offline(os.environ)))

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stages.lib.core import cli, files
-from stages.lib.core.errors import ModelError
+from stages.lib.core import cli, files, kinds
+from stages.lib.core.errors import ModelError, ParamsError
 from stages.lib.core.log import LOG
 from stages.lib.detect.chexagent.client import ChexagentParams
 from stages.weights import fetch
@@ -81,8 +81,12 @@ def _no_foreign_code(folder: Path, key: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Find the three and write where they are."""
-    args = cli.parse(__doc__, argv, params={"chexagent": ChexagentParams}, writes=["out"])
-    section: ChexagentParams = args.params.chexagent
+    rows = {"nodules.localizers": kinds.rows(kinds.LOCALIZERS)}
+    args = cli.parse(__doc__, argv, params=rows, reads=["localizer"], writes=["out"])
+    row = args.params.localizers.get(args.localizer)
+    if row is None or not isinstance(row.params, ChexagentParams):
+        raise ParamsError("--localizer:", [f"found {args.localizer!r}, wanted a localizer of the kind chexagent"])
+    section = row.params
     on_hub = any(source.on_hub for source in sources(section).values())
     token = fetch.read_token(os.environ) if on_hub else None
     files.write_json(args.out, fetch_chexagent(section, token, fetch.is_offline(os.environ)))

@@ -17,11 +17,13 @@ import numpy as np
 
 from stages.lib.core import cli, params
 from stages.lib.core.log import LOG
+from stages.lib.core.params import Rows
 from stages.lib.core.progress import track
 from stages.lib.demo import pretraining, tiny
 from stages.lib.demo.synthetic import image
-from stages.lib.detect import box_2d, medgemma
+from stages.lib.detect import box_2d
 from stages.lib.detect.box_2d import Box
+from stages.lib.detect.kinds import medgemma
 from stages.lib.images import preprocess
 from stages.lib.images.geometry import Geometry
 from stages.lib.models import gemma3, prompts
@@ -147,7 +149,7 @@ def talks(prompt: prompts.PromptParams, boxes: medgemma.Params, box_fraction: fl
             fraction=1 - box_fraction,
         ),
         pretraining.Talk(
-            text=boxes.requests[0], image_first=boxes.image_first, answer=in_reading_order, fraction=box_fraction
+            text=boxes.prompts[0], image_first=boxes.image_first, answer=in_reading_order, fraction=box_fraction
         ),
     ]
 
@@ -247,12 +249,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = cli.parse(
         __doc__,
         argv,
-        params={"pretrain": Params, "prompt": prompts.PromptParams, "medgemma": medgemma.Params},
+        params={
+            "weights.pretrain": Params,
+            "nodules.prompt": prompts.PromptParams,
+            "nodules.localizers": Rows({"medgemma": medgemma.Params}),
+        },
         writes=["out"],
     )
-    sections = vars(args.params)
+    boxes = args.params.localizers["medgemma"].params
+    sections = {"pretrain": args.params.pretrain, "prompt": args.params.prompt, "medgemma": boxes}
     with replacing_folder(Path(args.out)) as folder:
-        losses = pretrain(folder, args.params.pretrain, args.params.prompt, args.params.medgemma)
+        losses = pretrain(folder, args.params.pretrain, args.params.prompt, boxes)
         readme = README.format(
             parameters=tiny.parameters(folder),
             seed=args.params.pretrain.seed,

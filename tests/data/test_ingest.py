@@ -1,6 +1,7 @@
 """A data folder becomes a manifest, or a report of all that is wrong with it."""
 
 import csv
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -390,7 +391,7 @@ def test_several_processes_find_what_one_finds(tmp_path: Path, monkeypatch: pyte
 
 def test_the_command_writes_both_tables_and_the_same_bytes_each_time(tmp_path: Path) -> None:
     root = challenge(tmp_path / "data", IMAGES, LABELS, POINTS)
-    document = f'{{"ingest": {{"root": "{root}", "max_rejected": 0, "max_pixels": 10000}}}}'
+    document = json.dumps({"data": {"ingest": {"root": str(root), "max_rejected": 0, "max_pixels": 10000}}})
     written = []
     for run in ("a", "b"):
         manifest, points = tmp_path / run / "manifest.parquet", tmp_path / run / "points.parquet"

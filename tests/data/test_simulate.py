@@ -212,7 +212,7 @@ def test_no_parameter_has_a_default():
 
 def test_the_command_writes_the_folder(tmp_path):
     values = VALUES | {"nih_patients": 1, "max_images_per_patient": 1, "lidc_images": 1, "unlabelled_images": 0}
-    simulate.main(["--params", json.dumps({"simulate": values}), "--out", str(tmp_path / "made")])
+    simulate.main(["--params", json.dumps({"data": {"simulate": values}}), "--out", str(tmp_path / "made")])
     assert len(list((tmp_path / "made").rglob("*.png"))) == 2
 
 

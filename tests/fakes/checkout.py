@@ -14,17 +14,23 @@ import yaml
 ROOT = Path(__file__).parents[2]
 SMALL: Mapping[str, Mapping[str, Any]] = {
     "study": {"shards": 1},
-    "simulate": {"nih_patients": 24, "lidc_images": 6, "unlabelled_images": 4},
-    "split": {"fractions": [0.5, 0.2, 0.3]},
-    "train": {"max_steps": 4, "eval_steps": 2, "save_steps": 2},
-    "localize": {"views": ["whole", "mirrored"]},
-    "attribution": {"steps": 1, "moves": 1, "requests": ["A nodule?"], "answers": ["Yes/No"], "prefixes": [""]},
-    "medgemma": {"max_new_tokens": 24, "requests": ["Where are lung nodules? Answer with boxes."]},
-    "metrics": {"draws": 100},
+    "data.simulate": {"nih_patients": 24, "lidc_images": 6, "unlabelled_images": 4},
+    "data.split": {"fractions": [0.5, 0.2, 0.3]},
+    "nodules.train": {"max_steps": 4, "eval_steps": 2, "save_steps": 2},
+    "nodules.localize": {"views": ["whole", "mirrored"]},
+    "nodules.localizers.attribution": {
+        "steps": 1,
+        "shifts": 1,
+        "prompts": ["A nodule?"],
+        "answers": ["Yes/No"],
+        "response_prefixes": [""],
+    },
+    "nodules.localizers.medgemma": {"max_new_tokens": 24, "prompts": ["Where are lung nodules? Answer with boxes."]},
+    "nodules.measure": {"draws": 100},
 }
 
 
-def copy(target: Path, changes: Mapping[str, Mapping[str, Any]] = SMALL) -> Path:
+def copy(target: Path, changes: Mapping[str, Mapping[str, Any] | None] = SMALL) -> Path:
     """Copy the files that git knows or would take into `target`, change some parameters, and commit."""
     listed = run(ROOT, "git", "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
     for name in listed:
@@ -39,15 +45,22 @@ def copy(target: Path, changes: Mapping[str, Mapping[str, Any]] = SMALL) -> Path
     return target
 
 
-def change(checkout: Path, changes: Mapping[str, Mapping[str, Any]]) -> None:
-    """Change parameters in params.yaml."""
+def change(checkout: Path, changes: Mapping[str, Mapping[str, Any] | None]) -> None:
+    """Change parameters in params.yaml; a section is named with dots, and None takes it out."""
     path = checkout / "params.yaml"
     document = yaml.safe_load(path.read_text())
     for section, values in changes.items():
-        unknown = set(values) - set(document[section])
+        inside, *names = document, *section.split(".")
+        for name in names[:-1]:
+            inside = inside[name]
+        if values is None:
+            del inside[names[-1]]
+            continue
+        inside = inside[names[-1]]
+        unknown = set(values) - set(inside)
         if unknown:
             raise KeyError(f"{section}: params.yaml has no {sorted(unknown)}")
-        document[section].update(values)
+        inside.update(values)
     path.write_text(yaml.safe_dump(document, sort_keys=False))
 
 

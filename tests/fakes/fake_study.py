@@ -230,7 +230,7 @@ def _training(results: Path, rng: np.random.Generator) -> None:
             checkpoints.append({"step": step, **judged})
     files.write_bytes(results / "train/curve.csv", ("\n".join(lines) + "\n").encode())
     log = {
-        "base": {"folder": "results/pretrain"},
+        "base": {"folder": "results/weights/pretrain"},
         "trainable_parameters": 123456,
         "total_parameters": 987654,
         "images": 36,
@@ -249,30 +249,33 @@ def _training(results: Path, rng: np.random.Generator) -> None:
         "seconds": 81.5,
     }
     files.write_json(results / "train/train.json", log)
-    files.write_json(results / "fetch.json", {"base": "results/pretrain", "revision": "none", "commit": None})
+    files.write_json(results / "fetch.json", {"base": "results/weights/pretrain", "revision": "none", "commit": None})
 
 
 def _metrics(results: Path) -> None:
     from stages.nodules import measure
 
     parameters = {
-        "ingest": {"root": "results/simulate"},
-        "split": {"unit": "image", "seed": 1},
-        "normalize": {"low_percentile": 0.5, "high_percentile": 99.5, "side_px": SIDE},
-        "prompt": {"question": "Nodule? </script>"},
-        "infer": {"weights": "as_trained"},
-        "metrics": {
-            "draws": 25,
-            "seed": 1,
-            "confidence": 0.95,
-            "tight_fraction": 0.02,
-            "tolerant_fraction": 0.05,
-            "ece_bins": 8,
-            "other_prevalence": 0.05,
-            "sources": ["nih", "lidc"],
-            "size_edges_mm": [10.0, 20.0],
-            "contrast_edges": [],
-            "min_stratum_nodules": 3,
+        "data": {
+            "ingest": {"root": "results/data/simulate"},
+            "split": {"unit": "image", "seed": 1},
+            "normalize": {"low_percentile": 0.5, "high_percentile": 99.5, "side_px": SIDE},
+        },
+        "nodules": {
+            "prompt": {"question": "Nodule? </script>"},
+            "infer": {"weights": "as_trained"},
+            "cohort": {"sources": ["nih", "lidc"]},
+            "tolerance": {"tight_fraction": 0.02, "tolerant_fraction": 0.05},
+            "measure": {
+                "draws": 25,
+                "seed": 1,
+                "confidence": 0.95,
+                "ece_bins": 8,
+                "other_prevalence": 0.05,
+                "size_edges_mm": [10.0, 20.0],
+                "contrast_edges": [],
+                "min_stratum_nodules": 3,
+            },
         },
     }
     named = options(results)

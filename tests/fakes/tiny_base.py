@@ -11,6 +11,7 @@ import pytest
 from stages.lib.core import files, tables
 from stages.lib.core.params import parse
 from stages.lib.demo import tiny
+from stages.lib.detect import driver
 from stages.lib.models import gemma3, prompts
 from stages.nodules.train import Params
 from stages.nodules.train import main as train_main
@@ -19,7 +20,6 @@ PROMPT = prompts.PromptParams(question="Is there a nodule?", answers="Yes/No", i
 EXACT = gemma3.ModelParams(dtype="float32", attention="sdpa", quantization="none", cache_features=False)
 NF4 = gemma3.ModelParams(dtype="float32", attention="sdpa", quantization="nf4", cache_features=False)
 TRAIN = {
-    "sources": ["nih"],
     "sampler": "balanced_rotation",
     "positive_weight": 1.0,
     "lora_r": 4,
@@ -50,6 +50,13 @@ ASKED = asdict(PROMPT)
 
 def train_params(**changes) -> Params:
     return parse({"train": {**TRAIN, **changes}}, {"train": Params}).train
+
+
+def localizer_setting(folder: Path, model_folder: Path, model: gemma3.ModelParams) -> driver.Setting:
+    """What a localizer gets that runs on the base model in `model_folder`; its record is written to `folder`."""
+    record = {"base": "tiny", "revision": "none", "commit": None, "folder": str(model_folder), "sha256": "0" * 64}
+    files.write_json(folder / "base.json", record)
+    return driver.Setting(model=model, base=str(folder / "base.json"), fetched=None, environment=None, journals=None)
 
 
 def noise_images(n: int, seed: int = 0) -> np.ndarray:
@@ -103,9 +110,9 @@ def tiny_study(tmp_path_factory, tiny_base) -> Path:
 
 def train_options(study: Path, out: Path, model=MODEL, **changes) -> list[str]:
     """The options of stages.nodules.train, for the images of `study`."""
-    params = {"train": {**TRAIN, **changes}, "model": model, "prompt": ASKED}
+    sections = {"train": {**TRAIN, **changes}, "cohort": {"sources": ["nih"]}, "model": model, "prompt": ASKED}
     named = {name: study / f"{name}.parquet" for name in ("manifest", "normalized", "split")}
-    named |= {"base": study / "fetch.json", "results": study, "params": json.dumps(params)}
+    named |= {"base": study / "fetch.json", "results": study, "params": json.dumps({"nodules": sections})}
     named |= {"checkpoints": out / "checkpoints", "adapter": out / "adapter"}
     named |= {"features": out / "features", "live": out / "live"}
     named |= {"log": out / "train.json", "curve": out / "curve.csv"}

@@ -191,7 +191,7 @@ def test_the_world_prevalence_is_a_fraction_or_the_word_validation(value, fine):
 
 
 def command(folder, *more):
-    sections = {"calibrate": {"sources": ["nih"], "world_prevalence": "validation"}}
+    sections = {"nodules": {"calibrate": {"world_prevalence": "validation"}, "cohort": {"sources": ["nih"]}}}
     parts = [str(folder / "a.parquet"), str(folder / "b.parquet")]
     return ["--params", json.dumps(sections), "--parts", *parts, "--infer", str(folder / "tuned.parquet"), *more]
 

@@ -31,10 +31,15 @@ def ask_all(study, ask=brightness, split=True, **changes):
     return stage.infer(normalized, known, study, ask, params(**changes))
 
 
-def run(study, out, *more, splits=ALL, part="1-of-1", **asked):
-    document = {"infer": asdict(params(splits=splits)), "model": MODEL, "prompt": {**ASKED, **asked}}
-    named = {"params": json.dumps(document), "normalized": study / "normalized.parquet", "base": study / "fetch.json"}
-    named |= {"part": part, "results": study, "infer": out}
+def sections(infer, model=MODEL, prompt=ASKED, adapter="none"):
+    rows = {"one": {"kind": "medgemma", "adapter": str(adapter)}}
+    return json.dumps({"nodules": {"infer": asdict(infer), "model": model, "prompt": prompt, "classifiers": rows}})
+
+
+def run(study, out, *more, splits=ALL, part="1-of-1", adapter="none", **asked):
+    document = sections(params(splits=splits), prompt={**ASKED, **asked}, adapter=adapter)
+    named = {"params": document, "normalized": study / "normalized.parquet", "base": study / "fetch.json"}
+    named |= {"classifier": "one", "part": part, "results": study, "infer": out}
     stage.main([text for name, value in named.items() for text in (f"--{name}", str(value))] + list(map(str, more)))
     return tables.read(out, tables.INFER)
 
@@ -116,7 +121,7 @@ def test_a_normalized_image_that_is_not_one_is_refused_with_its_path(tmp_path, c
 
 def test_base_and_adapter_go_through_one_path_and_differ(tiny_study, adapter, tmp_path):
     base = run(tiny_study, tmp_path / "zero_shot.parquet", "--split", tiny_study / "split.parquet")
-    tuned = run(tiny_study, tmp_path / "t.parquet", "--split", tiny_study / "split.parquet", "--adapter", adapter)
+    tuned = run(tiny_study, tmp_path / "t.parquet", "--split", tiny_study / "split.parquet", adapter=adapter)
     assert base.schema == tuned.schema
     assert base["image_id"] == tuned["image_id"]
     assert (np.abs(base["score"].to_numpy() - tuned["score"].to_numpy()) > 1e-6).all()
@@ -125,7 +130,7 @@ def test_base_and_adapter_go_through_one_path_and_differ(tiny_study, adapter, tm
 def test_the_adapter_answers_in_inference_as_it_did_in_training(tiny_study, adapter, tmp_path):
     from stages.lib.learn import training
 
-    tuned = run(tiny_study, tmp_path / "t.parquet", "--split", tiny_study / "split.parquet", "--adapter", adapter)
+    tuned = run(tiny_study, tmp_path / "t.parquet", "--split", tiny_study / "split.parquet", adapter=adapter)
     log = json.loads((adapter.parent / "train.json").read_text())
     pair = np.stack([tuned["logit_negative"].to_numpy(), tuned["logit_positive"].to_numpy()], axis=1)
     val = np.array(tuned["split"].to_pylist()) == "val"
@@ -134,25 +139,25 @@ def test_the_adapter_answers_in_inference_as_it_did_in_training(tiny_study, adap
 
 
 def test_the_same_run_gives_the_same_bytes_and_parts_give_the_whole(tiny_study, adapter, tmp_path):
-    split = ("--split", tiny_study / "split.parquet", "--adapter", adapter)
+    split = ("--split", tiny_study / "split.parquet")
     for name in ("one", "two"):
-        run(tiny_study, tmp_path / f"{name}.parquet", *split)
+        run(tiny_study, tmp_path / f"{name}.parquet", *split, adapter=adapter)
     assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
     whole = tables.read(tmp_path / "one.parquet", tables.INFER)
-    half = run(tiny_study, tmp_path / "half.parquet", *split, part="2-of-2")
+    half = run(tiny_study, tmp_path / "half.parquet", *split, part="2-of-2", adapter=adapter)
     assert half["image_id"] == shards.take(whole, "2-of-2")["image_id"]
     np.testing.assert_allclose(half["score"].to_numpy(), shards.take(whole, "2-of-2")["score"].to_numpy(), atol=2e-6)
 
 
 def test_an_adapter_is_not_asked_about_other_pixels_nor_another_question(tiny_study, adapter, tmp_path):
     with pytest.raises(MismatchError, match=r"prompt.question 'Is there a nodule\?', now 'Any mass\?'"):
-        run(tiny_study, tmp_path / "t.parquet", "--adapter", adapter, question="Any mass?")
+        run(tiny_study, tmp_path / "t.parquet", adapter=adapter, question="Any mass?")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_without_an_adapter_is_refused(tiny_study, tmp_path):
     with pytest.raises(ModelError, match="not an adapter of this project"):
-        run(tiny_study, tmp_path / "t.parquet", "--adapter", tmp_path)
+        run(tiny_study, tmp_path / "t.parquet", adapter=tmp_path)
 
 
 def test_an_adapter_trained_in_4_bits_answers_nearly_the_same_on_the_unquantized_base(tiny_base, adapter):
@@ -178,8 +183,9 @@ def test_a_merged_adapter_answers_as_it_does_beside_the_unquantized_base(tiny_ba
 
 def test_kept_features_change_no_byte_and_readers_no_row(tiny_study, tmp_path):
     for name, kept in (("images", False), ("kept", True), ("again", True)):
-        document = {"infer": asdict(params(readers=2)), "model": {**MODEL, "cache_features": kept}, "prompt": ASKED}
-        named = {"params": json.dumps(document), "normalized": tiny_study / "normalized.parquet", "part": "1-of-1"}
+        document = sections(params(readers=2), {**MODEL, "cache_features": kept})
+        named = {"params": document, "normalized": tiny_study / "normalized.parquet", "part": "1-of-1"}
+        named |= {"classifier": "one"}
         named |= {"base": tiny_study / "fetch.json", "results": tiny_study, "features": tmp_path / "features"}
         named |= {"infer": tmp_path / f"{name}.parquet"}
         stage.main([text for option, value in named.items() for text in (f"--{option}", str(value))])

@@ -1,6 +1,6 @@
 """Localization: whom it asks, where the points land, and that the words are kept."""
 
-import json
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -8,19 +8,21 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import pytest
-from tiny_base import EXACT
+from tiny_base import EXACT, localizer_setting
 
 from stages.lib.core import tables
 from stages.lib.core.errors import TableError
 from stages.lib.detect import driver as stage
-from stages.lib.detect import medgemma, views
+from stages.lib.detect import views
+from stages.lib.detect.choice import SelectParams
 from stages.lib.detect.detection import Answer, Finding, Question, batches
 from stages.lib.detect.driver import Params
+from stages.lib.detect.kinds import medgemma
 from stages.lib.images.preprocess import normalize_pixels
 from stages.lib.models.gemma3 import Base
 
-PARAMS = Params(localizers=("medgemma",), views=("whole",), images="measured")
-BOTH = Params(localizers=("medgemma",), views=("whole", "mirrored"), images="measured")
+PARAMS = Params(views=("whole",), images="measured")
+BOTH = Params(views=("whole", "mirrored"), images="measured")
 
 
 def image(name: str, width_px: int, height_px: int) -> dict:
@@ -133,7 +135,7 @@ def test_images_that_are_asked_about_are_those_that_choose_or_are_measured() -> 
     points = tables.from_rows([{"image_id": "c", "point": 0, "x": 1.0, "y": 1.0}], tables.POINTS)
 
     def names(split: pa.Table | None, points: pa.Table | None, images: str, splits: Sequence[str]) -> str:
-        params = Params(localizers=("medgemma",), views=("whole",), images=images)  # type: ignore[arg-type]
+        params = Params(views=("whole",), images=images)  # type: ignore[arg-type]
         return "".join(stage.chosen_images(NORMALIZED, split, points, params, splits)["image_id"].to_pylist())
 
     assert names(split, points, "choosing", ["train"]) == "ac"
@@ -149,24 +151,24 @@ def test_a_bank_that_leaves_nothing_to_choose_is_not_asked_and_its_model_not_loa
     for name, table in (("manifest", MANIFEST), ("normalized", NORMALIZED)):
         tables.write(tmp_path / f"{name}.parquet", table, tables.SCHEMAS[name])
     sections = {
-        "localize": {"localizers": ["medgemma"], "views": ["whole"], "images": "choosing"},
-        "choose": {"splits": ["val"], "requests_kept": 2, "tolerance_fraction": 0.05},
+        "localize": Params(views=("whole",), images="choosing"),
+        "select": SelectParams(splits=("val",), max_prompts=2),
     }
     named = {name: tmp_path / f"{name}.parquet" for name in ("manifest", "normalized", "votes", "answers")}
-    options = {"params": json.dumps(sections), "part": "1-of-1", "results": tmp_path, **named}
-    args = stage.parse("", [text for k, v in options.items() for text in (f"--{k}", str(v))], {}, reads=[])
+    absent = dict.fromkeys(stage.OPTIONAL)
+    args = Namespace(params=Namespace(**sections), part="1-of-1", results=tmp_path, **named, **absent)
     stage.run(args, ["one", "two"], lambda: pytest.fail("the model was loaded"))
     assert tables.read(tmp_path / "answers.parquet", tables.ANSWERS).num_rows == 0
     with pytest.raises(pytest.fail.Exception, match="was loaded"):
         stage.run(args, ["one", "two", "three"], lambda: pytest.fail("the model was loaded"))
 
 
-def test_the_base_model_is_asked_by_the_same_interface(tiny_base: Base) -> None:
+def test_the_base_model_is_asked_by_the_same_interface(tiny_base: Base, tmp_path: Path) -> None:
     """The random tiny base says nothing of use, but it says it about each image, alone or in a batch."""
     images = [np.random.default_rng(k).integers(0, 255, (112, 112), dtype=np.uint8) for k in range(3)]
     questions = [Question(key=str(k), pixels=lambda k=k: images[k], request="Where?") for k in range(3)]
-    params = medgemma.Params(requests=("Where?",), image_first=True, max_new_tokens=8, batch_size=2)
-    localizer = medgemma.localizer(tiny_base.folder, EXACT, params)
+    params = medgemma.Params(prompts=("Where?",), image_first=True, max_new_tokens=8, batch_size=2)
+    localizer = medgemma.localizer(params, localizer_setting(tmp_path, tiny_base.folder, EXACT))
     together = list(localizer(questions))
     assert [answer.words for answer in together] == [next(localizer([question])).words for question in questions]
     assert {answer.parsed for answer in together} <= {"ok", "empty", "malformed"}
@@ -195,7 +197,7 @@ def test_a_spot_on_a_16_bit_image_that_is_not_square_comes_back_to_its_pixel(
             place = [float((axis * weight).sum() / weight.sum()) for axis in (u, v)]
             yield Answer("", "ok", (Finding(*place, box=None, confidence=None, phrase=None),))
 
-    params = Params(localizers=("medgemma",), views=(view,), images="all")
+    params = Params(views=(view,), images="all")
     votes, _ = stage.localize(
         tables.from_rows([known], tables.MANIFEST),
         tables.from_rows([normalized], tables.NORMALIZED),

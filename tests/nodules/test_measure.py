@@ -30,6 +30,10 @@ SECTION = {
     "contrast_edges": [0.5],
     "min_stratum_nodules": 2,
 }
+SHARED = {"cohort": ("sources",), "tolerance": ("tight_fraction", "tolerant_fraction")}
+APART = {key for keys in SHARED.values() for key in keys}
+SECTIONS = {name: {key: SECTION[key] for key in keys} for name, keys in SHARED.items()}
+SECTIONS["measure"] = {key: value for key, value in SECTION.items() if key not in APART}
 PARAMS = stage.Params(**{**SECTION, "sources": ("nih",)})
 MODELS = {"zero_shot": 0.5, "tuned": 1.5}
 THRESHOLDS = {"half": 0.5, "f1": 0.4, "youden": 0.3, "specificity_95": None}
@@ -455,7 +459,7 @@ def test_parameters_out_of_range_are_refused():
         {"draw": 3},
     ):
         with pytest.raises(ParamsError):
-            parse({"metrics": {**SECTION, **changed}}, {"metrics": stage.Params})
+            parse({"measure": {**SECTION, **changed}}, {"measure": stage.Params})
 
 
 def write(study, folder):
@@ -479,7 +483,7 @@ def write(study, folder):
     options |= {"infer": [f"{m}.parquet" for m in MODELS], "calibration": [f"{m}_calibration.json" for m in MODELS]}
     options |= {"localize": ["medgemma.parquet"], "answers": ["medgemma_answers.parquet"], "train": ["train.json"]}
     options |= {"metrics": ["metrics.json"], "summary": ["summary.json"]}
-    argv = ["--params", json.dumps({"metrics": SECTION, "split": {"seed": 11, "unit": "patient"}})]
+    argv = ["--params", json.dumps({"nodules": SECTIONS, "data": {"split": {"seed": 11, "unit": "patient"}}})]
     return argv + [t for name, paths in options.items() for t in (f"--{name}", *(str(folder / p) for p in paths))]
 
 
@@ -489,8 +493,8 @@ def test_the_command_writes_the_document_with_its_provenance_and_the_same_bytes_
     first = (tmp_path / "metrics.json").read_bytes()
     document = json.loads(first)
     origin = document["provenance"]
-    assert origin["parameters"]["split"] == {"seed": 11, "unit": "patient"}
-    assert origin["seeds"] == {"metrics.seed": 3, "split.seed": 11}
+    assert origin["parameters"]["data"]["split"] == {"seed": 11, "unit": "patient"}
+    assert origin["seeds"] == {"nodules.measure.seed": 3, "data.split.seed": 11}
     assert len(origin["data_sha256"]) == 64 and origin["versions"]["numpy"] == np.__version__
     assert origin["train"] == {"training_odds": 1.0, "notes": ["42 % of the negatives were seen."]}
     assert "train: 42 % of the negatives were seen." in document["warnings"]

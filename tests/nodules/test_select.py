@@ -1,6 +1,7 @@
 """What is chosen on images that are not test images: requests, cutoffs; and what comes of several voters."""
 
 import json
+from functools import partial
 
 import pytest
 
@@ -14,8 +15,10 @@ from stages.nodules import combine as combine_stage
 from stages.nodules import merge as merge_stage
 from stages.nodules import select as choose_stage
 
-HOW = choice.ChooseParams(splits=("train", "val"), requests_kept=1, tolerance_fraction=0.05)
-MERGE = detection_rows.MergeParams(link="distance", link_fraction=0.05, link_iou=0.3, max_points=3)
+HOW = choice.SelectParams(splits=("train", "val"), max_prompts=1)
+NEAR = 0.05  # of the diagonal
+gate = partial(cascade_stage.Params, classifier="tuned", localizer="combined")
+MERGE = detection_rows.LinkParams(link="distance", link_fraction=0.05, link_iou=0.3, max_points=3)
 SIDE = 300  # the diagonal is 424 px, a hit is within 21 px
 SPLITS = {"a": "train", "b": "val", "c": "test", "h": "val", "i": "train", "j": "test"}
 NODULES = {"a": (100.0, 100.0), "b": (50.0, 200.0), "c": (200.0, 80.0)}
@@ -56,10 +59,10 @@ def answers(names=SPLITS, request="where", view="whole", parsed="ok"):
 def test_images_that_choose_are_marked_ones_with_as_many_negative_ones_and_never_a_test_image():
     assert choice.images(SPLIT.to_pylist(), set(NODULES), ("train", "val")) == {"a", "b", "h", "i"}
     assert choice.images(SPLIT.to_pylist(), set(NODULES), ("val",)) == {"b", "h"}
-    with pytest.raises(Exception, match=r"choose.splits"):
+    with pytest.raises(Exception, match=r"select.splits"):
         parse(
-            {"choose": {"splits": ["test"], "requests_kept": 1, "tolerance_fraction": 0.05}},
-            {"choose": choice.ChooseParams},
+            {"select": {"splits": ["test"], "max_prompts": 1}},
+            {"select": choice.SelectParams},
         )
 
 
@@ -71,7 +74,7 @@ def test_the_request_with_the_best_f1_is_chosen_and_the_test_images_have_no_say(
     found = choose_stage.choose(
         rows(tables.VOTES, [row for name, bank in banks.items() for row in votes(bank, name)]),
         rows(tables.ANSWERS, [row for name in banks for row in answers(request=name)]),
-        *(MANIFEST, SPLIT, POINTS, HOW),
+        *(MANIFEST, SPLIT, POINTS, HOW, NEAR),
     )
     assert found["requests"] == ["good"]
     assert [(row["request"], row["hits"], row["points"], row["nodules"]) for row in found["bank"]] == [
@@ -84,9 +87,9 @@ def test_the_request_with_the_best_f1_is_chosen_and_the_test_images_have_no_say(
 
 
 def test_without_images_to_choose_by_the_first_of_the_bank_is_put_and_the_reason_told(tmp_path):
-    how = choice.ChooseParams(splits=("val",), requests_kept=1, tolerance_fraction=0.05)
+    how = choice.SelectParams(splits=("val",), max_prompts=1)
     nothing = rows(tables.VOTES, []), rows(tables.ANSWERS, answers(["c", "j"])), MANIFEST, SPLIT
-    found = choose_stage.choose(*nothing, rows(tables.POINTS, []), how)
+    found = choose_stage.choose(*nothing, rows(tables.POINTS, []), how, NEAR)
     assert (found["requests"], found["reason"]) == ([], "no image with marked nodules is in the splits val")
     (tmp_path / "choice.json").write_text(json.dumps(found))
     assert [choice.requests(tmp_path / "choice.json", ["one", "two"], k) for k in (1, 2)] == [["one"], ["one", "two"]]
@@ -115,23 +118,27 @@ def test_the_cutoff_is_the_one_with_the_best_f1_on_the_images_that_choose():
         },
         9,
     )
-    chooser = detection_rows.Chooser(how=HOW, points=POINTS, split=SPLIT, fitted=None)
+    chooser = detection_rows.Chooser(how=HOW, tolerance_fraction=NEAR, points=POINTS, split=SPLIT, fitted=None)
     table, document = chooser.settle(localize, SPLITS, detection_rows.diagonals(MANIFEST))
     assert (document["cutoff"], document["f1"], document["images"]) == (0.6, 1.0, 4)
     shown = {(row["image_id"], row["confidence"]): row["shown"] for row in table.to_pylist()}
     assert shown == {("a", 0.8): True, ("a", 0.4): False, ("b", 0.6): True, ("h", 0.5): False, ("c", 0.9): True}
-    again, same = detection_rows.Chooser(how=HOW, points=None, split=None, fitted=document).settle(localize, SPLITS, {})
+    again, same = detection_rows.Chooser(
+        how=HOW, tolerance_fraction=NEAR, points=None, split=None, fitted=document
+    ).settle(localize, SPLITS, {})
     assert again.equals(table)
     assert same == document
 
 
 def test_without_confidences_or_images_to_choose_by_all_is_shown():
     localize = rows(tables.LOCALIZE, [{"image_id": "a", "rank": 0, "x": 1.0, "y": 1.0, "shown": True}])
-    chooser = detection_rows.Chooser(how=HOW, points=POINTS, split=SPLIT, fitted=None)
+    chooser = detection_rows.Chooser(how=HOW, tolerance_fraction=NEAR, points=POINTS, split=SPLIT, fitted=None)
     table, document = chooser.settle(localize, SPLITS, detection_rows.diagonals(MANIFEST))
     assert document["cutoff"] is None
     assert table["shown"].to_pylist() == [True]
-    nothing = detection_rows.Chooser(how=HOW, points=None, split=None, fitted=None).settle(localize, SPLITS, {})[1]
+    nothing = detection_rows.Chooser(how=HOW, tolerance_fraction=NEAR, points=None, split=None, fitted=None).settle(
+        localize, SPLITS, {}
+    )[1]
     assert nothing == {"cutoff": None, "reason": "no image with marked nodules is there to choose by"}
 
 
@@ -203,7 +210,7 @@ def test_the_cascade_keeps_points_on_images_whose_score_reaches_the_threshold():
         ],
     )
     found, asked = localized({n: [(1.0, 1.0, None)] for n in "abc"}), rows(tables.ANSWERS, answers("abch"))
-    table, words = cascade_stage.cascade(found, asked, infer, fitted(), cascade_stage.Params(threshold="youden"))
+    table, words = cascade_stage.cascade(found, asked, infer, fitted(), gate(threshold="youden"))
     assert table["image_id"].to_pylist() == ["a"]
     assert [(r["image_id"], r["parsed"], r["answer"]) for r in words.to_pylist()] == [
         ("a", "ok", "score 0.300 reaches 0.300"),
@@ -211,8 +218,6 @@ def test_the_cascade_keeps_points_on_images_whose_score_reaches_the_threshold():
         ("h", "empty", "score 0.900 reaches 0.300"),
     ]
     with pytest.raises(CalibrationError):
-        cascade_stage.cascade(found, asked, infer, fitted(), cascade_stage.Params(threshold="f1"))
+        cascade_stage.cascade(found, asked, infer, fitted(), gate(threshold="f1"))
     with pytest.raises(TableError, match="none of the 1 images"):
-        cascade_stage.cascade(
-            found, rows(tables.ANSWERS, answers("c")), infer, fitted(), cascade_stage.Params(threshold="half")
-        )
+        cascade_stage.cascade(found, rows(tables.ANSWERS, answers("c")), infer, fitted(), gate(threshold="half"))

@@ -13,7 +13,13 @@ from stages.lib.core.errors import CalibrationError, TableError
 from stages.lib.metrics.calibration import Calibration
 from stages.nodules import submit as stage
 
-PARAMS = {"localizer": "medgemma", "threshold": "f1", "max_points": 2, "points_for": "positive_images"}
+PARAMS = {
+    "classifier": "tuned",
+    "localizer": "medgemma",
+    "threshold": "f1",
+    "max_points": 2,
+    "points_for": "positive_images",
+}
 HOSTILE = 'a, "quoted"\nand broken.png'
 
 
@@ -145,7 +151,7 @@ def test_the_two_files_have_the_headings_and_labels_of_the_challenge(tmp_path):
     options += [("localize", "localize.parquet"), ("calibration", "calibration.json")]
     options += [("classification", "out/c.csv"), ("localization", "out/l.csv")]
     argv = [text for name, path in options for text in (f"--{name}", str(tmp_path / path))]
-    stage.main(["--params", json.dumps({"submit": PARAMS}), *argv])
+    stage.main(["--params", json.dumps({"nodules": {"submit": PARAMS}}), *argv])
     images = list(csv.DictReader(io.StringIO((tmp_path / "out/c.csv").read_bytes().decode(), newline="")))
     assert list(images[0]) == ["file_name", "label", "confidence"]
     assert [(row["file_name"], row["label"]) for row in images] == [(HOSTILE, "Nodule"), ("c.png", "No Finding")]

@@ -30,7 +30,7 @@ def read(tiny_study, name):
 def task_of(tiny_study, tiny_base, model=EXACT, **changes):
     params = train_params(**changes)
     learn, val, preprocessing_hash = stage.images_of(
-        *(read(tiny_study, n) for n in ("manifest", "normalized", "split")), params, tiny_study
+        *(read(tiny_study, n) for n in ("manifest", "normalized", "split")), ["nih"], tiny_study
     )
     return training.Task(
         train=learn,
@@ -342,7 +342,7 @@ def test_a_bfloat16_base_trains_an_adapter_of_float32(tiny_study, tiny_base, tmp
 
 def test_only_training_and_validation_images_of_the_sources_are_read(tiny_study):
     manifest, normalized, split = (read(tiny_study, name) for name in ("manifest", "normalized", "split"))
-    learn, val, preprocessing_hash = stage.images_of(manifest, normalized, split, train_params(), tiny_study)
+    learn, val, preprocessing_hash = stage.images_of(manifest, normalized, split, ["nih"], tiny_study)
     part = dict(zip(split["image_id"].to_pylist(), split["split"].to_pylist(), strict=True))
     assert {part[i] for i in learn.ids} == {"train"}
     assert {part[i] for i in val.ids} == {"val"}
@@ -354,7 +354,7 @@ def test_training_on_a_source_that_lacks_a_class_is_refused_with_the_counts(tiny
     manifest, normalized, split = (read(tiny_study, name) for name in ("manifest", "normalized", "split"))
     one = split.set_column(3, split.schema.field("split"), [["train"] * split.num_rows])
     with pytest.raises(TrainingError, match=r"\['lidc'\] has 4 with and 0 without"):
-        stage.images_of(manifest, normalized, one, train_params(sources=["lidc"]), tiny_study)
+        stage.images_of(manifest, normalized, one, ["lidc"], tiny_study)
 
 
 def test_images_of_two_preprocessing_hashes_are_refused(tiny_study):
@@ -363,7 +363,7 @@ def test_images_of_two_preprocessing_hashes_are_refused(tiny_study):
     place = normalized.column_names.index("preprocessing_hash")
     normalized = normalized.set_column(place, normalized.schema.field("preprocessing_hash"), [mixed])
     with pytest.raises(MismatchError, match=r"\['c0ffee', 'decaf'\]"):
-        stage.images_of(manifest, normalized, split, train_params(), tiny_study)
+        stage.images_of(manifest, normalized, split, ["nih"], tiny_study)
 
 
 def test_bad_parameters_are_all_named_at_once():

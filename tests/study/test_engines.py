@@ -12,24 +12,28 @@ from stages.lib.core import tables
 
 pytestmark = pytest.mark.slow
 
-MEASURE = {"metrics", "report"}
-TUNED = {"infer_tuned_part", "infer_tuned", "infer_twin_part", "infer_twin", "cascade"}
-LOCALIZED = {
-    *("localize_medgemma_choice_part", "localize_medgemma_choice", "localize_medgemma_part", "localize_medgemma"),
-    *(
-        "localize_attribution_choice_part",
-        "localize_attribution_choice",
-        "localize_attribution_part",
-        "localize_attribution",
-    ),
-    *("combine", "cascade", "submit"),
+MEASURE = {"nodules_measure", "report"}
+CLASSIFIED = {
+    "nodules_infer_shard",
+    "nodules_infer",
+    "nodules_infer_twin_shard",
+    "nodules_infer_twin",
+    "nodules_cascade",
 }
+COMBINED = {"nodules_combine", "nodules_cascade", "nodules_submit"}
+LOCALIZED = {"nodules_select_shard", "nodules_select", "nodules_localize_shard", "nodules_localize", *COMBINED}
 ALL_FROM_NORMALIZED = {
-    *("normalize_part", "normalize", "train", "infer_zero_shot_part", "infer_zero_shot"),
+    *("data_normalize_shard", "data_normalize", "nodules_train"),
     *LOCALIZED,
-    *TUNED,
+    *CLASSIFIED,
     *MEASURE,
 }
+
+
+def stages_of(rules: set[str], systems: tuple[str, ...] = ()) -> set[str]:
+    """The stages of DVC that rules may belong to."""
+    names = {rule.removesuffix("_shard") for rule in rules}
+    return names | {f"{name}-{system}" for name in names for system in systems}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +49,7 @@ def test_snakemake_has_nothing_to_do_after_dvc_repro(study: Path) -> None:
 
 
 def test_dvc_is_clean_after_snakemake_and_what_contributing_says_to_type(study: Path) -> None:
-    checkouts.run(study, "snakemake", "--cores", "2", "--forcerun", "split", "--until", "split")
+    checkouts.run(study, "snakemake", "--cores", "2", "--forcerun", "data_split", "--until", "data_split")
     checkouts.run(study, "dvc", "commit", "-f")
     assert "up to date" in checkouts.run(study, "dvc", "status")
 
@@ -53,22 +57,26 @@ def test_dvc_is_clean_after_snakemake_and_what_contributing_says_to_type(study: 
 def test_every_artifact_is_there_and_every_table_reads(study: Path) -> None:
     results = study / "results"
     for path, schema in (
-        ("manifest.parquet", tables.MANIFEST),
-        ("points.parquet", tables.POINTS),
-        ("normalized.parquet", tables.NORMALIZED),
-        ("split.parquet", tables.SPLIT),
-        ("infer/zero_shot.parquet", tables.INFER),
-        ("infer/tuned.parquet", tables.INFER),
-        ("localize/medgemma.parquet", tables.LOCALIZE),
-        ("localize/medgemma_answers.parquet", tables.ANSWERS),
-        ("localize/attribution.parquet", tables.LOCALIZE),
-        ("localize/combined.parquet", tables.LOCALIZE),
-        ("localize/cascade.parquet", tables.LOCALIZE),
-        ("infer/tuned_twin.parquet", tables.INFER),
+        ("data/manifest.parquet", tables.MANIFEST),
+        ("data/points.parquet", tables.POINTS),
+        ("data/normalized.parquet", tables.NORMALIZED),
+        ("data/split.parquet", tables.SPLIT),
+        ("nodules/infer/zero_shot.parquet", tables.INFER),
+        ("nodules/infer/tuned.parquet", tables.INFER),
+        ("nodules/localize/medgemma.parquet", tables.LOCALIZE),
+        ("nodules/localize/medgemma_answers.parquet", tables.ANSWERS),
+        ("nodules/localize/attribution.parquet", tables.LOCALIZE),
+        ("nodules/localize/combined.parquet", tables.LOCALIZE),
+        ("nodules/localize/cascade.parquet", tables.LOCALIZE),
+        ("nodules/infer/tuned_twin.parquet", tables.INFER),
     ):
         table = tables.read(results / path, schema)
         assert table.num_rows or schema is tables.LOCALIZE, path
-    files = ("report.html", "train/adapter/adapter_model.safetensors", "submission/classification_test_results.csv")
+    files = (
+        "report.html",
+        "nodules/train/adapter/adapter_model.safetensors",
+        "submission/classification_test_results.csv",
+    )
     for path in files:
         assert (results / path).stat().st_size
     assert json.loads((results / "metrics.json").read_text())["classification"]["tuned"]["test"]
@@ -77,15 +85,15 @@ def test_every_artifact_is_there_and_every_table_reads(study: Path) -> None:
 @pytest.mark.parametrize(
     ("section", "values", "rules"),
     [
-        ("normalize", {"high_percentile": 99.0}, ALL_FROM_NORMALIZED),
-        ("train", {"learning_rate": 1.0e-5}, {"train", "submit", *TUNED, *MEASURE}),
-        ("metrics", {"draws": 90}, MEASURE),
-        ("attribution", {"steps": 3}, {rule for rule in LOCALIZED if "medgemma" not in rule} | MEASURE),
-        ("combine", {"link_fraction": 0.1}, {"combine", "cascade", "submit", *MEASURE}),
-        ("cascade", {"threshold": "half"}, {"cascade", *MEASURE}),
-        ("submit", {"threshold": "half"}, {"submit"}),
+        ("data.normalize", {"high_percentile": 99.0}, ALL_FROM_NORMALIZED),
+        ("nodules.train", {"learning_rate": 1.0e-5}, {"nodules_train", "nodules_submit", *CLASSIFIED, *MEASURE}),
+        ("nodules.measure", {"draws": 90}, MEASURE),
+        ("nodules.localizers.attribution", {"steps": 3}, LOCALIZED | MEASURE),
+        ("nodules.link", {"link_fraction": 0.1}, {"nodules_localize", *COMBINED, *MEASURE}),
+        ("nodules.cascade", {"threshold": "half"}, {"nodules_cascade", *MEASURE}),
+        ("nodules.submit", {"threshold": "half"}, {"nodules_submit"}),
         ("report", {"examples": 1}, {"report"}),
-        ("pretrain", {"seed": 99}, set()),
+        ("weights.pretrain", {"seed": 99}, set()),
         ("predict", {"root": "nowhere"}, set()),
     ],
 )
@@ -94,10 +102,11 @@ def test_a_changed_parameter_reruns_what_depends_on_it(study: Path, section: str
     try:
         checkouts.change(study, {section: values})
         assert checkouts.planned(study) == rules
-        changed = checkouts.run(study, "dvc", "status", "--json")
-        stages = {rule.removesuffix("_part") for rule in rules}
-        assert set(json.loads(changed)) <= stages
-        assert bool(json.loads(changed)) == bool(rules)
+        changed = set(json.loads(checkouts.run(study, "dvc", "status", "--json")))
+        assert changed <= stages_of(rules, ("zero_shot", "tuned", "medgemma", "attribution"))
+        assert bool(changed) == bool(rules)
+        if section == "nodules.localizers.attribution":
+            assert not any("medgemma" in name for name in changed), "another row runs again"
     finally:
         (study / "params.yaml").write_text(before)
 
@@ -105,8 +114,13 @@ def test_a_changed_parameter_reruns_what_depends_on_it(study: Path, section: str
 @pytest.mark.parametrize(
     ("module", "rules", "stages"),
     [
-        ("stages/nodules/submit.py", {"submit"}, {"submit"}),
-        ("stages/lib/metrics/thresholds.py", None, {"infer_zero_shot", "infer_tuned", "metrics"}),
+        ("stages/nodules/submit.py", {"nodules_submit"}, {"nodules_submit"}),
+        (
+            "stages/lib/metrics/thresholds.py",
+            None,
+            {"nodules_infer-zero_shot", "nodules_infer-tuned", "nodules_measure"},
+        ),
+        ("stages/lib/detect/box_2d.py", None, {"nodules_select-medgemma", "nodules_localize-medgemma"}),
         ("stages/report.py", {"report"}, {"report"}),
     ],
 )
@@ -118,50 +132,53 @@ def test_a_changed_line_of_a_module_reruns_what_imports_it(
     try:
         path.write_text(before + "\nCHANGED = True\n")
         plan = checkouts.planned(study)
-        assert plan == rules if rules is not None else stages <= plan and "train" not in plan
+        assert plan == rules if rules is not None else stages_of(plan, ("zero_shot", "tuned", "medgemma")) >= stages
+        assert "nodules_train" not in plan
         changed = set(json.loads(checkouts.run(study, "dvc", "status", "--json")))
         assert stages <= changed
-        assert "train" not in changed
+        assert "nodules_train" not in changed
+        if "box_2d" in module:
+            assert not any("attribution" in name for name in changed), "another kind runs again"
     finally:
         path.write_text(before)
 
 
 def test_a_changed_image_outside_of_the_pipeline_reruns_ingest_under_both_engines(tmp_path: Path) -> None:
     folder, images = checkouts.copy(tmp_path / "checkout"), tmp_path / "images"
-    checkouts.run(folder, "snakemake", "--cores", "1", "results/simulate")
-    shutil.move(folder / "results" / "simulate", images)
-    checkouts.change(folder, {"ingest": {"root": str(images)}})
-    checkouts.run(folder, "snakemake", "--cores", "1", "results/manifest.parquet")
-    checkouts.run(folder, "dvc", "commit", "-f", "ingest")
-    assert checkouts.planned(folder, "results/manifest.parquet") == set()
-    assert json.loads(checkouts.run(folder, "dvc", "status", "--json", "ingest")) == {}
+    checkouts.run(folder, "snakemake", "--cores", "1", "results/data/simulate")
+    shutil.move(folder / "results" / "data" / "simulate", images)
+    checkouts.change(folder, {"data.ingest": {"root": str(images)}})
+    checkouts.run(folder, "snakemake", "--cores", "1", "results/data/manifest.parquet")
+    checkouts.run(folder, "dvc", "commit", "-f", "data_ingest")
+    assert checkouts.planned(folder, "results/data/manifest.parquet") == set()
+    assert json.loads(checkouts.run(folder, "dvc", "status", "--json", "data_ingest")) == {}
     one, other = sorted((images / "nih_filtered_images").glob("*.png"))[:2]
     one.write_bytes(other.read_bytes())
-    assert checkouts.planned(folder, "results/manifest.parquet") == {"ingest"}
-    assert set(json.loads(checkouts.run(folder, "dvc", "status", "--json", "ingest"))) == {"ingest"}
+    assert checkouts.planned(folder, "results/data/manifest.parquet") == {"data_ingest"}
+    assert set(json.loads(checkouts.run(folder, "dvc", "status", "--json", "data_ingest"))) == {"data_ingest"}
 
 
 def test_an_experiment_changes_what_it_should_and_both_engines_stay_clean(study: Path) -> None:
     """Last of the file, since it changes the results: `dvc exp run -S`, and the comparison of it with what was."""
-    before = (study / "results" / "split.parquet").read_bytes()
-    text = checkouts.run(study, "dvc", "exp", "run", "-n", "weighty", "-S", "metrics.draws=120")
-    assert "'metrics'" in text
-    assert "Running stage 'train'" not in text
+    before = (study / "results" / "data" / "split.parquet").read_bytes()
+    text = checkouts.run(study, "dvc", "exp", "run", "-n", "weighty", "-S", "nodules.measure.draws=120")
+    assert "'nodules_measure'" in text
+    assert "Running stage 'nodules_train'" not in text
     assert checkouts.planned(study) == set()
-    assert (study / "results" / "split.parquet").read_bytes() == before
+    assert (study / "results" / "data" / "split.parquet").read_bytes() == before
     assert "weighty" in checkouts.run(study, "dvc", "exp", "list", "--name-only")
     checkouts.run(study, "git", "add", "-A")
     checkouts.run(study, "git", "commit", "-qm", "results")
-    checkouts.run(study, "dvc", "exp", "run", "-n", "weightier", "-S", "metrics.draws=130")
+    checkouts.run(study, "dvc", "exp", "run", "-n", "weightier", "-S", "nodules.measure.draws=130")
     table = checkouts.run(study, "python", "-m", "workflow.compare", "HEAD", "weightier")
-    assert "metrics.draws" in table
+    assert "nodules.measure.draws" in table
     assert "roc_auc" in table
 
 
 def test_the_same_seed_gives_the_same_bytes(study: Path, tmp_path: Path) -> None:
     """A second run, by Snakemake instead of DVC and in another folder: every Parquet file is the same."""
     again = checkouts.copy(tmp_path / "again")
-    targets = ("results/infer/tuned_twin.parquet", "results/localize/cascade.parquet")
+    targets = ("results/nodules/infer/tuned_twin.parquet", "results/nodules/localize/cascade.parquet")
     checkouts.run(again, "snakemake", "--cores", "1", "--", *targets)
     found = sorted(path.relative_to(again) for path in again.rglob("results/**/*.parquet"))
     assert len(found) >= 7
@@ -170,11 +187,11 @@ def test_the_same_seed_gives_the_same_bytes(study: Path, tmp_path: Path) -> None
 
 
 def test_predict_writes_both_files_and_touches_no_training_artifact(study: Path) -> None:
-    watched = [path for path in (study / "results" / "train").rglob("*") if path.is_file()]
+    watched = [path for path in (study / "results" / "nodules" / "train").rglob("*") if path.is_file()]
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in watched}
     checkouts.run(study, "snakemake", "--cores", "2", "predict")
     rows = (study / "results/predict/submission/classification_test_results.csv").read_text().splitlines()
-    images = list((study / "results/simulate/unlabelled").glob("*.png"))
+    images = list((study / "results/data/simulate/unlabelled").glob("*.png"))
     assert rows[0] == "file_name,label,confidence"
     assert len(rows) == 1 + len(images)
     points = (study / "results/predict/submission/localization_test_results.csv").read_text().splitlines()
@@ -187,10 +204,10 @@ def test_the_number_of_jobs_does_not_grow_with_the_number_of_images(study: Path,
     plans = []
     for rows in (60, 63_179):
         folder = checkouts.copy(tmp_path / str(rows))
-        shutil.copytree(study / "results" / "simulate", folder / "results" / "simulate")
+        shutil.copytree(study / "results" / "data" / "simulate", folder / "results" / "data" / "simulate")
         manifest = tables.from_rows([_image(index) for index in range(rows)], tables.MANIFEST)
-        tables.write(folder / "results" / "manifest.parquet", manifest, tables.MANIFEST)
-        tables.write(folder / "results" / "points.parquet", tables.from_rows([], tables.POINTS), tables.POINTS)
+        tables.write(folder / "results" / "data" / "manifest.parquet", manifest, tables.MANIFEST)
+        tables.write(folder / "results" / "data" / "points.parquet", tables.from_rows([], tables.POINTS), tables.POINTS)
         plans.append(checkouts.run(folder, "snakemake", "-n", "--quiet", "host").count("\nrule "))
     assert plans[0] == plans[1] > 10
 
@@ -206,6 +223,6 @@ def test_the_presets_show_their_plan_without_data_or_gpu(tmp_path: Path) -> None
         folder = checkouts.copy(tmp_path / name, {})
         checkouts.run(folder, "python", "-m", "workflow.preset", name)
         plan = checkouts.planned(folder)
-        assert {"ingest", "train", "report"} <= plan
-        assert "simulate" not in plan
-        assert "simulate" not in yaml.safe_load((folder / "dvc.yaml").read_text())["stages"]
+        assert {"data_ingest", "nodules_train", "report"} <= plan
+        assert "data_simulate" not in plan
+        assert "data_simulate" not in yaml.safe_load((folder / "dvc.yaml").read_text())["stages"]

@@ -30,7 +30,7 @@ def test_a_script_that_would_end_itself_in_the_page_is_refused():
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout with a curve, of which the last commit has another one."""
     folder = checkouts.copy(tmp_path_factory.mktemp("plots") / "checkout", {})
-    curve = folder / "results/train/curve.csv"
+    curve = folder / "results/nodules/train/curve.csv"
     curve.parent.mkdir(parents=True)
     curve.write_text(CURVE.replace("0.375", "0.4375"))
     checkouts.run(folder, "git", "add", "-f", str(curve))

@@ -20,10 +20,10 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     changes = {
         "study": {"shards": 1},
-        "ingest": {"root": str(REAL_IMAGES)},
-        "split": {"fractions": [1 / 3, 1 / 3, 1 / 3]},
-        "train": {"max_steps": 4, "eval_steps": 2, "save_steps": 2},
-        "metrics": {"draws": 100},
+        "data.ingest": {"root": str(REAL_IMAGES)},
+        "data.split": {"fractions": [1 / 3, 1 / 3, 1 / 3]},
+        "nodules.train": {"max_steps": 4, "eval_steps": 2, "save_steps": 2},
+        "nodules.measure": {"draws": 100},
         "predict": {"root": str(REAL_IMAGES / "lidc_png_16_bit")},
     }
     folder = checkouts.copy(tmp_path_factory.mktemp("real") / "checkout", changes)
@@ -32,16 +32,16 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_image_is_in_the_manifest_and_none_is_rejected(study: Path, real_images: Path) -> None:
-    manifest = tables.read(study / "results/manifest.parquet", tables.MANIFEST).to_pylist()
+    manifest = tables.read(study / "results/data/manifest.parquet", tables.MANIFEST).to_pylist()
     files = {path.name for path in real_images.glob("*/*.png")}
     assert {row["file_name"] for row in manifest} == files
     assert len(files) == 31
     assert {row["status"] for row in manifest} == {"ok"}
-    assert tables.read(study / "results/points.parquet", tables.POINTS).num_rows == 15
+    assert tables.read(study / "results/data/points.parquet", tables.POINTS).num_rows == 15
 
 
 def test_no_image_is_saturated(study: Path) -> None:
-    images = tables.read(study / "results/normalized.parquet", tables.NORMALIZED).to_pylist()
+    images = tables.read(study / "results/data/normalized.parquet", tables.NORMALIZED).to_pylist()
     for image in images:
         pixels = cv2.imread(str(study / "results" / image["png"]), cv2.IMREAD_UNCHANGED)
         assert pixels.dtype == np.uint8
@@ -50,7 +50,7 @@ def test_no_image_is_saturated(study: Path) -> None:
 
 
 def test_no_patient_is_in_two_splits_and_each_split_has_images(study: Path) -> None:
-    rows = tables.read(study / "results/split.parquet", tables.SPLIT).to_pylist()
+    rows = tables.read(study / "results/data/split.parquet", tables.SPLIT).to_pylist()
     assert {row["split"] for row in rows} == {"train", "val", "test"}
     found: dict[str, set[str]] = {}
     for row in rows:
@@ -59,7 +59,7 @@ def test_no_patient_is_in_two_splits_and_each_split_has_images(study: Path) -> N
 
 
 def test_the_challenge_s_files_have_a_row_for_each_image_and_each_point(study: Path) -> None:
-    split = tables.read(study / "results/split.parquet", tables.SPLIT).to_pylist()
+    split = tables.read(study / "results/data/split.parquet", tables.SPLIT).to_pylist()
     tested = {row["image_id"] for row in split if row["split"] == "test"}
     folder = study / "results/submission"
     with (folder / "classification_test_results.csv").open(newline="") as file:
@@ -70,7 +70,7 @@ def test_the_challenge_s_files_have_a_row_for_each_image_and_each_point(study: P
         points = list(csv.DictReader(file))
     sizes = {
         row["file_name"]: (row["width_px"], row["height_px"])
-        for row in tables.read(study / "results/manifest.parquet", tables.MANIFEST).to_pylist()
+        for row in tables.read(study / "results/data/manifest.parquet", tables.MANIFEST).to_pylist()
     }
     for point in points:
         width, height = sizes[point["file_name"]]

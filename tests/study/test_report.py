@@ -315,7 +315,7 @@ def test_a_split_by_image_and_simulated_images_are_said_in_red_and_only_then(pag
     assert "The images were split by image" in page.text
     assert "The images are simulated" in page.text
     parameters = json.loads((results / "metrics.json").read_text())["provenance"]["parameters"]
-    honest = {**parameters, "split": {"unit": "patient"}, "ingest": {"root": "data"}}
+    honest = {**parameters, "data": {"split": {"unit": "patient"}, "ingest": {"root": "data"}}}
     text = Page(draw(results, provenance__parameters=honest)).text
     assert "split by image" not in text
     assert "simulated" not in text
@@ -347,7 +347,7 @@ def test_a_study_without_localizer_training_and_calibration_still_has_a_page(res
 
 
 def test_metrics_that_do_not_say_how_they_were_measured_are_refused(results: Path) -> None:
-    with pytest.raises(TableError, match=r"lacks the parameter metrics"):
+    with pytest.raises(TableError, match=r"lacks the parameter 'parameters'"):
         draw(results, provenance={})
 
 

@@ -13,8 +13,8 @@ import slurm_cluster as fixture
 pytestmark = pytest.mark.slow
 
 ON_A_GPU = {
-    *("train", "infer_zero_shot_part", "infer_tuned_part", "infer_twin_part"),
-    *("localize_medgemma_choice_part", "localize_medgemma_part"),
+    *("nodules_train", "nodules_infer_shard", "nodules_infer_twin_shard"),
+    *("nodules_select_shard", "nodules_localize_shard"),
 }
 
 
@@ -63,7 +63,7 @@ def test_the_study_runs_on_slurm_with_a_gpu_slot_for_each_gpu_stage(
 ) -> None:
     before = len(slurm_cluster.jobs())
     folder = checkouts.copy(
-        tmp_path / "study", {**checkouts.SMALL, "study": {"shards": 2}, "localize": {"localizers": ["medgemma"]}}
+        tmp_path / "study", {**checkouts.SMALL, "study": {"shards": 2}, "nodules.localizers.attribution": None}
     )
     quick = ("--slurm-init-seconds-before-status-checks", "3", "--latency-wait", "10")
     checkouts.run(folder, "snakemake", "--profile", "slurm", *quick)
@@ -71,7 +71,7 @@ def test_the_study_runs_on_slurm_with_a_gpu_slot_for_each_gpu_stage(
     jobs = slurm_cluster.jobs()[before:]
     assert {job.state for job in jobs} == {"COMPLETED"}
     asked = {name: [job for job in jobs if job.rule.startswith(f"rule_{name}_wildcards")] for name in ON_A_GPU}
-    asked["train"] = [job for job in jobs if job.rule.startswith("rule_train")]
+    asked["nodules_train"] = [job for job in jobs if job.rule.startswith("rule_nodules_train")]
     assert {name: [job.gpus for job in found] for name, found in asked.items()} == {
         name: [1] if name == "train" else [1, 1] for name in ON_A_GPU
     }

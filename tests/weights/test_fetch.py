@@ -208,7 +208,12 @@ def test_the_token_is_in_no_error_no_output_and_no_log(hub, monkeypatch, capfd, 
     words = f"Illegal header value b'Bearer {TOKEN}'"
     for error in [OSError(words), ValueError(words), remote(errors.HfHubHTTPError, 500, words)]:
         asked = hub(error)
-        argv = ["--params", json.dumps({"fetch": {"base": "a/b", "revision": "main"}}), "--out", str(tmp_path / "f")]
+        argv = [
+            "--params",
+            json.dumps({"weights": {"fetch": {"base": "a/b", "revision": "main"}}}),
+            "--out",
+            str(tmp_path / "f"),
+        ]
         with pytest.raises(SystemExit) as caught:
             cli.run(lambda argv=argv: fetch.main(argv))
         assert caught.value.code == 1
@@ -223,7 +228,12 @@ def test_the_written_file_holds_no_token(model, hub, monkeypatch, tmp_path):
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     model.rename(tmp_path / COMMIT)
     hub(tmp_path / COMMIT)
-    argv = ["--params", json.dumps({"fetch": {"base": "a/b", "revision": COMMIT}}), "--out", str(tmp_path / "out.json")]
+    argv = [
+        "--params",
+        json.dumps({"weights": {"fetch": {"base": "a/b", "revision": COMMIT}}}),
+        "--out",
+        str(tmp_path / "out.json"),
+    ]
     fetch.main(argv)
     text = (tmp_path / "out.json").read_text()
     assert TOKEN not in text

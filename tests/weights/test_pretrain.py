@@ -8,21 +8,26 @@ import numpy as np
 import pytest
 import yaml
 
-from stages.lib.core import params
-from stages.lib.detect import box_2d, medgemma
+from stages.lib.core import kinds, params
+from stages.lib.detect import box_2d
 from stages.lib.detect.box_2d import Box
 from stages.lib.models import gemma3, prompts
 from stages.weights import pretrain
 
 ROOT = Path(__file__).parents[2]
-SECTIONS = {"pretrain": pretrain.Params, "prompt": prompts.PromptParams, "medgemma": medgemma.Params}
+SECTIONS = {
+    "weights.pretrain": pretrain.Params,
+    "nodules.prompt": prompts.PromptParams,
+    "nodules.localizers": kinds.rows(kinds.LOCALIZERS),
+}
 SHIPPED = params.parse(yaml.safe_load((ROOT / "workflow/presets/demo.yaml").read_text()), SECTIONS)
+BOXES = SHIPPED.localizers["medgemma"].params
 FEW = replace(SHIPPED.pretrain, tower_images=6, tower_steps=2, tower_batch=4, text_images=6, text_steps=3, text_batch=4)
 MODEL = gemma3.ModelParams(dtype="float32", attention="sdpa", quantization="none", cache_features=False)
 
 
 def test_equal_parameters_make_equal_bytes_and_both_phases_learn_something(tmp_path: Path) -> None:
-    losses = [pretrain.pretrain(tmp_path / name, FEW, SHIPPED.prompt, SHIPPED.medgemma) for name in ("one", "two")]
+    losses = [pretrain.pretrain(tmp_path / name, FEW, SHIPPED.prompt, BOXES) for name in ("one", "two")]
     assert losses[0] == losses[1]
     assert (len(losses[0]["tower"]), len(losses[0]["text"])) == (2, 3)
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
@@ -32,8 +37,8 @@ def test_equal_parameters_make_equal_bytes_and_both_phases_learn_something(tmp_p
 
 
 def test_the_text_model_is_taught_the_questions_that_the_study_asks() -> None:
-    yes_no, where = pretrain.talks(SHIPPED.prompt, SHIPPED.medgemma, 0.75)
-    assert (yes_no.text, where.text) == (SHIPPED.prompt.question, SHIPPED.medgemma.requests[0])
+    yes_no, where = pretrain.talks(SHIPPED.prompt, BOXES, 0.75)
+    assert (yes_no.text, where.text) == (SHIPPED.prompt.question, BOXES.prompts[0])
     nodule = Box(400, 300, 470, 370, "nodule")
     assert (yes_no.answer([]), yes_no.answer([nodule])) == ("No", "Yes")
     assert box_2d.parse(where.answer([])).status == "empty"
@@ -60,10 +65,10 @@ def quality(base: Path) -> tuple[float, float]:
     images, truth = pretrain.examples(np.random.default_rng(99), numbers, harder)
     loaded = gemma3.load(base, MODEL)
     logits = gemma3.answer_logits(loaded, images, SHIPPED.prompt)
-    section = SHIPPED.medgemma
+    section = BOXES
     asked = [index for index, number in enumerate(numbers) if number]
     words = gemma3.generate(
-        loaded, images[asked], section.requests[0], section.max_new_tokens, image_first=section.image_first
+        loaded, images[asked], section.prompts[0], section.max_new_tokens, image_first=section.image_first
     )
     found = 0
     for index, said in zip(asked, words, strict=True):
@@ -86,7 +91,7 @@ def test_the_shipped_base_knows_something_and_not_everything() -> None:
     not os.environ.get("NODULEFLOW_NO_SKIPS"), reason="takes a quarter of an hour; NODULEFLOW_NO_SKIPS=1 runs it"
 )
 def test_a_base_made_again_is_as_good_as_the_shipped_one(tmp_path: Path) -> None:
-    pretrain.pretrain(tmp_path, SHIPPED.pretrain, SHIPPED.prompt, SHIPPED.medgemma)
+    pretrain.pretrain(tmp_path, SHIPPED.pretrain, SHIPPED.prompt, BOXES)
     auc, found = quality(tmp_path)
     shipped_auc, shipped_found = quality(ROOT / "workflow/demo_base")
     assert auc > shipped_auc - 0.05

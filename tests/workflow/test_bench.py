@@ -20,7 +20,7 @@ from workflow.bench import architecture, flops, interleave, matching, memory, re
 ROOT = Path(__file__).parents[2]
 REAL = params.parse(
     yaml.safe_load((ROOT / "workflow/presets/nodulocc.yaml").read_text()),
-    {"prompt": prompts.PromptParams, "train": training.TrainParams},
+    {"nodules.prompt": prompts.PromptParams, "nodules.train": training.TrainParams},
 )
 
 
@@ -31,7 +31,7 @@ def text_tokens() -> int:
 
 def test_all_presets_ask_the_question_whose_tokens_are_counted(text_tokens):
     asked = {
-        name: yaml.safe_load((ROOT / f"workflow/presets/{name}.yaml").read_text())["prompt"]["question"]
+        name: yaml.safe_load((ROOT / f"workflow/presets/{name}.yaml").read_text())["nodules"]["prompt"]["question"]
         for name in ("demo", "nodulocc", "nodulocc_published")
     }
     assert set(asked.values()) == {REAL.prompt.question}

@@ -19,11 +19,12 @@ from workflow.bench import architecture, flops
 ROOT = Path(__file__).parents[2]
 RTX = costs.GPUS["RTX 4090"]
 REAL = yaml.safe_load((ROOT / "workflow/presets/nodulocc.yaml").read_text())
-GIVEN = params.parse(REAL, {"prompt": prompts.PromptParams, "train": training.TrainParams})
+GIVEN = params.parse(REAL, {"nodules.prompt": prompts.PromptParams, "nodules.train": training.TrainParams})
 
 
 def changed(**sections):
-    return {name: {**values, **sections.get(name, {})} for name, values in REAL.items()}
+    nodules = {name: {**values, **sections.get(name, {})} for name, values in REAL["nodules"].items()}
+    return {**REAL, "nodules": nodules}
 
 
 def by_name(document, gpu=RTX, images=None):
@@ -165,9 +166,9 @@ def test_images_are_counted_from_the_results_and_else_taken_from_the_challenge(t
         | {"status": "rejected" if i > 7 else "ok"}
         for i in range(10)
     ]
-    tables.write(tmp_path / "manifest.parquet", tables.from_rows(images, tables.MANIFEST), tables.MANIFEST)
+    tables.write(tmp_path / "data/manifest.parquet", tables.from_rows(images, tables.MANIFEST), tables.MANIFEST)
     assert costs.count_images(tmp_path, REAL).total == 8
-    tables.write(tmp_path / "split.parquet", tables.from_rows(rows, tables.SPLIT), tables.SPLIT)
+    tables.write(tmp_path / "data/split.parquet", tables.from_rows(rows, tables.SPLIT), tables.SPLIT)
     found = costs.count_images(tmp_path, REAL)
     assert (found.total, found.validation, found.asked) == (10, 3, 6)
 

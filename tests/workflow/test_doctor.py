@@ -15,17 +15,17 @@ from workflow import doctor
 PRESETS = Path(__file__).parents[2] / "workflow" / "presets"
 SHIPPED = (PRESETS / "demo.yaml").read_text()
 DEMO = {
-    "ingest": {"root": "results/simulate"},
-    "fetch": {"base": "results/pretrain", "revision": "none"},
-    "normalize": {"side_px": 112},
-    "model": {"dtype": "float32"},
+    "data": {"ingest": {"root": "results/data/simulate"}, "normalize": {"side_px": 112}},
+    "weights": {"fetch": {"base": "results/weights/pretrain", "revision": "none"}},
+    "nodules": {"model": {"dtype": "float32"}},
 }
 REAL = {
-    "ingest": {"root": "/data/nodulocc"},
-    "fetch": {"base": "google/medgemma-1.5-4b-it", "revision": "main"},
-    "normalize": {"side_px": 896},
-    "model": {"dtype": "bfloat16"},
+    "data": {"ingest": {"root": "/data/nodulocc"}, "normalize": {"side_px": 896}},
+    "weights": {"fetch": {"base": "google/medgemma-1.5-4b-it", "revision": "main"}},
+    "nodules": {"model": {"dtype": "bfloat16"}},
 }
+OWN = {"kind": "chexagent", "model": "StanfordAIMI/CheXagent-2-3b"}
+REAL_WITH_OWN = {**REAL, "nodules": {**REAL["nodules"], "localizers": {"chexagent": OWN}}}
 LAPTOP = doctor.Machine(
     python=(3, 11, 7),
     cores=2,
@@ -128,7 +128,7 @@ def test_what_the_preset_can_do_without_fails_nothing(fault):
     ],
 )
 def test_chexagent_is_named_with_its_licence_and_built_when_it_is_first_asked(state, access, wanted):
-    document = {**REAL, "chexagent": {"model": "StanfordAIMI/CheXagent-2-3b"}}
+    document = REAL_WITH_OWN
     machine = replace(WORKSTATION, chexagent=state, chexagent_access=access)
     assert mends(document, machine) == []
     assert wanted in "\n".join(map(str, doctor.checks(document, machine)))
@@ -140,7 +140,7 @@ def test_chexagent_is_named_with_its_licence_and_built_when_it_is_first_asked(st
 )
 def test_what_chexagent_lacks_is_a_line_to_mend(state, access, wanted):
     machine = replace(WORKSTATION, chexagent=state, chexagent_access=access)
-    (line,) = mends({**REAL, "chexagent": {"model": "StanfordAIMI/CheXagent-2-3b"}}, machine)
+    (line,) = mends(REAL_WITH_OWN, machine)
     assert wanted in line
 
 
@@ -150,7 +150,7 @@ def test_looking_for_chexagent_asks_the_hub_for_model_and_encoder(monkeypatch):
     monkeypatch.setattr(fetch, "read_token", lambda environ: "hf_Secret")
     monkeypatch.setattr(fetch, "access", lambda source, *rest: asked.append(source.base) or "allowed")
     assert doctor.chexagent(document)[1] == "allowed"
-    assert asked == [document["chexagent"][name] for name in ("model", "encoder")]
+    assert asked == [document["nodules"]["localizers"]["chexagent"][name] for name in ("model", "encoder")]
     assert doctor.chexagent(yaml.safe_load(SHIPPED)) == (None, None)
 
 
@@ -168,10 +168,10 @@ def test_images_that_have_to_be_written_are_counted_in_the_disk_that_is_wanted()
 
 
 def test_a_folder_as_base_has_to_be_there(tmp_path):
-    absent = {**REAL, "fetch": {"base": str(tmp_path / "absent"), "revision": "none"}}
+    absent = {**REAL, "weights": {"fetch": {"base": str(tmp_path / "absent"), "revision": "none"}}}
     machine = replace(WORKSTATION, access=None)
     assert "set fetch.base" in mends(absent, machine)[0]
-    assert mends({**REAL, "fetch": {"base": str(tmp_path), "revision": "none"}}, machine) == []
+    assert mends({**REAL, "weights": {"fetch": {"base": str(tmp_path), "revision": "none"}}}, machine) == []
 
 
 def test_the_hub_is_asked_only_about_a_model_of_the_hub(monkeypatch):
@@ -207,7 +207,7 @@ def test_bad_parameters_are_a_line_not_a_traceback(tmp_path):
     path = tmp_path / "params.yaml"
     assert "make preset NAME=demo" in str(doctor.examine(str(path))[0])
     path.write_text(SHIPPED.replace("learning_rate", "learning_rat"))
-    assert "did you mean 'train.learning_rate'?" in str(doctor.examine(str(path))[0])
+    assert "did you mean 'nodules.train.learning_rate'?" in str(doctor.examine(str(path))[0])
     path.write_text("just words\n")
     assert doctor.examine(str(path))[0].mend
 
@@ -226,7 +226,7 @@ def test_every_preset_can_be_examined_and_only_those_of_the_hub_want_a_gpu(prese
     lines = doctor.examine(str(preset), lambda document: WORKSTATION)
     assert len(lines) > 10
     document = yaml.safe_load(preset.read_text())
-    assert doctor.needs_gpu(document) is (document["fetch"]["revision"] != "none")
+    assert doctor.needs_gpu(document) is (document["weights"]["fetch"]["revision"] != "none")
 
 
 def test_the_exit_code_tells_whether_anything_is_to_mend(monkeypatch, capsys):

@@ -37,7 +37,7 @@ def benches(study: Callable[[], images.Study]) -> dict[str, Callable[[], dict[st
 
     def counted() -> dict[str, Result]:
         document = yaml.safe_load((PRESETS / "nodulocc.yaml").read_text())
-        given = params.parse(document, {"prompt": prompts.PromptParams, "train": training.TrainParams})
+        given = params.parse(document, {"nodules.prompt": prompts.PromptParams, "nodules.train": training.TrainParams})
         return flops.bench(given.prompt, given.train)
 
     made = {

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from stages.data import ingest, normalize, simulate, split
-from stages.lib.core import tables
+from stages.lib.core import params, tables
 from stages.weights import fetch
 
 IMAGES = 512
@@ -26,7 +26,7 @@ class Study:
     """
 
     folder: Path
-    params: Mapping[str, Mapping[str, Any]]
+    params: Mapping[str, Any]
 
     @property
     def normalized(self) -> pa.Table:
@@ -35,7 +35,7 @@ class Study:
 
     def options(self, *sections: str) -> list[str]:
         """Return the option that hands these sections to a stage."""
-        return ["--params", json.dumps({name: self.params[name] for name in sections})]
+        return ["--params", json.dumps(params.subset(self.params, sections))]
 
     def named(self, **paths: str) -> list[str]:
         """Return options that name files of this study."""
@@ -51,20 +51,21 @@ def make(folder: Path, demo: Mapping[str, Mapping[str, Any]]) -> Study:
     """
     raw = folder / "simulate"
     changed: dict[str, dict[str, Any]] = {
-        "simulate": {"seed": SEED, "nih_patients": IMAGES, "max_images_per_patient": 1, "lidc_images": 0}
+        "data.simulate": {"seed": SEED, "nih_patients": IMAGES, "max_images_per_patient": 1, "lidc_images": 0}
         | {"unlabelled_images": 0},
-        "ingest": {"root": str(raw)},
+        "data.ingest": {"root": str(raw)},
     }
-    study = Study(folder, {name: {**values, **changed.get(name, {})} for name, values in demo.items()})
-    simulate.main([*study.options("simulate"), "--out", str(raw)])
-    ingest.main([*study.options("ingest"), *study.named(manifest="manifest.parquet", points="points.parquet")])
+    sections = [f"{chapter}.{name}" for chapter in ("data", "weights", "nodules") for name in demo[chapter]]
+    study = Study(folder, params.subset(demo, sections, changed))
+    simulate.main([*study.options("data.simulate"), "--out", str(raw)])
+    ingest.main([*study.options("data.ingest"), *study.named(manifest="manifest.parquet", points="points.parquet")])
     normalize.main(
         [
-            *study.options("normalize"),
+            *study.options("data.normalize"),
             *study.named(manifest="manifest.parquet", folder="normalized/1-of-1", normalized="normalized.parquet"),
             *("--part", "1-of-1", "--results", str(folder)),
         ]
     )
-    split.main([*study.options("split"), *study.named(manifest="manifest.parquet", split="split.parquet")])
-    fetch.main([*study.options("fetch"), *study.named(out="fetch.json")])
+    split.main([*study.options("data.split"), *study.named(manifest="manifest.parquet", split="split.parquet")])
+    fetch.main([*study.options("weights.fetch"), *study.named(out="fetch.json")])
     return study

@@ -46,7 +46,8 @@ def asked(study: Study, n: int) -> float:
     table = study.folder / f"normalized_{n}.parquet"
     tables.write(table, repeated(study.normalized, n), tables.NORMALIZED)
     options = [
-        *study.options("infer", "model", "prompt"),
+        *study.options("nodules.infer", "nodules.model", "nodules.prompt", "nodules.classifiers"),
+        *("--classifier", "zero_shot"),
         *study.named(normalized=table.name, base="fetch.json", infer=f"infer_{n}.parquet"),
         *("--part", "1-of-1", "--results", str(study.folder)),
     ]

@@ -26,7 +26,11 @@ def bench(study: Study) -> dict[str, Result]:
 
     Both ways read the images from their files.
     """
-    wanted: dict[str, type] = {"model": gemma3.ModelParams, "prompt": prompts.PromptParams, "infer": infer.Params}
+    wanted: dict[str, params.Section] = {
+        "nodules.model": gemma3.ModelParams,
+        "nodules.prompt": prompts.PromptParams,
+        "nodules.infer": infer.Params,
+    }
     given = params.parse(study.params, wanted)
     loaded = gemma3.load(gemma3.read_base(study.folder / "fetch.json").folder, given.model)
     images = study.normalized

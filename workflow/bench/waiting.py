@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 
+from stages.lib.core import params
 from workflow.bench.images import Study
 from workflow.bench.result import MEASURED, Result
 
@@ -15,11 +16,12 @@ SAID = re.compile(r"waited for images ([\d.]+) %")
 
 def train(study: Study) -> float:
     """Return the fraction in a short training by stages.nodules.train."""
-    section = {**study.params["train"], "max_steps": STEPS, "eval_steps": STEPS, "save_steps": STEPS}
-    params = json.dumps({"train": section, "model": study.params["model"], "prompt": study.params["prompt"]})
+    names = ("nodules.train", "nodules.cohort", "nodules.model", "nodules.prompt")
+    short = {"nodules.train": {"max_steps": STEPS, "eval_steps": STEPS, "save_steps": STEPS}}
+    given = json.dumps(params.subset(study.params, names, short))
     _run(
         "stages.nodules.train",
-        *("--params", params, "--results", str(study.folder)),
+        *("--params", given, "--results", str(study.folder)),
         *study.named(manifest="manifest.parquet", normalized="normalized.parquet", split="split.parquet"),
         *study.named(base="fetch.json", checkpoints="checkpoints", adapter="adapter", log="train.json"),
         *study.named(curve="curve.csv"),
@@ -31,7 +33,8 @@ def infer(study: Study) -> float:
     """Return the fraction that stages.nodules.infer logs."""
     log = _run(
         "stages.nodules.infer",
-        *study.options("infer", "model", "prompt"),
+        *study.options("nodules.infer", "nodules.model", "nodules.prompt", "nodules.classifiers"),
+        *("--classifier", "zero_shot"),
         *study.named(normalized="normalized.parquet", base="fetch.json", infer="infer.parquet"),
         *("--part", "1-of-1", "--results", str(study.folder)),
     )

@@ -13,7 +13,7 @@ def parse(
     doc: str | None,
     argv: Sequence[str] | None,
     *,
-    params: Mapping[str, type] | None = None,
+    params: Mapping[str, parameters.Section] | None = None,
     reads: Sequence[str] = (),
     writes: Sequence[str] = (),
     optional: Sequence[str] = (),

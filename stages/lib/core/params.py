@@ -6,7 +6,9 @@ is reported at once, with the key's full name, what was found and what was wante
 
 import difflib
 import json
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any, TypeVar
@@ -37,13 +39,43 @@ def section(cls: type[T]) -> type[T]:
     return pydantic_dataclass(frozen=True, kw_only=True, config=config)(cls)  # type: ignore[return-value]
 
 
-def parse(document: Any, sections: Mapping[str, type], *, whole: bool = False) -> SimpleNamespace:
-    """Return one checked instance per section of `document`.
+@dataclass(frozen=True)
+class Rows:
+    """A section of systems: a mapping of names to rows, each of one kind.
+
+    Attributes:
+        kinds: The class of the parameters of each kind; a row names its kind under the key `kind`.
+    """
+
+    kinds: Mapping[str, type]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One system.
+
+    Attributes:
+        kind: Its kind.
+        params: An instance of its kind's class.
+    """
+
+    kind: str
+    params: Any
+
+
+Section = type | Rows
+
+
+def parse(document: Any, sections: Mapping[str, Section], *, whole: bool = False) -> SimpleNamespace:
+    """Return one checked instance per section of `document`, under the last part of the section's name.
 
     Args:
-        document: Mapping of section name to mapping of key to value, as YAML or JSON gives it.
-        sections: The class of each section wanted.
+        document: Nested mappings, as YAML or JSON gives them: chapter, section, key, value.
+        sections: The class of each section wanted, by dotted name: "data.split", or "study".
         whole: Whether a section that is not wanted is a problem.
+
+    Returns:
+        An instance of the class of each section; for `Rows`, a mapping of names to `Row`.
 
     Raises:
         ParamsError: With every problem found in any section.
@@ -52,27 +84,65 @@ def parse(document: Any, sections: Mapping[str, type], *, whole: bool = False) -
         raise ParamsError("parameters:", [f"found {document!r}, wanted a mapping of sections"])
     problems: list[str] = []
     if whole:
-        problems += [unknown(str(name), sections) for name in document if name not in sections]
+        problems += [unknown(name, sections) for name in names(document, sections) if name not in sections]
     parsed: dict[str, Any] = {}
-    for name, cls in sections.items():
-        if name not in document:
+    for name, section_ in sections.items():
+        chapter, _, last = name.rpartition(".")
+        inside = document.get(chapter, {}) if chapter else document
+        if not isinstance(inside, Mapping) or last not in inside:
             problems.append(f"{name}: section is missing")
-            continue
-        try:
-            text = json.dumps(document[name])
-            parsed[name] = TypeAdapter(cls).validate_json(text, strict=True)
-        except (TypeError, ValueError) as error:
-            if not isinstance(error, ValidationError):
-                problems.append(f"{name}: {error}")
-                continue
-            keys = list(getattr(cls, "__dataclass_fields__", {}))
-            problems += [describe(name, dict(detail), keys) for detail in error.errors()]
+        elif isinstance(section_, Rows):
+            parsed[last] = _rows(inside[last], name, section_, problems)
+        else:
+            parsed[last] = _checked(inside[last], name, section_, problems)
     if problems:
         raise ParamsError(f"{len(problems)} problem(s) in the parameters:", problems)
     return SimpleNamespace(**parsed)
 
 
-def read(source: str, sections: Mapping[str, type]) -> SimpleNamespace:
+def names(document: Mapping[Any, Any], sections: Collection[str]) -> list[str]:
+    """Return the dotted names of the sections that are in a document, of which some are known."""
+    chapters = {name.partition(".")[0] for name in sections if "." in name}
+    found: list[str] = []
+    for name, value in document.items():
+        whole = name not in chapters or not isinstance(value, Mapping)
+        found += [str(name)] if whole else [f"{name}.{inner}" for inner in value]
+    return found
+
+
+def _checked(value: Any, name: str, cls: type, problems: list[str]) -> Any:
+    """Return an instance of `cls`; None if there are problems, which are added to the list."""
+    try:
+        return TypeAdapter(cls).validate_json(json.dumps(value), strict=True)
+    except ValidationError as error:
+        keys = list(getattr(cls, "__dataclass_fields__", {}))
+        problems += [describe(name, dict(detail), keys) for detail in error.errors()]
+    except (TypeError, ValueError) as error:
+        problems.append(f"{name}: {error}")
+    return None
+
+
+def _rows(value: Any, name: str, rows: Rows, problems: list[str]) -> dict[str, Row]:
+    """Return each row; problems are added to the list."""
+    if not isinstance(value, Mapping):
+        problems.append(f"{name}: found {value!r}, wanted a mapping of names to rows")
+        return {}
+    parsed = {}
+    for key, row in value.items():
+        where = f"{name}.{key}"
+        if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", str(key)):
+            problems.append(f"{where}: found a name that is not made of a-z, 0-9 and single _, wanted such a name")
+        elif not isinstance(row, Mapping) or "kind" not in row:
+            problems.append(f"{where}: found no kind, wanted one of {', '.join(rows.kinds)}")
+        elif row["kind"] not in rows.kinds:
+            problems.append(unknown(f"{where}.kind {row['kind']}", [f"{where}.kind {kind}" for kind in rows.kinds]))
+        else:
+            inner = {field: given for field, given in row.items() if field != "kind"}
+            parsed[str(key)] = Row(row["kind"], _checked(inner, where, rows.kinds[row["kind"]], problems))
+    return parsed
+
+
+def read(source: str, sections: Mapping[str, Section]) -> SimpleNamespace:
     """Return the checked sections from `source`: the path of a YAML file, or the parameters themselves as JSON.
 
     Raises:
@@ -84,6 +154,27 @@ def read(source: str, sections: Mapping[str, type]) -> SimpleNamespace:
     except (OSError, yaml.YAMLError) as error:
         raise ParamsError(f"parameters from {source!r}:", [str(error)]) from error
     return parse(document, sections)
+
+
+def subset(
+    document: Mapping[str, Any], names: Iterable[str], changes: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, Any]:
+    """Return a document with some sections alone.
+
+    Args:
+        document: All parameters.
+        names: Dotted names of the sections.
+        changes: Values that differ from the document's, by the name of their section.
+
+    >>> subset({"data": {"split": {"seed": 1}, "ingest": {}}}, ["data.split"], {"data.split": {"seed": 2}})
+    {'data': {'split': {'seed': 2}}}
+    """
+    found: dict[str, Any] = {}
+    for name in names:
+        chapter, _, last = name.rpartition(".")
+        source, target = (document[chapter], found.setdefault(chapter, {})) if chapter else (document, found)
+        target[last] = {**source[last], **(changes or {}).get(name, {})}
+    return found
 
 
 def unknown(name: str, known: Any) -> str:
@@ -120,14 +211,29 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def json_schema(sections: Mapping[str, type], optional: Collection[str]) -> dict[str, Any]:
+def json_schema(sections: Mapping[str, Section], optional: Collection[str]) -> dict[str, Any]:
     """Return the JSON Schema of the whole parameter file, for editors."""
-    properties = {name: TypeAdapter(cls).json_schema() for name, cls in sections.items()}
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "noduleflow parameters",
-        "type": "object",
-        "properties": properties,
-        "required": [name for name in sections if name not in optional],
-        "additionalProperties": False,
-    }
+    whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "noduleflow parameters", **_object()}
+    for name, section_ in sections.items():
+        chapter, _, last = name.rpartition(".")
+        inside = whole["properties"].setdefault(chapter, _object()) if chapter else whole
+        inside["properties"][last] = _schema(section_)
+        if name not in optional:
+            inside["required"].append(last)
+    whole["required"] += [name for name in whole["properties"] if name not in sections]
+    return whole
+
+
+def _object() -> dict[str, Any]:
+    return {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+
+
+def _schema(section_: Section) -> dict[str, Any]:
+    if not isinstance(section_, Rows):
+        return TypeAdapter(section_).json_schema()
+    kinds = []
+    for kind, cls in section_.kinds.items():
+        row = TypeAdapter(cls).json_schema()
+        row["properties"] = {"kind": {"const": kind}, **row.get("properties", {})}
+        kinds.append({**row, "required": ["kind", *row.get("required", ())]})
+    return {"type": "object", "additionalProperties": {"oneOf": kinds}}

@@ -40,20 +40,28 @@ def record(parameters: Mapping[str, Any], manifest: pa.Table, points: pa.Table) 
     Returns:
         Mapping of: git (as `revision`), parameters, seeds (of each section), data_sha256, versions.
     """
-    seeds = {
-        f"{section}.{key}": value
-        for section, values in parameters.items()
-        if isinstance(values, Mapping)
-        for key, value in values.items()
-        if key == "seed" or key.endswith("_seed")
-    }
     return {
         "git": revision(),
         "parameters": dict(parameters),
-        "seeds": seeds,
+        "seeds": seeds(parameters),
         "data_sha256": data_sha256(manifest, points),
         "versions": versions(),
     }
+
+
+def seeds(parameters: Mapping[str, Any], within: str = "") -> dict[str, Any]:
+    """Return every seed of nested parameters by its dotted name.
+
+    >>> seeds({"data": {"split": {"seed": 1, "unit": "patient"}}})
+    {'data.split.seed': 1}
+    """
+    found: dict[str, Any] = {}
+    for key, value in parameters.items():
+        if isinstance(value, Mapping):
+            found |= seeds(value, f"{within}{key}.")
+        elif key == "seed" or key.endswith("_seed"):
+            found[f"{within}{key}"] = value
+    return found
 
 
 def revision(root: Path = closure.ROOT) -> dict[str, Any] | None:

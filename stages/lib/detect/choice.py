@@ -12,14 +12,13 @@ from stages.lib.core.errors import ChoiceError
 
 
 @params.section
-class ChooseParams:
+class SelectParams:
     """How requests and cutoffs are chosen, on images that are not test images."""
 
     splits: tuple[
         Literal["train", "val"], ...
     ]  # localizers are not trained, so train images choose as well as val ones
-    requests_kept: params.Count  # best requests of a bank that are put to all images
-    tolerance_fraction: params.Fraction  # of the diagonal of the original: greatest distance of a hit
+    max_prompts: params.Count  # best requests of a bank that are put to all images
 
 
 def images(split: Sequence[Mapping[str, Any]], marked: Collection[str], splits: Sequence[str]) -> set[str]:
@@ -28,7 +27,7 @@ def images(split: Sequence[Mapping[str, Any]], marked: Collection[str], splits: 
     Args:
         split: Rows of `tables.SPLIT`.
         marked: image_id of every image with points.
-        splits: The splits, `choose.splits`; the test split is none of them.
+        splits: The splits, `select.splits`; the test split is none of them.
     """
     known = [row for row in split if row["split"] in splits]
     with_points = {row["image_id"] for row in known if row["image_id"] in marked}
@@ -59,7 +58,7 @@ def requests(path: str | Path, bank: Sequence[str], kept: int) -> list[str]:
     Args:
         path: The file of the choice.
         bank: All requests.
-        kept: How many are put, `choose.requests_kept`.
+        kept: How many are put, `select.max_prompts`.
 
     Raises:
         ChoiceError: If the file cannot be read, or names a request that is not in the bank.
@@ -68,6 +67,6 @@ def requests(path: str | Path, bank: Sequence[str], kept: int) -> list[str]:
     strange = [request for request in found if request not in bank]
     if strange:
         raise ChoiceError(
-            f"{path}: found the requests {strange}, wanted some of the bank {list(bank)}; run choose again"
+            f"{path}: found the requests {strange}, wanted some of the bank {list(bank)}; run select again"
         )
     return list(found or bank[:kept])

@@ -18,7 +18,7 @@ EDGES = ("x0", "y0", "x1", "y1")
 
 
 @params.section
-class MergeParams:
+class LinkParams:
     """How votes for one place become one finding."""
 
     link: fusion.Link  # votes are one finding if their points are near, or if their boxes overlap
@@ -75,13 +75,15 @@ class Chooser:
     """What a cutoff is chosen by, or read from.
 
     Attributes:
-        how: `choice.ChooseParams`.
+        how: `choice.SelectParams`.
+        tolerance_fraction: Greatest distance of a hit, of the diagonal of the original.
         points: Table of `tables.POINTS`; None if there is none.
         split: Table of `tables.SPLIT`; None if there is none.
         fitted: A choice made before, to apply; None to make one.
     """
 
-    how: choice.ChooseParams
+    how: choice.SelectParams
+    tolerance_fraction: float
     points: pa.Table | None
     split: pa.Table | None
     fitted: Mapping[str, Any] | None
@@ -104,21 +106,22 @@ class Chooser:
         images = [] if self.points is None or self.split is None else choosing(asked, self.points, self.split, self.how)
         if not images:
             return localize, {"cutoff": None, "reason": "no image with marked nodules is there to choose by"}
-        counts = best(shown(localize.to_pylist(), images, self.points, diagonal, self.how.tolerance_fraction))
+        counts = best(shown(localize.to_pylist(), images, self.points, diagonal, self.tolerance_fraction))
         return cut(localize, counts.cutoff), document(counts, images)
 
 
 def chooser(args: argparse.Namespace) -> Chooser:
     """Return what the arguments `split`, `points` and `fitted` of a stage say of choosing a cutoff."""
     return Chooser(
-        how=args.params.choose,
+        how=args.params.select,
+        tolerance_fraction=args.params.tolerance.tolerant_fraction,
         points=tables.read(args.points, tables.POINTS) if args.points else None,
         split=tables.read(args.split, tables.SPLIT) if args.split else None,
         fitted=choice.read(args.fitted) if args.fitted else None,
     )
 
 
-def choosing(asked: Iterable[str], points: pa.Table, split: pa.Table, how: choice.ChooseParams) -> list[str]:
+def choosing(asked: Iterable[str], points: pa.Table, split: pa.Table, how: choice.SelectParams) -> list[str]:
     """Return the images that choose, of those that were asked about."""
     marked = set(points["image_id"].to_pylist())
     return sorted(choice.images(split.to_pylist(), marked, how.splits) & set(asked))

@@ -1,16 +1,17 @@
 """Ask a localizer where the nodules are; keep its words, and map what it finds to points of the original image.
 
-The stages localize_medgemma, localize_attribution and localize_chexagent are this with a model behind it.
+The stage `localize` is this with a kind of localizer behind it.
 
 in   manifest  tables.MANIFEST; normalized  tables.NORMALIZED; split  tables.SPLIT, and points  tables.POINTS, which
      decide what images are "choosing" and "measured" ones
-     choice    JSON written by choose: the requests of the bank to put; left out, all of them are put
+     choice    JSON written by select: the requests of the bank to put; left out, all of them are put
      results   folder that the images' paths are relative to
 out  votes     tables.VOTES: an image without findings has no row; answers  tables.ANSWERS: one row per question
 """
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -18,13 +19,14 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from stages.lib.core import cli, params, shards, tables
-from stages.lib.core.errors import TableError
+from stages.lib.core import params, shards, tables
+from stages.lib.core.errors import ParamsError, TableError
 from stages.lib.core.progress import track
 from stages.lib.detect import choice, views
 from stages.lib.detect.detection import Answer, Finding, Question
 from stages.lib.images.geometry import Geometry
 from stages.lib.images.normalized import load
+from stages.lib.models import gemma3
 
 Localizer = Callable[[Sequence[Question]], Iterator[Answer]]
 FILES = ("manifest", "normalized", "split", "points", "choice", "part", "results")
@@ -33,20 +35,44 @@ OPTIONAL = ("split", "points", "choice")
 
 @params.section
 class Params:
-    """Which localizers there are, and which images they are asked about."""
+    """Which views of which images localizers are queried about."""
 
-    localizers: tuple[Literal["medgemma", "attribution", "chexagent"], ...]
     views: tuple[views.Name, ...]  # of each image; several are merged to votes, and cost as many times the work
     images: Literal["choosing", "measured", "all"]  # "measured": those with points, test images, and choosing ones
 
     def __post_init__(self) -> None:
-        problems = [
-            f"each of {name} once, found {list(found)}"
-            for name, found in (("localizers", self.localizers), ("views", self.views))
-            if not found or len(set(found)) < len(found)
-        ]
-        if problems:
-            raise ValueError("; ".join(problems))
+        if not self.views or len(set(self.views)) < len(self.views):
+            raise ValueError(f"each of views once, found {list(self.views)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What a kind of localizer may want beside the parameters of its row; a path is None where it was not given.
+
+    Attributes:
+        model: How the base model is held.
+        base: Record of the base model, by `fetch`.
+        fetched: Record of a model of the row's own.
+        environment: Record of an environment of its own.
+        journals: Folder of responses as they arrive.
+    """
+
+    model: gemma3.ModelParams
+    base: str | None
+    fetched: str | None
+    environment: str | None
+    journals: str | None
+
+    def path(self, name: str) -> str:
+        """Return a path that the kind cannot do without.
+
+        Raises:
+            ParamsError: If it was not given.
+        """
+        found: str | None = getattr(self, name)
+        if found is None:
+            raise ParamsError(f"--{name}:", ["found none, wanted a path: this kind of localizer reads it"])
+        return found
 
 
 def localize(
@@ -111,7 +137,7 @@ def chosen_images(
         split: Which split each is in.
         points: Where the nodules are.
         params: See `Params`.
-        splits: Splits whose images choose, `choose.splits`.
+        splits: Splits whose images choose, `select.splits`.
     """
     if params.images == "all" or (split is None and points is None):
         return normalized
@@ -123,38 +149,11 @@ def chosen_images(
     return normalized.filter(pa.array([name in wanted for name in normalized["image_id"].to_pylist()], pa.bool_()))
 
 
-def parse(
-    doc: str | None,
-    argv: Sequence[str] | None,
-    sections: Mapping[str, type],
-    *,
-    reads: Sequence[str],
-    writes: Sequence[str] = (),
-) -> argparse.Namespace:
-    """Return the arguments of a stage that asks a localizer.
-
-    Args:
-        doc: Docstring of the stage.
-        argv: Arguments; None for those of the process.
-        sections: The class of each section that it wants beside `localize` and `choose`.
-        reads: Names of its inputs beside those that all localizers read.
-        writes: Names of its outputs beside those that all localizers write.
-    """
-    return cli.parse(
-        doc,
-        argv,
-        params={"localize": Params, "choose": choice.ChooseParams, **sections},
-        reads=[*FILES, *reads],
-        writes=["votes", "answers", *writes],
-        optional=OPTIONAL,
-    )
-
-
 def run(args: argparse.Namespace, bank: Sequence[str], localizer: Callable[[], Localizer]) -> None:
     """Read the images of one part, ask about them, write the findings and the words.
 
     Args:
-        args: What `parse` returned.
+        args: Arguments of the stage `localize`.
         bank: All requests that may be put.
         localizer: Returns the localizer; called only if there is an image to ask about.
     """
@@ -162,10 +161,10 @@ def run(args: argparse.Namespace, bank: Sequence[str], localizer: Callable[[], L
     split = tables.read(args.split, tables.SPLIT) if args.split else None
     points = tables.read(args.points, tables.POINTS) if args.points else None
     images = chosen_images(
-        tables.read(args.normalized, tables.NORMALIZED), split, points, section, args.params.choose.splits
+        tables.read(args.normalized, tables.NORMALIZED), split, points, section, args.params.select.splits
     )
     images = shards.take(images, args.part)
-    kept = args.params.choose.requests_kept
+    kept = args.params.select.max_prompts
     if section.images == "choosing" and len(bank) <= kept:
         images = images.slice(0, 0)  # there is nothing to choose between
     requests = choice.requests(args.choice, bank, kept) if args.choice else bank

@@ -28,7 +28,6 @@ HARMLESS = ("dataloader_num_workers", "save_total_limit", "cache_features")  # t
 class TrainParams:
     """How the adapter is trained."""
 
-    sources: tuple[params.Text, ...]  # of the manifest; a source with one class alone teaches to tell sources apart
     sampler: samplers.Sampler  # order of the images; see stages/lib/learn/samplers.py
     positive_weight: params.PositiveFloat  # of the loss of an image with a nodule; 1.0 beside a balancing sampler
     lora_r: params.Count  # of LoRA's matrices
@@ -62,8 +61,6 @@ class TrainParams:
             problems.append("patience 0 beside select_by last, which measures nothing by which to stop")
         if self.save_total_limit < 2:
             problems.append("save_total_limit of 2 or more: one alone is lost if it is broken")
-        if not self.sources:
-            problems.append("at least one source")
         if problems:
             raise ValueError("; ".join(problems))
 

@@ -9,29 +9,29 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_base import EXACT, NF4, noise_images, train_params
+from tiny_base import EXACT, NF4, localizer_setting, noise_images, train_params
 
-from stages.lib.core import params
+from stages.lib.core import kinds, params
 from stages.lib.core.errors import MismatchError, ModelError, ParamsError
-from stages.lib.detect import attribution
 from stages.lib.detect.detection import Question
+from stages.lib.detect.kinds import attribution
 from stages.lib.images.geometry import Geometry
 from stages.lib.learn import trainer
 from stages.lib.models import gemma3
-from stages.nodules import localize_attribution
 from stages.weights import pretrain
 
 ROOT = Path(__file__).parents[3]
 SHIPPED = params.parse(
     yaml.safe_load((ROOT / "workflow/presets/demo.yaml").read_text()),
-    {"attribution": attribution.AttributionParams, "pretrain": pretrain.Params},
+    {"nodules.localizers": kinds.rows(kinds.LOCALIZERS), "weights.pretrain": pretrain.Params},
 )
+SHIPPED_ROW = SHIPPED.localizers["attribution"].params
 IMAGES = noise_images(3, seed=5)
 ASK = "Is there a nodule?"
 PLAIN = replace(
-    SHIPPED.attribution, requests=(ASK,), answers=("Yes/No",), prefixes=("",), steps=1, moves=1, batch_size=2
+    SHIPPED_ROW, prompts=(ASK,), answers=("Yes/No",), response_prefixes=("",), steps=1, shifts=1, batch_size=2
 )
-FIRST = SHIPPED.attribution.requests[0]
+FIRST = SHIPPED_ROW.prompts[0]
 PEAKS = {"most": 3, "peak_distance_fraction": 0.1, "smoothing_fraction": 0.0, "even_odds_logits": 1.0}
 
 
@@ -90,7 +90,7 @@ def test_an_occlusion_map_is_what_is_lost_without_the_token_and_a_gradient_map_i
 
 
 def test_moves_make_the_grid_finer_and_each_cell_the_mean_of_the_tokens_over_it(loaded):
-    fine = attribution.attribution(loaded, IMAGES, ASK, replace(PLAIN, moves=2))
+    fine = attribution.attribution(loaded, IMAGES, ASK, replace(PLAIN, shifts=2))
     assert fine.shape == (3, 16, 16)
     corner = attribution.attribution(loaded, IMAGES, ASK, PLAIN)[:, 7, 7]
     np.testing.assert_allclose(fine[:, 15, 15], corner, rtol=1e-6)  # the moved images have lost it
@@ -140,8 +140,8 @@ def test_an_adapter_has_a_map_of_its_own(loaded, tiny_base):
 
 
 def test_what_cannot_be_asked_is_refused(loaded):
-    with pytest.raises(ModelError, match=r"attribution.moves: found 3, wanted a divisor of 14"):
-        attribution.attribution(loaded, IMAGES, ASK, replace(PLAIN, moves=3))
+    with pytest.raises(ModelError, match=r"attribution.shifts: found 3, wanted a divisor of 14"):
+        attribution.attribution(loaded, IMAGES, ASK, replace(PLAIN, shifts=3))
     with pytest.raises(MismatchError, match=r"wanted \(112, 112\)"):
         attribution.attribution(loaded, IMAGES[:, :100], ASK, PLAIN)
     with pytest.raises(ValueError, match="two different answers"):
@@ -208,21 +208,19 @@ def test_a_flat_hill_gives_one_peak():
     assert len(attribution.peaks(flat, **{**PEAKS, "peak_distance_fraction": 0.2})) == 1
 
 
-def test_the_answer_holds_its_peaks_in_words(demo):
+def test_the_answer_holds_its_peaks_in_words(demo, tmp_path):
     images = [*noise_images(1), np.zeros((112, 112), np.uint8)]
-    none = attribution.answers(demo, images, FIRST, replace(SHIPPED.attribution, min_confidence=0.999))
+    none = attribution.answers(demo, images, FIRST, replace(SHIPPED_ROW, min_confidence=0.999))
     assert [(answer.parsed, answer.words, answer.findings) for answer in none] == [("empty", '{"peaks": []}', ())] * 2
     questions = [
         Question(key=f"{request}{number}", pixels=lambda image=image: image, request=request)
-        for request in SHIPPED.attribution.requests
+        for request in SHIPPED_ROW.prompts
         for number, image in enumerate(images)
     ]
-    asked = list(localize_attribution.localizer(ROOT / "workflow/demo_base", NF4, SHIPPED.attribution)(questions))
-    said = [
-        a
-        for request in SHIPPED.attribution.requests
-        for a in attribution.answers(demo, images, request, SHIPPED.attribution)
-    ]
+    asked = list(
+        attribution.localizer(SHIPPED_ROW, localizer_setting(tmp_path, ROOT / "workflow/demo_base", NF4))(questions)
+    )
+    said = [a for request in SHIPPED_ROW.prompts for a in attribution.answers(demo, images, request, SHIPPED_ROW)]
     assert asked == said
     for answer in said:
         peaks = json.loads(answer.words)["peaks"]
@@ -239,7 +237,7 @@ def test_on_images_that_nobody_was_taught_on_the_first_peak_is_right_far_more_th
     images, truth = pretrain.examples(np.random.default_rng(4321), np.ones(60, np.int64), harder)
     tolerant = 0.05 * np.sqrt(2)  # of the side of a square image
     hits = []
-    for answer, (box,) in zip(attribution.answers(demo, images, FIRST, SHIPPED.attribution), truth, strict=True):
+    for answer, (box,) in zip(attribution.answers(demo, images, FIRST, SHIPPED_ROW), truth, strict=True):
         first = answer.findings[:1]
         gaps = [
             np.hypot(one.u - (box.x0 + box.x1) / 2000, one.v - (box.y0 + box.y1) / 2000) <= tolerant for one in first
@@ -251,13 +249,17 @@ def test_on_images_that_nobody_was_taught_on_the_first_peak_is_right_far_more_th
 
 
 def test_a_bank_whose_lists_do_not_fit_together_is_refused():
-    shipped = asdict(SHIPPED.attribution)
-    for wrong in ({"answers": ("Yes/No",)}, {"requests": (ASK, ASK)}, {"requests": (), "answers": (), "prefixes": ()}):
-        with pytest.raises(ParamsError, match="different requests, each with its answers and prefix"):
-            params.parse({"attribution": {**shipped, **wrong}}, {"attribution": attribution.AttributionParams})
+    shipped = asdict(SHIPPED_ROW)
+    for wrong in (
+        {"answers": ("Yes/No",)},
+        {"prompts": (ASK, ASK)},
+        {"prompts": (), "answers": (), "response_prefixes": ()},
+    ):
+        with pytest.raises(ParamsError, match="different prompts, each with its answers and response prefix"):
+            params.parse({"attribution": {**shipped, **wrong}}, {"attribution": attribution.Params})
 
 
 def test_the_demo_asks_for_evidence_in_the_words_that_its_base_was_taught():
     shipped = yaml.safe_load((ROOT / "workflow/presets/demo.yaml").read_text())
-    assert shipped["medgemma"]["requests"][0] == FIRST
-    assert shipped["prompt"]["question"] == SHIPPED.attribution.requests[1]
+    assert shipped["nodules"]["localizers"]["medgemma"]["prompts"][0] == FIRST
+    assert shipped["nodules"]["prompt"]["question"] == SHIPPED_ROW.prompts[1]

@@ -27,6 +27,7 @@ import huggingface_hub
 import numpy as np
 import pytest
 import standin
+from tiny_base import MODEL
 
 from stages.lib.core import files, tables
 from stages.lib.core.errors import BlindModelError, EnvironmentBuildError, ModelError, ParamsError, WorkerError
@@ -36,7 +37,7 @@ from stages.lib.detect.chexagent.boxes import FAILED, TRUNCATED
 from stages.lib.detect.detection import Question
 from stages.lib.images.geometry import Geometry
 from stages.lib.models import isolation
-from stages.nodules import localize_chexagent
+from stages.nodules import localize
 from stages.weights import fetch_chexagent
 from workflow import chexagent_env
 
@@ -47,7 +48,7 @@ VALUES = {
     "revision": "none",
     "code_revision": "none",
     "encoder_revision": "none",
-    "requests": [REQUEST],
+    "prompts": [REQUEST],
     "max_new_tokens": 64,
     "batch_size": 3,
     "dtype": "float32",
@@ -164,15 +165,16 @@ def test_the_stage_writes_the_stand_in_s_findings_in_pixels_of_images_that_are_n
     files.write_json(tmp_path / "fetched.json", where.fetched)
     files.write_json(tmp_path / "environment.json", environment)
     sections = {
-        "localize": {"localizers": ["chexagent"], "views": ["whole", "mirrored"], "images": "all"},
-        "choose": {"splits": ["val"], "requests_kept": 1, "tolerance_fraction": 0.05},
-        "chexagent": asdict(params),
+        "localize": {"views": ["whole", "mirrored"], "images": "all"},
+        "select": {"splits": ["val"], "max_prompts": 1},
+        "model": MODEL,
+        "localizers": {"own": {"kind": "chexagent", **asdict(params)}},
     }
-    options = {"params": json.dumps(sections), "part": "1-of-1", "results": tmp_path}
+    options = {"params": json.dumps({"nodules": sections}), "localizer": "own", "part": "1-of-1", "results": tmp_path}
     options |= {name: tmp_path / f"{name}.parquet" for name in ("manifest", "normalized", "votes", "answers")}
     options |= {name: tmp_path / f"{name}.json" for name in ("fetched", "environment")}
     options |= {"journals": tmp_path / "journals"}
-    localize_chexagent.main([text for name, value in options.items() for text in (f"--{name}", str(value))])
+    localize.main([text for name, value in options.items() for text in (f"--{name}", str(value))])
     votes = tables.read(tmp_path / "votes.parquet", tables.VOTES).to_pylist()
     assert len(votes) == 8
     for row in votes:
@@ -395,7 +397,7 @@ def test_marks_of_special_tokens_are_refused_in_a_request(anywhere, tmp_path, re
     with pytest.raises(ParamsError, match="special tokens"):
         list(client.answer(questions(request=request_), *anywhere, tmp_path / "journals"))
     with pytest.raises(ParamsError, match="special tokens"):
-        section(requests=[request_])
+        section(prompts=[request_])
     task = tmp_path / "task.jsonl"
     head = {"probe": [], "grey": {"png": "g.png", "request": "x"}, "pair": []}
     rows = [{"key": "a", "png": "a.png", "request": request_}, {"key": "a", "png": f"{request_}.png", "request": "x"}]
@@ -554,7 +556,7 @@ def test_ending_a_process_ends_what_it_started(tmp_path):
         ({"revision": "main", "code_revision": "main"}, "full commit hash of 40 digits"),
         ({"encoder_revision": "v1"}, "encoder_revision as a full commit hash"),
         ({"revision": "0" * 40}, "both as none for a folder, or neither"),
-        ({"requests": []}, "at least one"),
+        ({"prompts": []}, "at least one"),
         ({"probe_images": 1}, "at least 2"),
         ({"dtype": "float16"}, "dtype"),
     ],
@@ -629,7 +631,8 @@ def test_the_fetched_record_is_written_by_the_command(anywhere, tmp_path):
     params, where = anywhere
     values = {"model": params.model, "encoder": params.encoder, **VALUES}
     out = tmp_path / "out.json"
-    fetch_chexagent.main(["--params", json.dumps({"chexagent": values}), "--out", str(out)])
+    sections = {"nodules": {"localizers": {"own": {"kind": "chexagent", **values}}}}
+    fetch_chexagent.main(["--params", json.dumps(sections), "--localizer", "own", "--out", str(out)])
     assert json.loads(out.read_text()) == where.fetched
 
 

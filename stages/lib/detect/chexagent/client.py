@@ -48,7 +48,7 @@ class ChexagentParams:
     code_revision: params.Text  # full commit hash that the model's code is taken from; "none" for a folder
     encoder: params.Text  # a folder, or the id of the vision encoder, which the model loads from a second repository
     encoder_revision: params.Text  # full commit hash; "none" for a folder
-    requests: tuple[params.Text, ...]  # what it is asked about each image; the words it was trained on
+    prompts: tuple[params.Text, ...]  # what it is asked about each image; the words it was trained on
     max_new_tokens: params.Count  # an answer is cut there and counted as malformed; about 25 per box
     batch_size: params.Count  # images per batch, if a batch of two gives what two single images give
     dtype: Literal["bfloat16", "float32"]  # of the weights
@@ -64,11 +64,11 @@ class ChexagentParams:
         ]
         if (self.revision == FOLDER) != (self.code_revision == FOLDER):
             wrong.append("revision and code_revision both as none for a folder, or neither")
-        if not self.requests:
-            wrong.append("at least one of requests")
+        if not self.prompts:
+            wrong.append("at least one of prompts")
         wrong += [
-            f"requests without '<|' and '|>', which begin special tokens, found {text!r}"
-            for text in self.requests
+            f"prompts without '<|' and '|>', which begin special tokens, found {text!r}"
+            for text in self.prompts
             if any(mark in text for mark in worker.MARKS)
         ]
         if self.probe_images < 2:
@@ -146,7 +146,7 @@ def answer(
 
     Args:
         questions: Images and requests; all keys different.
-        params: See `ChexagentParams`; `requests` is for the caller, who makes questions of it.
+        params: See `ChexagentParams`; `prompts` is for the caller, who makes questions of it.
         where: Model and environment.
         checkpoints: Folder of the journals; each run has one below it.
 

@@ -4,7 +4,6 @@ A localizer takes queries (a view of an image and a prompt) and yields responses
 """
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from stages.lib.core import params
 from stages.lib.detect import box_2d, driver
@@ -16,19 +15,20 @@ from stages.lib.models import gemma3
 class Params:
     """What MedGemma is asked, and how."""
 
-    requests: tuple[params.Text, ...]  # the bank: each is put to images that choose, the best to all; answers are boxes
+    prompts: tuple[params.Text, ...]  # the bank: each is put to images that choose, the best to all; answers are boxes
     image_first: bool  # whether the image stands before the request, or after it
     max_new_tokens: params.Count  # the answer is cut there; about 45 per box
     batch_size: params.Count  # images per batch; changes the time, not the answers
 
 
-def localizer(base: Path, model: gemma3.ModelParams, params: Params) -> driver.Localizer:
-    """Return a localizer that asks the base model in `base` for boxes in MedGemma's format.
+def localizer(params: Params, setting: driver.Setting) -> driver.Localizer:
+    """Return a localizer that prompts the base model for boxes in MedGemma's format.
 
     Raises:
+        ParamsError: If no base model was given.
         ModelError: If the model cannot be loaded.
     """
-    loaded = gemma3.load(base, model)
+    loaded = gemma3.load(gemma3.read_base(setting.path("base")).folder, setting.model)
 
     def ask(questions: Sequence[Question]) -> Iterator[Answer]:
         for batch in batches(questions, params.batch_size):

@@ -22,24 +22,26 @@ from numpy.typing import NDArray
 
 from stages.lib.core import params
 from stages.lib.core.errors import ModelError
-from stages.lib.detect.detection import Answer, Finding
-from stages.lib.models import gemma3, prompts
+from stages.lib.detect import driver
+from stages.lib.detect.detection import Answer, Finding, Question, batches
+from stages.lib.models import gemma3
+from stages.lib.models.prompts import PromptParams
 
 Extent = tuple[float, float, float, float]
 WHOLE: Extent = (0.0, 0.0, 1.0, 1.0)
 
 
 @params.section
-class AttributionParams:
+class Params:
     """How a map of the evidence is made, and what of it becomes a point."""
 
-    requests: tuple[params.Text, ...]  # the bank: questions, each put to images that choose, the best to all
+    prompts: tuple[params.Text, ...]  # the bank: questions, each put to images that choose, the best to all
     answers: tuple[params.Text, ...]  # of each: nodule/no nodule, the tokens whose logits are compared
-    prefixes: tuple[str, ...]  # of each: what is put into the model's mouth before the answer; "" for nothing
+    response_prefixes: tuple[str, ...]  # of each: what is put into the model's mouth before the answer; "" for nothing
     image_first: bool  # whether the image stands before the question, or after it
     method: Literal["gradient", "occlusion"]  # gradient is fast; occlusion is exact, one pass per image token
     steps: params.Count  # points on the way from the mean token to the image, of the gradient; more follow it closer
-    moves: params.Count  # places along each side of an image token that the image is moved to; it divides the side
+    shifts: params.Count  # places along each side of an image token that the image is moved to; it divides the side
     smoothing_fraction: params.NonNegativeFloat  # standard deviation of the blur of a map, of the padded square's side
     peak_distance_fraction: params.Fraction  # two peaks are further apart than this, of the padded square's side
     max_peaks: params.Count  # peaks per image
@@ -48,44 +50,61 @@ class AttributionParams:
     batch_size: params.Count  # images per pass; on the 4B model each keeps 1.5 GB for the gradients
 
     def __post_init__(self) -> None:
-        found = {name: len(getattr(self, name)) for name in ("requests", "answers", "prefixes")}
-        if len(set(found.values())) > 1 or not self.requests or len(set(self.requests)) < len(self.requests):
-            raise ValueError(f"different requests, each with its answers and prefix, found {found}")
-        for request in self.requests:
+        found = {name: len(getattr(self, name)) for name in ("prompts", "answers", "response_prefixes")}
+        if len(set(found.values())) > 1 or not self.prompts or len(set(self.prompts)) < len(self.prompts):
+            raise ValueError(f"different prompts, each with its answers and response prefix, found {found}")
+        for request in self.prompts:
             self.contrast(request)
 
-    def contrast(self, request: str) -> tuple[prompts.PromptParams, str]:
+    def contrast(self, request: str) -> tuple[PromptParams, str]:
         """Return a request of the bank with its two answers, and the prefix of the answer."""
-        at = self.requests.index(request)
-        prompt = prompts.PromptParams(question=request, answers=self.answers[at], image_first=self.image_first)
-        return prompt, self.prefixes[at]
+        at = self.prompts.index(request)
+        prompt = PromptParams(question=request, answers=self.answers[at], image_first=self.image_first)
+        return prompt, self.response_prefixes[at]
+
+
+def localizer(params: Params, setting: driver.Setting) -> driver.Localizer:
+    """Return a localizer that takes the peaks of the base model's attribution maps.
+
+    Raises:
+        ParamsError: If no base model was given.
+        ModelError: If the model cannot be loaded.
+    """
+    loaded = gemma3.load(gemma3.read_base(setting.path("base")).folder, setting.model)
+
+    def ask(questions: Sequence[Question]) -> Iterator[Answer]:
+        for batch in batches(questions, params.batch_size):
+            images = [question.pixels() for question in batch]
+            yield from answers(loaded, images, batch[0].request, params)
+
+    return ask
 
 
 def attribution(
-    loaded: gemma3.Loaded, images: Sequence[np.ndarray] | np.ndarray, request: str, params: AttributionParams
+    loaded: gemma3.Loaded, images: Sequence[np.ndarray] | np.ndarray, request: str, params: Params
 ) -> NDArray[np.float64]:
     """Return how much each part of each image speaks for the positive answer.
 
     Args:
         loaded: The model, or the model with an adapter. No gradient reaches its weights.
         images: n images, uint8 arrays of shape (side_px, side_px).
-        request: One of `params.requests`.
-        params: See `AttributionParams`.
+        request: One of `params.prompts`.
+        params: See `Params`.
 
     Returns:
         Float64 array of shape (n, grid, grid), logits per image token, with as many cells along a side as the model
-        has image tokens, times `params.moves`. The cells divide the padded square evenly, row by row.
+        has image tokens, times `params.shifts`. The cells divide the padded square evenly, row by row.
 
     Raises:
         ModelError: If an answer is not one token, the moves do not divide a token, or a map is not finite.
         MismatchError: If an image has not the side that the model takes.
     """
     pixels = np.stack(list(images))
-    side, moves = int(loaded.image_tokens**0.5), params.moves
+    side, moves = int(loaded.image_tokens**0.5), params.shifts
     token_px = loaded.side_px // side
     if token_px % moves:
         raise ModelError(
-            f"attribution.moves: found {moves}, wanted a divisor of {token_px}, an image token's side in px"
+            f"attribution.shifts: found {moves}, wanted a divisor of {token_px}, an image token's side in px"
         )
     grid = side * moves
     step_px = token_px // moves
@@ -108,9 +127,7 @@ def attribution(
     return total / covered
 
 
-def _token_map(
-    loaded: gemma3.Loaded, images: np.ndarray, request: str, params: AttributionParams
-) -> NDArray[np.float64]:
+def _token_map(loaded: gemma3.Loaded, images: np.ndarray, request: str, params: Params) -> NDArray[np.float64]:
     """Return the evidence of each image token of one batch, shape (n, image_tokens)."""
     seen = gemma3.features(loaded, list(images)).float()
     means = seen.mean(dim=1, keepdim=True)
@@ -120,7 +137,7 @@ def _token_map(
     return found.double().cpu().numpy()
 
 
-def _integrated(evidence: Callable[[Any], Any], seen: Any, means: Any, params: AttributionParams) -> Any:
+def _integrated(evidence: Callable[[Any], Any], seen: Any, means: Any, params: Params) -> Any:
     import torch
 
     total = torch.zeros(seen.shape[:2], device=seen.device)
@@ -132,7 +149,7 @@ def _integrated(evidence: Callable[[Any], Any], seen: Any, means: Any, params: A
     return total / params.steps
 
 
-def _occluded(evidence: Callable[[Any], Any], seen: Any, means: Any, params: AttributionParams) -> Any:
+def _occluded(evidence: Callable[[Any], Any], seen: Any, means: Any, params: Params) -> Any:
     import torch
 
     lost = torch.empty(seen.shape[:2], device=seen.device)
@@ -145,7 +162,7 @@ def _occluded(evidence: Callable[[Any], Any], seen: Any, means: Any, params: Att
     return lost
 
 
-def _contrast(loaded: gemma3.Loaded, prompt: prompts.PromptParams, prefix: str) -> Callable[[Any], Any]:
+def _contrast(loaded: gemma3.Loaded, prompt: PromptParams, prefix: str) -> Callable[[Any], Any]:
     """Return a function from vision features (n, image_tokens, hidden) to the evidence of the images, shape (n,)."""
     import torch
 
@@ -281,7 +298,7 @@ def _top(line: NDArray[np.float64], at: int) -> float:
 
 
 def answers(
-    loaded: gemma3.Loaded, images: Sequence[np.ndarray] | np.ndarray, request: str, params: AttributionParams
+    loaded: gemma3.Loaded, images: Sequence[np.ndarray] | np.ndarray, request: str, params: Params
 ) -> list[Answer]:
     """Return the peaks of each image as a localizer's answer; its words are the peaks (u, v, confidence) as JSON.
 

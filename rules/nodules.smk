@@ -1,0 +1,127 @@
+"""Does this radiograph show a nodule? An adapter is trained, and each classifier gives every image one score.
+
+A classifier is a row of nodules.classifiers; base and adapter are run by the same code.
+
+in   results/data/  results/weights/fetch.json
+out  results/nodules/train/  results/nodules/infer/{classifier}.parquet and its calibration
+     results/nodules/infer/tuned_twin.parquet: validation images with the adapter merged if it was not, and vice versa
+"""
+
+TRAINED = "results/nodules/train/adapter"
+OTHER = {"as_trained": "merged", "merged": "as_trained"}
+
+
+def adapter_of(wildcards):
+    """The adapter of a classifier, if this pipeline makes it."""
+    return [TRAINED] if classifier_row(wildcards).get("adapter") == TRAINED else []
+
+
+def training_of(wildcards):
+    """What training did to the odds of a classifier's images, if this pipeline trained it."""
+    return ["results/nodules/train/train.json"] if adapter_of(wildcards) else []
+
+
+rule nodules_train:
+    """Fine-tune the quantized base by low-rank adapters on balanced, rotating epochs."""
+    input:
+        base="results/weights/fetch.json",
+        manifest="results/data/manifest.parquet",
+        normalized="results/data/normalized.parquet",
+        images=gather.shard("results/data/normalized/{scatteritem}"),
+        split="results/data/split.parquet",
+        code=code("nodules.train"),
+    output:
+        adapter=directory("results/nodules/train/adapter"),
+        log="results/nodules/train/train.json",
+        curve="results/nodules/train/curve.csv",
+    log:
+        "results/logs/nodules_train.log",
+    resources:
+        gpu=1,
+        mem_mb=24000,
+        runtime=2880,
+    params:
+        values=section("nodules.train", "nodules.cohort", "nodules.model", "nodules.prompt"),
+        paths=paths,
+    shell:
+        "python -m stages.nodules.train --params {params.values:q} {params.paths} --results results"
+        " --checkpoints results/nodules/checkpoints --features results/nodules/features --live results/nodules/live"
+        " 2>&1 | tee {log}"
+
+
+rule nodules_infer_shard:
+    """Score each image by the logits of two answers, one forward pass per batch."""
+    input:
+        base="results/weights/fetch.json",
+        normalized="results/data/normalized.parquet",
+        images=gather.shard("results/data/normalized/{scatteritem}"),
+        split="results/data/split.parquet",
+        adapter=adapter_of,
+        code=code_of_classifier,
+    output:
+        infer=temp("results/shards/nodules_infer/{classifier}/{scatteritem}.parquet"),
+    log:
+        "results/logs/nodules_infer/{classifier}/{scatteritem}.log",
+    resources:
+        gpu=1,
+        mem_mb=16000,
+        runtime=720,
+    params:
+        values=with_row("classifier", "nodules.infer", "nodules.model", "nodules.prompt"),
+        paths=paths,
+    shell:
+        "python -m stages.nodules.infer --params {params.values:q} --classifier {wildcards.classifier} {params.paths}"
+        " --part {wildcards.scatteritem} --results results --features results/nodules/features 2>&1 | tee {log}"
+
+
+rule nodules_infer:
+    """Put the shards together, and fit scores to probabilities on validation alone."""
+    input:
+        parts=gather.shard("results/shards/nodules_infer/{{classifier}}/{scatteritem}.parquet"),
+        manifest="results/data/manifest.parquet",
+        train=training_of,
+        code=code("nodules.calibrate"),
+    output:
+        infer="results/nodules/infer/{classifier}.parquet",
+        calibration="results/nodules/infer/{classifier}_calibration.json",
+    log:
+        "results/logs/nodules_infer/{classifier}.log",
+    localrule: True
+    params:
+        values=section("nodules.calibrate", "nodules.cohort"),
+        paths=paths,
+    shell:
+        "python -m stages.nodules.calibrate --params {params.values:q} {params.paths} 2>&1 | tee {log}"
+
+
+use rule nodules_infer_shard as nodules_infer_twin_shard with:
+    output:
+        infer=temp("results/shards/nodules_infer_twin/{classifier}/{scatteritem}.parquet"),
+    log:
+        "results/logs/nodules_infer_twin/{classifier}/{scatteritem}.log",
+    params:
+        values=with_row(
+            "classifier",
+            "nodules.infer",
+            "nodules.model",
+            "nodules.prompt",
+            splits=["val"],
+            weights=OTHER[NODULES["infer"]["weights"]],
+        ),
+        paths=paths,
+
+
+rule nodules_infer_twin:
+    """Put together what the tuned model says of validation images with its adapter merged, if it was not."""
+    input:
+        parts=gather.shard("results/shards/nodules_infer_twin/{{classifier}}/{scatteritem}.parquet"),
+        code=code("data.gather"),
+    output:
+        out="results/nodules/infer/{classifier}_twin.parquet",
+    log:
+        "results/logs/nodules_infer_twin/{classifier}.log",
+    localrule: True
+    params:
+        paths=paths,
+    shell:
+        "python -m stages.data.gather --table infer {params.paths} 2>&1 | tee {log}"

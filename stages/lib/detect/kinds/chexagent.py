@@ -1,0 +1,26 @@
+"""CheXagent-2 as a localizer: boxes in generated text, from a process of its own. Non-commercial use only."""
+
+from collections.abc import Iterator, Sequence
+
+from stages.lib.detect import driver
+from stages.lib.detect.chexagent import client
+from stages.lib.detect.detection import Answer, Question
+
+Params = client.ChexagentParams
+
+
+def localizer(params: Params, setting: driver.Setting) -> driver.Localizer:
+    """Return a localizer that queries CheXagent-2 in a process of its own.
+
+    Raises:
+        ParamsError: If the files that this kind wants were not given.
+        ModelError: If the model's record cannot be used.
+        EnvironmentBuildError: If the environment's record cannot be used.
+    """
+    where = client.setting(setting.path("fetched"), setting.path("environment"))
+    journals = setting.path("journals")
+
+    def ask(questions: Sequence[Question]) -> Iterator[Answer]:
+        return map(client.read, client.answer(questions, params, where, journals))
+
+    return ask
