@@ -21,7 +21,8 @@ CLASSIFIED = {
     "nodules_cascade",
 }
 COMBINED = {"nodules_combine", "nodules_cascade", "nodules_submit"}
-LOCALIZED = {"nodules_select_shard", "nodules_select", "nodules_localize_shard", "nodules_localize", *COMBINED}
+MERGED = {"nodules_localize_shard", "nodules_localize"}  # detections of shards are not kept
+LOCALIZED = {"nodules_select_shard", "nodules_select", *MERGED, *COMBINED}
 ALL_FROM_NORMALIZED = {
     *("data_normalize_shard", "data_normalize", "nodules_train"),
     *LOCALIZED,
@@ -89,7 +90,7 @@ def test_every_artifact_is_there_and_every_table_reads(study: Path) -> None:
         ("nodules.train", {"learning_rate": 1.0e-5}, {"nodules_train", "nodules_submit", *CLASSIFIED, *MEASURE}),
         ("nodules.measure", {"draws": 90}, MEASURE),
         ("nodules.localizers.attribution", {"steps": 3}, LOCALIZED | MEASURE),
-        ("nodules.link", {"link_fraction": 0.1}, {"nodules_localize", *COMBINED, *MEASURE}),
+        ("nodules.link", {"link_fraction": 0.1}, {*MERGED, *COMBINED, *MEASURE}),
         ("nodules.cascade", {"threshold": "half"}, {"nodules_cascade", *MEASURE}),
         ("nodules.submit", {"threshold": "half"}, {"nodules_submit"}),
         ("report", {"examples": 1}, {"report"}),

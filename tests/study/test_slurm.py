@@ -16,6 +16,7 @@ ON_A_GPU = {
     *("nodules_train", "nodules_infer_shard", "nodules_infer_twin_shard"),
     *("nodules_select_shard", "nodules_localize_shard"),
 }
+SHARDS = {"nodules_train": 1, "nodules_infer_shard": 4}  # jobs; the others have two: one system, two shards
 
 
 def submit(*options):
@@ -73,9 +74,9 @@ def test_the_study_runs_on_slurm_with_a_gpu_slot_for_each_gpu_stage(
     asked = {name: [job for job in jobs if job.rule.startswith(f"rule_{name}_wildcards")] for name in ON_A_GPU}
     asked["nodules_train"] = [job for job in jobs if job.rule.startswith("rule_nodules_train")]
     assert {name: [job.gpus for job in found] for name, found in asked.items()} == {
-        name: [1] if name == "train" else [1, 1] for name in ON_A_GPU
+        name: [1] * SHARDS.get(name, 2) for name in ON_A_GPU
     }
     on_gpu = {id(job) for found in asked.values() for job in found}
     assert {job.gpus for job in jobs if id(job) not in on_gpu} == {0}
-    shards = [sorted(found, key=lambda job: job.start) for name, found in asked.items() if name != "train"]
+    shards = [sorted(found, key=lambda job: job.start) for name, found in asked.items() if name != "nodules_train"]
     assert any(second.start < first.end for first, second in shards)
