@@ -7,7 +7,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-chexagent demo test check format sync preset doctor compare bench estimate lock
+.PHONY: help setup setup-chexagent demo test check format sync base-record preset doctor compare bench estimate lock
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
@@ -51,6 +51,9 @@ format: $(READY) ## format all code
 sync: $(READY) ## write dvc.yaml and the parameter schema from the rules and stages
 	$(RUN) python -m workflow.schema
 	$(RUN) python -m workflow.dvc_sync
+
+base-record: $(READY) ## write workflow/demo_base.json, the record of the demo's base
+	$(RUN) OMP_NUM_THREADS=1 python -m workflow.base_record
 
 preset: $(READY) ## put a study's parameters in force: make preset NAME=demo|nodulocc|nodulocc_published
 	$(RUN) python -m workflow.preset "$(NAME)"

@@ -1,6 +1,6 @@
-"""The demo's base: made the same way twice, and as good as the shipped one when it is made again."""
+"""The demo's base: made the same way twice, and as its record says."""
 
-import os
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from stages.lib.detect import box_2d
 from stages.lib.detect.box_2d import Box
 from stages.lib.models import gemma3, prompts
 from stages.weights import pretrain
+from workflow import base_record
 
 ROOT = Path(__file__).parents[2]
 SECTIONS = {
@@ -86,13 +87,17 @@ def test_the_shipped_base_knows_something_and_not_everything() -> None:
     assert found > 0.1
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(
-    not os.environ.get("NODULEFLOW_NO_SKIPS"), reason="takes a quarter of an hour; NODULEFLOW_NO_SKIPS=1 runs it"
-)
-def test_a_base_made_again_is_as_good_as_the_shipped_one(tmp_path: Path) -> None:
-    pretrain.pretrain(tmp_path, SHIPPED.pretrain, SHIPPED.prompt, BOXES)
-    auc, found = quality(tmp_path)
-    shipped_auc, shipped_found = quality(ROOT / "workflow/demo_base")
-    assert auc > shipped_auc - 0.05
-    assert found > shipped_found - 0.1
+def test_the_shipped_base_its_parameters_and_the_code_agree_with_their_record() -> None:
+    wanted = json.loads((ROOT / base_record.RECORD).read_text())
+    assert len(wanted["losses_of_a_few_steps"]["text"]) == base_record.FEW["text_steps"]
+    assert base_record.differences(base_record.record(ROOT), wanted) == [], base_record.REMAKE
+
+
+@pytest.mark.parametrize("change", [{"seed": 12}, {"text_peak_lr": 0.003}, {"diameter_mm": (12.0, 30.0)}])
+def test_another_seed_schedule_or_image_changes_the_losses_of_the_first_steps(tmp_path: Path, change: dict) -> None:
+    few = replace(SHIPPED.pretrain, **base_record.FEW)
+    losses = [
+        pretrain.pretrain(tmp_path / name, params, SHIPPED.prompt, BOXES)
+        for name, params in (("as_is", few), ("changed", replace(few, **change)))
+    ]
+    assert base_record.differences(losses[1], losses[0])
