@@ -33,7 +33,7 @@ WORDS = (  # one token each, as in Gemma; any other word is spelled in character
         "▁does",
         "▁each",
         "▁every",
-        "▁image",
+        "▁film",  # a token of the shipped base: another word here is another vocabulary
         "▁final",
         "▁finding",
         "▁findings",
