@@ -14,7 +14,7 @@ from stages.lib.core import files, kinds
 from stages.lib.core.closure import closure
 from stages.lib.core.errors import ParamsError
 from stages.lib.core.params import subset
-from workflow import costs, registry
+from workflow import costs, devices, registry
 
 try:
     registry.check(config)
@@ -24,6 +24,10 @@ except ParamsError as error:
 # The commands run in the interpreter that runs Snakemake, one thread each: Snakemake runs them side by side.
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# On this machine two jobs never share a card; a cluster hands out its own, and --resources gpu=N is taken as given.
+if workflow.resource_settings.nodes is None and "gpu" not in workflow.global_resources:
+    workflow.register_resource("gpu", devices.count())
 
 NODULES = config["nodules"]
 CLASSIFIERS, LOCALIZERS = list(NODULES["classifiers"]), list(NODULES["localizers"])
