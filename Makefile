@@ -7,7 +7,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-chexagent demo test check format sync base-record preset doctor compare bench estimate lock
+.PHONY: help setup setup-chexagent demo test test-slow check format sync base-record preset doctor compare bench estimate lock
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
@@ -30,8 +30,11 @@ demo: $(READY) ## run the embedded study and say where the report is
 	$(RUN) snakemake --cores $(CORES) --rerun-incomplete --quiet host
 	@$(RUN) python -m workflow.summary
 
-test: $(READY) ## all tests that this machine can run
-	$(RUN) OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile $(PYTEST)
+test: $(READY) ## the tests, minutes
+	$(RUN) OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile -m "not slow" $(PYTEST)
+
+test-slow: $(READY) ## the tests that run a whole study, a browser or a cluster
+	$(RUN) OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile -m slow $(PYTEST)
 
 check: $(READY) ## formatting, lint, types, and the agreement of dvc.yaml and the schema with the rules
 	$(RUN) ruff format --check .

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from checkout import REAL_IMAGES
 from slurm_cluster import slurm_cluster  # noqa: F401
 from tiny_base import tiny_base, tiny_study, trained  # noqa: F401
 
-ROOT = Path(__file__).parents[1]
 collect_ignore = ["fakes/standin_model"]  # runs under another transformers, in a process of its own
-REAL_IMAGES = ROOT.parent / "shared" / "data" / "nodulocc_mini"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

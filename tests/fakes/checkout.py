@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[2]
+REAL_IMAGES = ROOT.parent / "shared" / "data" / "nodulocc_mini"  # beside the checkout, where it is given
 SMALL: Mapping[str, Mapping[str, Any]] = {
     "study": {"shards": 1},
     "data.simulate": {"nih_patients": 24, "lidc_images": 6, "unlabelled_images": 4},

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.real_images]
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from conftest import REAL_IMAGES
+    from checkout import REAL_IMAGES
 
     changes = {
         "study": {"shards": 1},
