@@ -106,7 +106,7 @@ class Range:
 def needs_gpu(document: Mapping[str, Any]) -> bool:
     """Return whether the study runs a model too large for a processor: one of the hub, or one in bfloat16.
 
-    >>> needs_gpu({"fetch": {"base": "a/b", "revision": "main"}})
+    >>> needs_gpu({"weights": {"fetch": {"base": "a/b", "revision": "main"}}})
     True
     >>> needs_gpu({"weights": {"fetch": {"revision": "none"}}, "nodules": {"model": {"dtype": "float32"}}})
     False
