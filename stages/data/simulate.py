@@ -9,7 +9,6 @@ import csv
 import io
 import multiprocessing
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -244,20 +243,13 @@ def write(params: Params, out: Path, workers: int) -> None:
         workers: Number of processes; the bytes do not depend on it.
     """
     orders = plan(params)
-    beside = out.with_name(f".{out.name}.{os.getpid()}.part")
-    shutil.rmtree(beside, ignore_errors=True)
-    for folder in FOLDERS:
-        (beside / folder).mkdir(parents=True)
-    try:
+    with files.replacing_folder(out) as beside:
+        for folder in FOLDERS:
+            (beside / folder).mkdir(parents=True)
         work = _each(partial(_make, beside, params), orders, workers)
         made = list(track(work, total=len(orders), what="simulate", unit="images"))
         for name, rows in tables(made).items():
             files.write_bytes(beside / name, _csv(COLUMNS[name], rows))
-        if out.exists():
-            shutil.rmtree(out)
-        beside.rename(out)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     positive = sum(bool(nodules) for _, nodules in made)
     LOG.info("simulate: %d images in %s, %d with nodules", len(made), out, positive)
 

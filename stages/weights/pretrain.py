@@ -5,17 +5,14 @@ out  a folder that loads as MedGemma does: weights in float32, processor, chat t
 """
 
 import json
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
-from stages.lib.core import cli, params
+from stages.lib.core import cli, files, params
 from stages.lib.core.log import LOG
 from stages.lib.core.params import Rows
 from stages.lib.core.progress import track
@@ -228,22 +225,6 @@ def box_about(x: float, y: float, diameter_px: float, geometry: Geometry) -> Box
     return Box(y0, x0, y1, x1, LABEL)
 
 
-@contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield a folder beside `path`; on success it takes the place of `path`, on any error it vanishes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as scratch:
-        beside = Path(scratch) / "new"
-        beside.mkdir()
-        yield beside
-        for file in beside.iterdir():
-            with file.open("rb") as handle:
-                os.fsync(handle.fileno())
-        if path.exists():
-            path.rename(Path(scratch) / "old")
-        beside.rename(path)
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Make the base and write its folder whole."""
     args = cli.parse(
@@ -258,7 +239,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     boxes = args.params.localizers["medgemma"].params
     sections = {"pretrain": args.params.pretrain, "prompt": args.params.prompt, "medgemma": boxes}
-    with replacing_folder(Path(args.out)) as folder:
+    with files.replacing_folder(Path(args.out)) as folder:
         losses = pretrain(folder, args.params.pretrain, args.params.prompt, boxes)
         readme = README.format(
             parameters=tiny.parameters(folder),

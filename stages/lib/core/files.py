@@ -2,12 +2,55 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import psutil
+
+HOST = re.sub(r"[^A-Za-z0-9-]", "-", os.uname().nodename)
+LEFT_BEHIND = re.compile(rf"\.(?P<name>.+)\.{HOST}\.(?P<process>\d+)\.(?P<kind>part|old)")
+
+
+def beside(path: Path, kind: Literal["part", "old"] = "part") -> Path:
+    """Return a name beside `path` that belongs to this process alone, in a folder that is there and swept.
+
+    Args:
+        path: What is to be replaced.
+        kind: A new content that is not whole yet ("part"), or the old one that makes room for it ("old").
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep_once(path.parent.resolve(), os.getpid())
+    return path.with_name(f".{path.name}.{HOST}.{os.getpid()}.{kind}")
+
+
+@cache
+def _sweep_once(folder: Path, process: int) -> None:
+    sweep(folder)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes of this machine left in `folder`; an old content whose new one never came is back.
+
+    What belongs to a living process, or to another machine on a shared disk, is left alone.
+    """
+    for rest in sorted(folder.iterdir()):
+        left = LEFT_BEHIND.fullmatch(rest.name)
+        if left is None or psutil.pid_exists(int(left["process"])):
+            continue
+        target = folder / left["name"]
+        with suppress(FileNotFoundError):  # another process may sweep at the same time
+            if left["kind"] == "old" and not target.exists():
+                rest.rename(target)
+            elif rest.is_dir():
+                shutil.rmtree(rest)
+            else:
+                rest.unlink()
 
 
 @contextmanager
@@ -18,35 +61,33 @@ def replacing(path: str | Path) -> Iterator[Path]:
         OSError: If the disk is full or the folder cannot be written; `path` is then as it was.
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name}.{os.getpid()}.part")
+    part = beside(target)
     try:
-        yield beside
-        with beside.open("rb") as handle:
+        yield part
+        with part.open("rb") as handle:
             os.fsync(handle.fileno())
-        beside.replace(target)
+        part.replace(target)
     finally:
-        beside.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
 
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder beside `path`; on success it takes the place of `path`, on any error it vanishes."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    old = path.with_name(f".{path.name}.{os.getpid()}.old")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    part, old = beside(path), beside(path, "old")
     try:
-        beside.mkdir()
-        yield beside
-        for file in filter(Path.is_file, beside.rglob("*")):
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        yield part
+        for file in filter(Path.is_file, part.rglob("*")):
             with file.open("rb") as handle:
                 os.fsync(handle.fileno())
         if path.exists():
             path.rename(old)
-        beside.rename(path)
+        part.rename(path)
         sync_folder(path.parent)
     finally:
-        for rest in (beside, old):
+        for rest in (part, old):
             shutil.rmtree(rest, ignore_errors=True)
 
 

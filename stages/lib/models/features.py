@@ -8,7 +8,6 @@ so its features do not depend on which other images are asked about.
 Features are of use where the tower is not tuned; an adapter on the tower has none.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -71,8 +70,7 @@ class Store:
         work = zip(images, missing, strict=True)
         for image, (_, path) in progress.track(work, total=len(missing), what="vision features"):
             found = gemma3.features(loaded, image)[0].cpu().contiguous()
-            path.parent.mkdir(parents=True, exist_ok=True)
-            beside = path.with_name(f".{path.name}.{os.uname().nodename}.{os.getpid()}.part")
+            beside = files.beside(path)
             try:  # not forced to the disk, a thousand times an hour: what a power cut tears, the checksum finds
                 save_file({"features": found}, beside, {"sha256": sha256(_bytes(found)).hexdigest()})
                 beside.replace(path)
