@@ -5,6 +5,7 @@ images, so all its rows have the same tokens and nothing is padded. torch, trans
 """
 
 import json
+import logging
 import os
 import warnings
 from collections.abc import Sequence
@@ -418,3 +419,9 @@ def _quiet() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # peft 0.21 asks transformers 5.23 for an attribute by its old name
     warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+    # On some processors bitsandbytes looks for a faster kernel of another package; without one it runs all the same.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(_is_about_no_missing_kernel)
+
+
+def _is_about_no_missing_kernel(record: logging.LogRecord) -> bool:
+    return "gemm_4bit_forward from kernels-community" not in str(record.msg)

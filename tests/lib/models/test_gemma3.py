@@ -289,3 +289,19 @@ def test_a_record_of_a_base_that_is_gone_is_refused(tmp_path, tiny_base):
     )
     with pytest.raises(ModelError, match="gone is not there"):
         gemma3.read_base(tmp_path / "fetch.json")
+
+
+def test_a_kernel_that_is_not_installed_frightens_nobody_and_other_warnings_are_shown(tiny_base):
+    """In a process of its own, since the message comes when bitsandbytes is imported."""
+    program = (
+        "import logging; logging.basicConfig()\n"
+        "from pathlib import Path\n"
+        "from stages.lib.models import gemma3\n"
+        f"gemma3.load(Path({str(tiny_base.folder)!r}), gemma3.{NF4!r})\n"
+        "logging.getLogger('bitsandbytes.backends.cpu.ops').warning('another one')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=Path(__file__).parents[3], capture_output=True, text=True, check=True
+    )
+    assert "gemm_4bit_forward" not in done.stdout + done.stderr
+    assert "another one" in done.stderr
