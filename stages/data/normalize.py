@@ -61,7 +61,8 @@ def normalize(images: pa.Table, params: Params, *, results: Path, folder: Path) 
     rows, problems = [], []
     for image in track(images.to_pylist(), total=images.num_rows, what="normalize"):
         try:
-            square, low, high = preprocess.normalize_pixels(unchanged(image), **decides)
+            decoded = unchanged(image)
+            square, low, high = preprocess.normalize_pixels(decoded.pixels, counts=decoded.histogram, **decides)
         except (ImageError, OSError) as error:
             problems.append(f"{image['file_name']!r}: {error}")
             continue
@@ -86,8 +87,8 @@ def normalize(images: pa.Table, params: Params, *, results: Path, folder: Path) 
     return tables.from_rows(rows, tables.NORMALIZED)
 
 
-def unchanged(image: Mapping[str, Any]) -> Any:
-    """Return the grey values of an image of the manifest, if its file is still the one that was ingested.
+def unchanged(image: Mapping[str, Any]) -> reading.Decoded:
+    """Return an image of the manifest, if its file is still the one that was ingested.
 
     Args:
         image: Row of the manifest.
@@ -102,7 +103,7 @@ def unchanged(image: Mapping[str, Any]) -> Any:
             f"its SHA-256 is {digest[:12]}..., at ingest it was {image['sha256'][:12]}...: the file has changed,"
             " run ingest again"
         )
-    return reading.read_grey(image["path"], max_pixels=image["width_px"] * image["height_px"]).pixels
+    return reading.read_grey(image["path"], max_pixels=image["width_px"] * image["height_px"])
 
 
 def encoded(square: Any) -> bytes:

@@ -66,7 +66,12 @@ def percentile(counts: np.ndarray, percent: float) -> float:
 
 
 def normalize_pixels(
-    pixels: np.ndarray, *, low_percentile: float, high_percentile: float, side_px: int
+    pixels: np.ndarray,
+    *,
+    low_percentile: float,
+    high_percentile: float,
+    side_px: int,
+    counts: np.ndarray | None = None,
 ) -> tuple[np.ndarray, float, float]:
     """Return the normalized image, and the grey values that became 0 and 255.
 
@@ -78,6 +83,7 @@ def normalize_pixels(
         low_percentile: Percentile of the grey values that becomes 0, [0, 100].
         high_percentile: Percentile of the grey values that becomes 255, [0, 100].
         side_px: Side of the normalized image, pixels.
+        counts: `histogram` of `pixels`, where it is known already.
 
     Returns:
         The image, uint8 of shape (side_px, side_px), and the grey values of the two percentiles.
@@ -93,7 +99,8 @@ def normalize_pixels(
     """
     import cv2
 
-    counts = histogram(pixels)
+    if counts is None:
+        counts = histogram(pixels)
     low, high = percentile(counts, low_percentile), percentile(counts, high_percentile)
     if low >= high:
         raise ImageError(

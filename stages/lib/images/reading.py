@@ -7,7 +7,7 @@ interlaced or not, is taken, and RGB(A) of equal channels and full opacity; DICO
 """
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -37,6 +37,7 @@ class Decoded:
         patient: What the file itself says whose image it is; None if it says nothing.
         spacing_mm: Millimetres per pixel, as the file itself says; None if it says nothing of use.
         remark: What is odd about it; None if nothing.
+        histogram: How often each grey value occurs, as `preprocess.histogram`; None before it was counted.
     """
 
     pixels: np.ndarray
@@ -44,6 +45,7 @@ class Decoded:
     patient: str | None = None
     spacing_mm: float | None = None
     remark: str | None = None
+    histogram: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -119,8 +121,7 @@ def read_grey(path: str | Path, *, max_pixels: int) -> Decoded:
         raise ImageError("an empty file")
     else:
         raise ImageError(f"neither PNG nor DICOM: it begins with {head[:8]!r}")
-    check_image(image.pixels)
-    return image
+    return replace(image, histogram=check_image(image.pixels))
 
 
 def check_size(path: str | Path, max_pixels: int) -> None:
@@ -135,8 +136,8 @@ def check_size(path: str | Path, max_pixels: int) -> None:
         raise ImageError(f"{size} bytes, more than an image of max_pixels = {max_pixels} can have")
 
 
-def check_image(image: np.ndarray) -> None:
-    """Refuse an image that is too small for an image, or (nearly) all of one grey value.
+def check_image(image: np.ndarray) -> np.ndarray:
+    """Return the histogram of an image that is large enough for one, and not (nearly) all of one grey value.
 
     Args:
         image: Grey values, uint8 or uint16, shape (height, width).
@@ -151,6 +152,7 @@ def check_image(image: np.ndarray) -> None:
     fraction = float(counts.max()) / image.size
     if fraction > MAX_SAME_FRACTION:
         raise ImageError(f"{fraction:.2%} of its pixels have the same value {int(counts.argmax())}: there is no image")
+    return counts
 
 
 def read_png(data: bytes, max_pixels: int) -> Decoded:
