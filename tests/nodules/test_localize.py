@@ -1,4 +1,4 @@
-"""Localization: whom it asks, where the points land, and that the words are kept."""
+"""Localization: whom it asks, where the points land, and that the text are kept."""
 
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from stages.lib.core.errors import TableError
 from stages.lib.detect import driver as stage
 from stages.lib.detect import views
 from stages.lib.detect.choice import SelectParams
-from stages.lib.detect.detection import Answer, Finding, Question, batches
+from stages.lib.detect.detection import Detection, Query, Response, batches
 from stages.lib.detect.driver import Params
 from stages.lib.detect.kinds import medgemma
 from stages.lib.images.preprocess import normalize_pixels
@@ -51,25 +51,25 @@ NORMALIZED = tables.from_rows([square(name, *size) for name, size in SIZES.items
 class FromTable:
     """A localizer that answers from a table, and remembers what it was asked."""
 
-    def __init__(self, answers: dict[str, Answer]) -> None:
+    def __init__(self, answers: dict[str, Response]) -> None:
         self.answers = answers
         self.asked: list[str] = []
 
-    def __call__(self, questions: Sequence[Question]) -> Iterator[Answer]:
-        for question in questions:
-            self.asked.append(question.key)
-            yield self.answers.get(question.key.split("\t")[0], Answer("nothing", "empty", ()))
+    def __call__(self, queries: Sequence[Query]) -> Iterator[Response]:
+        for query in queries:
+            self.asked.append(query.key)
+            yield self.answers.get(query.key.split("\t")[0], Response("nothing", "empty", ()))
 
 
 def ask(folder: Path, localizer: FromTable, params: Params = PARAMS, manifest: pa.Table = MANIFEST):
     return stage.localize(manifest, NORMALIZED, ["Where?"], folder, localizer, params)
 
 
-MIDDLE = Finding(u=0.5, v=0.5, box=(0.25, 0.4, 0.75, 0.6), confidence=None, phrase="nodule on the left")
+MIDDLE = Detection(u=0.5, v=0.5, box=(0.25, 0.4, 0.75, 0.6), confidence=None, phrase="nodule on the left")
 
 
 def test_a_box_lands_in_pixels_of_the_original_whatever_its_shape(tmp_path: Path) -> None:
-    answer = Answer("words", "ok", (MIDDLE,))
+    answer = Response("text", "ok", (MIDDLE,))
     found, _ = ask(tmp_path, FromTable(dict.fromkeys(SIZES, answer)))
     rows = {row["image_id"]: row for row in found.to_pylist()}
     assert [(row["x"], row["y"]) for row in rows.values()] == [(199.5, 99.5), (99.5, 199.5), (149.5, 149.5)]
@@ -78,8 +78,8 @@ def test_a_box_lands_in_pixels_of_the_original_whatever_its_shape(tmp_path: Path
 
 
 def test_the_words_of_every_image_are_kept_and_a_image_without_findings_has_no_row(tmp_path: Path) -> None:
-    said = {"a": Answer("Final Answer: []", "empty", ()), "b": Answer("{oops", "malformed", ())}
-    said["c"] = Answer("two", "ok", (MIDDLE, MIDDLE))
+    said = {"a": Response("Final Answer: []", "empty", ()), "b": Response("{oops", "malformed", ())}
+    said["c"] = Response("two", "ok", (MIDDLE, MIDDLE))
     found, answers = ask(tmp_path, FromTable(said))
     assert [(row["image_id"], row["rank"]) for row in found.to_pylist()] == [("c", 0), ("c", 1)]
     assert found["phrase"].to_pylist() == ["nodule on the left"] * 2
@@ -91,7 +91,7 @@ def test_the_words_of_every_image_are_kept_and_a_image_without_findings_has_no_r
 
 
 def test_each_view_of_each_image_is_asked_and_its_places_are_brought_back(tmp_path: Path) -> None:
-    left = Answer("words", "ok", (Finding(u=0.25, v=0.5, box=None, confidence=0.5, phrase="left"),))
+    left = Response("text", "ok", (Detection(u=0.25, v=0.5, box=None, confidence=0.5, phrase="left"),))
     localizer = FromTable({"c": left})
     votes, answers = ask(tmp_path, localizer, BOTH)
     assert localizer.asked == [f"{name}\t{view}\tWhere?" for view in ("whole", "mirrored") for name in "abc"]
@@ -108,10 +108,10 @@ def test_a_question_shows_the_view_of_its_image(tmp_path: Path) -> None:
         cv2.imwrite(str(tmp_path / f"{name}.png"), pixels)
     seen: list[np.ndarray] = []
 
-    def look(questions: Sequence[Question]) -> Iterator[Answer]:
-        for question in questions:
-            seen.append(question.pixels())
-            yield Answer("", "empty", ())
+    def look(queries: Sequence[Query]) -> Iterator[Response]:
+        for query in queries:
+            seen.append(query.pixels())
+            yield Response("", "empty", ())
 
     stage.localize(MANIFEST, NORMALIZED, ["Where?"], tmp_path, look, BOTH)
     assert (seen[0] == pixels).all()
@@ -119,8 +119,8 @@ def test_a_question_shows_the_view_of_its_image(tmp_path: Path) -> None:
 
 
 def test_batches_keep_the_order_and_never_hold_two_requests() -> None:
-    questions = [Question(key=str(k), pixels=lambda: np.zeros(1), request="ab"[k // 3]) for k in range(5)]
-    assert [[q.key for q in batch] for batch in batches(questions, 2)] == [["0", "1"], ["2"], ["3", "4"]]
+    queries = [Query(key=str(k), pixels=lambda: np.zeros(1), prompt="ab"[k // 3]) for k in range(5)]
+    assert [[q.key for q in batch] for batch in batches(queries, 2)] == [["0", "1"], ["2"], ["3", "4"]]
 
 
 def test_a_image_that_the_manifest_does_not_know_is_named(tmp_path: Path) -> None:
@@ -166,11 +166,11 @@ def test_a_bank_that_leaves_nothing_to_choose_is_not_asked_and_its_model_not_loa
 def test_the_base_model_is_asked_by_the_same_interface(tiny_base: Base, tmp_path: Path) -> None:
     """The random tiny base says nothing of use, but it says it about each image, alone or in a batch."""
     images = [np.random.default_rng(k).integers(0, 255, (112, 112), dtype=np.uint8) for k in range(3)]
-    questions = [Question(key=str(k), pixels=lambda k=k: images[k], request="Where?") for k in range(3)]
+    queries = [Query(key=str(k), pixels=lambda k=k: images[k], prompt="Where?") for k in range(3)]
     params = medgemma.Params(prompts=("Where?",), image_first=True, max_new_tokens=8, batch_size=2)
     localizer = medgemma.localizer(params, localizer_setting(tmp_path, tiny_base.folder, EXACT))
-    together = list(localizer(questions))
-    assert [answer.words for answer in together] == [next(localizer([question])).words for question in questions]
+    together = list(localizer(queries))
+    assert [answer.text for answer in together] == [next(localizer([query])).text for query in queries]
     assert {answer.parsed for answer in together} <= {"ok", "empty", "malformed"}
 
 
@@ -189,13 +189,13 @@ def test_a_spot_on_a_16_bit_image_that_is_not_square_comes_back_to_its_pixel(
     known = image("a", width, height) | {"bit_depth": 16}
     normalized = square("a", width, height, 448)
 
-    def brightest(questions: Sequence[Question]) -> Iterator[Answer]:
-        for question in questions:
-            seen = question.pixels().astype(float)
+    def brightest(queries: Sequence[Query]) -> Iterator[Response]:
+        for query in queries:
+            seen = query.pixels().astype(float)
             weight = np.where(seen > 0.5 * seen.max(), seen - 0.5 * seen.max(), 0)
             v, u = (np.mgrid[0 : len(seen), 0 : len(seen)] + 0.5) / len(seen)
             place = [float((axis * weight).sum() / weight.sum()) for axis in (u, v)]
-            yield Answer("", "ok", (Finding(*place, box=None, confidence=None, phrase=None),))
+            yield Response("", "ok", (Detection(*place, box=None, confidence=None, phrase=None),))
 
     params = Params(views=(view,), images="all")
     votes, _ = stage.localize(

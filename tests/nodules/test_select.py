@@ -92,18 +92,18 @@ def test_without_images_to_choose_by_the_first_of_the_bank_is_put_and_the_reason
     found = choose_stage.choose(*nothing, rows(tables.POINTS, []), how, NEAR)
     assert (found["requests"], found["reason"]) == ([], "no image with marked nodules is in the splits val")
     (tmp_path / "choice.json").write_text(json.dumps(found))
-    assert [choice.requests(tmp_path / "choice.json", ["one", "two"], k) for k in (1, 2)] == [["one"], ["one", "two"]]
+    assert [choice.prompts(tmp_path / "choice.json", ["one", "two"], k) for k in (1, 2)] == [["one"], ["one", "two"]]
 
 
 def test_a_choice_that_is_not_of_the_bank_or_not_there_is_refused(tmp_path):
     path = tmp_path / "choice.json"
     with pytest.raises(ChoiceError, match=r"choice.json: found no choice"):
-        choice.requests(path, ["one"], 1)
+        choice.prompts(path, ["one"], 1)
     path.write_text(json.dumps({"requests": ["other"]}))
     with pytest.raises(ChoiceError, match=r"found the requests \['other'\], wanted some of the bank \['one'\]"):
-        choice.requests(path, ["one"], 1)
+        choice.prompts(path, ["one"], 1)
     path.write_text(json.dumps({"requests": ["one"]}))
-    assert choice.requests(path, ["one", "two"], 1) == ["one"]
+    assert choice.prompts(path, ["one", "two"], 1) == ["one"]
 
 
 def test_the_cutoff_is_the_one_with_the_best_f1_on_the_images_that_choose():

@@ -1,7 +1,7 @@
 """Boxes as MedGemma writes them: the only place that reads or writes such an answer.
 
 The format is a JSON list of `{"box_2d": [y0, x0, y1, x1], "label": "..."}`, integers 0..1000 of the zero-padded square,
-y first. The answer often comes after a thought, reasoning or "Final Answer", in a code fence, and is not always JSON.
+y first. The answer often comes after a thought, reasoning or "Final Response", in a code fence, and is not always JSON.
 
 What becomes of what:
 
@@ -37,14 +37,14 @@ NOTHING = re.compile(r"\[\s*\]")
 
 @dataclass(frozen=True)
 class Box:
-    """One finding.
+    """One detection.
 
     Attributes:
         y0: Top edge, 0..1000 of the padded square.
         x0: Left edge, as y0.
         y1: Bottom edge, greater than y0.
         x1: Right edge, greater than x0.
-        label: The model's name of the finding, untouched; None if it gave none.
+        label: The model's name of the detection, untouched; None if it gave none.
     """
 
     y0: float
@@ -90,7 +90,7 @@ def write(boxes: Sequence[Box]) -> str:
 def parse(answer: str) -> Parsed:
     """Return the boxes in an answer, and whether it could be read; never raises.
 
-    >>> parse('Final Answer: [{"box_2d": [411, 305, 470, 361], "label": "nodule"}]').boxes
+    >>> parse('Final Response: [{"box_2d": [411, 305, 470, 361], "label": "nodule"}]').boxes
     (Box(y0=411.0, x0=305.0, y1=470.0, x1=361.0, label='nodule'),)
     >>> parse("[]").status, parse("There is no nodule.").status
     ('empty', 'malformed')
@@ -130,9 +130,10 @@ def parse(answer: str) -> Parsed:
 
 
 def final_part(answer: str) -> str:
-    """Return the part of an answer that states the result: after the thought, after "Final Answer", in the last fence.
+    """Return the part of an answer that states the result: after the thought, after "Final Response", in the last
+    fence.
 
-    >>> final_part('I see [one]. Final Answer: ```json\\n[]\\n```')
+    >>> final_part('I see [one]. Final Response: ```json\\n[]\\n```')
     '[]'
     """
     text = answer.rsplit(THOUGHT_ENDS, 1)[-1]

@@ -52,7 +52,7 @@ def read(path: str | Path) -> dict[str, Any]:
     return document
 
 
-def requests(path: str | Path, bank: Sequence[str], kept: int) -> list[str]:
+def prompts(path: str | Path, bank: Sequence[str], kept: int) -> list[str]:
     """Return the chosen requests; the first of the bank if none was chosen.
 
     Args:

@@ -1,12 +1,12 @@
-"""Ask a localizer where the nodules are; keep its words, and map what it finds to points of the original image.
+"""Queries for a localizer, its responses verbatim, and its detections in pixels of the original image.
 
 The stage `localize` is this with a kind of localizer behind it.
 
 in   manifest  tables.MANIFEST; normalized  tables.NORMALIZED; split  tables.SPLIT, and points  tables.POINTS, which
      decide what images are "choosing" and "measured" ones
-     choice    JSON written by select: the requests of the bank to put; left out, all of them are put
+     choice    JSON written by select: the prompts of the bank to put; left out, all of them are put
      results   folder that the images' paths are relative to
-out  votes     tables.VOTES: an image without findings has no row; answers  tables.ANSWERS: one row per question
+out  votes     tables.VOTES: an image without detections has no row; answers  tables.ANSWERS: one row per query
 """
 
 import argparse
@@ -23,12 +23,12 @@ from stages.lib.core import params, shards, tables
 from stages.lib.core.errors import ParamsError, TableError
 from stages.lib.core.progress import track
 from stages.lib.detect import choice, views
-from stages.lib.detect.detection import Answer, Finding, Question
+from stages.lib.detect.detection import Detection, Query, Response
 from stages.lib.images.geometry import Geometry
 from stages.lib.images.normalized import load
 from stages.lib.models import gemma3
 
-Localizer = Callable[[Sequence[Question]], Iterator[Answer]]
+Localizer = Callable[[Sequence[Query]], Iterator[Response]]
 FILES = ("manifest", "normalized", "split", "points", "choice", "part", "results")
 OPTIONAL = ("split", "points", "choice")
 
@@ -78,19 +78,19 @@ class Setting:
 def localize(
     manifest: pa.Table,
     normalized: pa.Table,
-    requests: Sequence[str],
+    prompts: Sequence[str],
     results: Path,
     localizer: Localizer,
     params: Params,
 ) -> tuple[pa.Table, pa.Table]:
-    """Return the findings in each image of `normalized` in original pixels, and the localizer's words.
+    """Return the detections in each image of `normalized` in original pixels, and the responses.
 
     Args:
         manifest: Table of `tables.MANIFEST` with at least the images of `normalized`.
         normalized: Table of `tables.NORMALIZED`: the images to ask about.
-        requests: What is asked about each view of each image.
+        prompts: What is asked about each view of each image.
         results: The folder that the images' paths are relative to.
-        localizer: Takes questions, those of one request in a row, and yields their answers in order.
+        localizer: Takes queries, those of one prompt in a row, and yields their answers in order.
         params: See `Params`.
 
     Returns:
@@ -101,25 +101,25 @@ def localize(
     """
     images = normalized.to_pylist()
     geometries = _geometries(manifest, images)
-    asked = [(request, view, image) for request in requests for view in params.views for image in images]
-    questions = [
-        Question(
-            key=f"{image['image_id']}\t{view}\t{request}",
+    asked = [(prompt, view, image) for prompt in prompts for view in params.views for image in images]
+    queries = [
+        Query(
+            key=f"{image['image_id']}\t{view}\t{prompt}",
             pixels=partial(_shown, results / image["png"], view),
-            request=request,
+            prompt=prompt,
         )
-        for request, view, image in asked
+        for prompt, view, image in asked
     ]
     votes: list[dict[str, Any]] = []
     answers: list[dict[str, Any]] = []
-    said = track(localizer(questions), total=len(questions), what="localize", unit="questions")
-    for (request, view, image), answer in zip(asked, said, strict=True):
+    said = track(localizer(queries), total=len(queries), what="localize", unit="questions")
+    for (prompt, view, image), answer in zip(asked, said, strict=True):
         name = image["image_id"]
-        known = {"image_id": name, "request": request, "view": view}
-        answers.append({**known, "answer": answer.words, "parsed": answer.parsed})
+        known = {"image_id": name, "request": prompt, "view": view}
+        answers.append({**known, "answer": answer.text, "parsed": answer.parsed})
         votes += [
-            {**known, "rank": rank, **_original(views.VIEWS[view].back(finding), geometries[name])}
-            for rank, finding in enumerate(answer.findings)
+            {**known, "rank": rank, **_original(views.VIEWS[view].back(detection), geometries[name])}
+            for rank, detection in enumerate(answer.detections)
         ]
     return tables.from_rows(votes, tables.VOTES), tables.from_rows(answers, tables.ANSWERS)
 
@@ -150,11 +150,11 @@ def chosen_images(
 
 
 def run(args: argparse.Namespace, bank: Sequence[str], localizer: Callable[[], Localizer]) -> None:
-    """Read the images of one part, ask about them, write the findings and the words.
+    """Read the images of one shard, query the localizer, write detections and responses.
 
     Args:
         args: Arguments of the stage `localize`.
-        bank: All requests that may be put.
+        bank: All prompts that may be put.
         localizer: Returns the localizer; called only if there is an image to ask about.
     """
     section: Params = args.params.localize
@@ -167,10 +167,10 @@ def run(args: argparse.Namespace, bank: Sequence[str], localizer: Callable[[], L
     kept = args.params.select.max_prompts
     if section.images == "choosing" and len(bank) <= kept:
         images = images.slice(0, 0)  # there is nothing to choose between
-    requests = choice.requests(args.choice, bank, kept) if args.choice else bank
-    ask = localizer() if images.num_rows else lambda questions: iter(())
+    prompts = choice.prompts(args.choice, bank, kept) if args.choice else bank
+    ask = localizer() if images.num_rows else lambda queries: iter(())
     manifest = tables.read(args.manifest, tables.MANIFEST)
-    votes, answers = localize(manifest, images, requests, Path(args.results), ask, section)
+    votes, answers = localize(manifest, images, prompts, Path(args.results), ask, section)
     tables.write(args.votes, votes, tables.VOTES)
     tables.write(args.answers, answers, tables.ANSWERS)
 
@@ -195,11 +195,11 @@ def _geometries(manifest: pa.Table, images: Sequence[dict[str, Any]]) -> dict[st
     }
 
 
-def _original(finding: Finding, geometry: Geometry) -> dict[str, Any]:
-    x, y = geometry.from_unit(finding.u, finding.v)
-    row: dict[str, Any] = {"x": x, "y": y, "confidence": finding.confidence, "phrase": finding.phrase}
-    if finding.box is not None:
-        left, top, right, bottom = finding.box
+def _original(detection: Detection, geometry: Geometry) -> dict[str, Any]:
+    x, y = geometry.from_unit(detection.u, detection.v)
+    row: dict[str, Any] = {"x": x, "y": y, "confidence": detection.confidence, "phrase": detection.phrase}
+    if detection.box is not None:
+        left, top, right, bottom = detection.box
         row["x0"], row["y0"] = geometry.from_unit(left, top)
         row["x1"], row["y1"] = geometry.from_unit(right, bottom)
     return row

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from stages.lib.detect.detection import Finding
+from stages.lib.detect.detection import Detection
 
 Name = Literal["whole", "mirrored", "upper_left", "upper_right", "lower_left", "lower_right"]
 CROP = 0.625  # fraction of the side that a crop shows; four of them overlap by a quarter of the side in the middle
@@ -46,19 +46,19 @@ class View:
             image = cv2.resize(cut, (side, side), interpolation=cv2.INTER_CUBIC)
         return np.ascontiguousarray(image[:, ::-1]) if self.mirrored else image
 
-    def back(self, finding: Finding) -> Finding:
-        """Return a finding in this view as one on the whole image, in fractions of the padded square.
+    def back(self, detection: Detection) -> Detection:
+        """Return a detection in this view as one on the whole image, in fractions of the padded square.
 
-        >>> VIEWS["mirrored"].back(Finding(u=0.1, v=0.2, box=None, confidence=None, phrase="Left lung")).phrase
+        >>> VIEWS["mirrored"].back(Detection(u=0.1, v=0.2, box=None, confidence=None, phrase="Left lung")).phrase
         'Right lung'
         """
-        u, v = self._place(finding.u, finding.v)
-        box = finding.box
+        u, v = self._place(detection.u, detection.v)
+        box = detection.box
         if box is not None:
             (x0, y0), (x1, y1) = self._place(box[0], box[1]), self._place(box[2], box[3])
             box = (min(x0, x1), y0, max(x0, x1), y1)
-        phrase = SIDES.sub(_other_side, finding.phrase) if finding.phrase and self.mirrored else finding.phrase
-        return replace(finding, u=u, v=v, box=box, phrase=phrase)
+        phrase = SIDES.sub(_other_side, detection.phrase) if detection.phrase and self.mirrored else detection.phrase
+        return replace(detection, u=u, v=v, box=box, phrase=phrase)
 
     def _place(self, u: float, v: float) -> tuple[float, float]:
         u = 1 - u if self.mirrored else u
@@ -82,7 +82,7 @@ def contradicts(phrase: str | None, u: float) -> bool:
     The patient's left is on the right of the image. A phrase that names both sides, or none, contradicts nothing.
 
     Args:
-        phrase: The model's name of a finding.
+        phrase: The model's name of a detection.
         u: Column of its place, as a fraction of the square.
 
     >>> contradicts("nodule in the left lung", 0.3), contradicts("nodule in the left lung", 0.7)

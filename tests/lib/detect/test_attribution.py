@@ -13,7 +13,7 @@ from tiny_base import EXACT, NF4, localizer_setting, noise_images, train_params
 
 from stages.lib.core import kinds, params
 from stages.lib.core.errors import MismatchError, ModelError, ParamsError
-from stages.lib.detect.detection import Question
+from stages.lib.detect.detection import Query
 from stages.lib.detect.kinds import attribution
 from stages.lib.images.geometry import Geometry
 from stages.lib.learn import trainer
@@ -211,23 +211,23 @@ def test_a_flat_hill_gives_one_peak():
 def test_the_answer_holds_its_peaks_in_words(demo, tmp_path):
     images = [*noise_images(1), np.zeros((112, 112), np.uint8)]
     none = attribution.answers(demo, images, FIRST, replace(SHIPPED_ROW, min_confidence=0.999))
-    assert [(answer.parsed, answer.words, answer.findings) for answer in none] == [("empty", '{"peaks": []}', ())] * 2
-    questions = [
-        Question(key=f"{request}{number}", pixels=lambda image=image: image, request=request)
-        for request in SHIPPED_ROW.prompts
+    assert [(answer.parsed, answer.text, answer.detections) for answer in none] == [("empty", '{"peaks": []}', ())] * 2
+    queries = [
+        Query(key=f"{prompt}{number}", pixels=lambda image=image: image, prompt=prompt)
+        for prompt in SHIPPED_ROW.prompts
         for number, image in enumerate(images)
     ]
     asked = list(
-        attribution.localizer(SHIPPED_ROW, localizer_setting(tmp_path, ROOT / "workflow/demo_base", NF4))(questions)
+        attribution.localizer(SHIPPED_ROW, localizer_setting(tmp_path, ROOT / "workflow/demo_base", NF4))(queries)
     )
-    said = [a for request in SHIPPED_ROW.prompts for a in attribution.answers(demo, images, request, SHIPPED_ROW)]
+    said = [a for prompt in SHIPPED_ROW.prompts for a in attribution.answers(demo, images, prompt, SHIPPED_ROW)]
     assert asked == said
     for answer in said:
-        peaks = json.loads(answer.words)["peaks"]
+        peaks = json.loads(answer.text)["peaks"]
         assert answer.parsed == ("ok" if peaks else "empty")
-        told = [(one.u, one.v, one.confidence) for one in answer.findings]
+        told = [(one.u, one.v, one.confidence) for one in answer.detections]
         np.testing.assert_allclose(np.reshape(told, (-1, 3)), np.reshape(peaks, (-1, 3)), atol=1e-6)
-        assert all(one.box is None for one in answer.findings)
+        assert all(one.box is None for one in answer.detections)
 
 
 def test_on_images_that_nobody_was_taught_on_the_first_peak_is_right_far_more_than_five_times_as_often_as_chance(demo):
@@ -238,7 +238,7 @@ def test_on_images_that_nobody_was_taught_on_the_first_peak_is_right_far_more_th
     tolerant = 0.05 * np.sqrt(2)  # of the side of a square image
     hits = []
     for answer, (box,) in zip(attribution.answers(demo, images, FIRST, SHIPPED_ROW), truth, strict=True):
-        first = answer.findings[:1]
+        first = answer.detections[:1]
         gaps = [
             np.hypot(one.u - (box.x0 + box.x1) / 2000, one.v - (box.y0 + box.y1) / 2000) <= tolerant for one in first
         ]

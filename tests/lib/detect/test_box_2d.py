@@ -16,11 +16,11 @@ SECOND = '{"box_2d": [100, 600, 150, 640], "label": "left lung mass"}'
 
 READ = {
     "a plain list": (f"[{OBJECT}]", [ONE]),
-    "two findings": (f"[{OBJECT}, {SECOND}]", [ONE, TWO]),
+    "two detections": (f"[{OBJECT}, {SECOND}]", [ONE, TWO]),
     "one object without a list": (OBJECT, [ONE]),
     "objects in a row without a list": (f"{OBJECT}\n{SECOND}", [ONE, TWO]),
-    "after reasoning": (f"The right lung shows an opacity [1].\n\nFinal Answer: [{OBJECT}]", [ONE]),
-    "final answer in bold": (f"**Final Answer:**\n[{OBJECT}]", [ONE]),
+    "after reasoning": (f"The right lung shows an opacity [1].\n\nFinal Response: [{OBJECT}]", [ONE]),
+    "final answer in bold": (f"**Final Response:**\n[{OBJECT}]", [ONE]),
     "the last of two final answers": (f"Final answer: [{SECOND}] No: final answer: [{OBJECT}]", [ONE]),
     "in a fence": (f"```json\n[{OBJECT}]\n```", [ONE]),
     "in a fence without a language": (f"```\n[{OBJECT}]\n```", [ONE]),

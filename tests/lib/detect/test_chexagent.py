@@ -34,7 +34,7 @@ from stages.lib.core.errors import BlindModelError, EnvironmentBuildError, Model
 from stages.lib.core.params import parse
 from stages.lib.detect.chexagent import client, worker
 from stages.lib.detect.chexagent.boxes import FAILED, TRUNCATED
-from stages.lib.detect.detection import Question
+from stages.lib.detect.detection import Query
 from stages.lib.images.geometry import Geometry
 from stages.lib.models import isolation
 from stages.nodules import localize
@@ -85,9 +85,9 @@ def ask(environment, tmp_path) -> Callable[..., Any]:
     return make
 
 
-def questions(places: Sequence[tuple[float, float]] = PLACES, request: str = REQUEST) -> list[Question]:
+def queries(places: Sequence[tuple[float, float]] = PLACES, prompt: str = REQUEST) -> list[Query]:
     return [
-        Question(f"image{number}", lambda number=number, place=place: standin.image(*place, seed=number), request)
+        Query(f"image{number}", lambda number=number, place=place: standin.image(*place, seed=number), prompt)
         for number, place in enumerate(places)
     ]
 
@@ -103,8 +103,8 @@ def starts(checkpoints: Path) -> list[dict[str, Any]]:
 
 def near(words: str, place: tuple[float, float]) -> bool:
     parsed = client.read(words)
-    (finding,) = parsed.findings
-    return parsed.parsed == "ok" and np.hypot(finding.u - place[0], finding.v - place[1]) < 0.05
+    (detection,) = parsed.detections
+    return parsed.parsed == "ok" and np.hypot(detection.u - place[0], detection.v - place[1]) < 0.05
 
 
 def gone(pid: int) -> bool:
@@ -119,10 +119,10 @@ def test_the_stand_in_finds_a_bright_disc_on_every_image_and_the_journal_says_ho
     caplog.set_level(logging.INFO)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     params, where = ask()
-    asked = questions()
+    asked = queries()
     said = list(client.answer(asked, params, where, tmp_path / "journals"))
     assert [near(words, place) for words, place in zip(said, PLACES, strict=True)] == [True] * len(PLACES)
-    assert client.read(said[0]).findings[0].phrase == "nodule/mass"
+    assert client.read(said[0]).detections[0].phrase == "nodule/mass"
     (start,) = starts(tmp_path / "journals")
     assert start["versions"]["transformers"] == "4.40.0"
     assert start["code"] == {path.name: files.sha256_file(path) for path in standin.CODE.glob("*.py")}
@@ -186,7 +186,7 @@ def test_the_stage_writes_the_stand_in_s_findings_in_pixels_of_images_that_are_n
 @pytest.mark.slow
 def test_a_worker_killed_in_the_middle_goes_on_to_the_same_answers(ask, tmp_path):
     params, where = ask(seconds=0.3, batch_size=2)
-    asked = questions()
+    asked = queries()
     whole = list(client.answer(asked, params, where, tmp_path / "whole"))
     broken = tmp_path / "broken"
     coming = client.answer(asked, params, where, broken)
@@ -202,7 +202,7 @@ def test_a_worker_killed_in_the_middle_goes_on_to_the_same_answers(ask, tmp_path
         handle.write(b'{"kind": "answer", "key": "image6", "wor')
     assert list(client.answer(asked, params, where, broken)) == whole
     keys = [line["key"] for line in journal(broken) if line["kind"] == "answer"]
-    assert sorted(keys) == sorted(question.key for question in asked)
+    assert sorted(keys) == sorted(query.key for query in asked)
     assert len(starts(broken)) == 2
 
 
@@ -217,7 +217,7 @@ sys.path[:0] = {[str(here.parents[2] / "fakes"), str(here.parent), str(here.pare
 import test_chexagent as t
 where = t.client.Setting(**json.load(open({str(tmp_path / "where.json")!r})))
 params = t.section(model={params.model!r}, encoder={params.encoder!r}, batch_size=1)
-list(t.client.answer(t.questions(t.PLACES * 9)[:40], params, where, {str(tmp_path / "journals")!r}))
+list(t.client.answer(t.queries(t.PLACES * 9)[:40], params, where, {str(tmp_path / "journals")!r}))
 """
     (tmp_path / "private").mkdir()
     client = subprocess.Popen(
@@ -245,14 +245,14 @@ list(t.client.answer(t.questions(t.PLACES * 9)[:40], params, where, {str(tmp_pat
 def test_a_model_that_ignores_the_image_is_refused_and_nothing_is_written(ask, tmp_path):
     params, where = ask("blind")
     with pytest.raises(BlindModelError, match=r"3 different images and a grey square all get the answer"):
-        list(client.answer(questions(), params, where, tmp_path / "journals"))
+        list(client.answer(queries(), params, where, tmp_path / "journals"))
     assert journal(tmp_path / "journals") == []
 
 
 @pytest.mark.slow
 def test_a_model_that_denies_everywhere_is_not_blind_if_its_scores_follow_the_image(ask, tmp_path):
     params, where = ask("denies")
-    said = list(client.answer(questions(), params, where, tmp_path / "journals"))
+    said = list(client.answer(queries(), params, where, tmp_path / "journals"))
     assert {client.read(words).parsed for words in said} == {"empty"}
     assert "scores behind them differ" in starts(tmp_path / "journals")[0]["probe"]
 
@@ -260,7 +260,7 @@ def test_a_model_that_denies_everywhere_is_not_blind_if_its_scores_follow_the_im
 @pytest.mark.slow
 def test_an_answer_that_never_ends_is_recorded_as_cut_and_read_as_malformed(ask, tmp_path):
     params, where = ask("endless")
-    said = list(client.answer(questions(), params, where, tmp_path / "journals"))
+    said = list(client.answer(queries(), params, where, tmp_path / "journals"))
     assert all(words.endswith(TRUNCATED) for words in said)
     assert {client.read(words).parsed for words in said} == {"malformed"}
     assert near(said[0].removesuffix(TRUNCATED).split("<|/box|>")[0] + "<|/box|>", PLACES[0])
@@ -271,7 +271,7 @@ def test_an_answer_that_never_ends_is_recorded_as_cut_and_read_as_malformed(ask,
 @pytest.mark.slow
 def test_batches_that_change_the_answer_are_found_out_and_images_asked_about_one_by_one(ask, tmp_path, caplog):
     params, where = ask("batches")
-    said = list(client.answer(questions(), params, where, tmp_path / "journals"))
+    said = list(client.answer(queries(), params, where, tmp_path / "journals"))
     assert all(near(words, place) for words, place in zip(said, PLACES, strict=True))
     (start,) = starts(tmp_path / "journals")
     assert (start["batches"], start["batch_size"]) == ("differ from single runs", 1)
@@ -281,9 +281,7 @@ def test_batches_that_change_the_answer_are_found_out_and_images_asked_about_one
 def test_two_requests_in_one_batch_get_what_they_get_alone_and_memory_that_runs_out_halves_it(ask, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     params, where = ask({"memory_for": 2}, batch_size=4)
-    asked = [
-        replace(question, request=REQUEST if number % 2 else "Where?") for number, question in enumerate(questions())
-    ]
+    asked = [replace(query, prompt=REQUEST if number % 2 else "Where?") for number, query in enumerate(queries())]
     said = list(client.answer(asked, params, where, tmp_path / "journals"))
     assert all(near(words, place) for words, place in zip(said, PLACES, strict=True))
     assert starts(tmp_path / "journals")[0]["batch_size"] == 4
@@ -293,7 +291,7 @@ def test_two_requests_in_one_batch_get_what_they_get_alone_and_memory_that_runs_
 @pytest.mark.slow
 def test_a_image_that_makes_the_model_fail_is_recorded_and_asked_about_again_next_time(ask, tmp_path):
     params, where = ask("corners")
-    asked = questions()
+    asked = queries()
     spoilt = asked[1].pixels()
     spoilt[:8, :8] = 255
     asked[1] = replace(asked[1], pixels=lambda: spoilt)
@@ -311,7 +309,7 @@ def test_a_image_that_makes_the_model_fail_is_recorded_and_asked_about_again_nex
 def test_weights_that_do_not_fill_the_model_are_refused(ask, tmp_path):
     params, where = ask(whole=False)
     with pytest.raises(WorkerError, match=r"refused: the weights in model do not fill the model"):
-        list(client.answer(questions(), params, where, tmp_path / "journals"))
+        list(client.answer(queries(), params, where, tmp_path / "journals"))
 
 
 @pytest.mark.slow
@@ -320,7 +318,7 @@ def test_code_that_changed_after_it_was_fetched_is_not_run(ask, tmp_path):
     path = Path(params.model) / "modeling_standin.py"
     path.write_text(path.read_text() + "\n# changed\n")
     with pytest.raises(WorkerError, match=r"refused: the model's code is not what was fetched: modeling_standin\.py"):
-        list(client.answer(questions(), params, where, tmp_path / "journals"))
+        list(client.answer(queries(), params, where, tmp_path / "journals"))
     assert journal(tmp_path / "journals") == []
 
 
@@ -331,7 +329,7 @@ def test_a_worker_that_hangs_is_ended_with_all_that_it_started(ask, tmp_path, mo
     start = isolation.start
     monkeypatch.setattr(isolation, "start", lambda *rest: begun.append(start(*rest)) or begun[-1])
     with pytest.raises(WorkerError, match="no answer in time"):
-        list(client.answer(questions(), params, where, tmp_path / "journals"))
+        list(client.answer(queries(), params, where, tmp_path / "journals"))
     assert gone(begun[0].pid)
 
 
@@ -347,7 +345,7 @@ def anywhere(tmp_path) -> tuple[client.ChexagentParams, client.Setting]:
 def test_another_transformers_is_refused_before_anything_is_loaded(anywhere, tmp_path):
     params, where = anywhere
     with pytest.raises(WorkerError, match=r"found transformers 5\.\S+, wanted exactly 4\.40\.0"):
-        list(client.answer(questions(), params, where, tmp_path / "journals"))
+        list(client.answer(queries(), params, where, tmp_path / "journals"))
     assert list((tmp_path / "journals").glob("*/answers.jsonl")) == []
     program = (
         f"import sys; sys.path.insert(0, {str(standin.CODE.parents[2])!r})\n"
@@ -361,8 +359,8 @@ def test_another_transformers_is_refused_before_anything_is_loaded(anywhere, tmp
 def test_the_worker_s_files_have_short_names_and_grey_and_probes_are_among_them(anywhere, tmp_path):
     params, where = anywhere
     (tmp_path / "private").mkdir()
-    same = [replace(question, pixels=lambda: standin.image(0.5, 0.5)) for question in questions()[:2]]
-    asked = [*same, *(replace(question, key=f"x{question.key}") for question in questions())]
+    same = [replace(query, pixels=lambda: standin.image(0.5, 0.5)) for query in queries()[:2]]
+    asked = [*same, *(replace(query, key=f"x{query.key}") for query in queries())]
     digests = [str(min(number, 1) if number < 2 else number) for number in range(len(asked))]
     digests[0] = digests[1]
     task = client.prepare(tmp_path / "private", asked, range(1, len(asked)), digests, params, where)
@@ -385,22 +383,22 @@ def test_code_may_come_from_another_commit_than_the_weights(anywhere, tmp_path):
     (other / "modeling_standin.py").write_text("pass\n")
     (tmp_path / "private").mkdir()
     where = replace(where, fetched={**where.fetched, "code": {"folder": str(other), "files": {}}})
-    client.prepare(tmp_path / "private", questions(), range(3), list("abcdefg"), params, where)
+    client.prepare(tmp_path / "private", queries(), range(3), list("abcdefg"), params, where)
     linked = tmp_path / "private/model"
     assert [path.name for path in linked.glob("*.py")] == ["modeling_standin.py"]
     assert (linked / "modeling_standin.py").read_text() == "pass\n"
     assert (linked / "model.safetensors").is_file()
 
 
-@pytest.mark.parametrize("request_", ["where <|box|>", "a <| b", "c |> d"])
-def test_marks_of_special_tokens_are_refused_in_a_request(anywhere, tmp_path, request_):
+@pytest.mark.parametrize("prompt_", ["where <|box|>", "a <| b", "c |> d"])
+def test_marks_of_special_tokens_are_refused_in_a_request(anywhere, tmp_path, prompt_):
     with pytest.raises(ParamsError, match="special tokens"):
-        list(client.answer(questions(request=request_), *anywhere, tmp_path / "journals"))
+        list(client.answer(queries(prompt=prompt_), *anywhere, tmp_path / "journals"))
     with pytest.raises(ParamsError, match="special tokens"):
-        section(prompts=[request_])
+        section(prompts=[prompt_])
     task = tmp_path / "task.jsonl"
     head = {"probe": [], "grey": {"png": "g.png", "request": "x"}, "pair": []}
-    rows = [{"key": "a", "png": "a.png", "request": request_}, {"key": "a", "png": f"{request_}.png", "request": "x"}]
+    rows = [{"key": "a", "png": "a.png", "request": prompt_}, {"key": "a", "png": f"{prompt_}.png", "request": "x"}]
     for row in rows:
         task.write_text(f"{json.dumps(head)}\n{json.dumps(row)}\n")
         with pytest.raises(worker.RefusalError, match="begin tokens"):
@@ -409,7 +407,7 @@ def test_marks_of_special_tokens_are_refused_in_a_request(anywhere, tmp_path, re
 
 def test_two_questions_with_one_key_are_refused_and_none_are_no_work(anywhere, tmp_path):
     with pytest.raises(ParamsError, match="1 keys are not unique"):
-        list(client.answer([questions()[0]] * 2, *anywhere, tmp_path / "journals"))
+        list(client.answer([queries()[0]] * 2, *anywhere, tmp_path / "journals"))
     assert list(client.answer([], *anywhere, tmp_path / "journals")) == []
     assert not (tmp_path / "journals").exists()
 
@@ -420,26 +418,26 @@ def test_all_that_decides_the_answers_names_the_journal(anywhere, tmp_path):
     def name(params=params, where=where, asked=None):
         folder = tmp_path / f"journals{len(list(tmp_path.glob('journals*')))}"
         with pytest.raises(WorkerError):
-            list(client.answer(asked or questions(), params, where, folder))
+            list(client.answer(asked or queries(), params, where, folder))
         return next(folder.iterdir()).name
 
     usual = name()
     assert name(replace(params, batch_size=1, probe_images=2)) == usual
-    brighter = [replace(question, pixels=lambda: standin.image(0.4, 0.4)) for question in questions()]
+    brighter = [replace(query, pixels=lambda: standin.image(0.4, 0.4)) for query in queries()]
     model = {**where.fetched["model"], "sha256": "0"}
     changed = [
         name(params=replace(params, max_new_tokens=9)),
         name(params=replace(params, dtype="bfloat16")),
         name(where=replace(where, fetched={**where.fetched, "model": model})),
         name(where=replace(where, built={**where.built, "versions": {"transformers": "4.40.0", "torch": "9"}})),
-        name(asked=questions(request="Where?")),
+        name(asked=queries(prompt="Where?")),
         name(asked=brighter),
     ]
     assert len({usual, *changed}) == len(changed) + 1
 
 
 def test_a_image_that_is_no_square_of_grey_is_refused(anywhere, tmp_path):
-    wide = Question("wide", lambda: np.zeros((4, 5), np.uint8), REQUEST)
+    wide = Query("wide", lambda: np.zeros((4, 5), np.uint8), REQUEST)
     with pytest.raises(ModelError, match="wanted a square of 8-bit grey values"):
         list(client.answer([wide], *anywhere, tmp_path / "journals"))
 

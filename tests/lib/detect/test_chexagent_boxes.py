@@ -17,8 +17,8 @@ NAME = "<|ref|>nodule/mass<|/ref|>"
 
 READ = {
     "the plain format": (SAID, [ONE]),
-    "two findings": (SAID + SECOND, [ONE, TWO]),
-    "two findings on two lines": (f"{SAID}\n{SECOND}\n", [ONE, TWO]),
+    "two detections": (SAID + SECOND, [ONE, TWO]),
+    "two detections on two lines": (f"{SAID}\n{SECOND}\n", [ONE, TWO]),
     "words around the marks": (f"There is a {SAID} in the right lung.", [ONE]),
     "two boxes under one name": (
         f"{SAID}<|box|>(1,2),(3,4)<|/box|>",
@@ -65,7 +65,7 @@ EMPTY = {
     "an empty box alone": "<|box|> <|/box|>",
     "none": "none",
     "none in capitals with a full stop": "None.",
-    "no findings": "No findings",
+    "no detections": "No detections",
     "nothing": " nothing\n",
     "an empty list": "[]",
 }
@@ -113,7 +113,7 @@ MALFORMED = {
     "cut within the second point": (f"{NAME}<|box|>(30,41),(3", []),
     "cut before the closing mark": (f"{NAME}<|box|>(30,41),(36,47)", [ONE]),
     "cut within the closing mark": (f"{NAME}<|box|>(30,41),(36,47)<|/bo", [ONE]),
-    "cut within the second finding": (f"{SAID}<|ref|>left lung", [ONE]),
+    "cut within the second detection": (f"{SAID}<|ref|>left lung", [ONE]),
     "cut within the second box": (f"{SAID}<|ref|>left lung mass<|/ref|><|box|>(60,1", [ONE]),
     "cut at the greatest length, though whole": (SAID + TRUNCATED, [ONE]),
     "cut at the greatest length, in words": (f"none{TRUNCATED}", []),

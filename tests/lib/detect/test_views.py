@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.lib.detect import views
-from stages.lib.detect.detection import Finding
+from stages.lib.detect.detection import Detection
 from stages.lib.detect.views import VIEWS
 
 SIDE = 112
@@ -34,7 +34,7 @@ def test_what_is_seen_in_a_view_is_brought_back_to_where_it_is_on_the_image(u, v
     inside = view.left + margin < u < view.left + view.fraction - margin
     if not (inside and view.top + margin < v < view.top + view.fraction - margin):
         return
-    found = view.back(Finding(*brightest(shown), box=None, confidence=0.5, phrase=None))
+    found = view.back(Detection(*brightest(shown), box=None, confidence=0.5, phrase=None))
     assert (found.u, found.v) == (pytest.approx(u, abs=0.012), pytest.approx(v, abs=0.012))
     assert found.confidence == 0.5
 
@@ -51,10 +51,10 @@ def test_the_four_crops_cover_the_image_and_the_whole_view_is_the_image_itself()
 
 
 def test_a_mirrored_box_keeps_its_corners_in_order_and_its_side_of_the_patient():
-    found = VIEWS["mirrored"].back(Finding(0.2, 0.5, (0.1, 0.4, 0.3, 0.6), None, "nodule, LEFT upper lobe (left)"))
+    found = VIEWS["mirrored"].back(Detection(0.2, 0.5, (0.1, 0.4, 0.3, 0.6), None, "nodule, LEFT upper lobe (left)"))
     assert found.box == pytest.approx((0.7, 0.4, 0.9, 0.6))
     assert found.phrase == "nodule, RIGHT upper lobe (right)"
-    same = Finding(0.2, 0.5, (0.1, 0.4, 0.3, 0.6), None, "left")
+    same = Detection(0.2, 0.5, (0.1, 0.4, 0.3, 0.6), None, "left")
     assert VIEWS["whole"].back(same) == same
 
 
@@ -77,6 +77,6 @@ def test_left_is_the_patients_left_which_is_on_the_right_of_the_image(phrase, u,
 def test_mirroring_twice_is_nothing():
     image, view = spot(0.2, 0.7), VIEWS["mirrored"]
     assert (view.show(view.show(image)) == image).all()
-    finding = Finding(0.2, 0.7, (0.1, 0.6, 0.3, 0.8), 0.4, "Left hilum")
-    again = view.back(view.back(finding))
+    detection = Detection(0.2, 0.7, (0.1, 0.6, 0.3, 0.8), 0.4, "Left hilum")
+    again = view.back(view.back(detection))
     assert (again.u, again.phrase) == (pytest.approx(0.2), "Left hilum")

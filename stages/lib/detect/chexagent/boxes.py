@@ -9,12 +9,12 @@ What becomes of what:
   cent outside (cut to the square), edges that fall together (half a unit is added on both sides: a unit is 20 px of a
   image of 2,000, as wide as a small nodule), several boxes in one pair of marks, a box without a name, words around the
   marks, the same box again (kept once), coordinates alone without any mark.
-* Empty, the model says that there is nothing: a name with an empty box, or a whole answer of "none", "no findings" or
+* Empty, the model says that there is nothing: a name with an empty box, or a whole answer of "none", "no detections" or
   the like.
 * Malformed, with the boxes that could be read: a box that is not two points of two numbers, that lies further outside
   than that or wholly outside, or counts from 0 to 1 (another scale), a mark that is never closed, a name without a box,
   an answer that was cut at its greatest length (`TRUNCATED`).
-* Malformed, without boxes: no words, prose (prose is never interpreted), a question that failed (`FAILED`).
+* Malformed, without boxes: no words, prose (prose is never interpreted), a query that failed (`FAILED`).
 """
 
 import math
@@ -26,26 +26,26 @@ UNITS = 100
 SLACK = 5  # per cent outside of the square that are still taken for its edge
 REF, REF_END, BOX, BOX_END = "<|ref|>", "<|/ref|>", "<|box|>", "<|/box|>"
 TRUNCATED = "<|truncated|>"  # put behind an answer that was cut; the model has no such token
-FAILED = "<|failed|>"  # put before the error of a question that has no answer
+FAILED = "<|failed|>"  # put before the error of a query that has no answer
 MARK = re.compile(r"<\|\s{0,2}(/?)(ref|box)\s{0,2}\|>", re.IGNORECASE)
 HALF = re.compile(r"<(?:\|\s{0,2}/?\w{0,12}\|?)?\Z")  # a mark that the answer ends in
 NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)"
 POINT = re.compile(rf"\(\s*({NUMBER})\s*,\s*({NUMBER})\s*\)")
 BARE = re.compile(rf"\s*(?:{POINT.pattern}[\s,;.]*)+")
 BETWEEN = re.compile(r"[\s,;.]*")
-NOTHING = re.compile(r"(?:none|nothing|no|no findings?|not present|no boxes|\[\s*\])", re.IGNORECASE)
+NOTHING = re.compile(r"(?:none|nothing|no|no detections?|not present|no boxes|\[\s*\])", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Box:
-    """One finding.
+    """One detection.
 
     Attributes:
         x0: Left edge, 0..100 of the padded square.
         y0: Top edge, as x0.
         x1: Right edge, greater than x0.
         y1: Bottom edge, greater than y0.
-        name: The model's name of the finding, untouched but for blanks around it; None if it gave none.
+        name: The model's name of the detection, untouched but for blanks around it; None if it gave none.
     """
 
     x0: float

@@ -1,11 +1,11 @@
-"""CheXagent-2 as a localizer: questions in, its words out, from a process in an environment of its own.
+"""CheXagent-2 as a localizer: queries in, its words out, from a process in an environment of its own.
 
 Its licence, and that of its vision encoder, forbid commercial use (cc-by-nc-4.0). It runs only under transformers
 4.40.0 and with its own code, so it is asked by `chexagent.worker`: without a network, a token or the user's
 environment, from a private folder with the images as PNGs and the model's files as links.
 
 The answers lie in a journal, in a folder named after all that decides them: the model's files and code, the versions,
-the requests and the pixels. Whatever ends a run, the next one goes on where the journal stops.
+the prompts and the pixels. Whatever ends a run, the next one goes on where the journal stops.
 """
 
 import json
@@ -29,7 +29,7 @@ from stages.lib.core.log import LOG
 from stages.lib.core.progress import track
 from stages.lib.detect.chexagent import boxes, worker
 from stages.lib.detect.chexagent.boxes import FAILED, TRUNCATED
-from stages.lib.detect.detection import Answer, Question, boxed
+from stages.lib.detect.detection import Query, Response, boxed
 from stages.lib.models import isolation
 
 FOLDER = "none"
@@ -136,33 +136,28 @@ def setting(fetched: str | Path, built: str | Path) -> Setting:
     return Setting(model, environment)
 
 
-def answer(
-    questions: Sequence[Question], params: ChexagentParams, where: Setting, checkpoints: str | Path
-) -> Iterator[str]:
-    """Yield the model's words about each question, in order, as they arrive.
+def answer(queries: Sequence[Query], params: ChexagentParams, where: Setting, checkpoints: str | Path) -> Iterator[str]:
+    """Yield the model's words about each query, in order, as they arrive.
 
-    Words that were cut at `max_new_tokens` end with `chexagent_boxes.TRUNCATED`; a question that failed alone gives
+    Words that were cut at `max_new_tokens` end with `chexagent_boxes.TRUNCATED`; a query that failed alone gives
     `chexagent_boxes.FAILED` and its error. `read` counts both as malformed.
 
     Args:
-        questions: Images and requests; all keys different.
-        params: See `ChexagentParams`; `prompts` is for the caller, who makes questions of it.
+        queries: Images and prompts; all keys different.
+        params: See `ChexagentParams`; `prompts` is for the caller, who makes queries of it.
         where: Model and environment.
         checkpoints: Folder of the journals; each run has one below it.
 
     Raises:
-        ParamsError: If a request holds marks of special tokens, or two questions share a key.
+        ParamsError: If a prompt holds marks of special tokens, or two queries share a key.
         BlindModelError: If the model gives one answer to every image and to a grey square.
         WorkerError: If the process refuses, dies or hangs. What it has answered is kept, and the next run goes on.
     """
-    check(questions)
-    if not questions:
+    check(queries)
+    if not queries:
         return
-    digests = [
-        sha256(_image(question).tobytes()).hexdigest()
-        for question in track(questions, total=len(questions), what="hash")
-    ]
-    asked = [[question.key, question.request, digest] for question, digest in zip(questions, digests, strict=True)]
+    digests = [sha256(_image(query).tobytes()).hexdigest() for query in track(queries, total=len(queries), what="hash")]
+    asked = [[query.key, query.prompt, digest] for query, digest in zip(queries, digests, strict=True)]
     decides = {
         "max_new_tokens": params.max_new_tokens,
         "dtype": params.dtype,
@@ -174,27 +169,27 @@ def answer(
     files.write_json(folder / "decides.json", decides)
     journal = folder / "answers.jsonl"
     known = _answers(worker.read_journal(journal)[0])
-    left = [number for number, question in enumerate(questions) if not _final(known.get(question.key))]
+    left = [number for number, query in enumerate(queries) if not _final(known.get(query.key))]
     if not left:
-        yield from (_words(known[question.key]) for question in questions)
+        yield from (_words(known[query.key]) for query in queries)
         return
     with tempfile.TemporaryDirectory(prefix=worker.PRIVATE) as private:
-        task = prepare(Path(private), questions, left, digests, params, where)
-        yield from _follow(questions, Path(private), task, journal, params, where)
+        task = prepare(Path(private), queries, left, digests, params, where)
+        yield from _follow(queries, Path(private), task, journal, params, where)
 
 
-def check(questions: Sequence[Question]) -> None:
-    """Refuse questions that the worker would misread.
+def check(queries: Sequence[Query]) -> None:
+    """Refuse queries that the worker would misread.
 
     Raises:
         ParamsError: With every problem.
     """
-    keys = [question.key for question in questions]
+    keys = [query.key for query in queries]
     problems = [f"{len(keys) - len(set(keys))} keys are not unique"] if len(set(keys)) < len(keys) else []
     problems += [
-        f"found the request {request!r}, wanted one without '<|' and '|>', which begin special tokens"
-        for request in sorted({question.request for question in questions})
-        if any(mark in request for mark in worker.MARKS)
+        f"found the prompt {prompt!r}, wanted one without '<|' and '|>', which begin special tokens"
+        for prompt in sorted({query.prompt for query in queries})
+        if any(mark in prompt for mark in worker.MARKS)
     ]
     if problems:
         raise ParamsError("questions to CheXagent-2:", problems)
@@ -202,7 +197,7 @@ def check(questions: Sequence[Question]) -> None:
 
 def prepare(
     private: Path,
-    questions: Sequence[Question],
+    queries: Sequence[Query],
     left: Sequence[int],
     digests: Sequence[str],
     params: ChexagentParams,
@@ -212,9 +207,9 @@ def prepare(
 
     Args:
         private: An empty folder.
-        questions: All questions.
+        queries: All queries.
         left: Numbers of those that have no answer yet.
-        digests: Hash of each question's pixels.
+        digests: Hash of each query's pixels.
         params: See `ChexagentParams`.
         where: Model and environment.
     """
@@ -224,10 +219,10 @@ def prepare(
     probes = _spread(digests, params.probe_images)
     wanted = sorted({*left, *probes})
     for number in track(wanted, total=len(wanted), what="write images"):
-        _write_image(private / _png(number), _image(questions[number]))
-    first = questions[left[0]]
+        _write_image(private / _png(number), _image(queries[number]))
+    first = queries[left[0]]
     _write_image(private / "images/grey.png", np.full(_image(first).shape, GREY, np.uint8))
-    longest = max((questions[number].request for number in left), key=lambda text: (len(text), text))
+    longest = max((queries[number].prompt for number in left), key=lambda text: (len(text), text))
     head = {
         "model": "model",
         "encoder": "encoder",
@@ -235,30 +230,30 @@ def prepare(
         "dtype": params.dtype,
         "max_new_tokens": params.max_new_tokens,
         "batch_size": params.batch_size,
-        "probe": [{"png": _png(number), "request": first.request} for number in probes],
-        "grey": {"png": "images/grey.png", "request": first.request},
-        # Rows of two lengths if there are two requests: those are the ones that padding could spoil.
+        "probe": [{"png": _png(number), "request": first.prompt} for number in probes],
+        "grey": {"png": "images/grey.png", "request": first.prompt},
+        # Rows of two lengths if there are two prompts: those are the ones that padding could spoil.
         "pair": [
-            {"png": _png(probes[0]), "request": first.request},
+            {"png": _png(probes[0]), "request": first.prompt},
             {"png": _png(probes[-1]), "request": longest},
         ],
     }
-    rows = [{"key": questions[n].key, "png": _png(n), "request": questions[n].request} for n in range(len(questions))]
+    rows = [{"key": queries[n].key, "png": _png(n), "request": queries[n].prompt} for n in range(len(queries))]
     task = private / "task.jsonl"
     task.write_text("".join(json.dumps(row) + "\n" for row in [head, *rows]))
     return task
 
 
-def read(words: str) -> Answer:
-    """Return an answer in CheXagent-2's format as findings; the point is the centre of the box.
+def read(words: str) -> Response:
+    """Return an answer in CheXagent-2's format as detections; the point is the centre of the box.
 
-    >>> read("<|ref|>nodule/mass<|/ref|><|box|>(30,40),(35,50)<|/box|>").findings
-    (Finding(u=0.325, v=0.45, box=(0.3, 0.4, 0.35, 0.5), confidence=None, phrase='nodule/mass'),)
+    >>> read("<|ref|>nodule/mass<|/ref|><|box|>(30,40),(35,50)<|/box|>").detections
+    (Detection(u=0.325, v=0.45, box=(0.3, 0.4, 0.35, 0.5), confidence=None, phrase='nodule/mass'),)
     """
     parsed = boxes.parse(words)
     units = boxes.UNITS
-    findings = tuple(boxed((box.x0, box.y0, box.x1, box.y1), units, box.name) for box in parsed.boxes)
-    return Answer(words, parsed.status, findings)
+    detections = tuple(boxed((box.x0, box.y0, box.x1, box.y1), units, box.name) for box in parsed.boxes)
+    return Response(words, parsed.status, detections)
 
 
 def command(where: Setting, task: Path, journal: Path) -> list[str]:
@@ -275,7 +270,7 @@ def command(where: Setting, task: Path, journal: Path) -> list[str]:
 
 
 def _follow(
-    questions: Sequence[Question],
+    queries: Sequence[Query],
     private: Path,
     task: Path,
     journal: Path,
@@ -288,7 +283,7 @@ def _follow(
     process = isolation.start(command(where, task, journal), private, log, os.environ)
     began = told = log.stat().st_size
     deadline = time.monotonic() + params.start_timeout_s
-    waiting = list(questions)[::-1]
+    waiting = list(queries)[::-1]
     try:
         while waiting:
             ended = process.poll() is not None
@@ -346,7 +341,7 @@ def _tell(log: Path, told: int) -> int:
 
 
 def _answers(lines: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return the last answer to each question by key."""
+    """Return the last answer to each query by key."""
     return {line["key"]: line for line in lines if line["kind"] == "answer"}
 
 
@@ -360,11 +355,11 @@ def _words(line: dict[str, Any]) -> str:
     return str(line["words"]) + (TRUNCATED if line["truncated"] else "")
 
 
-def _image(question: Question) -> np.ndarray:
-    image = np.ascontiguousarray(question.pixels())
+def _image(query: Query) -> np.ndarray:
+    image = np.ascontiguousarray(query.pixels())
     if image.dtype != np.uint8 or image.ndim != 2 or image.shape[0] != image.shape[1]:
         raise ModelError(
-            f"{question.key}: found {image.dtype} of shape {image.shape}, wanted a square of 8-bit grey values"
+            f"{query.key}: found {image.dtype} of shape {image.shape}, wanted a square of 8-bit grey values"
         )
     return image
 
@@ -381,7 +376,7 @@ def _png(number: int) -> str:
 
 
 def _spread(digests: Sequence[str], count: int) -> list[int]:
-    """Return `count` of the questions, spread evenly over all images that differ; fewer if there are not so many.
+    """Return `count` of the queries, spread evenly over all images that differ; fewer if there are not so many.
 
     >>> _spread(["a", "a", "b", "c", "d", "e"], 3), _spread(["a", "a"], 3)
     ([0, 3, 5], [0])

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from stages.lib.core import params
 from stages.lib.core.errors import ModelError
 from stages.lib.detect import driver
-from stages.lib.detect.detection import Answer, Finding, Question, batches
+from stages.lib.detect.detection import Detection, Query, Response, batches
 from stages.lib.models import gemma3
 from stages.lib.models.prompts import PromptParams
 
@@ -35,7 +35,7 @@ WHOLE: Extent = (0.0, 0.0, 1.0, 1.0)
 class Params:
     """How a map of the evidence is made, and what of it becomes a point."""
 
-    prompts: tuple[params.Text, ...]  # the bank: questions, each put to images that choose, the best to all
+    prompts: tuple[params.Text, ...]  # the bank: queries, each put to images that choose, the best to all
     answers: tuple[params.Text, ...]  # of each: nodule/no nodule, the tokens whose logits are compared
     response_prefixes: tuple[str, ...]  # of each: what is put into the model's mouth before the answer; "" for nothing
     image_first: bool  # whether the image stands before the question, or after it
@@ -53,14 +53,14 @@ class Params:
         found = {name: len(getattr(self, name)) for name in ("prompts", "answers", "response_prefixes")}
         if len(set(found.values())) > 1 or not self.prompts or len(set(self.prompts)) < len(self.prompts):
             raise ValueError(f"different prompts, each with its answers and response prefix, found {found}")
-        for request in self.prompts:
-            self.contrast(request)
+        for prompt in self.prompts:
+            self.contrast(prompt)
 
-    def contrast(self, request: str) -> tuple[PromptParams, str]:
-        """Return a request of the bank with its two answers, and the prefix of the answer."""
-        at = self.prompts.index(request)
-        prompt = PromptParams(question=request, answers=self.answers[at], image_first=self.image_first)
-        return prompt, self.response_prefixes[at]
+    def contrast(self, prompt: str) -> tuple[PromptParams, str]:
+        """Return a prompt of the bank with its two answers, and the response prefix."""
+        at = self.prompts.index(prompt)
+        pair = PromptParams(question=prompt, answers=self.answers[at], image_first=self.image_first)
+        return pair, self.response_prefixes[at]
 
 
 def localizer(params: Params, setting: driver.Setting) -> driver.Localizer:
@@ -72,23 +72,23 @@ def localizer(params: Params, setting: driver.Setting) -> driver.Localizer:
     """
     loaded = gemma3.load(gemma3.read_base(setting.path("base")).folder, setting.model)
 
-    def ask(questions: Sequence[Question]) -> Iterator[Answer]:
-        for batch in batches(questions, params.batch_size):
-            images = [question.pixels() for question in batch]
-            yield from answers(loaded, images, batch[0].request, params)
+    def ask(queries: Sequence[Query]) -> Iterator[Response]:
+        for batch in batches(queries, params.batch_size):
+            images = [query.pixels() for query in batch]
+            yield from answers(loaded, images, batch[0].prompt, params)
 
     return ask
 
 
 def attribution(
-    loaded: gemma3.Loaded, images: Sequence[np.ndarray] | np.ndarray, request: str, params: Params
+    loaded: gemma3.Loaded, images: Sequence[np.ndarray] | np.ndarray, prompt: str, params: Params
 ) -> NDArray[np.float64]:
     """Return how much each part of each image speaks for the positive answer.
 
     Args:
         loaded: The model, or the model with an adapter. No gradient reaches its weights.
         images: n images, uint8 arrays of shape (side_px, side_px).
-        request: One of `params.prompts`.
+        prompt: One of `params.prompts`.
         params: See `Params`.
 
     Returns:
@@ -115,7 +115,7 @@ def attribution(
             shifted = shifted[:, : loaded.side_px, : loaded.side_px]
             coarse = np.concatenate(
                 [
-                    _token_map(loaded, shifted[start : start + params.batch_size], request, params)
+                    _token_map(loaded, shifted[start : start + params.batch_size], prompt, params)
                     for start in range(0, len(shifted), params.batch_size)
                 ]
             )
@@ -127,12 +127,12 @@ def attribution(
     return total / covered
 
 
-def _token_map(loaded: gemma3.Loaded, images: np.ndarray, request: str, params: Params) -> NDArray[np.float64]:
+def _token_map(loaded: gemma3.Loaded, images: np.ndarray, prompt: str, params: Params) -> NDArray[np.float64]:
     """Return the evidence of each image token of one batch, shape (n, image_tokens)."""
     seen = gemma3.features(loaded, list(images)).float()
     means = seen.mean(dim=1, keepdim=True)
     with _frozen(loaded.model):
-        evidence = _contrast(loaded, *params.contrast(request))
+        evidence = _contrast(loaded, *params.contrast(prompt))
         found = (_integrated if params.method == "gradient" else _occluded)(evidence, seen, means, params)
     return found.double().cpu().numpy()
 
@@ -298,14 +298,14 @@ def _top(line: NDArray[np.float64], at: int) -> float:
 
 
 def answers(
-    loaded: gemma3.Loaded, images: Sequence[np.ndarray] | np.ndarray, request: str, params: Params
-) -> list[Answer]:
-    """Return the peaks of each image as a localizer's answer; its words are the peaks (u, v, confidence) as JSON.
+    loaded: gemma3.Loaded, images: Sequence[np.ndarray] | np.ndarray, prompt: str, params: Params
+) -> list[Response]:
+    """Return the peaks of each image as a localizer's answer; its text are the peaks (u, v, confidence) as JSON.
 
     Arguments and errors are those of `attribution`.
     """
     said = []
-    for image, evidence in zip(images, attribution(loaded, images, request, params), strict=True):
+    for image, evidence in zip(images, attribution(loaded, images, prompt, params), strict=True):
         found = peaks(
             evidence,
             most=params.max_peaks,
@@ -315,7 +315,7 @@ def answers(
             min_confidence=params.min_confidence,
             image=extent(image),
         )
-        words = json.dumps({"peaks": [[round(value, 6) for value in peak] for peak in found]})
-        findings = tuple(Finding(u=u, v=v, box=None, confidence=confidence, phrase=None) for u, v, confidence in found)
-        said.append(Answer(words, "ok" if found else "empty", findings))
+        text = json.dumps({"peaks": [[round(value, 6) for value in peak] for peak in found]})
+        detections = tuple(Detection(u, v, box=None, confidence=score, phrase=None) for u, v, score in found)
+        said.append(Response(text, "ok" if found else "empty", detections))
     return said

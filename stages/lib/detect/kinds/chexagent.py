@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from stages.lib.detect import driver
 from stages.lib.detect.chexagent import client
-from stages.lib.detect.detection import Answer, Question
+from stages.lib.detect.detection import Query, Response
 
 Params = client.ChexagentParams
 
@@ -20,7 +20,7 @@ def localizer(params: Params, setting: driver.Setting) -> driver.Localizer:
     where = client.setting(setting.path("fetched"), setting.path("environment"))
     journals = setting.path("journals")
 
-    def ask(questions: Sequence[Question]) -> Iterator[Answer]:
-        return map(client.read, client.answer(questions, params, where, journals))
+    def ask(queries: Sequence[Query]) -> Iterator[Response]:
+        return map(client.read, client.answer(queries, params, where, journals))
 
     return ask

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from stages.lib.core import params
 from stages.lib.detect import box_2d, driver
-from stages.lib.detect.detection import Answer, Question, batches, boxed
+from stages.lib.detect.detection import Query, Response, batches, boxed
 from stages.lib.models import gemma3
 
 
@@ -16,7 +16,7 @@ class Params:
     """What MedGemma is asked, and how."""
 
     prompts: tuple[params.Text, ...]  # the bank: each is put to images that choose, the best to all; answers are boxes
-    image_first: bool  # whether the image stands before the request, or after it
+    image_first: bool  # whether the image stands before the prompt, or after it
     max_new_tokens: params.Count  # the answer is cut there; about 45 per box
     batch_size: params.Count  # images per batch; changes the time, not the answers
 
@@ -30,22 +30,22 @@ def localizer(params: Params, setting: driver.Setting) -> driver.Localizer:
     """
     loaded = gemma3.load(gemma3.read_base(setting.path("base")).folder, setting.model)
 
-    def ask(questions: Sequence[Question]) -> Iterator[Answer]:
-        for batch in batches(questions, params.batch_size):
-            images = [question.pixels() for question in batch]
-            request = batch[0].request
-            words = gemma3.generate(loaded, images, request, params.max_new_tokens, image_first=params.image_first)
-            yield from map(read, words)
+    def ask(queries: Sequence[Query]) -> Iterator[Response]:
+        for batch in batches(queries, params.batch_size):
+            images = [query.pixels() for query in batch]
+            prompt = batch[0].prompt
+            text = gemma3.generate(loaded, images, prompt, params.max_new_tokens, image_first=params.image_first)
+            yield from map(read, text)
 
     return ask
 
 
-def read(words: str) -> Answer:
-    """Return an answer in MedGemma's format as findings; the point is the centre of the box.
+def read(text: str) -> Response:
+    """Return an answer in MedGemma's format as detections; the point is the centre of the box.
 
-    >>> read('[{"box_2d": [400, 300, 500, 350], "label": "nodule"}]').findings
-    (Finding(u=0.325, v=0.45, box=(0.3, 0.4, 0.35, 0.5), confidence=None, phrase='nodule'),)
+    >>> read('[{"box_2d": [400, 300, 500, 350], "label": "nodule"}]').detections
+    (Detection(u=0.325, v=0.45, box=(0.3, 0.4, 0.35, 0.5), confidence=None, phrase='nodule'),)
     """
-    parsed = box_2d.parse(words)
-    findings = tuple(boxed((box.x0, box.y0, box.x1, box.y1), box_2d.UNITS, box.label) for box in parsed.boxes)
-    return Answer(words, parsed.status, findings)
+    parsed = box_2d.parse(text)
+    detections = tuple(boxed((box.x0, box.y0, box.x1, box.y1), box_2d.UNITS, box.label) for box in parsed.boxes)
+    return Response(text, parsed.status, detections)
