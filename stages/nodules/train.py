@@ -28,17 +28,17 @@ import pyarrow as pa
 from stages.lib.core import cli, files, tables
 from stages.lib.core.errors import MismatchError, PreemptedError, TrainingError
 from stages.lib.core.log import LOG
-from stages.lib.learn import samplers, training
+from stages.lib.learn import answers, curve, samplers, validation
 from stages.lib.metrics.cohort import CohortParams
 from stages.lib.models import adapters, gemma3, prompts
 
-Params = training.TrainParams
+Params = answers.TrainParams
 GO_ON = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, start it again
 
 
 def images_of(
     manifest: pa.Table, normalized: pa.Table, split: pa.Table, sources: Sequence[str], results: Path
-) -> tuple[training.Images, training.Images, str]:
+) -> tuple[answers.Images, answers.Images, str]:
     """Return the training images, the validation images and the preprocessing hash.
 
     Test images are not looked at.
@@ -55,7 +55,7 @@ def images_of(
         rows = [row for row in chosen if row["split"] == name]
         ids = [row["image_id"] for row in rows]
         labels = np.array([row["label"] for row in rows], dtype=np.int64)
-        parts.append(training.Images(ids=ids, paths=[results / images[i]["png"] for i in ids], labels=labels))
+        parts.append(answers.Images(ids=ids, paths=[results / images[i]["png"] for i in ids], labels=labels))
     positive, negative = int((parts[0].labels == 1).sum()), int((parts[0].labels == 0).sum())
     if not positive or not negative:
         raise TrainingError(
@@ -71,26 +71,30 @@ def images_of(
     return parts[0], parts[1], preprocessing_hashes.pop()
 
 
-def train(task: training.Task, checkpoints: Path) -> tuple[Path, dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
-    """Return the selected checkpoint, the card of its adapter, the log, and the rows of the curve.
+def train(
+    task: answers.AnswerTask, checkpoints: Path, live: Path | None = None
+) -> tuple[Path, dict[str, Any], dict[str, Any], list[curve.Row]]:
+    """Return the selected checkpoint, the card of its adapter, the log, and the curve.
 
     Args:
         task: What to train on what.
         checkpoints: Folder for checkpoints, to go on from if it holds some of the same run.
+        live: Folder for curves to watch; None if there are to be none.
 
     Raises:
-        TrainingError: As `trainer.fit`.
+        TrainingError: As `loop.fit`.
         PreemptedError: If the process was asked to stop.
     """
-    from stages.lib.learn import trainer
+    from stages.lib.learn import loop
 
-    outcome = trainer.fit(task, checkpoints)
-    labels = task.train.labels
-    samples = outcome.steps * task.samples // task.params.max_steps
+    outcome = loop.fit(task, checkpoints, live)
+    labels, params = task.train.labels, task.params
+    steps = len(outcome.curve)
+    samples = steps * params.samples_per_step
     seen = np.unique(task.order[:samples])
     negatives = int((labels == 0).sum())
-    row = next(row for row in outcome.table if f"checkpoint-{row['step']}" == outcome.checkpoint.name)
-    losses = [entry["loss"] for entry in outcome.history if "loss" in entry]
+    selected = next(row.step for row in outcome.table if f"checkpoint-{row.step}" == outcome.checkpoint.name)
+    losses = [row.loss for row in outcome.curve]
     log = {
         "base": {**task.base.identity, "revision": task.base.revision},
         "preprocessing_hash": task.preprocessing_hash,
@@ -100,19 +104,21 @@ def train(task: training.Task, checkpoints: Path) -> tuple[Path, dict[str, Any],
         "positive_images": len(labels) - negatives,
         "validation_images": len(task.val),
         "positive_validation_images": int(task.val.labels.sum()),
-        "steps": outcome.steps,
-        "steps_planned": task.params.max_steps,
+        "steps": steps,
+        "steps_planned": params.max_steps,
         "samples": samples,
-        "samples_per_step": samples // outcome.steps,
-        "epochs": samples / samplers.epoch_length(labels, task.params.sampler),
+        "samples_per_step": params.samples_per_step,
+        "epochs": samples / samplers.epoch_length(labels, params.sampler),
         "coverage_of_negatives": float((labels[seen] == 0).sum() / negatives),
         "training_odds": task.training_odds,
-        "positive_weight": task.params.positive_weight,
+        "positive_weight": params.positive_weight,
         "loss_first": float(np.mean(losses[: max(len(losses) // 10, 1)])),
         "loss_last": float(np.mean(losses[-max(len(losses) // 10, 1) :])),
         "selected_by": outcome.selected_by,
-        "selected_step": row["step"],
-        "checkpoints": outcome.table,
+        "selected_step": selected,
+        "checkpoints": [
+            {"step": row.step, **{name: row.validation.get(name) for name in task.metrics}} for row in outcome.table
+        ],
         "notes": outcome.notes,
         "resumed_from_step": outcome.resumed_from,
         "seconds": outcome.seconds,
@@ -123,29 +129,21 @@ def train(task: training.Task, checkpoints: Path) -> tuple[Path, dict[str, Any],
         task.base,
         task.prompt,
         model=asdict(task.model),
-        train=asdict(task.params),
-        step=row["step"],
+        train=asdict(params),
+        step=selected,
         training_odds=task.training_odds,
-        positive_weight=task.params.positive_weight,
+        positive_weight=params.positive_weight,
     )
-    return outcome.checkpoint, card, log, curve(outcome.history)
+    return outcome.checkpoint, card, log, outcome.curve
 
 
-def curve(history: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return one row per step from what the Trainer logged; a value that was not measured at a step is None."""
-    steps: dict[int, dict[str, Any]] = {}
-    for entry in history:
-        steps.setdefault(int(entry["step"]), {}).update(entry)
-    wanted = [step for step in sorted(steps) if "loss" in steps[step]]
-    return [{column: steps[step].get(key) for column, key in training.CURVE.items()} for step in wanted]
-
-
-def write_curve(path: str, rows: Sequence[dict[str, Any]]) -> None:
-    """Write the rows of `curve` as CSV; a missing value is an empty cell."""
+def write_curve(path: str, rows: Sequence[curve.Row]) -> None:
+    """Write a curve as CSV; a metric that was not measured at a step is an empty cell."""
+    table = [row.flat(validation.METRICS) for row in rows]
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(training.CURVE), lineterminator="\n")
+    writer = csv.DictWriter(text, fieldnames=list(table[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(table)
     files.write_bytes(path, text.getvalue().encode())
 
 
@@ -172,7 +170,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.params.cohort.sources,
         Path(args.results),
     )
-    task = training.Task(
+    task = answers.AnswerTask(
         train=learn,
         val=val,
         preprocessing_hash=preprocessing_hash,
@@ -180,11 +178,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         model=args.params.model,
         prompt=args.params.prompt,
         params=params,
-        live=Path(args.live) if args.live else None,
         features=Path(args.features) if args.features and args.params.model.cache_features else None,
     )
     try:
-        checkpoint, card, log, rows = train(task, Path(args.checkpoints))
+        checkpoint, card, log, rows = train(task, Path(args.checkpoints), Path(args.live) if args.live else None)
     except PreemptedError as stopped:
         LOG.warning("train: %s", stopped)
         sys.exit(GO_ON)

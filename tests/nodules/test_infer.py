@@ -128,14 +128,14 @@ def test_base_and_adapter_go_through_one_path_and_differ(tiny_study, adapter, tm
 
 
 def test_the_adapter_answers_in_inference_as_it_did_in_training(tiny_study, adapter, tmp_path):
-    from stages.lib.learn import training
+    from stages.lib.learn import validation
 
     tuned = run(tiny_study, tmp_path / "t.parquet", "--split", tiny_study / "split.parquet", adapter=adapter)
     log = json.loads((adapter.parent / "train.json").read_text())
     pair = np.stack([tuned["logit_negative"].to_numpy(), tuned["logit_positive"].to_numpy()], axis=1)
     val = np.array(tuned["split"].to_pylist()) == "val"
-    found = training.validation_metrics(pair[val], tuned["label"].to_numpy()[val], math.log(log["training_odds"]))
-    assert found == pytest.approx({name: log["checkpoints"][-1][name] for name in training.METRICS}, rel=1e-5)
+    found = validation.validation_metrics(pair[val], tuned["label"].to_numpy()[val], math.log(log["training_odds"]))
+    assert found == pytest.approx({name: log["checkpoints"][-1][name] for name in validation.METRICS}, rel=1e-5)
 
 
 def test_the_same_run_gives_the_same_bytes_and_parts_give_the_whole(tiny_study, adapter, tmp_path):

@@ -12,15 +12,15 @@ import yaml
 from tiny_base import EXACT, PROMPT, noise_images, train_params
 
 from stages.lib.core import params, tables
-from stages.lib.learn import trainer, training
-from stages.lib.models import gemma3, prompts
+from stages.lib.learn import answers
+from stages.lib.models import gemma3, lora, prompts
 from stages.nodules import infer
 from workflow.bench import architecture, flops, interleave, matching, memory, result
 
 ROOT = Path(__file__).parents[2]
 REAL = params.parse(
     yaml.safe_load((ROOT / "workflow/presets/nodulocc.yaml").read_text()),
-    {"nodules.prompt": prompts.PromptParams, "nodules.train": training.TrainParams},
+    {"nodules.prompt": prompts.PromptParams, "nodules.train": answers.TrainParams},
 )
 
 
@@ -58,8 +58,8 @@ def test_a_batch_costs_its_images_and_nothing_beside(text_tokens):
 
 
 def test_checkpointing_does_not_run_back_through_a_frozen_tower(tiny_base):
-    model = trainer.lora(gemma3.load(tiny_base.folder, EXACT).model, train_params(lora_target_modules="language"))
-    trainer.checkpoint_activations(model)
+    model = lora.add(gemma3.load(tiny_base.folder, EXACT).model, train_params(lora_target_modules="language"))
+    lora.checkpoint_activations(model)
     asked = gemma3.ready(model.train(), gemma3.load(tiny_base.folder, EXACT).processor)
     tower = model.get_base_model().model.vision_tower
     seen = []
@@ -74,12 +74,12 @@ def test_checkpointing_gives_the_same_gradients(tiny_base, targets):
     found = []
     for checkpointing in (False, True):
         loaded = gemma3.load(tiny_base.folder, EXACT)
-        model = trainer.lora(loaded.model, train_params(lora_target_modules=targets, lora_dropout=0.0)).train()
+        model = lora.add(loaded.model, train_params(lora_target_modules=targets, lora_dropout=0.0)).train()
         for name, parameter in model.named_parameters():
             if "lora_B" in name:
                 parameter.data.fill_(0.01)
         if checkpointing:
-            trainer.checkpoint_activations(model)
+            lora.checkpoint_activations(model)
         gemma3.ask(gemma3.ready(model, loaded.processor), noise_images(2), PROMPT).square().sum().backward()
         found.append({name: p.grad.numpy().copy() for name, p in model.named_parameters() if p.requires_grad})
     assert found[0].keys() == found[1].keys()

@@ -11,7 +11,7 @@ import yaml
 
 from stages.lib.core import params, tables
 from stages.lib.core.errors import ParamsError
-from stages.lib.learn import training
+from stages.lib.learn import answers
 from stages.lib.models import prompts
 from workflow import costs
 from workflow.bench import architecture, flops
@@ -19,7 +19,7 @@ from workflow.bench import architecture, flops
 ROOT = Path(__file__).parents[2]
 RTX = costs.GPUS["RTX 4090"]
 REAL = yaml.safe_load((ROOT / "workflow/presets/nodulocc.yaml").read_text())
-GIVEN = params.parse(REAL, {"nodules.prompt": prompts.PromptParams, "nodules.train": training.TrainParams})
+GIVEN = params.parse(REAL, {"nodules.prompt": prompts.PromptParams, "nodules.train": answers.TrainParams})
 
 
 def changed(**sections):
@@ -76,14 +76,13 @@ def test_what_a_image_leaves_for_the_backward_pass_is_what_autograd_saves(target
     """Without the matrices of attention, which a fused kernel does not keep, and the layer that is computed again."""
     import torch
 
-    from stages.lib.learn import trainer
-    from stages.lib.models import gemma3
+    from stages.lib.models import gemma3, lora
 
-    model = trainer.lora(
+    model = lora.add(
         architecture.real_4b().to(torch.bfloat16), replace(GIVEN.train, lora_target_modules=targets, lora_dropout=0.05)
     ).train()
     if checkpointing:
-        trainer.checkpoint_activations(model)
+        lora.checkpoint_activations(model)
     loaded = architecture.loaded(model, GIVEN.prompt, costs.TEXT_TOKENS)
     saved: dict[int, torch.Tensor] = {}
 

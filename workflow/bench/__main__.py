@@ -18,7 +18,7 @@ import yaml
 
 from stages.lib.core import cli, files, params, provenance
 from stages.lib.core.log import LOG
-from stages.lib.learn import training
+from stages.lib.learn import answers
 from stages.lib.models import prompts
 from workflow.bench import flops, images, matching, memory, speed, waiting
 from workflow.bench.result import Result, table
@@ -37,7 +37,7 @@ def benches(study: Callable[[], images.Study]) -> dict[str, Callable[[], dict[st
 
     def counted() -> dict[str, Result]:
         document = yaml.safe_load((PRESETS / "nodulocc.yaml").read_text())
-        given = params.parse(document, {"nodules.prompt": prompts.PromptParams, "nodules.train": training.TrainParams})
+        given = params.parse(document, {"nodules.prompt": prompts.PromptParams, "nodules.train": answers.TrainParams})
         return flops.bench(given.prompt, given.train)
 
     made = {

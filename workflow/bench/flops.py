@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from stages.lib.learn import trainer, training
-from stages.lib.models import gemma3, prompts
+from stages.lib.learn import answers
+from stages.lib.models import gemma3, lora, prompts
 from workflow.bench import architecture
 from workflow.bench.result import COUNTED, Result
 
@@ -79,12 +79,12 @@ def forward(prompt: prompts.PromptParams, text_tokens: int, *, cached: bool = Fa
     return count(work) / n
 
 
-def step(recipe: Recipe, prompt: prompts.PromptParams, text_tokens: int, params: training.TrainParams) -> float:
+def step(recipe: Recipe, prompt: prompts.PromptParams, text_tokens: int, params: answers.TrainParams) -> float:
     """Return the operations of learning from one image: forward, backward, and what is computed twice."""
     changed = replace(params, lora_target_modules=recipe.targets)
-    model = trainer.lora(architecture.real_4b(), changed).train()
+    model = lora.add(architecture.real_4b(), changed).train()
     if recipe.checkpointing:
-        trainer.checkpoint_activations(model)
+        lora.checkpoint_activations(model)
     loaded = architecture.loaded(model, prompt, text_tokens)
 
     def work() -> None:
@@ -99,7 +99,7 @@ def step(recipe: Recipe, prompt: prompts.PromptParams, text_tokens: int, params:
     return count(work)
 
 
-def bench(prompt: prompts.PromptParams, params: training.TrainParams) -> dict[str, Result]:
+def bench(prompt: prompts.PromptParams, params: answers.TrainParams) -> dict[str, Result]:
     """Return the operations per image of asking and of learning.
 
     Args:

@@ -16,8 +16,7 @@ from stages.lib.core.errors import MismatchError, ModelError, ParamsError
 from stages.lib.detect.detection import Query
 from stages.lib.detect.kinds import attribution
 from stages.lib.images.geometry import Geometry
-from stages.lib.learn import trainer
-from stages.lib.models import gemma3
+from stages.lib.models import gemma3, lora
 from stages.weights import pretrain
 
 ROOT = Path(__file__).parents[3]
@@ -126,7 +125,7 @@ def test_bfloat16_gives_about_the_same_map(loaded, tiny_base):
 
 
 def test_an_adapter_has_a_map_of_its_own(loaded, tiny_base):
-    tuned = trainer.lora(
+    tuned = lora.add(
         gemma3.load(tiny_base.folder, NF4).model, train_params(lora_dropout=0.0, lora_target_modules="language")
     )
     ready = gemma3.ready(tuned.eval(), loaded.processor)

@@ -8,8 +8,7 @@ from tiny_base import EXACT, NF4, PROMPT, noise_images, train_params
 
 from stages.lib.core.errors import MismatchError, ModelError
 from stages.lib.images import normalized
-from stages.lib.learn import trainer
-from stages.lib.models import features, gemma3
+from stages.lib.models import features, gemma3, lora
 
 IMAGES = noise_images(6)
 
@@ -49,7 +48,7 @@ def test_gradients_of_an_adapter_on_the_language_model_are_bitwise_the_same_from
     ends = []
     for kept in (False, True):
         loaded = gemma3.load(tiny_base.folder, NF4)
-        model = trainer.lora(loaded.model, train_params(lora_target_modules="language", lora_dropout=0.0))
+        model = lora.add(loaded.model, train_params(lora_target_modules="language", lora_dropout=0.0))
         loaded = gemma3.ready(model, loaded.processor)
         images = gemma3.features(loaded, IMAGES) if kept else IMAGES
         loss = gemma3.ask(loaded, images, PROMPT)[:, gemma3.answer_ids(loaded, PROMPT)].sum()
@@ -98,7 +97,7 @@ def test_a_tuned_tower_has_no_features_and_a_frozen_one_has_those_of_the_base(
     tiny_base, tmp_path, store, targets, kept
 ):
     loaded = gemma3.load(tiny_base.folder, EXACT)
-    tuned = gemma3.ready(trainer.lora(loaded.model, train_params(lora_target_modules=targets)), loaded.processor)
+    tuned = gemma3.ready(lora.add(loaded.model, train_params(lora_target_modules=targets)), loaded.processor)
     assert features.store(tmp_path / "features", tuned, "c0ffee") == (store if kept else None)
 
 

@@ -10,8 +10,7 @@ from tiny_base import EXACT, NF4, PROMPT, noise_images, train_params
 
 from stages.lib.core.errors import MismatchError, ModelError, TrainingError
 from stages.lib.demo import tiny
-from stages.lib.learn import trainer
-from stages.lib.models import gemma3, prompts
+from stages.lib.models import gemma3, lora, prompts
 from workflow.bench.architecture import real_4b
 
 IMAGES = noise_images(5)
@@ -28,7 +27,7 @@ def quantized(tiny_base):
 
 
 def test_the_stages_and_the_module_of_models_import_no_torch():
-    modules = "stages.nodules.train, stages.nodules.infer, stages.lib.learn.trainer"
+    modules = "stages.nodules.train, stages.nodules.infer, stages.lib.learn.loop"
     code = f"import {modules}, sys; print({{'torch', 'peft'}} & {{*sys.modules}})"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[3])
     assert found.stdout == "set()\n", found.stderr
@@ -207,7 +206,7 @@ def test_quantization_moves_the_answers_a_little_and_not_beyond(loaded, quantize
 def test_an_evaluation_does_not_change_the_gradients_of_nf4_training(tiny_base):
     base = gemma3.load(tiny_base.folder, NF4)
     assert all(layer.support_avx512bf16_for_cpu is False for layer in gemma3.quantized(base.model).values())
-    model = trainer.lora(base.model, train_params(lora_dropout=0.0, lora_target_modules="language"))
+    model = lora.add(base.model, train_params(lora_dropout=0.0, lora_target_modules="language"))
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             parameter.data.fill_(0.01)
@@ -232,14 +231,14 @@ def test_an_evaluation_does_not_change_the_gradients_of_nf4_training(tiny_base):
     ("targets", "millions"), [("all-linear", 38.50), ("language", 29.80), ("vision", 8.70), ("attention", 12.89)]
 )
 def test_rank_16_trains_this_many_parameters_of_the_real_4b(targets, millions):
-    model = trainer.lora(real_4b(), train_params(lora_r=16, lora_target_modules=targets))
+    model = lora.add(real_4b(), train_params(lora_r=16, lora_target_modules=targets))
     trainable, total = model.get_nb_trainable_parameters()
     assert trainable / 1e6 == pytest.approx(millions, abs=0.01)
     assert (total - trainable) / 1e9 == pytest.approx(4.300, abs=0.001)
 
 
 def test_the_language_target_leaves_the_tower_and_the_head_alone(loaded, tiny_base):
-    model = trainer.lora(gemma3.load(tiny_base.folder, EXACT).model, train_params(lora_target_modules="language"))
+    model = lora.add(gemma3.load(tiny_base.folder, EXACT).model, train_params(lora_target_modules="language"))
     trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     assert len(trained) == loaded.model.config.text_config.num_hidden_layers * 7 * 2
     assert all("language_model.layers" in name and ".lora_" in name for name in trained)
@@ -248,7 +247,7 @@ def test_the_language_target_leaves_the_tower_and_the_head_alone(loaded, tiny_ba
 def test_a_fresh_adapter_changes_nothing_and_depends_on_the_seed_alone(loaded, tiny_base):
     made = []
     for seed in (1, 1, 2):
-        model = trainer.lora(gemma3.load(tiny_base.folder, EXACT).model, train_params(seed=seed))
+        model = lora.add(gemma3.load(tiny_base.folder, EXACT).model, train_params(seed=seed))
         made.append(next(p.detach().numpy().copy() for n, p in model.named_parameters() if "lora_A" in n))
         answers = gemma3.answer_logits(gemma3.ready(model.eval(), loaded.processor), IMAGES, PROMPT)
         np.testing.assert_allclose(answers, gemma3.answer_logits(loaded, IMAGES, PROMPT), atol=1e-6)
@@ -257,9 +256,9 @@ def test_a_fresh_adapter_changes_nothing_and_depends_on_the_seed_alone(loaded, t
 
 
 def test_lora_targets_that_match_no_layer_are_an_error(monkeypatch, tiny_base):
-    monkeypatch.setitem(trainer.TARGETS, "vision", ".*no_such_layer")
+    monkeypatch.setitem(lora.TARGETS, "vision", ".*no_such_layer")
     with pytest.raises(TrainingError, match="lora_target_modules 'vision'"):
-        trainer.lora(gemma3.load(tiny_base.folder, EXACT).model, train_params(lora_target_modules="vision"))
+        lora.add(gemma3.load(tiny_base.folder, EXACT).model, train_params(lora_target_modules="vision"))
 
 
 def test_bfloat16_gives_the_same_answers_to_its_precision(loaded, tiny_base):

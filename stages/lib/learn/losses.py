@@ -1,0 +1,39 @@
+"""Losses: pure functions of logits and labels."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def answer_loss(pair: "Tensor", labels: "Tensor", positive_weight: float, samples: int) -> "Tensor":
+    """Return the weighted cross-entropy of the two answers, as this micro-batch's fraction of the optimizer step's
+    loss.
+
+    Each image's loss is multiplied by its class's weight, and the sum divided by the number of images of the *whole*
+    step, not by the sum of weights, nor by the micro-batch. So the weight acts the same at any micro-batch, 1 included
+    (where a weighted mean would be w l / w = l), and the fractions of a step add up to its loss.
+
+    Source: the softmax cross-entropy over the two answers' tokens is the logistic loss of their margin (Bishop, Pattern
+    Recognition and Machine Learning, 2006, equation 4.90); torch's `cross_entropy(weight=...)` differs in that it
+    divides by the sum of the weights.
+
+    Args:
+        pair: Logits of the negative and the positive answer, float tensor of shape (n, 2).
+        labels: Int tensor of shape (n,), 0 or 1.
+        positive_weight: Weight of label 1; that of label 0 is 1.
+        samples: Images of the optimizer step, over all micro-batches and processes.
+
+    Returns:
+        Float tensor of shape ().
+
+    >>> import torch
+    >>> loss = answer_loss(torch.zeros(2, 2), torch.tensor([0, 1]), positive_weight=3.0, samples=2)
+    >>> f"{loss:.4f}"  # (1 ln 2 + 3 ln 2) / 2
+    '1.3863'
+    """
+    import torch
+
+    losses = torch.nn.functional.cross_entropy(pair, labels, reduction="none")  # (n,)
+    weights = torch.where(labels == 1, positive_weight, 1.0)  # (n,)
+    return (weights * losses).sum() / samples
