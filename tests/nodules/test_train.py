@@ -212,6 +212,25 @@ def test_other_parameters_data_or_pixels_start_anew_and_the_log_says_what_differ
     assert re.search(r"differs in preprocessing hash, train\.learning_rate", caplog.text)
 
 
+def test_a_checkpoint_of_another_format_is_not_gone_on_from(tiny_study, tiny_base, tmp_path, caplog, monkeypatch):
+    task = task_of(tiny_study, tiny_base, max_steps=2)
+    with monkeypatch.context() as older:
+        older.setattr(loop, "FORMAT", 1)
+        loop.fit(task, tmp_path)
+    for path in tmp_path.rglob("curve.json"):
+        path.unlink()
+    with caplog.at_level("INFO"):
+        assert loop.fit(task, tmp_path).resumed_from == 0
+    assert "differs in checkpoint format" in caplog.text
+
+
+def test_a_metric_that_the_task_does_not_have_selects_nothing(tiny_study, tiny_base, tmp_path):
+    task = task_of(tiny_study, tiny_base, max_steps=2)
+    object.__setattr__(task.params, "select_by", "averge_precision")  # past the check of nodules.train
+    with pytest.raises(TrainingError, match="found 'averge_precision', wanted one of last, loss, balanced_accuracy"):
+        loop.fit(task, tmp_path)
+
+
 def test_what_does_not_change_the_result_does_not_change_the_identity(tiny_study, tiny_base):
     task = task_of(tiny_study, tiny_base)
     same = replace(task, params=replace(task.params, dataloader_num_workers=2, save_total_limit=9))

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 BAD_STEPS = 3  # steps in a row without a finite loss before training stops
 IDENTITY, CURVE, OPTIMIZER = "identity.json", "curve.json", "optimizer.pt"
+FORMAT = 2  # of a checkpoint's files; 1 was the Trainer's, which cannot be gone on from
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,11 @@ def fit(task: Task[Sample, Batch], root: Path, live: Path | None = None) -> Outc
     began = time.monotonic()
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
     accelerator.check_trigger()  # makes the flag that SIGTERM sets, so that no signal falls in between
-    folder = root / files.sha256_json(task.identity)[:16]
+    folder = root / files.sha256_json(_identity(task))[:16]
     params, resumed_from = task.params, None
+    known = ("last", "loss", *task.metrics)
+    if params.select_by not in known:
+        raise TrainingError(f"select_by: found {params.select_by!r}, wanted one of {', '.join(dict.fromkeys(known))}")
     micro = params.per_device_train_batch_size
     while True:
         newest = _newest(task, accelerator, folder)
@@ -305,6 +309,10 @@ def _measure(learner: Learner[Sample, Batch], model: "Module", micro: int) -> di
         return dict(learner.evaluate(micro))
 
 
+def _identity(task: Task[Sample, Batch]) -> dict[str, Any]:
+    return {"checkpoint format": FORMAT, **task.identity}
+
+
 def _newest(task: Task[Sample, Batch], accelerator: "Accelerator", folder: Path) -> Path | None:
     """Return the newest complete checkpoint of this run; if there is none, say how other runs here differ from it."""
     with accelerator.main_process_first():
@@ -312,10 +320,10 @@ def _newest(task: Task[Sample, Batch], accelerator: "Accelerator", folder: Path)
         mine = folder / IDENTITY
         if not mine.exists():
             for other in sorted(folder.parent.glob(f"*/{IDENTITY}")):
-                theirs, ours = json.loads(other.read_text()), task.identity
+                theirs, ours = json.loads(other.read_text()), _identity(task)
                 odd = sorted(name for name in {*theirs, *ours} if theirs.get(name) != ours.get(name))
                 LOG.info("train: not going on from %s, which differs in %s", other.parent, ", ".join(odd))
-            files.write_json(mine, task.identity)
+            files.write_json(mine, _identity(task))
     return found[-1] if found else None
 
 
