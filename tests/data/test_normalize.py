@@ -216,6 +216,18 @@ def test_rejected_images_are_not_normalized(tmp_path: Path) -> None:
     assert tables.read(tmp_path / "out.parquet", tables.NORMALIZED).num_rows == 3
 
 
+def test_the_histogram_of_an_image_is_counted_once_per_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest, count, counted = folder(tmp_path), preprocess.histogram, []
+    monkeypatch.setattr(preprocess, "histogram", lambda pixels: counted.append(pixels.shape) or count(pixels))
+    found = normalize.normalize(manifest, PARAMS, results=tmp_path, folder=tmp_path / "n")
+    assert len(counted) == manifest.num_rows == found.num_rows > 0
+    for original, row in zip(manifest.to_pylist(), found.to_pylist(), strict=True):
+        pixels = reading.read_grey(original["path"], max_pixels=10_000).pixels
+        square, low, high = preprocess.normalize_pixels(pixels, **RULE)
+        assert (tmp_path / row["png"]).read_bytes() == normalize.encoded(square)
+        assert (row["low"], row["high"]) == (low, high)
+
+
 def test_all_images_that_changed_since_ingest_are_named_together(tmp_path: Path) -> None:
     manifest = folder(tmp_path)
     (tmp_path / "data" / "image 0.png").write_bytes(png(image(9)))

@@ -17,6 +17,8 @@ SCRATCH = f"""
 configfile: "{ROOT}/params.yaml"
 include: "{ROOT}/rules/common.smk"
 
+print("limit of gpu:", workflow.global_resources["gpu"].value if "gpu" in workflow.global_resources else "none")
+
 rule all:
     input: expand("{{card}}.txt", card=["a", "b", "c"])
     default_target: True
@@ -28,13 +30,19 @@ rule job:
 """
 
 
-def together(folder: Path, *options: str, **environment: str) -> int:
-    """Return how many of three jobs that want a GPU ran at one time, under the project's own rules/common.smk."""
+def run(folder: Path, *options: str, **environment: str) -> str:
+    """Return what Snakemake says about three jobs that want a GPU, under the project's own rules/common.smk."""
     (folder / "Snakefile").write_text(SCRATCH)
-    command = [sys.executable, "-m", "snakemake", "--nocolor", "--cores", "16", "--forceall", *options]
+    command = [sys.executable, "-m", "snakemake", "--nocolor", "--forceall", *options]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", **environment}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def together(folder: Path, *options: str, **environment: str) -> int:
+    """Return how many of the three jobs ran at one time."""
+    run(folder, "--cores", "16", *options, **environment)
     spans = [tuple(map(float, (folder / f"{card}.txt").read_text().split())) for card in "abc"]
     return max(sum(start <= moment < end for start, end in spans) for moment, _ in spans)
 
@@ -68,3 +76,18 @@ def test_sixteen_cores_without_a_gpu_run_one_gpu_job_at_a_time(tmp_path: Path) -
 def test_two_cards_take_two_jobs_and_the_command_line_wins(tmp_path: Path) -> None:
     assert together(tmp_path, CUDA_VISIBLE_DEVICES="0,1") == 2
     assert together(tmp_path, "--resources", "gpu=3") == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "limit"),
+    [
+        (["--cores", "16"], "1"),
+        (["--cores", "16", "--resources", "gpu=3"], "3"),
+        (["--executor", "slurm", "--jobs", "16"], "none"),
+        (["--executor", "slurm", "--jobs", "16", "--resources", "gpu=3"], "3"),
+    ],
+)
+def test_a_dry_run_is_limited_as_the_run_will_be_and_a_cluster_is_not(
+    tmp_path: Path, options: list[str], limit: str
+) -> None:
+    assert f"limit of gpu: {limit}\n" in run(tmp_path, "--dry-run", *options)

@@ -73,7 +73,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `path`; on success it takes the place of `path`, on any error it vanishes."""
+    """Yield an empty folder beside `path`; on success it takes the place of `path`, on any error it vanishes.
+
+    Raises:
+        OSError: If the disk is full or the folder cannot be written; `path` is then as it was.
+    """
     part, old = beside(path), beside(path, "old")
     try:
         shutil.rmtree(part, ignore_errors=True)
@@ -87,6 +91,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         part.rename(path)
         sync_folder(path.parent)
     finally:
+        if old.exists() and not path.exists():
+            old.rename(path)
         for rest in (part, old):
             shutil.rmtree(rest, ignore_errors=True)
 

@@ -15,7 +15,17 @@ FOLDER = (
     "with files.replacing_folder(target) as part: (part / 'a').write_text('half'); print('there', flush=True);"
     " time.sleep(60)"
 )
-BETWEEN = "target.rename(files.beside(target, 'old')); print('there', flush=True); time.sleep(60)"
+BETWEEN = """
+rename = Path.rename
+def wait_before_the_second(path, to):
+    if path.suffix == ".part":
+        print("there", flush=True)
+        time.sleep(60)
+    return rename(path, to)
+Path.rename = wait_before_the_second
+with files.replacing_folder(target) as part:
+    (part / "a").write_text("new")
+"""
 
 
 def names(folder: Path) -> list[str]:
@@ -64,7 +74,8 @@ def test_a_process_killed_between_the_two_renames_does_not_lose_the_old_folder(t
     process = start(BETWEEN, tmp_path / "target")
     process.kill()
     process.wait()
-    assert names(tmp_path) != ["target"]
+    left = f".target.{files.HOST}.{process.pid}"
+    assert names(tmp_path) == [f"{left}.old", f"{left}.part"]
     files.sweep(tmp_path)
     assert names(tmp_path) == ["target"]
     assert (tmp_path / "target" / "a").read_text() == "old"
@@ -86,3 +97,22 @@ def test_a_full_disk_leaves_the_old_content(tmp_path: Path) -> None:
         raise OSError("the disk is full")
     assert target.read_bytes() == b"old"
     assert names(tmp_path) == ["a"]
+
+
+def test_an_error_between_the_two_renames_leaves_the_old_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, rename = tmp_path / "target", Path.rename
+    with files.replacing_folder(target) as part:
+        (part / "a").write_text("old")
+
+    def fail_at_the_second(path: Path, to: Path) -> Path:
+        if path.suffix == ".part":
+            raise OSError("the disk is full")
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", fail_at_the_second)
+    with pytest.raises(OSError, match="full"), files.replacing_folder(target) as part:
+        (part / "a").write_text("new")
+    assert names(tmp_path) == ["target"]
+    assert (target / "a").read_text() == "old"
