@@ -80,3 +80,11 @@ def test_every_new_name_is_a_name_of_today() -> None:
             today |= {".".join(parts[:end]) for end in range(1, len(parts) + 1)}
     assert set(renamed.RENAMED.values()) <= today
     assert not set(renamed.everywhere()) & today
+
+
+def test_the_changelog_has_every_name_that_is_not_its_section_s_new_place_and_the_same_key() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text()
+    for old, new in renamed.RENAMED.items():
+        section, _, key = old.partition(".")
+        place = f"{renamed.RENAMED.get(section, section)}.{key}"
+        assert new == place or f"| `{old}` | `{new}` |" in text
