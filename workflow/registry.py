@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from stages.lib.core import kinds, params
 from stages.lib.core.errors import ParamsError
+from workflow import renamed
 
 
 @params.section
@@ -77,10 +78,10 @@ def check(document: Any) -> None:
     """Check a whole parameter document, and that each system it names is there.
 
     Raises:
-        ParamsError: With every problem of every section.
+        ParamsError: With every problem of every section; an old parameter's has its name now.
     """
     wanted = {name: cls for name, cls in sections().items() if name not in DEMO or has(document, name)}
-    given = params.parse(document, wanted, whole=True)
+    given = params.parse(document, wanted, whole=True, renamed=renamed.everywhere())
     derived = ("combined", "cascade")
     localizers, classifiers = (*given.localizers, *derived), tuple(given.classifiers)
     named = {

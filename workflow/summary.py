@@ -14,8 +14,8 @@ CLASSIFICATION = (
     ("average precision, tuned", ("tuned", "test", "pr_auc")),
 )
 LOCALIZATION = (
-    ("nodules found, tolerant", ("tolerant", "recall")),
-    ("nodules found by chance", ("tolerant", "random_placement_recall")),
+    ("fraction of nodules found", ("tolerant", "recall")),
+    ("fraction found at random places", ("tolerant", "random_placement_recall")),
     ("false points per negative image", ("negatives", "false_points_per_image")),
 )
 

@@ -17,6 +17,7 @@ STAGES = sorted(
     for path in (ROOT / "stages").rglob("[a-z]*.py")
     if "lib" not in path.parts and '__name__ == "__main__"' in path.read_text()
 )
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "workflow/docs").glob("*.md"))]
 HEAVY = ("torch", "transformers", "peft", "bitsandbytes", "pandas", "scipy", "sklearn", "cv2", "matplotlib", "pydicom")
 
 
@@ -98,7 +99,7 @@ def test_every_stage_tells_its_contract(name: str) -> None:
     assert "out " in done.stdout
 
 
-def test_the_image_in_the_readme_shows_true_edges(jobs: list[dvc_sync.Job]) -> None:
+def test_the_diagram_in_the_readme_shows_true_edges(jobs: list[dvc_sync.Job]) -> None:
     """Every arrow of the README is a path of the DAG, and every stage of the study is on it."""
     maker = {path: job.rule for job in jobs for path in job.writes}
     needs: dict[str, set[str]] = {}
@@ -140,10 +141,32 @@ def test_a_wrong_parameter_stops_snakemake_before_anything_runs(tmp_path: Path) 
     assert "data.normalize.side_px: found 0" in text
 
 
-def test_the_tests_that_are_said_to_hold_a_difference_exist() -> None:
-    named = set(re.findall(r"`(test_\w+)`", (ROOT / "CONTRIBUTING.md").read_text()))
+def test_every_test_that_a_document_names_exists() -> None:
+    named = {name for path in DOCUMENTS for name in re.findall(r"`(test_\w+)`", path.read_text())}
     known = {
         name for path in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", path.read_text())
     }
-    assert len(named) >= 15
+    assert len(named) >= 40
     assert named <= known
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+def test_every_link_module_and_parameter_that_a_document_names_exists(document: Path) -> None:
+    text = document.read_text()
+    links = {link.partition("#")[0] for link in re.findall(r"\]\(([^):]+)\)", text)}
+    assert {link for link in links if not (document.parent / link).exists()} == set()
+    paths = set(re.findall(r"`((?:stages|workflow|tests|rules)/[\w./]+)`", text))
+    assert {path for path in paths if not (ROOT / path).exists()} == set()
+    modules = {name.replace(".", "/") for name in re.findall(r"`(?:stages\.)?(lib\.[\w.]+)`", text)}
+    assert {name for name in modules if not list((ROOT / "stages").glob(f"{name}*"))} == set()
+    keys = set(re.findall(r"(?<![/.\w])((?:data|weights|nodules)\.[a-z_]+(?:\.[a-z_]+)?)\b(?![./(])", text))
+    assert keys <= _parameters()
+
+
+def _parameters() -> set[str]:
+    """Every section and key of the parameters, by dotted name."""
+    known = set()
+    for name, section in registry.sections().items():
+        fields = [] if isinstance(section, params.Rows) else section.__dataclass_fields__
+        known |= {name, *(f"{name}.{field}" for field in fields)}
+    return known

@@ -66,13 +66,16 @@ class Row:
 Section = type | Rows
 
 
-def parse(document: Any, sections: Mapping[str, Section], *, whole: bool = False) -> SimpleNamespace:
+def parse(
+    document: Any, sections: Mapping[str, Section], *, whole: bool = False, renamed: Mapping[str, str] | None = None
+) -> SimpleNamespace:
     """Return one checked instance per section of `document`, under the last part of the section's name.
 
     Args:
         document: Nested mappings, as YAML or JSON gives them: chapter, section, key, value.
         sections: The class of each section wanted, by dotted name: "data.split", or "study".
         whole: Whether a section that is not wanted is a problem.
+        renamed: The names now of parameters and sections of an older layout, for the message that refuses them.
 
     Returns:
         An instance of the class of each section; for `Rows`, a mapping of names to `Row`.
@@ -82,9 +85,8 @@ def parse(document: Any, sections: Mapping[str, Section], *, whole: bool = False
     """
     if not isinstance(document, Mapping):
         raise ParamsError("parameters:", [f"found {document!r}, wanted a mapping of sections"])
-    problems: list[str] = []
-    if whole:
-        problems += [unknown(name, sections) for name in names(document, sections) if name not in sections]
+    renamed = renamed or {}
+    problems = _unknown_sections(document, sections, renamed) if whole else []
     parsed: dict[str, Any] = {}
     for name, section_ in sections.items():
         chapter, _, last = name.rpartition(".")
@@ -92,9 +94,9 @@ def parse(document: Any, sections: Mapping[str, Section], *, whole: bool = False
         if not isinstance(inside, Mapping) or last not in inside:
             problems.append(f"{name}: section is missing")
         elif isinstance(section_, Rows):
-            parsed[last] = _rows(inside[last], name, section_, problems)
+            parsed[last] = _rows(inside[last], name, section_, problems, renamed)
         else:
-            parsed[last] = _checked(inside[last], name, section_, problems)
+            parsed[last] = _checked(inside[last], name, section_, problems, renamed)
     if problems:
         raise ParamsError(f"{len(problems)} problem(s) in the parameters:", problems)
     return SimpleNamespace(**parsed)
@@ -110,19 +112,31 @@ def names(document: Mapping[Any, Any], sections: Collection[str]) -> list[str]:
     return found
 
 
-def _checked(value: Any, name: str, cls: type, problems: list[str]) -> Any:
+def _unknown_sections(document: Mapping[Any, Any], sections: Collection[str], renamed: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each unknown section; for each of its keys where the section is one of an older layout."""
+    problems = []
+    for name in names(document, sections):
+        value = document.get(name)
+        if name in sections:
+            continue
+        inside = [f"{name}.{key}" for key in value] if name in renamed and isinstance(value, Mapping) else []
+        problems += [unknown(path, sections, renamed) for path in inside or [name]]
+    return problems
+
+
+def _checked(value: Any, name: str, cls: type, problems: list[str], renamed: Mapping[str, str]) -> Any:
     """Return an instance of `cls`; None if there are problems, which are added to the list."""
     try:
         return TypeAdapter(cls).validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         keys = list(getattr(cls, "__dataclass_fields__", {}))
-        problems += [describe(name, dict(detail), keys) for detail in error.errors()]
+        problems += [describe(name, dict(detail), keys, renamed) for detail in error.errors()]
     except (TypeError, ValueError) as error:
         problems.append(f"{name}: {error}")
     return None
 
 
-def _rows(value: Any, name: str, rows: Rows, problems: list[str]) -> dict[str, Row]:
+def _rows(value: Any, name: str, rows: Rows, problems: list[str], renamed: Mapping[str, str]) -> dict[str, Row]:
     """Return each row; problems are added to the list."""
     if not isinstance(value, Mapping):
         problems.append(f"{name}: found {value!r}, wanted a mapping of names to rows")
@@ -138,7 +152,8 @@ def _rows(value: Any, name: str, rows: Rows, problems: list[str]) -> dict[str, R
             problems.append(unknown(f"{where}.kind {row['kind']}", [f"{where}.kind {kind}" for kind in rows.kinds]))
         else:
             inner = {field: given for field, given in row.items() if field != "kind"}
-            parsed[str(key)] = Row(row["kind"], _checked(inner, where, rows.kinds[row["kind"]], problems))
+            checked = _checked(inner, where, rows.kinds[row["kind"]], problems, renamed)
+            parsed[str(key)] = Row(row["kind"], checked)
     return parsed
 
 
@@ -177,22 +192,26 @@ def subset(
     return found
 
 
-def unknown(name: str, known: Any) -> str:
-    """Return the sentence about an unknown name, with the nearest known one.
+def unknown(name: str, known: Collection[str], renamed: Mapping[str, str] | None = None) -> str:
+    """Return the sentence about an unknown name: what it is called now, or the nearest known one.
 
     >>> unknown("train.learning_rat", ["train.learning_rate", "train.rank"])
     "train.learning_rat: unknown; did you mean 'train.learning_rate'?"
+    >>> unknown("train.peak_lr", ["train.learning_rate"], {"train.peak_lr": "train.learning_rate"})
+    'train.peak_lr: unknown; it is train.learning_rate now'
     """
+    if renamed and name in renamed:
+        return f"{name}: unknown; it is {renamed[name]} now"
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
     return f"{name}: unknown; {hint}"
 
 
-def describe(section_name: str, detail: Mapping[str, Any], keys: list[str]) -> str:
+def describe(section_name: str, detail: Mapping[str, Any], keys: list[str], renamed: Mapping[str, str]) -> str:
     """Return one sentence for one problem that pydantic found in a section."""
     where = ".".join([section_name, *(str(part) for part in detail["loc"])])
     if detail["type"] == "unexpected_keyword_argument":
-        return unknown(where, [f"{section_name}.{key}" for key in keys])
+        return unknown(where, [f"{section_name}.{key}" for key in keys], renamed)
     if detail["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
         return f"{where}: missing"
     found = detail.get("input")
