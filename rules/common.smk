@@ -1,4 +1,4 @@
-"""What the chapters share: the checked parameters, the code of a stage, and how a rule's command line is built."""
+"""What the chapters share: the checked parameters, the code of a stage, and how command lines are built."""
 
 import atexit
 import json
@@ -31,6 +31,8 @@ if workflow.resource_settings.nodes is None and "gpu" not in workflow.global_res
 
 NODULES = config["nodules"]
 CLASSIFIERS, LOCALIZERS = list(NODULES["classifiers"]), list(NODULES["localizers"])
+OWN_MODEL = [name for name, row in NODULES["localizers"].items() if row["kind"] == "chexagent"]
+TRAINED = "results/nodules/train/adapter"
 WAITED_FOR = ("code", "images", "adapter")  # inputs that a rule waits for and its command does not name
 
 
@@ -64,6 +66,45 @@ def localizer_row(wildcards):
     return NODULES["localizers"][wildcards.localizer]
 
 
+def own_folders(wildcards):
+    """Fingerprints of a localizer's own model and encoder, where they are folders."""
+    return [watched(localizer_row(wildcards)[key]) for key in ("model", "encoder")]
+
+
+def adapter_of(wildcards):
+    """The adapter of a classifier, if this pipeline makes it."""
+    return [TRAINED] if classifier_row(wildcards).get("adapter") == TRAINED else []
+
+
+def training_of(wildcards):
+    """What training did to the odds of a classifier's images, if this pipeline trained it."""
+    return ["results/nodules/train/train.json"] if adapter_of(wildcards) else []
+
+
+def base_of(wildcards):
+    """The base model's record, for a localizer that uses the base model."""
+    return [] if wildcards.localizer in OWN_MODEL else ["results/weights/fetch.json"]
+
+
+def fetched_of(wildcards):
+    """The record of a localizer's own model."""
+    return ["results/weights/{localizer}.json"] if wildcards.localizer in OWN_MODEL else []
+
+
+def environment_of(wildcards):
+    """The record of a localizer's own environment."""
+    return ["results/weights/{localizer}_environment.json"] if wildcards.localizer in OWN_MODEL else []
+
+
+def chosen(kind, *names):
+    """The files of what was chosen for localizers; none if predict.localize is none."""
+    return (
+        []
+        if config["predict"]["localize"] == "none"
+        else [f"{config['predict']['localize']}/{name}_{kind}.json" for name in names]
+    )
+
+
 def section(*names, **changed):
     """Sections of the parameters as the JSON text that a stage takes: what is on the command line is what ran.
 
@@ -73,7 +114,7 @@ def section(*names, **changed):
 
 
 def with_row(kind, *names, row=(), **changed):
-    """As `section`, for a rule of one system: with its row alone, so that other rows are no reason to run it again.
+    """As `section`, for one system, with its row alone, so that other rows are no reason to run it again.
 
     `row` are values of the row that differ from the parameters, for keys that it has.
     """
@@ -89,7 +130,7 @@ def with_row(kind, *names, row=(), **changed):
 
 
 def paths(wildcards, input, output):
-    """The named inputs and outputs of a rule as options of its command: `--name path ...`; empty ones are left out."""
+    """Named inputs and outputs as options of the command, `--name path ...`; empty ones are left out."""
     words = []
     read = [(name, value) for name, value in input.items() if name not in WAITED_FOR]
     for name, value in [*read, *output.items()]:

@@ -12,21 +12,6 @@ FOUND = "results/nodules/localize"
 CASCADE = NODULES["cascade"]
 
 
-def base_of(wildcards):
-    """The base model's record, for a localizer that uses the base model."""
-    return [] if wildcards.localizer in OWN_MODEL else ["results/weights/fetch.json"]
-
-
-def fetched_of(wildcards):
-    """The record of a localizer's own model."""
-    return ["results/weights/{localizer}.json"] if wildcards.localizer in OWN_MODEL else []
-
-
-def environment_of(wildcards):
-    """The record of a localizer's own environment."""
-    return ["results/weights/{localizer}_environment.json"] if wildcards.localizer in OWN_MODEL else []
-
-
 rule nodules_select_shard:
     """Query with every prompt of the bank, on the images that choose."""
     input:

@@ -7,18 +7,7 @@ out  results/nodules/train/  results/nodules/infer/{classifier}.parquet and its 
      results/nodules/infer/tuned_twin.parquet: validation images with the adapter merged if it was not, and vice versa
 """
 
-TRAINED = "results/nodules/train/adapter"
 OTHER = {"as_trained": "merged", "merged": "as_trained"}
-
-
-def adapter_of(wildcards):
-    """The adapter of a classifier, if this pipeline makes it."""
-    return [TRAINED] if classifier_row(wildcards).get("adapter") == TRAINED else []
-
-
-def training_of(wildcards):
-    """What training did to the odds of a classifier's images, if this pipeline trained it."""
-    return ["results/nodules/train/train.json"] if adapter_of(wildcards) else []
 
 
 rule nodules_train:

@@ -11,11 +11,6 @@ PREDICT = config["predict"]
 PREDICTED = "results/predict/localize"
 
 
-def chosen(kind, *names):
-    """The files of what was chosen for localizers; none if predict.localize is none."""
-    return [] if PREDICT["localize"] == "none" else [f"{PREDICT['localize']}/{name}_{kind}.json" for name in names]
-
-
 rule predict:
     """The challenge's two files for the images of predict.root."""
     input:

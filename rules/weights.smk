@@ -4,8 +4,6 @@ in   weights.fetch.base: a local folder or a model of the hub; the model of each
 out  results/weights/fetch.json  {localizer}.json  {localizer}_environment.json; the demo's base in results/weights/pretrain/
 """
 
-OWN_MODEL = [name for name, row in NODULES["localizers"].items() if row["kind"] == "chexagent"]
-
 if registry.has(config, "weights.pretrain"):
 
     rule weights_pretrain:
@@ -45,10 +43,6 @@ rule weights_fetch:
 
 
 if OWN_MODEL:
-
-    def own_folders(wildcards):
-        """Fingerprints of a localizer's own model and encoder, where they are folders."""
-        return [watched(localizer_row(wildcards)[key]) for key in ("model", "encoder")]
 
     rule weights_fetch_own:
         """Find a localizer's own model, its code and its vision encoder, each at a pinned commit."""
