@@ -1,144 +1,104 @@
-"""A chart: data in, positions on a drawing out.
+"""A chart as a drawing: data units in, positions on an SVG out.
 
-Nothing here draws. A template turns a `Chart` into inline SVG whose colours are CSS classes, so that one image serves
-a light page, a dark page and a printer, and the same data are the same bytes.
+The colours of a drawing are CSS classes, so that one picture serves a light page, a dark page and a printer, and the
+same data are the same bytes.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
+from stages.lib.report import palette
+from stages.lib.report.blocks import Axis, Chart
+
 WIDTH, HEIGHT = 440.0, 360.0
-LEFT, RIGHT, TOP, BOTTOM = 54.0, 14.0, 14.0, 48.0
-
-
-@dataclass(frozen=True)
-class Axis:
-    """One axis: its range, where its ticks stand, and what it says.
-
-    Attributes:
-        low: Value at the left or lower end.
-        high: Value at the right or upper end.
-        ticks: Values that get a tick and a number.
-        title: What is measured, with unit.
-        labels: Text of each tick, where it is not its number.
-    """
-
-    low: float
-    high: float
-    ticks: tuple[float, ...]
-    title: str
-    labels: tuple[str, ...] = ()
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """Text of each tick."""
-        return self.labels or tuple(tick_text(value) for value in self.ticks)
+LEFT, RIGHT, TOP, BOTTOM = 54.0, WIDTH - 14.0, 14.0, HEIGHT - 48.0  # edges of the plot area
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line on the drawing: an SVG path, a CSS class, and its name in the legend (None keeps it out)."""
+    """A line: its SVG path, its CSS classes, and its text in the legend (empty keeps it out)."""
 
     path: str
     style: str
-    label: str | None = None
+    label: str
 
 
 @dataclass(frozen=True)
-class Mark:
-    """A point on the drawing, with a CSS class and a tooltip; `low_y` to `high_y` is its whisker, if it has one."""
+class Dot:
+    """A point: its place, CSS classes, tooltip and radius; `low_y` to `high_y` is its whisker, if it has one."""
 
     x: float
     y: float
     style: str
     title: str
-    radius: float = 4.5
-    low_y: float | None = None
-    high_y: float | None = None
+    radius: float
+    low_y: float | None
+    high_y: float | None
 
 
-@dataclass
-class Chart:
-    """A plot area with two axes, and what lies in it, in drawing units from the top left corner."""
+@dataclass(frozen=True)
+class Drawing:
+    """A chart in drawing units, from the top left corner.
 
-    title: str
-    x: Axis
-    y: Axis
-    height: float = HEIGHT
+    Attributes:
+        chart: What is drawn.
+        x_ticks: Position and text of each tick of the x axis.
+        y_ticks: The same of the y axis.
+        lines: The lines, from the back.
+        dots: The points, above the lines.
+    """
+
+    chart: Chart
+    x_ticks: list[tuple[float, str]]
+    y_ticks: list[tuple[float, str]]
+    lines: list[Line]
+    dots: list[Dot]
     width: float = WIDTH
-    note: str = ""
-    lines: list[Line] = field(default_factory=list)
-    marks: list[Mark] = field(default_factory=list)
+    height: float = HEIGHT
+    left: float = LEFT
+    right: float = RIGHT
+    top: float = TOP
+    bottom: float = BOTTOM
 
-    @property
-    def left(self) -> float:
-        """Left edge of the plot area."""
-        return LEFT
 
-    @property
-    def right(self) -> float:
-        """Right edge of the plot area."""
-        return self.width - RIGHT
+def draw(chart: Chart) -> Drawing:
+    """Drawing of a chart."""
+    lines, dots = [], []
+    for series in chart.series:
+        style = "reference" if series.look is None else palette.style(series.look)
+        corners = [(_at_x(chart.x, x), _at_y(chart.y, y)) for x, y in zip(series.x, series.y, strict=True)]
+        lines.append(Line(path(corners), f"{style} faint" if series.faint else style, series.label))
+        for point in series.points:
+            low, high = (None if end is None else _at_y(chart.y, end) for end in (point.low, point.high))
+            at = (_at_x(chart.x, point.x), _at_y(chart.y, point.y))
+            dots.append(Dot(*at, f"{style} open" if point.open else style, point.title, point.radius, low, high))
+    return Drawing(
+        chart,
+        [(_at_x(chart.x, value), text) for value, text in zip(chart.x.ticks, _texts(chart.x), strict=True)],
+        [(_at_y(chart.y, value), text) for value, text in zip(chart.y.ticks, _texts(chart.y), strict=True)],
+        lines,
+        dots,
+    )
 
-    @property
-    def top(self) -> float:
-        """Upper edge of the plot area."""
-        return TOP
 
-    @property
-    def bottom(self) -> float:
-        """Lower edge of the plot area."""
-        return self.height - BOTTOM
+def _at_x(axis: Axis, value: float) -> float:
+    """Where `value` lies, from the left, to a tenth of a unit."""
+    return round(LEFT + (value - axis.low) / (axis.high - axis.low) * (RIGHT - LEFT), 1)
 
-    def at_x(self, value: float) -> float:
-        """Return where `value` lies on the drawing, from the left, to a tenth of a unit."""
-        fraction = (value - self.x.low) / (self.x.high - self.x.low)
-        return round(self.left + fraction * (self.right - self.left), 1)
 
-    def at_y(self, value: float) -> float:
-        """Return where `value` lies on the drawing, from the top, to a tenth of a unit."""
-        fraction = (value - self.y.low) / (self.y.high - self.y.low)
-        return round(self.bottom - fraction * (self.bottom - self.top), 1)
+def _at_y(axis: Axis, value: float) -> float:
+    """Where `value` lies, from the top, to a tenth of a unit."""
+    return round(BOTTOM - (value - axis.low) / (axis.high - axis.low) * (BOTTOM - TOP), 1)
 
-    @property
-    def x_ticks(self) -> list[tuple[float, str]]:
-        """Position and text of every tick of the x axis."""
-        return [(self.at_x(value), text) for value, text in zip(self.x.ticks, self.x.texts, strict=True)]
 
-    @property
-    def y_ticks(self) -> list[tuple[float, str]]:
-        """Position and text of every tick of the y axis."""
-        return [(self.at_y(value), text) for value, text in zip(self.y.ticks, self.y.texts, strict=True)]
-
-    @property
-    def legend(self) -> list[Line]:
-        """The lines that have a name."""
-        return [line for line in self.lines if line.label]
-
-    def add_line(self, xs: Sequence[float], ys: Sequence[float], style: str, label: str | None = None) -> None:
-        """Add the line through the points (xs, ys), in data units."""
-        corners = [(self.at_x(x), self.at_y(y)) for x, y in zip(xs, ys, strict=True)]
-        self.lines.append(Line(path(corners), style, label))
-
-    def add_mark(
-        self,
-        x: float,
-        y: float,
-        style: str,
-        title: str,
-        *,
-        radius: float = 4.5,
-        whisker: tuple[float, float] | None = None,
-    ) -> None:
-        """Add a point at (x, y), in data units, with a tooltip and perhaps a whisker from low to high."""
-        low, high = (self.at_y(whisker[0]), self.at_y(whisker[1])) if whisker else (None, None)
-        self.marks.append(Mark(self.at_x(x), self.at_y(y), style, title, radius, low, high))
+def _texts(axis: Axis) -> Sequence[str]:
+    return axis.labels or [tick_text(value) for value in axis.ticks]
 
 
 def path(corners: Sequence[tuple[float, float]]) -> str:
-    """Return the SVG path through `corners`, without those that change nothing.
+    """SVG path through `corners`, without those that change nothing.
 
     >>> path([(0.0, 0.0), (0.0, 5.0), (0.0, 9.5), (4.0, 9.5)])
     'M0 0L0 9.5L4 9.5'
@@ -161,7 +121,7 @@ def _straight(a: tuple[float, float], b: tuple[float, float], c: tuple[float, fl
 
 
 def steps(xs: Sequence[float], ys: Sequence[float]) -> tuple[list[float], list[float]]:
-    """Return the corners of the staircase that goes through (xs, ys), level first and then up or down.
+    """Corners of the staircase through (xs, ys), level first and then up or down.
 
     >>> steps([0.0, 1.0], [5.0, 7.0])
     ([0.0, 1.0, 1.0], [5.0, 5.0, 7.0])
@@ -174,12 +134,12 @@ def steps(xs: Sequence[float], ys: Sequence[float]) -> tuple[list[float], list[f
 
 
 def unit_axis(title: str) -> Axis:
-    """Return an axis from 0 to 1, for a fraction or a probability."""
-    return Axis(0.0, 1.0, (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), title)
+    """Axis from 0 to 1, for a fraction or a probability."""
+    return Axis(low=0.0, high=1.0, ticks=(0.0, 0.2, 0.4, 0.6, 0.8, 1.0), title=title)
 
 
 def fitting_axis(values: Sequence[float], title: str, *, intervals: int = 5) -> Axis:
-    """Return an axis with round ticks that holds all of `values` and starts and ends at a tick.
+    """Axis with round ticks that holds all of `values` and starts and ends at a tick.
 
     >>> fitting_axis([0.0, 9.3], "step").ticks
     (0.0, 2.0, 4.0, 6.0, 8.0, 10.0)
@@ -192,11 +152,11 @@ def fitting_axis(values: Sequence[float], title: str, *, intervals: int = 5) -> 
     first, last = int(np.floor(low / size + 1e-9)), int(np.ceil(high / size - 1e-9))
     last = max(last, first + 1)
     ticks = tuple(float(round(k * size, 12)) for k in range(first, last + 1))
-    return Axis(ticks[0], ticks[-1], ticks, title)
+    return Axis(low=ticks[0], high=ticks[-1], ticks=ticks, title=title)
 
 
 def tick_text(value: float) -> str:
-    """Return the shortest text of a tick.
+    """Shortest text of a tick.
 
     >>> tick_text(0.2), tick_text(1500.0)
     ('0.2', '1,500')

@@ -1,124 +1,121 @@
-"""The charts of the report: what each shows, from which columns."""
+"""Charts of the kinds that every chapter draws: ROC, precision and recall, reliability, FROC, training."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from stages.lib.metrics.binary import precision_recall_curve, roc_curve
-from stages.lib.metrics.froc import RATES
-from stages.lib.metrics.localization_suite import FROC_NAMES
-from stages.lib.report.charts import Axis, Chart, fitting_axis, steps, unit_axis
-from stages.lib.report.numbers import MINUS, cell, decimal, name, threshold_name
+from stages.lib.report.blocks import Axis, Chart, Point, Series
+from stages.lib.report.charts import fitting_axis, steps, unit_axis
+from stages.lib.report.numbers import MINUS, decimal
 
-FALSE_LEAST, FALSE_MOST = 1 / 16, 8.0  # false points per image at the ends of the axis of a FROC chart
+MIN_FALSE, MAX_FALSE = 1 / 16, 8.0  # false points per image at the ends of the axis of a FROC chart
+RATES = {"1/8": 0.125, "1/4": 0.25, "1/2": 0.5, "1": 1.0, "2": 2.0, "4": 4.0, "8": 8.0}  # its ticks
 MANY = 60  # points of a training curve that are drawn one by one
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One model on the images of one split.
+    """A curve of one system.
 
     Attributes:
-        labels: 0 or 1, shape (n,); both occur.
-        scores: Shape (n,).
-        measured: Its metrics, as metrics.json has them: the numbers of the legend, and the dots at thresholds.
+        look: Index of the system on the page.
+        label: Its text in the legend.
+        x: Shape (n,), rising.
+        y: Shape (n,).
+        points: What is marked on it.
     """
 
-    labels: NDArray[np.int64]
-    scores: NDArray[np.float64]
-    measured: Mapping[str, Any]
+    look: int
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    points: tuple[Point, ...] = ()
+
+    def series(self, x: Sequence[float] | None = None, y: Sequence[float] | None = None) -> Series:
+        """Line of the chart, through other places if any are given."""
+        across, up = self.x if x is None else x, self.y if y is None else y
+        return Series(x=_rounded(across), y=_rounded(up), look=self.look, label=self.label, points=self.points)
 
 
-def roc(models: Mapping[str, Curve], chosen: str) -> Chart:
-    """Return the ROC curves, with dots at the threshold 0.5 and at the one named `chosen`."""
-    chart = Chart("ROC", unit_axis(f"1 {MINUS} specificity"), unit_axis("sensitivity"))
-    chart.add_line([0, 1], [0, 1], "chance")
-    for model, curve in models.items():
-        alarms, hits, _ = roc_curve(curve.labels, curve.scores)
-        chart.add_line(alarms.tolist(), hits.tolist(), model, legend(model, "roc_auc", curve.measured))
-        for style, where, at in _dots(curve.measured, ("sensitivity", "specificity"), chosen):
-            title = f"{name(model)}, {where}: sensitivity {at[0]:.3f}, specificity {at[1]:.3f}"
-            chart.add_mark(1 - at[1], at[0], f"{model} {style}", title)
-    return chart
+def roc(curves: Sequence[Curve]) -> Chart:
+    """ROC curves: x is the false positive rate, y the sensitivity."""
+    chance = Series(x=(0, 1), y=(0, 1))
+    series = (chance, *(curve.series() for curve in curves))
+    return Chart(title="ROC", x=unit_axis(f"1 {MINUS} specificity"), y=unit_axis("sensitivity"), series=series)
 
 
-def precision_recall(models: Mapping[str, Curve], chosen: str) -> Chart:
-    """Return the precision-recall curves as staircases, with dots as `roc` has them."""
-    chart = Chart("Precision and recall", unit_axis("sensitivity (recall)"), unit_axis("precision"))
-    for model, curve in models.items():
-        if not chart.lines:
-            prevalence = float(np.mean(curve.labels))
-            chart.add_line([0, 1], [prevalence, prevalence], "chance")
-        recall, precision, _ = precision_recall_curve(curve.labels, curve.scores)
-        recall, first = np.unique(recall, return_index=True)  # further thresholds of a recall only lose precision
-        precision = precision[first][recall > 0]
-        across, up = steps([0.0, *recall[recall > 0].tolist()], [*precision.tolist(), float(precision[-1])])
-        chart.add_line(across, up, model, legend(model, "pr_auc", curve.measured))
-        for style, where, at in _dots(curve.measured, ("sensitivity", "precision"), chosen):
-            title = f"{name(model)}, {where}: precision {at[1]:.3f}, sensitivity {at[0]:.3f}"
-            chart.add_mark(at[0], at[1], f"{model} {style}", title)
-    return chart
+def precision_recall(curves: Sequence[Curve], prevalence: float) -> Chart:
+    """Precision-recall curves as staircases: x is the recall, y the best precision at it."""
+    lines = [Series(x=(0, 1), y=(prevalence, prevalence))]
+    for curve in curves:
+        across, up = steps([0.0, *curve.x], [*curve.y, curve.y[-1]])
+        lines.append(curve.series(across, up))
+    axes = {"x": unit_axis("sensitivity (recall)"), "y": unit_axis("precision")}
+    return Chart(title="Precision and recall", **axes, series=tuple(lines))
 
 
-def _dots(
-    measured: Mapping[str, Any], keys: tuple[str, str], chosen: str
-) -> Iterator[tuple[str, str, tuple[float, float]]]:
-    """Yield style, name and two metrics of each threshold that is marked, as far as they are defined."""
-    for threshold, suffix, style in (("half", "", "open"), (chosen, f"_at_{chosen}", "")):
-        first, second = (measured.get(key + suffix, {}).get("value") for key in keys)
-        if first is not None and second is not None:
-            yield style, threshold_name(threshold), (first, second)
+def reliability(curves: Sequence[Curve], title: str, event: str) -> Chart:
+    """How often the event came true, against the score that was given; a curve per kind of score."""
+    diagonal = Series(x=(0, 1), y=(0, 1))
+    series = (diagonal, *(curve.series() for curve in curves))
+    return Chart(title=title, x=unit_axis("mean score of the bin"), y=unit_axis(f"fraction {event}"), series=series)
 
 
-def legend(model: str, metric: str, measured: Mapping[str, Any]) -> str:
-    """Return the text of a model in a legend: its name, a metric with its interval, and n."""
-    facts = measured.get(metric, {})
-    shown = cell(facts)
-    behind = f", n = {facts['n']:,}" if facts.get("n") is not None else ""
-    return f"{name(model)}: {name(metric)} {shown.text} {shown.interval}".rstrip() + behind
+def froc(curves: Sequence[Curve], title: str) -> Chart:
+    """Sensitivity (y) against false points per image (x): a staircase, or one point where no confidence is given.
 
-
-def reliability(model: str, bins: Mapping[str, Sequence[Mapping[str, float]]], measured: Mapping[str, Any]) -> Chart:
-    """Return how often a nodule is there, against the score that was given.
-
-    Args:
-        model: Name of the model.
-        bins: The bins, as `classification.reliability` has them, of "ece" (scores as given) and "ece_calibrated".
-        measured: Metrics of the model, as metrics.json has them.
+    What lies beyond an end of the axis is drawn at that end; the tooltip has the true number.
     """
-    title = f"Reliability, {name(model).lower()}"
-    chart = Chart(title, unit_axis("mean score of the bin"), unit_axis("fraction with a nodule"))
-    chart.add_line([0, 1], [0, 1], "chance")
-    for metric, rows in bins.items():
-        style = "third" if metric == "ece" else model
-        facts = cell(measured.get(metric))
-        kind = "as given" if metric == "ece" else "calibrated"
-        label = f"{kind}: calibration error {facts.text} {facts.interval}"
-        chart.add_line([row["score"] for row in rows], [row["fraction"] for row in rows], style, label)
-        for row in rows:
-            text = (
-                f"{kind}: mean score {row['score']:.3f}, with a nodule {row['fraction']:.3f} "
-                f"[{row['low']:.3f}, {row['high']:.3f}], {row['n']:.0f} images"
-            )
-            chart.add_mark(row["score"], row["fraction"], style, text, radius=3.5, whisker=(row["low"], row["high"]))
-    return chart
+    ticks = tuple(float(np.log2(rate)) for rate in RATES.values())
+    axis = Axis(
+        low=float(np.log2(MIN_FALSE)),
+        high=ticks[-1],
+        ticks=ticks,
+        title="false points per image (logarithmic)",
+        labels=tuple(RATES),
+    )
+    lines = []
+    for curve in curves:
+        false, found = np.asarray(curve.x, float), np.asarray(curve.y, float)
+        if len(false) > 1:
+            end = found[false <= MAX_FALSE].max()
+            shown = false <= MAX_FALSE
+            false, found = np.append(false[shown], MAX_FALSE), np.append(found[shown], end)
+        across, up = steps([on_log_axis(value) for value in false], found.tolist())
+        points = tuple(
+            Point(x=on_log_axis(p.x), y=p.y, title=p.title, radius=p.radius, low=p.low, high=p.high)
+            for p in curve.points
+        )
+        line = Curve(curve.look, curve.label, across, up, points)
+        lines.append(line.series())
+    return Chart(title=title, x=axis, y=unit_axis("sensitivity"), series=tuple(lines))
 
 
-def training(curve: Sequence[Mapping[str, Any]], columns: Sequence[str], title: str) -> Chart | None:
-    """Return columns of the training curve against the step; None if none of them has a number.
+def on_log_axis(false: float) -> float:
+    """Place of a rate of false points on the axis of a FROC chart.
+
+    >>> on_log_axis(0.0), on_log_axis(2.0)
+    (-4.0, 1.0)
+    """
+    return float(np.log2(np.clip(false, MIN_FALSE, MAX_FALSE)))
+
+
+def training(
+    curve: Sequence[Mapping[str, float | None]], columns: Mapping[str, str], title: str, *, first_look: int = 1
+) -> Chart | None:
+    """Columns of a training curve against the step; None if none of them has a number.
 
     A column with more than 60 numbers is drawn faintly, with its running mean above.
 
     Args:
-        curve: Rows of curve.csv; a missing value is None.
-        columns: Columns shown.
+        curve: A row per step, with the key "step"; a missing value is None.
+        columns: Columns shown, and what they are called.
         title: Title of the chart.
+        first_look: Look of the first column; the others follow.
     """
     series = {
-        column: [(float(row["step"]), float(row[column])) for row in curve if row.get(column) is not None]
+        column: [(float(row["step"] or 0), float(value)) for row in curve if (value := row.get(column)) is not None]
         for column in columns
     }
     series = {column: pairs for column, pairs in series.items() if pairs}
@@ -126,77 +123,26 @@ def training(curve: Sequence[Mapping[str, Any]], columns: Sequence[str], title: 
         return None
     across = [step for pairs in series.values() for step, _ in pairs]
     up = [value for pairs in series.values() for _, value in pairs]
-    chart = Chart(title, fitting_axis([0.0, *across], "optimizer step"), _value_axis(up, title.lower()))
-    for (column, pairs), style in zip(series.items(), ("tuned", "second", "third", "zero_shot"), strict=False):
-        steps_, values = [step for step, _ in pairs], [value for _, value in pairs]
-        label = name(column)
+    lines = []
+    for look, (column, pairs) in enumerate(series.items(), first_look):
+        xs, values, label = [step for step, _ in pairs], [value for _, value in pairs], columns[column]
         if len(pairs) > MANY:
             window = len(pairs) // 25
-            chart.add_line(steps_, values, f"{style} faint")
-            chart.add_line(steps_, running_mean(values, window), style, f"{label}, mean of {2 * window + 1} steps")
+            lines.append(Series(x=_rounded(xs), y=_rounded(values), look=look, faint=True))
+            label += f", mean of {2 * window + 1} steps"
+            lines.append(Series(x=_rounded(xs), y=_rounded(running_mean(values, window)), look=look, label=label))
             continue
-        chart.add_line(steps_, values, style, label)
-        for step, value in pairs:
-            chart.add_mark(step, value, style, f"step {step:,.0f}: {label} {decimal(value)}", radius=2.5)
-    return chart
-
-
-@dataclass(frozen=True)
-class Froc:
-    """One localizer at one tolerance, on the test images.
-
-    Attributes:
-        style: Its CSS class.
-        false: False points per image at each step of the curve, rising; None if it gives no confidence.
-        found: Sensitivity at each step; None likewise.
-        measured: Sensitivities at fixed rates and their mean, as metrics.json has them; empty without a curve.
-        point: False points per image and recall of all its points together; None if they are not defined.
-    """
-
-    style: str
-    false: NDArray[np.float64] | None
-    found: NDArray[np.float64] | None
-    measured: Mapping[str, Any]
-    point: tuple[float, float] | None
-
-
-def froc(localizers: Mapping[str, Froc], title: str) -> Chart:
-    """Return sensitivity against false points per image: a curve with confidences, one dot without.
-
-    The dots of a curve are the rates of metrics.json, with their intervals. What lies beyond an end of the axis is
-    drawn at that end; the tooltip has the true number.
-    """
-    texts = ("1/8", "1/4", "1/2", "1", "2", "4", "8")
-    ticks = tuple(float(value) for value in np.log2(RATES))
-    axis = Axis(float(np.log2(FALSE_LEAST)), ticks[-1], ticks, "false points per image (logarithmic)", texts)
-    chart = Chart(title, axis, unit_axis("sensitivity"))
-    for localizer, one in localizers.items():
-        if one.false is not None and one.found is not None:
-            false = np.append(one.false, FALSE_MOST)
-            found = np.append(one.found, one.found[one.false <= FALSE_MOST].max())
-            shown = false <= FALSE_MOST
-            across, up = steps(_on_axis(false[shown]), found[shown].tolist())
-            chart.add_line(across, up, one.style, legend(localizer, "cpm", one.measured))
-            for key, rate, text in zip(FROC_NAMES, RATES, texts, strict=True):
-                shown_at = cell(one.measured.get(key))
-                if shown_at.value is not None:
-                    words = f"{name(localizer)}: sensitivity {shown_at.text} {shown_at.interval} at {text} false points"
-                    ends = None if shown_at.low is None or shown_at.high is None else (shown_at.low, shown_at.high)
-                    chart.add_mark(float(np.log2(rate)), shown_at.value, one.style, words, radius=3, whisker=ends)
-        elif one.point is not None:
-            words = f"{name(localizer)}: sensitivity {one.point[1]:.3f} at {one.point[0]:.3f} false points per image"
-            x = _on_axis(np.array([one.point[0]]))[0]
-            chart.add_line([x], [one.point[1]], one.style, f"{name(localizer)}: no confidences, one operating point")
-            chart.add_mark(x, one.point[1], one.style, words)
-    return chart
-
-
-def _on_axis(false: NDArray[np.float64]) -> list[float]:
-    return [float(value) for value in np.log2(np.clip(false, FALSE_LEAST, FALSE_MOST))]
+        points = tuple(
+            Point(x=x, y=y, title=f"step {x:,.0f}: {label} {decimal(y)}", radius=2.5) for x, y in pairs
+        )
+        lines.append(Series(x=_rounded(xs), y=_rounded(values), look=look, label=label, points=points))
+    low, high = min(up), max(up)
+    y = fitting_axis([0.0 if 0 <= low < 0.5 * high else low, high], title.lower())
+    return Chart(title=title, x=fitting_axis([0.0, *across], "optimizer step"), y=y, series=tuple(lines))
 
 
 def running_mean(values: Sequence[float], reach: int) -> list[float]:
-    """Return the mean of each value with up to `reach` neighbours on either side.
+    """Mean of each value with up to `reach` neighbours on either side.
 
     >>> running_mean([0.0, 3.0, 6.0], 1)
     [1.5, 3.0, 4.5]
@@ -204,7 +150,6 @@ def running_mean(values: Sequence[float], reach: int) -> list[float]:
     return [float(np.mean(values[max(k - reach, 0) : k + reach + 1])) for k in range(len(values))]
 
 
-def _value_axis(values: Sequence[float], title: str) -> Axis:
-    """Return an axis that holds `values`, from 0 unless they are all far from it."""
-    low, high = min(values), max(values)
-    return fitting_axis([0.0 if 0 <= low < 0.5 * high else low, high], title)
+def _rounded(values: Sequence[float]) -> tuple[float, ...]:
+    """Values to six digits, so that the file of a section stays small."""
+    return tuple(float(f"{value:.6g}") for value in values)

@@ -1,161 +1,87 @@
-"""Which images the report shows: the clearest successes and the clearest failures, never a random pretty one."""
+"""Example images: the image, and above it what is true and what was predicted.
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+Positions are per cent of the padded square, from edge to edge, as `geometry.Geometry.to_unit` gives them, so that an
+SVG of viewBox "0 0 100 100" lies exactly on the image at any size.
+"""
+
+import base64
+from collections.abc import Mapping, Sequence
+from io import BytesIO
 from typing import Any
 
-import pyarrow as pa
-
+from stages.lib.core.errors import ImageError
 from stages.lib.images.geometry import Geometry
+from stages.lib.report.blocks import Mark, Ring
+
+JPEG_QUALITY = 82
 
 
-@dataclass(frozen=True)
-class Record:
-    """All that the study knows about one image.
-
-    Attributes:
-        image_id: Its id.
-        source: Where it comes from.
-        label: 1 nodule, 0 no finding, None not labelled.
-        split: Part of the study; None outside of one.
-        png: Path of the normalized image, relative to the results folder.
-        geometry: Its geometry.
-        points: True points, rows of `tables.POINTS`.
-        scores: Score of each model.
-        findings: Predictions of each localizer that are shown, rows of `tables.LOCALIZE`.
-        ranked: All predictions of each localizer, rows of `tables.LOCALIZE`.
-        answers: What each localizer that was asked said: a row of `tables.ANSWERS`, several of them joined in one.
-    """
-
-    image_id: str
-    source: str
-    label: int | None
-    split: str | None
-    png: str
-    geometry: Geometry
-    points: list[Mapping[str, Any]] = field(default_factory=list)
-    scores: dict[str, float] = field(default_factory=dict)
-    findings: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
-    ranked: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
-    answers: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Group:
-    """Images of one kind: what they have in common, how many there are, and those that are shown."""
-
-    title: str
-    rule: str
-    total: int
-    images: list[Record]
-
-
-def records(
-    manifest: pa.Table,
-    normalized: pa.Table,
-    split: pa.Table,
-    points: pa.Table,
-    infer: Mapping[str, pa.Table],
-    localize: Mapping[str, pa.Table],
-    answers: Mapping[str, pa.Table],
-) -> dict[str, Record]:
-    """Return one record per image that was normalized, by image_id."""
-    images = {row["image_id"]: row for row in manifest.to_pylist()}
-    parts = dict(zip(split["image_id"].to_pylist(), split["split"].to_pylist(), strict=True))
-    found = {}
-    for row in normalized.select(["image_id", "png", "side_px"]).to_pylist():
-        image = images[row["image_id"]]
-        geometry = Geometry(width_px=image["width_px"], height_px=image["height_px"], side_px=row["side_px"])
-        part = parts.get(row["image_id"])
-        record = Record(row["image_id"], image["source"], image["label"], part, row["png"], geometry)
-        found[row["image_id"]] = record
-    for point in points.to_pylist():
-        if point["image_id"] in found:
-            found[point["image_id"]].points.append(point)
-    for model, table in infer.items():
-        chosen = score_column(table)
-        for image_id, score in zip(table["image_id"].to_pylist(), table[chosen].to_pylist(), strict=True):
-            found[image_id].scores[model] = score
-    for localizer, table in answers.items():
-        said: dict[str, list[Mapping[str, Any]]] = {}
-        for answer in table.to_pylist():
-            said.setdefault(answer["image_id"], []).append(answer)
-        for image_id, several in said.items():
-            found[image_id].answers[localizer] = joined(several)
-    for localizer, table in localize.items():
-        for finding in table.to_pylist():
-            found[finding["image_id"]].ranked.setdefault(localizer, []).append(finding)
-            if finding["shown"]:
-                found[finding["image_id"]].findings.setdefault(localizer, []).append(finding)
-    return found
-
-
-def joined(answers: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Return the answers to several requests and views of one image as one: each told, and read if any of them was."""
-    if len(answers) == 1:
-        return answers[0]
-    kinds = {answer["parsed"] for answer in answers}
-    words = "\n".join(f"{answer['view']}, {answer['request']}: {answer['answer']}" for answer in answers)
-    return {"parsed": next(kind for kind in ("ok", "malformed", "empty") if kind in kinds), "answer": words}
-
-
-def score_column(infer: pa.Table) -> str:
-    """Return the column that thresholds are applied to: the calibrated score where every image has one."""
-    return "score" if infer["score_calibrated"].null_count else "score_calibrated"
-
-
-def by_answer(images: Sequence[Record], model: str, threshold: float, count: int) -> list[Group]:
-    """Return images that `model` got right and wrong, the most confident ones first.
+def rings(points: Sequence[Mapping[str, Any]], geometry: Geometry, fractions: Sequence[float]) -> tuple[Ring, ...]:
+    """True points of one image as rings.
 
     Args:
-        images: Images to choose from.
-        model: Name of the classifier.
-        threshold: An image with this score or more is called positive.
-        count: Number of images shown per group.
+        points: Rows of `tables.POINTS` of the image.
+        geometry: Geometry of the image.
+        fractions: Radii of the rings, from the inside, as fractions of the original's diagonal.
     """
-    scored = [image for image in images if model in image.scores]
-    groups = (
-        ("Found", "with a nodule, called positive; highest score first", 1, True, -1),
-        ("False alarms", "without a nodule, called positive; highest score first", 0, True, -1),
-        ("Missed", "with a nodule, called negative; lowest score first", 1, False, 1),
-    )
-    made = []
-    for title, rule, label, positive, sign in groups:
-        chosen = [f for f in scored if f.label == label and (f.scores[model] >= threshold) == positive]
-        chosen.sort(key=lambda image: (sign * image.scores[model], image.image_id))
-        made.append(Group(title, rule, len(chosen), chosen[:count]))
-    return made
+    unit = geometry.diagonal_px / geometry.square_px
+    radii = tuple(round(100 * fraction * unit, 2) for fraction in fractions)
+    found = []
+    for row in points:
+        x, y = _per_cent(row["x"], row["y"], geometry)
+        title = f"true point {row['point']}: x {row['x']:.0f}, y {row['y']:.0f} px of the original"
+        found.append(Ring(x=x, y=y, radii=radii, title=title))
+    return tuple(found)
 
 
-def by_place(images: Sequence[Record], localizer: str, found_on: Callable[[Record], int], count: int) -> list[Group]:
-    """Return images that `localizer` was asked about, test images first: nodules found, missed, points on negative
-    images.
+def marks(
+    rows: Sequence[Mapping[str, Any]], geometry: Geometry, label: str, *, look: int, boxed: bool
+) -> tuple[Mark, ...]:
+    """Predictions of one localizer on one image.
 
     Args:
-        images: All images.
-        localizer: Name of the localizer.
-        found_on: Returns how many of the true points of an image were found.
-        count: Number of images shown per group.
+        rows: Rows of `tables.LOCALIZE` of the image.
+        geometry: Geometry of the image.
+        label: What the localizer is called, for the tooltip.
+        look: Its index on the page.
+        boxed: Whether boxes are shown.
     """
-    asked = [image for image in images if localizer in image.answers]
-    asked.sort(key=lambda image: (image.split != "test", image.image_id))
-    marked = [image for image in asked if image.points]
-    negatives = [
-        image for image in asked if image.label == 0 and image.split == "test" and image.findings.get(localizer)
-    ]
-    hits = {image.image_id: found_on(image) for image in marked}
-    found = [image for image in marked if hits[image.image_id]]
-    missed = [image for image in marked if not hits[image.image_id]]
-    missed.sort(key=lambda image: -len(image.findings.get(localizer, ())))
-    return [
-        Group(
-            "Nodules found", "at least one point within the tolerant distance of a true one", len(found), found[:count]
-        ),
-        Group("Nodules missed", "no point within the tolerant distance of a true one", len(missed), missed[:count]),
-        Group(
-            "Points on negative images",
-            "test images without a nodule that got a point",
-            len(negatives),
-            negatives[:count],
-        ),
-    ]
+    found = []
+    for row in rows:
+        x, y = _per_cent(row["x"], row["y"], geometry)
+        title = f"{label}, detection {row['rank']}: x {row['x']:.0f}, y {row['y']:.0f} px of the original"
+        if row["phrase"] is not None:
+            title += f", “{row['phrase']}”"
+        if row["confidence"] is not None:
+            title += f", confidence {row['confidence']:.2f}"
+        box = None
+        if boxed and row["x0"] is not None:
+            left, top = _per_cent(row["x0"], row["y0"], geometry)
+            right, bottom = _per_cent(row["x1"], row["y1"], geometry)
+            box = (left, top, round(right - left, 2), round(bottom - top, 2))
+        found.append(Mark(x=x, y=y, look=look, title=title, box=box))
+    return tuple(found)
+
+
+def _per_cent(x: float, y: float, geometry: Geometry) -> tuple[float, float]:
+    u, v = geometry.to_unit(x, y)
+    return round(100 * u, 2), round(100 * v, 2)
+
+
+def embed(png: bytes, side_px: int) -> str:
+    """An image as a JPEG data URI of `side_px` by `side_px` pixels, smooth whether it grows or shrinks.
+
+    Raises:
+        ImageError: If `png` is not an image.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(BytesIO(png)) as opened:
+            image = opened.convert("L")
+    except OSError as error:
+        raise ImageError(f"a normalized image cannot be read ({error}); run normalize again") from error
+    kind = Image.Resampling.LANCZOS if image.width > side_px else Image.Resampling.BICUBIC
+    encoded = BytesIO()
+    image.resize((side_px, side_px), kind).save(encoded, "JPEG", quality=JPEG_QUALITY, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(encoded.getvalue()).decode()

@@ -1,0 +1,344 @@
+"""Blocks: the few kinds of content that a section of the report is made of, and the section's file.
+
+A chapter writes one `Section` as JSON; the page draws it without knowing the chapter. A system is known by its index
+alone (`look`), which `palette` turns into colour, shape and dash.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+from typing_extensions import TypeAliasType
+
+from stages.lib.core import files, params
+from stages.lib.core.errors import TableError
+from stages.lib.core.params import section as block
+
+Look = Annotated[int, Field(ge=0)]
+Unit = Annotated[float, Field(ge=0, le=1)]
+
+
+@block
+class Number:
+    """A measured number, ready to be shown."""
+
+    text: str  # the value as it is printed, or a dash
+    interval: str  # "[low, high]"; empty without one
+    value: float | None  # None if it is undefined
+    low: float | None
+    high: float | None
+    note: str  # what stands behind it, or why there is no value
+
+
+Sentence = tuple[str | Number, ...]  # text, with numbers in it
+Tree = TypeAliasType("Tree", dict[str, "str | Tree"])
+
+
+@block
+class Heading:
+    """A heading within a part."""
+
+    kind: Literal["heading"] = "heading"
+    title: str
+    note: str = ""
+
+
+@block
+class Note:
+    """A paragraph."""
+
+    kind: Literal["note"] = "note"
+    text: Sentence
+    style: Literal["plain", "soft", "strong", "warning", "code"] = "soft"
+
+
+@block
+class Tile:
+    """One number to remember."""
+
+    title: str
+    number: Number
+    more: str = ""
+
+
+@block
+class Tiles:
+    """Numbers to remember, side by side."""
+
+    kind: Literal["tiles"] = "tiles"
+    tiles: tuple[Tile, ...]
+
+
+@block
+class Column:
+    """A column of a table."""
+
+    title: str
+    look: Look | None = None  # of the system that it is about
+    count: bool = False  # whether it holds counts, set to the right
+
+
+@block
+class Row:
+    """A row of a table."""
+
+    title: str
+    cells: tuple[str | Number, ...]  # one per column
+    key: str = ""  # what the row is about, for a program that reads the page
+    hint: str = ""
+    selected: bool = False
+
+
+@block
+class Rows:
+    """Rows under one title."""
+
+    title: str = ""
+    note: str = ""
+    rows: tuple[Row, ...]
+
+
+@block
+class Table:
+    """A table: a title and cells per row, in groups."""
+
+    kind: Literal["table"] = "table"
+    name: str = ""  # what the table is about, for a program that reads the page
+    corner: str = ""  # heading of the rows' titles
+    columns: tuple[Column, ...]
+    groups: tuple[Rows, ...]
+    whiskers: Annotated[int, Field(ge=0)] = 0  # so many columns, from the left, are also drawn from 0 to 1
+    style: Literal["plain", "measured", "aside"] = "plain"
+    scroll: bool = False  # whether a long table scrolls
+
+
+@block
+class Axis:
+    """An axis of a chart."""
+
+    low: float  # value at its left or lower end
+    high: float
+    ticks: tuple[float, ...]
+    title: str  # what is measured, with unit
+    labels: tuple[str, ...] = ()  # text of each tick, where it is not its number
+
+
+@block
+class Point:
+    """A point of a chart, in data units."""
+
+    x: float
+    y: float
+    title: str  # tooltip
+    radius: float = 4.5
+    low: float | None = None  # ends of its whisker
+    high: float | None = None
+    open: bool = False
+
+
+@block
+class Series:
+    """A line of a chart with its points, in data units."""
+
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    look: Look | None = None  # None: a reference line
+    label: str = ""  # in the legend; empty keeps it out
+    faint: bool = False
+    points: tuple[Point, ...] = ()
+
+
+@block
+class Chart:
+    """Lines and points over two axes."""
+
+    title: str
+    x: Axis
+    y: Axis
+    series: tuple[Series, ...]
+
+
+@block
+class Charts:
+    """Charts, side by side."""
+
+    kind: Literal["charts"] = "charts"
+    charts: tuple[Chart, ...]
+
+
+@block
+class MatrixCell:
+    """A count of a confusion matrix."""
+
+    name: str
+    count: int
+    fraction: Unit  # of its row
+    right: bool
+
+
+@block
+class MatrixRow:
+    """A true class and what it was called."""
+
+    title: str
+    cells: tuple[MatrixCell, ...]
+
+
+@block
+class Matrix:
+    """A confusion matrix: a row per true class, a column per predicted one."""
+
+    title: str
+    note: str = ""
+    look: Look
+    columns: tuple[str, ...]
+    rows: tuple[MatrixRow, ...]
+
+
+@block
+class Matrices:
+    """Confusion matrices, side by side."""
+
+    kind: Literal["matrices"] = "matrices"
+    matrices: tuple[Matrix, ...]
+
+
+@block
+class Ring:
+    """A true point on an image, and the radii within which a prediction counts: per cent of the square."""
+
+    x: float
+    y: float
+    radii: tuple[float, ...]  # from the inside; those behind the first are dotted
+    title: str
+
+
+@block
+class Mark:
+    """A predicted point on an image, per cent of the square."""
+
+    x: float
+    y: float
+    look: Look
+    title: str
+    box: tuple[float, float, float, float] | None = None  # x, y, width and height
+
+
+@block
+class Quote:
+    """What a system said, verbatim."""
+
+    title: str
+    text: str
+
+
+@block
+class Card:
+    """One image with what is true and what was predicted."""
+
+    name: str
+    image: str  # data URI
+    rings: tuple[Ring, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    facts: tuple[str, ...] = ()
+    quotes: tuple[Quote, ...] = ()
+
+
+@block
+class Album:
+    """Images of one kind: what they have in common, how many there are, and those that are shown."""
+
+    title: str
+    rule: str
+    total: int
+    cards: tuple[Card, ...]
+
+
+@block
+class Gallery:
+    """Example images."""
+
+    kind: Literal["gallery"] = "gallery"
+    albums: tuple[Album, ...]
+
+
+@block
+class Key:
+    """A mark and what it stands for."""
+
+    title: str
+    look: Look | None = None  # None: a true point
+
+
+@block
+class Keys:
+    """The key to the marks on images."""
+
+    kind: Literal["keys"] = "keys"
+    keys: tuple[Key, ...]
+
+
+@block
+class Facts:
+    """Plain facts by name, nested."""
+
+    kind: Literal["facts"] = "facts"
+    facts: Tree
+
+
+@block
+class Fold:
+    """Blocks that are folded away under a title."""
+
+    kind: Literal["fold"] = "fold"
+    title: str
+    blocks: "tuple[Block, ...]"
+
+
+Block = Annotated[
+    Heading | Note | Tiles | Table | Charts | Matrices | Gallery | Keys | Facts | Fold, Field(discriminator="kind")
+]
+
+
+@block
+class Part:
+    """A part of a section, with an entry in the page's navigation."""
+
+    name: str  # of its anchor
+    title: str
+    short: str  # its entry
+    blocks: tuple[Block, ...]
+
+
+@block
+class Section:
+    """What one chapter has to show."""
+
+    chapter: params.Text
+    title: str
+    finding: Sentence  # the first sentence of the page
+    warnings: tuple[str, ...]  # what a reader has to know before any number
+    tiles: tuple[Tile, ...]
+    parts: tuple[Part, ...]
+
+
+def write(path: str | Path, section: Section) -> None:
+    """Write a section as JSON, atomically."""
+    files.write_json(path, TypeAdapter(Section).dump_python(section, mode="json"))
+
+
+def read(path: str | Path) -> Section:
+    """Section stored at `path`.
+
+    Raises:
+        TableError: If there is no such file, or it is not a section; with each problem, what was found and wanted.
+    """
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+        return TypeAdapter(Section).validate_json(json.dumps(document), strict=True)
+    except ValidationError as error:
+        problems = [params.describe("section", dict(detail), []) for detail in error.errors()]
+        raise TableError(f"{path}: is not a section of the report: {'; '.join(problems[:5])}") from error
+    except (OSError, ValueError) as error:
+        raise TableError(f"{path}: not readable as JSON ({error}); run the pipeline again") from error

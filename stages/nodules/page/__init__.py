@@ -1,0 +1,1 @@
+"""What the section of the chapter shows: a module per part of the page."""

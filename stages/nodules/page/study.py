@@ -1,0 +1,116 @@
+"""What the page of the chapter is made of: its tables, its systems, and how it was measured."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from stages.lib.core.errors import ParamsError
+from stages.lib.metrics.calibration import Calibration
+
+
+@dataclass(frozen=True)
+class System:
+    """A classifier or a localizer: its name, what it is called on the page, and its look there."""
+
+    name: str
+    label: str
+    look: int
+
+
+def systems(names: Sequence[str], rows: Mapping[str, Mapping[str, Any]], first: int) -> dict[str, System]:
+    """Systems by name, in the order of `names`.
+
+    Args:
+        names: Their names.
+        rows: Their rows of parameters; a row may carry a `label`, and without one the name is the label.
+        first: Look of the first one.
+
+    >>> systems(["zero_shot", "b"], {"b": {"label": "Model B"}}, 3)["zero_shot"]
+    System(name='zero_shot', label='Zero shot', look=3)
+    """
+    labels = [str(rows.get(name, {}).get("label") or name.replace("_", " ").capitalize()) for name in names]
+    return {name: System(name, label, first + k) for k, (name, label) in enumerate(zip(names, labels, strict=True))}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How it was measured, and what is shown.
+
+    Attributes:
+        sources: Sources of the images that classifiers are measured on.
+        tight: Tolerance of a hit, fraction of the diagonal.
+        tolerant: The wider one.
+        bins: Of the reliability diagram.
+        confidence: Of the intervals.
+        split_unit: What was split: patient or image.
+        root: Folder of the images.
+        percentiles: Grey values that became 0 and 255.
+        examples: Images shown per group.
+        image_px: Width and height of an image on the page, pixels.
+        threshold: Name of the threshold that calls an image, beside 0.5.
+    """
+
+    sources: tuple[str, ...]
+    tight: float
+    tolerant: float
+    bins: int
+    confidence: float
+    split_unit: str
+    root: str
+    percentiles: tuple[float, float]
+    examples: int
+    image_px: int
+    threshold: str
+
+
+def settings(document: Mapping[str, Any]) -> Settings:
+    """Settings in a document of parameters, nested as params.yaml is.
+
+    Raises:
+        ParamsError: If one is missing.
+    """
+    try:
+        data, own = document["data"], document["nodules"]
+        return Settings(
+            sources=tuple(own["cohort"]["sources"]),
+            tight=own["tolerance"]["tight_fraction"],
+            tolerant=own["tolerance"]["tolerant_fraction"],
+            bins=own["measure"]["ece_bins"],
+            confidence=own["measure"]["confidence"],
+            split_unit=data["split"]["unit"],
+            root=data["ingest"]["root"],
+            percentiles=(data["normalize"]["low_percentile"], data["normalize"]["high_percentile"]),
+            examples=own["section"]["examples"],
+            image_px=own["section"]["image_px"],
+            threshold=own["section"]["operating_point"],
+        )
+    except KeyError as error:
+        raise ParamsError("parameters of the section:", [f"{error}: missing"]) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """Everything that the page is made of; mappings go from the name of a classifier or localizer to its part."""
+
+    metrics: Mapping[str, Any]
+    manifest: pa.Table
+    points: pa.Table
+    normalized: pa.Table
+    split: pa.Table
+    infer: Mapping[str, pa.Table]
+    calibration: Mapping[str, Calibration]
+    localize: Mapping[str, pa.Table]
+    answers: Mapping[str, pa.Table]
+    train: Mapping[str, Any] | None
+    curve: Sequence[Mapping[str, float | None]]
+    fetch: Mapping[str, Any] | None
+    classifiers: Mapping[str, System]
+    localizers: Mapping[str, System]
+    settings: Settings
+
+    @property
+    def chosen(self) -> System | None:
+        """Classifier whose examples are shown: the last one."""
+        return list(self.classifiers.values())[-1] if self.classifiers else None
