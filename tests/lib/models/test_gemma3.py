@@ -69,7 +69,7 @@ def test_the_image_stands_before_or_after_the_question(loaded):
 
 @pytest.mark.parametrize("shape", [(2, 111, 111), (2, 112, 100), (1, 112, 112, 3)])
 def test_a_image_of_another_shape_is_refused_not_resized(loaded, shape):
-    with pytest.raises(MismatchError, match=r"wanted \(112, 112\).*normalize.side_px"):
+    with pytest.raises(MismatchError, match=r"wanted \(112, 112\).*data.normalize.side_px"):
         gemma3.encode(loaded, np.zeros(shape, np.uint8), "nodule?", image_first=True)
 
 
