@@ -1,4 +1,4 @@
-"""Where a pixel is: the only place that maps between an original image, its padded square, and a normalized image.
+"""Coordinates: the only mapping between an original image, its padded square, and a normalized image.
 
 Convention: x is the column, y the row, both from 0 at the *centre* of the top left pixel of the original. An image of
 width w spans -0.5 .. w - 0.5. The original is padded with zeros to a centred square, then resized.
