@@ -1,11 +1,11 @@
-"""The record of the demo's base: its bytes, its parameters, and how the code that makes it behaves.
+"""Record of the demo's base: its bytes, its parameters, and the losses of the first steps of its training.
 
     python -m workflow.base_record          write workflow/demo_base.json for the base in workflow/demo_base
-    python -m workflow.base_record --check  say whether base, parameters and code agree with it
+    python -m workflow.base_record --check  compare base, parameters and code with it
 
-Making the base takes ten minutes, and its quality depends on the processor's rounding. So it is not made to see whether
-the code that makes it has changed: a few steps of both phases are, and their losses are compared with the record. A
-renamed or moved module changes none of them, a changed image, loss or schedule does.
+Making the base takes ten minutes, and its quality depends on the processor's rounding. So the check does not make it:
+it runs a few steps of both phases and compares their losses with the record. A renamed or moved module changes none of
+them; a changed image, loss or schedule does.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""Build CheXagent-2's own environment: exactly transformers 4.40.0, at the versions that are locked for it.
+"""Build CheXagent-2's own environment: transformers 4.40.0 and its dependencies, at locked versions.
 
     python -m workflow.chexagent_env [--folder FOLDER] [--layered | --python PATH] [--out FILE]
 
-What is there already, whole and of the same locks, is left as it is. --layered, for tests, puts only the pinned
+An environment that is whole and of the same locks is kept. --layered, for tests, puts only the pinned
 packages into an environment that takes all else, torch with it, from this one. --python takes an interpreter that was
 made by other means (conda, a container) and checks it. FILE is the record that the pipeline reads.
 """

@@ -20,7 +20,7 @@ from stages.lib.core.errors import ExperimentError
 
 WORKSPACE = "workspace"
 PARAMS, METRICS = "params.yaml", "results/metrics.json"
-# Shown without --all, in this order: the figures that one would quote.
+# Shown without --all, in this order: the headline metrics.
 MAIN = (
     "classification.*.test.roc_auc",
     "classification.*.test.pr_auc",
@@ -91,7 +91,7 @@ def _text(revision: str, name: str, root: Path) -> str:
         raise ExperimentError(params.unknown(revision, [WORKSPACE, *_experiments(root)])) from error
     except (FileMissingError, FileNotFoundError, PathMissingError) as error:
         raise ExperimentError(
-            f"{revision}: {name} is not to be had: the run did not come to its end, or its files are in the cache of "
+            f"{revision}: {name} cannot be read: the run did not end, or its files are in the cache of "
             "another machine ('dvc push' there and 'dvc pull' here)"
         ) from error
     except DvcException as error:
@@ -143,7 +143,7 @@ def show(found: Mapping[str, Any], a: str, b: str) -> str:
         rows = [[entry["key"], *(_word(entry[side]) for side in "ab")] for entry in found["params"]]
         lines += _columns([["", a, b], *rows], right=False)
     metrics = found["metrics"]
-    lines += ["", "Metrics, value [interval]" if metrics else "Neither has a metric of those asked for; try --all."]
+    lines += ["", "Metrics, value [interval]" if metrics else "Neither has one of these metrics; try --all."]
     if metrics:
         rows = [
             [
@@ -197,7 +197,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("a", help="experiment or Git revision")
     parser.add_argument("b", nargs="?", default=WORKSPACE, help="the same; the working folder if left out")
-    parser.add_argument("--all", action="store_true", help="every metric, not only the main ones")
+    parser.add_argument("--all", action="store_true", help="every metric, not only the headline ones")
     parser.add_argument("--json", action="store_true", help="as JSON")
     args = parser.parse_args(argv)
     found = compare(load(args.a), load(args.b), ["*"] if args.all else MAIN)

@@ -1,4 +1,4 @@
-"""What the real study would take on a GPU, computed from formulas: no number here was measured.
+"""Cost of the real study on a GPU, computed from formulas: no number here was measured.
 
 The operations of MedGemma 1.5 4B (Gemma 3 4B with SigLIP at 896 px), two per multiply-add, are written out from its
 architecture. A test holds them to what torch counts on the architecture itself. This module imports neither torch nor
@@ -27,7 +27,7 @@ LORA_SHAPES: Mapping[str, tuple[tuple[tuple[int, int], ...], tuple[tuple[int, in
     "vision": ((), TOWER_SHAPES),
     "attention": (LAYER_SHAPES[:4], TOWER_SHAPES[:4]),
 }
-TEXT_TOKENS = 22  # of the project's question and the conversation around it
+TEXT_TOKENS = 22  # of the project's prompt and the conversation around it
 
 PARAMETERS = 4.300e9
 QUANTIZED = LAYERS * sum(a * b for a, b in LAYER_SHAPES)  # the language model's linear layers
@@ -74,12 +74,12 @@ GPUS = {
 
 @dataclass(frozen=True)
 class Images:
-    """How many images the study has.
+    """Numbers of images of the study.
 
     Attributes:
         total: Images that take part.
-        validation: Those of the validation split that training measures itself on.
-        asked: Those of the splits that inference asks about.
+        validation: Those of the validation split that training evaluates on.
+        asked: Those of the splits of inference.
         source: Where the numbers come from.
     """
 
@@ -186,7 +186,7 @@ def language_flops(text_tokens: int = TEXT_TOKENS) -> tuple[float, float]:
 
 
 def forward_flops(*, cached: bool = False, text_tokens: int = TEXT_TOKENS) -> float:
-    """Return the operations of asking about one image, with logits of the last token alone.
+    """Return the operations of inference on one image, with logits of the last token alone.
 
     >>> round(forward_flops() / TERA, 2)
     7.27
@@ -204,7 +204,7 @@ def training_flops(
     positions: int = 1,
     text_tokens: int = TEXT_TOKENS,
 ) -> float:
-    """Return the operations of learning from one image.
+    """Return the operations of training on one image.
 
     A frozen weight is multiplied forward and, for the gradient of its input, backward; LoRA's also for its own
     gradient; attention twice backward. Checkpointing adds a second forward pass of what is trained. A tower without
@@ -262,7 +262,7 @@ def activation_bytes(targets: str, *, checkpointing: bool, cached: bool) -> floa
 def estimate(document: Mapping[str, Any], on: Gpu, images: Images) -> list[Range]:
     """Return what the study takes on one GPU: hours, images per second, memory and disk.
 
-    Generated answers of the localizer are left out: their length is not known before.
+    Responses of localizers are left out: their length is not known before.
 
     Args:
         document: The parameters, section by section; the base is MedGemma 1.5 4B.
@@ -361,7 +361,7 @@ def lines(document: Mapping[str, Any], on: Gpu, images: Images) -> list[str]:
     head = f"estimate on one {on.name}, computed, not measured; {images.source}; MedGemma 1.5 4B at 896 px"
     memory = next(each for each in found if each.what == "memory, training")
     warning = (
-        [f"  it may not fit {on.memory / GB:.0f} GB: lower train.per_device_train_batch_size"]
+        [f"  it may not fit {on.memory / GB:.0f} GB: lower nodules.train.per_device_train_batch_size"]
         if memory.high > on.memory / GB
         else []
     )

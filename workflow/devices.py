@@ -1,4 +1,4 @@
-"""The GPUs that this machine lets a local run use."""
+"""GPUs that a local run may use."""
 
 import os
 import subprocess

@@ -1,9 +1,9 @@
-"""Say what is missing on this machine for the preset in force.
+"""Report what this machine lacks for the preset in force.
 
     python -m workflow.doctor [--params params.yaml]
 
 Each line is OK, MEND with what mends it, or -- for what this preset can do without. Exit code 0 if nothing has to be
-mended. Only the standard library is imported at the top: the doctor has to speak where the environment is not whole.
+mended. Only the standard library is imported at the top: the doctor has to run where the environment is not whole.
 """
 
 import argparse
@@ -37,7 +37,7 @@ HUB_TIMEOUT_S = 5.0
 
 @dataclass(frozen=True)
 class Check:
-    """One line: what was looked at, and the command or deed that mends it (None if nothing has to be mended)."""
+    """One line: what was looked at, and the command or action that mends it (None if nothing has to be mended)."""
 
     what: str
     mend: str | None = None
@@ -60,7 +60,7 @@ class Gpu:
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What was found on a machine; every field is a fact, `checks` judges them."""
+    """Facts about a machine; `checks` judges them."""
 
     python: tuple[int, int, int]
     cores: int
@@ -182,7 +182,8 @@ def _gpu(document: Mapping[str, Any], machine: Machine, large: bool) -> list[Che
         if best.memory_gb >= GPU_GB * SHOWN
         else Check(
             f"{found}, wanted {GPU_GB:g}",
-            "lower train.per_device_train_batch_size and raise train.gradient_accumulation_steps, or take a larger GPU",
+            "lower nodules.train.per_device_train_batch_size and raise its gradient_accumulation_steps, or take a "
+            "larger GPU",
         )
     ]
     if best.capability >= BFLOAT16_CAPABILITY:
@@ -203,7 +204,11 @@ def _hub(document: Mapping[str, Any], machine: Machine) -> list[Check]:
             return [Check(f"{made} is made by the study itself; no Hugging Face token wanted")]
         if Path(base).is_dir():
             return [Check(f"{made} is a folder here; no Hugging Face token wanted")]
-        return [Check(f"{made} is not there", "set fetch.base in params.yaml to a model's folder, or an id of the hub")]
+        return [
+            Check(
+                f"{made} is not there", "set weights.fetch.base in params.yaml to a model's folder, or an id of the hub"
+            )
+        ]
     token = (
         Check(f"Hugging Face token: in {machine.token}")
         if machine.token
@@ -228,12 +233,14 @@ def _data(document: Mapping[str, Any], machine: Machine) -> Check:
         return Check(f"data: {root}, {machine.images} rows of labels, {' and '.join(sorted(folders))}")
     if not any(machine.data.values()):
         return Check(
-            f"data: {root} is not there, or holds no images", "set ingest.root in params.yaml to the data folder"
+            f"data: {root} is not there, or holds no images", "set data.ingest.root in params.yaml to the data folder"
         )
     lacking = [labels] if not machine.data.get(labels) else []
     if not folders:
         lacking.append(" or ".join(sorted(name for name in machine.data if name != labels)))
-    return Check(f"data: {root} lacks {' and '.join(lacking)}", "set ingest.root in params.yaml to the data folder")
+    return Check(
+        f"data: {root} lacks {' and '.join(lacking)}", "set data.ingest.root in params.yaml to the data folder"
+    )
 
 
 def _slurm(machine: Machine) -> Check:
@@ -255,7 +262,7 @@ def _chexagent(document: Mapping[str, Any], machine: Machine) -> list[Check]:
     lines = {
         "ready": Check("CheXagent-2's environment: transformers 4.40.0, as locked"),
         "absent": Check(
-            "CheXagent-2's environment: built when it is first asked, or by 'make setup-chexagent'", None, True
+            "CheXagent-2's environment: built when it is first needed, or by 'make setup-chexagent'", None, True
         ),
     }
     own = lines.get(machine.chexagent) or Check(
@@ -286,7 +293,7 @@ def _is_made(path: str) -> bool:
 
 
 def look(document: Mapping[str, Any]) -> Machine:
-    """Return what is found on this machine, asking only about what the study of `document` wants.
+    """Return the facts about this machine, but only those that matter for the study of `document`.
 
     Raises:
         ImportError: If the environment is not whole.

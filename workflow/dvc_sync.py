@@ -2,10 +2,9 @@
 
 `python -m workflow.dvc_sync` writes it, `--check` says whether it is up to date. The source is the text of a dry run of
 everything (`snakemake -n -p --forceall`), which holds each rule's inputs, outputs and command as they really are. A
-rule `x_shard` is a shard of the rule `x`; both make one DVC stage, `x`, or `x-<system>` for each of its systems.
-A DVC stage runs Snakemake for its own rules
-alone, so both engines share commands, records and profile. The hash behind a command is that of the rule's own
-command, so that an edited rule is a changed stage.
+rule `x_shard` is a shard of the rule `x`; both make one DVC stage, `x`, or `x-<system>` for each of its systems. A DVC
+stage runs Snakemake for its own rules alone, so both engines share commands, records and profile. The hash behind a
+command is that of the rule's own command, so that an edited rule is a changed stage.
 """
 
 import argparse
@@ -46,10 +45,10 @@ class Job:
 
 
 def dry_run(root: Path) -> str:
-    """Return what Snakemake says of a run of everything in `root`.
+    """Return the text of a dry run of everything in `root`.
 
     Raises:
-        SystemExit: If Snakemake refuses, with its words.
+        SystemExit: If Snakemake refuses, with its message.
     """
     command = [sys.executable, "-m", "snakemake", "-n", "-p", "--forceall", "--nocolor", "--nolock"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
@@ -137,7 +136,7 @@ def _temporary(path: str) -> bool:
 
 
 def _whole(path: str) -> str:
-    """The folder that holds a part's folder: the number of parts is not part of the DAG."""
+    """The folder that holds a shard's folder: the number of shards is no part of the DAG."""
     return str(Path(path).parent) if PART.match(Path(path).name) else path
 
 
@@ -154,7 +153,7 @@ def _sections(command: str) -> list[str]:
 
 
 def _digest(members: list[Job]) -> str:
-    """A hash of the commands without the values of the parameters and the numbers of the parts."""
+    """A hash of the commands without the values of the parameters and the numbers of the shards."""
     texts = {re.sub(r"--params '.*?}' --", "--params --", job.command) for job in members}
     texts = {re.sub(r"(\S*\d+-of-\d+\S*\s*)+", "PART ", text) for text in texts}
     return hashlib.sha256("\n".join(sorted(texts)).encode()).hexdigest()[:8]

@@ -1,10 +1,10 @@
-"""Say what the study takes on a GPU: computed from formulas, not measured.
+"""Print the cost of the study on a GPU, computed from formulas, not measured.
 
     make estimate                                  on every GPU that is built in
     make estimate GPU="RTX 4090" PRESET=nodulocc
     make estimate GPU=165e12,1008e9,24e9           bfloat16 FLOP/s, bytes/s and bytes of memory
 
-The parameters are those in force, or a preset's. torch is not imported: the answer comes at once.
+The parameters are those in force, or a preset's. torch is not imported, so it takes no time.
 """
 
 import argparse

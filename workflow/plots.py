@@ -1,4 +1,4 @@
-"""Make the page that `dvc plots show` and `dvc plots diff` fill, with the scripts that draw in it: no network is asked.
+"""Make the page that `dvc plots show` and `dvc plots diff` fill, with its scripts inlined: it needs no network.
 
 DVC's own page loads Vega, Vega-Lite and vega-embed from the network and is blank without it. Snakemake ships all three
 for its reports. `make setup` writes the page to .dvc/plots.html, which .dvc/config names; git does not keep it.

@@ -1,4 +1,4 @@
-"""The whole study's parameters: which section belongs to which class."""
+"""Registry of parameters: the class of each section of params.yaml."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -11,20 +11,20 @@ from workflow import renamed
 
 @params.section
 class StudyParams:
-    """What holds for the study as a whole."""
+    """Parameters of the study as a whole."""
 
     chapters: tuple[Literal["nodules"], ...]  # whose results `rule all`, dvc.yaml and the report take
-    shards: params.Count  # pieces that normalize, infer and localize are cut into; a piece is the unit of restart
+    shards: params.Count  # that normalize, infer, select and localize are cut into; a shard is the unit of restart
 
 
 @params.section
 class PredictParams:
-    """What `snakemake predict` works on."""
+    """Inputs of `snakemake predict`."""
 
     root: params.Text  # folder of unlabelled images
     adapter: params.Text  # folder of the trained adapter
     calibration: params.Text  # calibration that was fitted with it
-    localize: params.Text  # folder of the requests and cutoffs that were chosen; none: whole banks, and no cutoff
+    localize: params.Text  # folder of the chosen prompts and cutoffs; none: whole banks, and no cutoff
 
 
 HOMES = {

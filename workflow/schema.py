@@ -1,4 +1,4 @@
-"""Write workflow/schemas/params.schema.json, which editors read, from the stages' Params; `--check` compares."""
+"""Write workflow/schemas/params.schema.json, for editors, from the stages' Params; `--check` compares."""
 
 import argparse
 import json

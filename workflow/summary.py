@@ -1,4 +1,4 @@
-"""Say where the report is, and its key numbers with their intervals."""
+"""Print the path of the report, and the headline metrics with their intervals."""
 
 import json
 import sys

@@ -1,6 +1,6 @@
-"""Put the parts of a table together.
+"""Join the shards of a table.
 
-in   parts  tables of one kind, each with rows of its own
+in   parts  the shards: tables of one kind, each with rows of its own
 out  out    the whole table, of the schema that --table names
 """
 

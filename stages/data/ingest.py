@@ -1,4 +1,4 @@
-"""Read a data folder: one row per image, its content hashed, and every problem found, all at once.
+"""Read a data folder: one row per image, its content hashed, with all problems at once.
 
 in   a data folder in the layout of NoduLoCC2026, or a bare folder of PNG and DICOM files
 out  manifest  tables.MANIFEST, one row per file and one per label without a file
@@ -25,12 +25,12 @@ from stages.lib.images import nodulocc, reading
 from stages.lib.images.nodulocc import Point
 
 LISTED = 20  # problems of one kind that an error spells out
-CHUNK = 16  # images that a process takes at once: below it, starting a process costs more than it saves
+CHUNK = 16  # images that a process takes at once; with fewer images in all, starting a process costs more than it saves
 
 
 @parameters.section
 class Params:
-    """Where the images are, and how much may be wrong with them."""
+    """The data folder, and its limits."""
 
     root: parameters.Text  # the data folder
     max_rejected: parameters.NonNegativeInt  # rejected images beyond which the stage fails
@@ -56,7 +56,7 @@ def ingest(params: Params) -> tuple[pa.Table, pa.Table]:
         for image in folder.images
     ]
     refuse(rows, folder.problems, params)
-    rows = remark_twins(rows)
+    rows = remark_duplicates(rows)
     for row in rows:
         if row["problem"]:
             LOG.info("ingest: %s, %s: %s", row["status"], row["file_name"], row["problem"])
@@ -77,7 +77,7 @@ def ingest(params: Params) -> tuple[pa.Table, pa.Table]:
 
 
 def facts(paths: Sequence[str], max_pixels: int) -> Iterator[reading.Facts]:
-    """Yield what each file says, in order, from as many processes as there are processors.
+    """Yield the facts of each file, in order, from as many processes as there are processors.
 
     A process holds one image at a time, so memory does not grow with the number of images.
 
@@ -106,11 +106,11 @@ def facts(paths: Sequence[str], max_pixels: int) -> Iterator[reading.Facts]:
 def judge(image: nodulocc.Image, found: reading.Facts, points: Sequence[Point]) -> dict[str, Any]:
     """Return the manifest row of one image: ok, or rejected with the reason.
 
-    A truth that contradicts itself (a point beside the image, or on an image without a finding) rejects the image.
+    Contradictory labels (a point outside of the image, or on an image labelled No Finding) reject the image.
 
     Args:
-        image: What the folder and its tables say.
-        found: What the file says.
+        image: The facts of the folder and its tables.
+        found: The facts of the file.
         points: The nodules marked on it, pixels of the original.
     """
     reasons = [found.problem] if found.problem else []
@@ -145,7 +145,7 @@ def judge(image: nodulocc.Image, found: reading.Facts, points: Sequence[Point]) 
     }
 
 
-def remark_twins(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def remark_duplicates(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the rows, with a remark on each image that takes part and has the same pixels as another one."""
     groups: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for row in rows:
@@ -153,11 +153,11 @@ def remark_twins(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             groups[row["pixel_sha256"]].append(row)
     remarked = []
     for row in rows:
-        twins = [twin for twin in groups.get(row["pixel_sha256"], []) if twin["image_id"] != row["image_id"]]
-        if row["status"] == "ok" and twins:
-            names = ", ".join(sorted(twin["image_id"] for twin in twins))
-            other = any(twin["label"] != row["label"] for twin in twins)
-            remark = f"same pixels as {names}" + (", labelled otherwise" if other else "")
+        others = [other for other in groups.get(row["pixel_sha256"], []) if other["image_id"] != row["image_id"]]
+        if row["status"] == "ok" and others:
+            names = ", ".join(sorted(other["image_id"] for other in others))
+            unequal = any(other["label"] != row["label"] for other in others)
+            remark = f"same pixels as {names}" + (", labelled otherwise" if unequal else "")
             remarked.append({**row, "problem": "; ".join(filter(None, (row["problem"], remark)))})
         else:
             remarked.append(dict(row))
@@ -180,7 +180,7 @@ def refuse(rows: Sequence[Mapping[str, Any]], problems: Sequence[str], params: P
         return
     heading = (
         f"data folder {params.root}: {len(problems)} problem(s) of the folder, and {len(rejected)} of {len(rows)} "
-        f"images rejected (ingest.max_rejected = {params.max_rejected}):"
+        f"images rejected (data.ingest.max_rejected = {params.max_rejected}):"
     )
     raise DataError(heading, [*first(problems), *first(rejected)])
 

@@ -1,10 +1,10 @@
-"""Make every image a square of 0..255, and keep the geometry back to its original pixels.
+"""Normalize every image to a square of 0..255, and keep the geometry of its original pixels.
 
-in   manifest    tables.MANIFEST, of which the images that take part; --part k-of-n of them
+in   manifest    tables.MANIFEST, of which the images that take part; shard k of n with --part k-of-n
 out  folder      one PNG per image, below --results
      normalized  tables.NORMALIZED
 
-One process; memory holds one image. The part is the unit of restart: an interrupted part is made again from the start,
+One process; memory holds one image. The shard is the unit of restart: an interrupted one is made again from the start,
 since a PNG that is already there cannot prove which pixels it was made from.
 """
 
@@ -27,7 +27,7 @@ from stages.lib.images.geometry import Geometry
 
 @parameters.section
 class Params:
-    """What decides the pixels."""
+    """Preprocessing of the pixels."""
 
     low_percentile: parameters.Percent  # grey value of each image that becomes 0
     high_percentile: parameters.Percent  # grey value of each image that becomes 255
@@ -45,7 +45,7 @@ def normalize(images: pa.Table, params: Params, *, results: Path, folder: Path) 
 
     Args:
         images: Rows of the manifest that take part.
-        params: What decides the pixels.
+        params: See `Params`.
         results: Folder that the paths in the table are relative to.
         folder: Where the PNGs go; below `results`.
 

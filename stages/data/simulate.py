@@ -1,8 +1,8 @@
-"""Make a synthetic data folder in the challenge's layout, with the exact truth about every nodule.
+"""Simulate a data folder in the challenge's layout, with the exact truth about every nodule.
 
 out  out  a folder: nih_filtered_images/, lidc_png_16_bit/, unlabelled/, classification_labels.csv,
           localization_labels.csv, and the truth: lesions.csv, of which ingest takes size and contrast of the marked
-          nodules, for metrics alone, and unlabelled_truth.csv, which no stage reads
+          nodules, for `measure` alone, and unlabelled_truth.csv, which no stage reads
 """
 
 import csv
@@ -33,7 +33,7 @@ FOLDERS = (NIH, LIDC, UNLABELLED)
 
 @params.section
 class Params:
-    """How many images, how large, and how hard."""
+    """Number, size and difficulty of the images."""
 
     seed: params.Seed
     nih_patients: params.Count  # patients with 8-bit square images
@@ -92,7 +92,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Picture:
+class Stored:
     """An image as stored, and the truth about it.
 
     Attributes:
@@ -105,7 +105,7 @@ class Picture:
 
 
 def plan(params: Params) -> list[Order]:
-    """Return what images to make; the fraction with nodules is exact, and which they are is drawn over all images."""
+    """Return the images to make; the fraction with nodules is exact, and which they are is drawn over all images."""
     rng = np.random.default_rng([params.seed, PLAN_STREAM])
     counts = rng.integers(1, params.max_images_per_patient + 1, params.nih_patients)
     total = int(counts.sum())
@@ -146,7 +146,7 @@ def _sizes(rng: np.random.Generator, count: int, side_px: int) -> list[tuple[int
     return [(int(w), int(h)) for w, h in zip(width, height, strict=True)]
 
 
-def simulate(order: Order, params: Params) -> Picture:
+def simulate(order: Order, params: Params) -> Stored:
     """Return one image; it depends on the seed, the order, and the ranges of diameter and contrast alone."""
     rng = np.random.default_rng([params.seed, IMAGE_STREAM, FOLDERS.index(order.folder), order.number])
     image = images.draw(
@@ -160,11 +160,11 @@ def simulate(order: Order, params: Params) -> Picture:
     )
     if order.kind == "lidc":
         low, high = rng.integers(60, 600), rng.integers(2800, 14000)
-        return Picture(np.rint(low + image.density * float(high - low)).astype(np.uint16), image.nodules)
+        return Stored(np.rint(low + image.density * float(high - low)).astype(np.uint16), image.nodules)
     grey = np.rint(image.density * 255).astype(np.uint8)
     if order.rgba:
-        return Picture(np.dstack([grey, grey, grey, np.full_like(grey, 255)]), image.nodules)
-    return Picture(grey, image.nodules)
+        return Stored(np.dstack([grey, grey, grey, np.full_like(grey, 255)]), image.nodules)
+    return Stored(grey, image.nodules)
 
 
 def tables(made: Sequence[tuple[Order, Sequence[images.Nodule]]]) -> dict[str, list[dict[str, Any]]]:

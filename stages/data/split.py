@@ -1,4 +1,4 @@
-"""Give each patient, never an image, to one split.
+"""Assign each patient, never an image, to one split.
 
 in   manifest  tables.MANIFEST
 out  split     tables.SPLIT
@@ -20,7 +20,7 @@ SPLITS = ("train", "val", "test")
 
 @params.section
 class Params:
-    """How the images are divided."""
+    """Fractions, unit and seed of the split."""
 
     fractions: tuple[params.Fraction, params.Fraction, params.Fraction]  # train, val, test; they add up to 1
     unit: Literal["patient", "image"]  # "image" only to reproduce published image-level splits
@@ -34,7 +34,7 @@ class Params:
 def split(manifest: pa.Table, params: Params) -> pa.Table:
     """Return one row per labelled usable image with the split it belongs to, stratified by label and source.
 
-    Images that share a patient or an image (equal decoded pixels) stay together unless `unit` is "image". Groups are
+    Images of one patient, and images with equal decoded pixels, stay together unless `unit` is "image". Groups are
     dealt out largest first, each to the split that is furthest below its fraction of that group's kinds of image.
 
     Args:
@@ -45,7 +45,7 @@ def split(manifest: pa.Table, params: Params) -> pa.Table:
         Table of `tables.SPLIT`.
 
     Raises:
-        SplitError: If no image is usable, or a split that was asked for gets none.
+        SplitError: If no image is usable, or a split of a fraction above 0 gets none.
     """
     images = [row for row in manifest.to_pylist() if row["status"] == "ok" and row["label"] is not None]
     if not images:
@@ -67,7 +67,7 @@ def split(manifest: pa.Table, params: Params) -> pa.Table:
     if empty:
         raise SplitError(
             f"split {', '.join(empty)} is empty: {len(images)} images of {len(groups)} {params.unit}s were divided "
-            f"{params.fractions}; wanted at least one {params.unit} in each: add images or change split.fractions"
+            f"{params.fractions}; wanted at least one {params.unit} in each: add images or change data.split.fractions"
         )
     return tables.from_rows(rows, tables.SPLIT)
 
@@ -84,7 +84,7 @@ def missing_classes(table: pa.Table) -> list[str]:
 
 
 def _linked(images: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Group images that share a patient or an image, directly or through others."""
+    """Group images that share a patient or their pixels, directly or through others."""
     parent = list(range(len(images)))
 
     def root(index: int) -> int:

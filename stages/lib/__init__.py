@@ -1,1 +1,1 @@
-"""What stages share: one doctrine per file."""
+"""Library of the stages: eight rooms, with imports downwards only."""

@@ -23,6 +23,7 @@ from stages.lib.core.errors import MismatchError, ModelError, ParamsError
 from stages.lib.core.log import LOG
 from stages.lib.images.normalized import load
 from stages.lib.images.prefetch import Reader
+from stages.lib.metrics import calibration
 from stages.lib.models import gemma3, prompts
 from stages.lib.models.classify import Setting
 
@@ -104,7 +105,7 @@ def score(logit_negative: float, logit_positive: float) -> float:
     >>> score(1.0, 1.0)
     0.5
     """
-    return float(1 / (1 + np.exp(np.float64(logit_negative) - logit_positive)))
+    return float(calibration.sigmoid(np.array([logit_positive - logit_negative]))[0])
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -1,1 +1,1 @@
-"""Which model, from where, with which right."""
+"""Models: where they come from, and the right to use them."""

@@ -1,7 +1,7 @@
-"""Find the base model before any GPU is asked for: a folder on this machine, or a snapshot from the hub.
+"""Find the base model before any GPU is requested: a folder on this machine, or a snapshot of the hub.
 
 in   a folder, or a model id and revision on huggingface.co
-out  results/fetch.json: base, revision, commit, folder, sha256 of the model, sha256 of each of its files
+out  fetch.json: base, revision, commit, folder, sha256 of the model, sha256 of each of its files
 """
 
 import json
@@ -21,7 +21,7 @@ from stages.lib.core.log import LOG
 FOLDER = "none"
 HUB_ID = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
 COMMIT = r"[0-9a-f]{40}"
-# The files that decide what a model answers; a README or a training log beside them does not change its hash.
+# The files that decide the output of a model; a README or a training log beside them does not change its hash.
 PATTERNS = (
     "*.safetensors",
     "*.safetensors.index.json",
@@ -44,19 +44,19 @@ WHOLE = ("config.json", "weights", "tokenizer")
 
 @dataclass(frozen=True)
 class Source:
-    """A model to be found, and what makes it whole.
+    """A model to be found, and the files that make it whole.
 
     Attributes:
         base: A folder, or an id of the hub.
         revision: Commit, tag or branch; "none" for a folder.
         keys: Names of the parameters that hold the two.
         patterns: Names of the files that belong to it, all at the top of its folder.
-        whole: What it cannot do without, of `WHOLE`.
+        whole: The files that it needs, of `WHOLE`.
     """
 
     base: str
     revision: str
-    keys: tuple[str, str] = ("fetch.base", "fetch.revision")
+    keys: tuple[str, str] = ("weights.fetch.base", "weights.fetch.revision")
     patterns: Sequence[str] = PATTERNS
     whole: Sequence[str] = WHOLE
 
@@ -68,7 +68,7 @@ class Source:
 
 @params.section
 class Params:
-    """Where the base model comes from."""
+    """The base model: a folder or a model of the hub."""
 
     base: params.Text  # a folder, or the id of a model on huggingface.co
     revision: params.Text  # commit hash, tag or branch on the hub; "none" for a folder
@@ -87,12 +87,12 @@ class Params:
 
     @property
     def source(self) -> Source:
-        """The base model as a thing to be found."""
+        """The base model, to be found."""
         return Source(self.base, self.revision)
 
 
 def fetch(params: Params | Source, token: str | None, offline: bool) -> dict[str, Any]:
-    """Return where the model lies on this machine, and what exactly it is; download it if it has to come.
+    """Return the place and identity of the model on this machine; download it if it is not there.
 
     Args:
         params: Which model.
@@ -100,7 +100,7 @@ def fetch(params: Params | Source, token: str | None, offline: bool) -> dict[str
         offline: Whether only the local cache of the hub may be used.
 
     Returns:
-        base and revision as asked for; commit, the full hash (None for a folder); folder; sha256, one hash over the
+        base and revision as in `params`; commit, the full hash (None for a folder); folder; sha256, one hash over the
         names and contents of the files, so that a folder and a snapshot with the same files have the same; files, the
         SHA-256 of each.
 
@@ -124,7 +124,7 @@ def fetch(params: Params | Source, token: str | None, offline: bool) -> dict[str
 
 
 def access(params: Params | Source, token: str | None, offline: bool, timeout_s: float) -> str:
-    """Return how a model of the hub could be had, without fetching it.
+    """Return whether a model of the hub is available, without fetching it.
 
     Args:
         params: Which model.
@@ -136,7 +136,7 @@ def access(params: Params | Source, token: str | None, offline: bool, timeout_s:
         "cached" if it is here, "allowed" if the hub would hand it out, "unreachable" if the hub does not answer.
 
     Raises:
-        ModelError: If the hub refuses, or `offline` forbids to ask.
+        ModelError: If the hub refuses, or `offline` forbids to query it.
     """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     import huggingface_hub
@@ -302,7 +302,7 @@ def _damage(path: Path) -> str | None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Find the model and write where it is."""
+    """Find the model and write its record."""
     args = cli.parse(__doc__, argv, params={"weights.fetch": Params}, writes=["out"])
     section: Params = args.params.fetch
     token = read_token(os.environ) if section.on_hub else None

@@ -1,10 +1,10 @@
-"""Find CheXagent-2, its code and its vision encoder before any GPU is asked for. For non-commercial use only.
+"""Find CheXagent-2, its code and its vision encoder before any GPU is requested. For non-commercial use only.
 
 The model loads its vision encoder from a second repository, and runs code of its own: both are pinned here, so that
 nothing is fetched, and no other code found, when it runs.
 
 in   folders, or ids and full commit hashes on huggingface.co
-out  results/fetch_chexagent.json: for model, code and encoder what fetch.json holds of the base model
+out  a record like fetch.json for each of model, code and encoder
 """
 
 import json
@@ -42,10 +42,10 @@ def sources(params: ChexagentParams) -> dict[str, fetch.Source]:
 
 
 def fetch_chexagent(params: ChexagentParams, token: str | None, offline: bool) -> dict[str, dict[str, Any]]:
-    """Return where model, code and encoder lie on this machine, and what exactly they are; download what has to come.
+    """Return the place and identity of model, code and encoder on this machine; download what is not there.
 
     Args:
-        params: Which.
+        params: Of the localizer.
         token: Read token of the hub; None to use a stored login, if any.
         offline: Whether only the local cache of the hub may be used.
 
@@ -80,7 +80,7 @@ def _no_foreign_code(folder: Path, key: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Find the three and write where they are."""
+    """Find the three and write their records."""
     rows = {"nodules.localizers": kinds.rows(kinds.LOCALIZERS)}
     args = cli.parse(__doc__, argv, params=rows, reads=["localizer"], writes=["out"])
     row = args.params.localizers.get(args.localizer)

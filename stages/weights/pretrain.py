@@ -1,4 +1,4 @@
-"""Make the demo's base model: a tiny one of MedGemma's architecture, taught on images easier than the study's.
+"""Train the demo's base model: a tiny one of MedGemma's architecture, on images easier than the study's.
 
 in   parameters alone: the images are simulated
 out  a folder that loads as MedGemma does: weights in float32, processor, chat template, README.md
@@ -54,7 +54,7 @@ Licence: Apache-2.0, as the repository.
 
 @params.section
 class Params:
-    """How the base is made."""
+    """Images and schedule of the base's training."""
 
     seed: params.Seed
     side_px: params.Count  # of a normalized image; the tiny base takes 112
@@ -75,7 +75,7 @@ class Params:
     text_steps: params.Count
     text_batch: params.Count  # images per step
     text_peak_lr: params.PositiveFloat
-    box_fraction: params.Fraction  # of the text steps that ask for boxes; the others ask yes or no
+    box_fraction: params.Fraction  # of the text steps with the prompt for boxes; the others have the question
 
     def __post_init__(self) -> None:
         problems = [
@@ -98,7 +98,7 @@ def pretrain(folder: Path, params: Params, prompt: prompts.PromptParams, boxes: 
         folder: Where to.
         params: See `Params`.
         prompt: The question with its answers.
-        boxes: The request for boxes, the first of its bank.
+        boxes: The localizer whose first prompt is taught.
     """
     rng = np.random.default_rng(params.seed)
     of_tower, of_text, order = rng.spawn(3)
@@ -137,7 +137,7 @@ def pretrain(folder: Path, params: Params, prompt: prompts.PromptParams, boxes: 
 
 
 def talks(prompt: prompts.PromptParams, boxes: medgemma.Params, box_fraction: float) -> list[pretraining.Talk]:
-    """Return what the text model is taught: to say whether there is a nodule, and where."""
+    """Return the prompts that the text model is trained on: whether there is a nodule, and where."""
     return [
         pretraining.Talk(
             text=prompt.question,
@@ -152,7 +152,7 @@ def talks(prompt: prompts.PromptParams, boxes: medgemma.Params, box_fraction: fl
 
 
 def in_reading_order(nodules: Sequence[Box]) -> str:
-    """Return the answer with these nodules from top to bottom, each a box of two steps of the lattice about its place.
+    """Return the response with these nodules from top to bottom, each a box of two lattice steps about its place.
 
     >>> in_reading_order([Box(411, 305, 470, 361, "nodule")])
     '[{"box_2d": [400, 300, 500, 400], "label": "nodule"}]'
@@ -226,7 +226,7 @@ def box_about(x: float, y: float, diameter_px: float, geometry: Geometry) -> Box
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Make the base and write its folder whole."""
+    """Train the base and write its folder whole."""
     args = cli.parse(
         __doc__,
         argv,

@@ -23,7 +23,7 @@ def test_the_parts_become_the_whole_table_to_the_byte(tmp_path: Path) -> None:
     assert (tmp_path / "all.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
 
 
-def test_a_image_in_two_parts_is_refused() -> None:
+def test_an_image_in_two_parts_is_refused() -> None:
     parts = [tables.from_rows(ROWS[:3], tables.SPLIT), tables.from_rows(ROWS[2:], tables.SPLIT)]
     with pytest.raises(TableError, match="1 rows repeat the key"):
         shards.gather(parts, tables.SPLIT)

@@ -59,14 +59,14 @@ def test_the_histogram_refuses_what_is_not_grey_values() -> None:
             preprocess.histogram(wrong)
 
 
-def test_a_image_halved_is_the_mean_of_four_pixels_by_hand() -> None:
+def test_an_image_halved_is_the_mean_of_four_pixels_by_hand() -> None:
     pixels = np.array([[0, 100, 255, 255], [100, 200, 255, 255], [0, 0, 1, 2], [0, 0, 3, 4]], np.uint8)
     square, low, high = preprocess.normalize_pixels(pixels, low_percentile=0.0, high_percentile=100.0, side_px=2)
     assert (low, high) == (0.0, 255.0)
     assert square.tolist() == [[100, 255], [0, 2]]  # 2.5 is rounded to the even neighbour
 
 
-def test_a_image_that_is_not_square_is_padded_with_zeros_in_the_middle() -> None:
+def test_an_image_that_is_not_square_is_padded_with_zeros_in_the_middle() -> None:
     pixels = np.array([[100, 255]], np.uint8).repeat(2, axis=1).repeat(2, axis=0)
     square, _, _ = preprocess.normalize_pixels(pixels, low_percentile=0.0, high_percentile=100.0, side_px=4)
     assert square.tolist() == [[0] * 4, [0, 0, 255, 255], [0, 0, 255, 255], [0] * 4]
@@ -86,7 +86,7 @@ def test_the_grey_mapping_is_clip_and_scale_in_double_precision(seed: int, dtype
 
 @settings(deadline=None)
 @given(seed=st.integers(0, 1000), slope=st.integers(1, 200), offset=st.integers(0, 10000))
-def test_the_exposure_of_a_image_does_not_change_its_normalized_pixels(seed: int, slope: int, offset: int) -> None:
+def test_the_exposure_of_an_image_does_not_change_its_normalized_pixels(seed: int, slope: int, offset: int) -> None:
     pixels = image(seed, width=33, height=40).astype(np.uint16)
     plain, _, _ = preprocess.normalize_pixels(pixels, **RULE)
     exposed, _, _ = preprocess.normalize_pixels(
@@ -113,7 +113,7 @@ def test_a_small_nodule_is_not_lost_between_samples() -> None:
     assert square[20, 10] > square.astype(float).mean() + 10 * np.delete(square.ravel(), 20 * 32 + 10).std()
 
 
-def test_a_image_without_contrast_is_refused_and_never_black() -> None:
+def test_an_image_without_contrast_is_refused_and_never_black() -> None:
     pixels = np.zeros((40, 40), np.uint16)
     pixels[:2, :2] = 9
     with pytest.raises(ImageError, match=r"percentiles 0\.5 and 99\.5 are both 0"):

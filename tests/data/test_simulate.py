@@ -66,7 +66,7 @@ def test_the_folder_has_the_layout_of_the_challenge(folder):
             assert tuple(next(csv.reader(handle))) == columns
 
 
-def test_every_image_has_one_row_and_every_row_a_image(folder):
+def test_every_image_has_one_row_and_every_row_an_image(folder):
     named = [row["file_name"] for row in rows(folder / "classification_labels.csv")]
     stored = [p.name for kind in (simulate.NIH, simulate.LIDC) for p in (folder / kind).iterdir()]
     assert len(named) == len(set(named)) > 5
@@ -88,7 +88,7 @@ def test_labels_are_the_challenges_words_and_positives_come_last(folder):
     assert labels == sorted(labels)
 
 
-def test_a_image_is_positive_exactly_if_the_truth_has_a_nodule_on_it(folder):
+def test_an_image_is_positive_exactly_if_the_truth_has_a_nodule_on_it(folder):
     lesions = {row["file_name"] for row in rows(folder / "lesions.csv")}
     positive = {row["file_name"] for row in rows(folder / "classification_labels.csv") if row["label"] == "Nodule"}
     assert lesions == positive != set()
@@ -150,7 +150,7 @@ def test_another_seed_gives_other_images(folder, tmp_path):
     assert contents(tmp_path / "other")[name] != contents(folder)[name]
 
 
-def test_a_image_does_not_depend_on_how_many_others_there_are():
+def test_an_image_does_not_depend_on_how_many_others_there_are():
     few, many = simulate.plan(SMALL), simulate.plan(replace(SMALL, unlabelled_images=9))
     assert few[: -SMALL.unlabelled_images] == many[:-9]
     one = next(order for order in few if order.folder == simulate.NIH)

@@ -64,7 +64,7 @@ def test_no_patient_is_in_two_splits(patients: int, prevalence: float, seed: int
     assert all(len(names) == 1 for names in parts(table).values())
 
 
-def test_a_image_under_two_patients_stays_in_one_split() -> None:
+def test_an_image_under_two_patients_stays_in_one_split() -> None:
     images = [(f"p{index}", index % 2, f"image {index // 2}") for index in range(120)]
     table = split(manifest(images), PARAMS)
     names = defaultdict(set)

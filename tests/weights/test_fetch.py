@@ -275,8 +275,8 @@ def test_a_missing_folder_that_looks_like_a_hub_id_is_told_how_to_use_the_hub(tm
     monkeypatch.chdir(tmp_path)
     words = refusal(asked=on_hub(revision="none"))
     assert "there is no folder google/medgemma-1.5-4b-it" in words
-    assert "fetch.revision" in words
-    assert "fetch.revision" not in refusal(asked=fetch.Params(base="/absent/model", revision="none"))
+    assert "weights.fetch.revision" in words
+    assert "weights.fetch.revision" not in refusal(asked=fetch.Params(base="/absent/model", revision="none"))
 
 
 def test_a_shard_that_the_index_names_has_to_be_there(model):

@@ -163,7 +163,7 @@ def test_the_second_is_the_working_folder_if_left_out(repository, monkeypatch, c
     [
         ("fastre", "did you mean 'faster'"),
         ("qqqq", "known are workspace, faster"),
-        ("empty", "did not come to its end"),
+        ("empty", "did not end"),
     ],
 )
 def test_a_revision_that_cannot_be_compared_is_a_sentence(repository, revision, wanted):

@@ -72,7 +72,7 @@ def test_lora_has_as_many_parameters_as_peft_says(targets, millions):
 @pytest.mark.parametrize(
     ("targets", "checkpointing"), [("language", False), ("all-linear", False), ("all-linear", True)]
 )
-def test_what_a_image_leaves_for_the_backward_pass_is_what_autograd_saves(targets, checkpointing):
+def test_what_an_image_leaves_for_the_backward_pass_is_what_autograd_saves(targets, checkpointing):
     """Without the matrices of attention, which a fused kernel does not keep, and the layer that is computed again."""
     import torch
 
@@ -211,3 +211,20 @@ def test_a_dry_run_of_the_real_study_shows_the_estimate_and_one_of_the_demo_does
         assert text.rindex("total ") < text.index("computed, not measured")
     assert "estimate" not in checkouts.run(folder, "snakemake", "--list")
     assert json.loads(checkouts.run(folder, "dvc", "status", "--json")) is not None
+
+
+def test_the_table_of_the_document_about_gpus_has_the_rounded_estimates(tmp_path):
+    text = (ROOT / "workflow/docs/gpu.md").read_text()
+    columns = []
+    for name in ("nodulocc", "nodulocc_published"):
+        document = yaml.safe_load((ROOT / f"workflow/presets/{name}.yaml").read_text())
+        columns.append(costs.estimate(document, RTX, costs.count_images(tmp_path, document)))
+    shown = 0
+    for pair in zip(*columns, strict=True):
+        row = next((line for line in text.splitlines() if line.startswith(f"| {pair[0].what}, {pair[0].unit} |")), None)
+        if row is not None:
+            assert [cell.strip().partition(";")[0] for cell in row.split("|")[2:4]] == [
+                f"{one.low:.0f} to {one.high:.0f}" for one in pair
+            ]
+            shown += 1
+    assert shown == 5

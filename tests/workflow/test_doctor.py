@@ -88,7 +88,10 @@ def test_the_real_study_on_the_laptop_names_all_that_is_missing_at_once():
         ({"repositories": {**LAPTOP.repositories, "commit": False}}, "first commit: none: git add"),
         ({"memory_gb": 8.0}, "memory: 8.0 GB, wanted 16"),
         ({"free_gb": 20.0}, "disk: 20 GB free"),
-        ({"gpus": (doctor.Gpu("A4000", 15.8, (8, 6)),)}, "16 GB, wanted 24: lower train.per_device_train_batch_size"),
+        (
+            {"gpus": (doctor.Gpu("A4000", 15.8, (8, 6)),)},
+            "16 GB, wanted 24: lower nodules.train.per_device_train_batch_size",
+        ),
         ({"gpus": (doctor.Gpu("Quadro", 50.0, (7, 5)),)}, "bfloat16: compute capability 7.5, wanted 8.0"),
         ({"packages": {"torch": "2.13.0+cpu", "numpy": "2.4.6"}}, "torch is the build without CUDA"),
         ({"access": "refused: accept the licence"}, "may not be had: accept the licence"),
@@ -170,7 +173,7 @@ def test_images_that_have_to_be_written_are_counted_in_the_disk_that_is_wanted()
 def test_a_folder_as_base_has_to_be_there(tmp_path):
     absent = {**REAL, "weights": {"fetch": {"base": str(tmp_path / "absent"), "revision": "none"}}}
     machine = replace(WORKSTATION, access=None)
-    assert "set fetch.base" in mends(absent, machine)[0]
+    assert "set weights.fetch.base" in mends(absent, machine)[0]
     assert mends({**REAL, "weights": {"fetch": {"base": str(tmp_path), "revision": "none"}}}, machine) == []
 
 

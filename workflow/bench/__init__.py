@@ -1,1 +1,1 @@
-"""What the pipeline costs: counted exactly where it can be counted, measured in interleaved runs where it cannot."""
+"""Cost of the pipeline: counted where it can be counted, else measured in interleaved runs."""

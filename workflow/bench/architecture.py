@@ -1,4 +1,4 @@
-"""The real model's architecture without its weights: what an image costs can be counted without computing anything."""
+"""The real model's architecture without its weights, to count the operations of an image without computing them."""
 
 import os
 from collections.abc import Iterator

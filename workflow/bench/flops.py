@@ -1,6 +1,4 @@
-"""Floating-point operations per image of the real 4B model, counted exactly, for each step from the published
-recipe.
-"""
+"""Operations per image of the real 4B model, counted exactly, for each change of the published recipe."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -67,7 +65,7 @@ def images(loaded: gemma3.Loaded, n: int, *, cached: bool) -> Any:
 
 
 def forward(prompt: prompts.PromptParams, text_tokens: int, *, cached: bool = False, n: int = 1) -> float:
-    """Return the operations of asking the real model about one image, by the project's own `models.ask`."""
+    """Return the operations of inference of the real model on one image, by the project's own `gemma3.ask`."""
     import torch
 
     loaded = architecture.loaded(architecture.real_4b(), prompt, text_tokens)
@@ -80,7 +78,7 @@ def forward(prompt: prompts.PromptParams, text_tokens: int, *, cached: bool = Fa
 
 
 def step(recipe: Recipe, prompt: prompts.PromptParams, text_tokens: int, params: answers.TrainParams) -> float:
-    """Return the operations of learning from one image: forward, backward, and what is computed twice."""
+    """Return the operations of training on one image: forward, backward, and what is computed twice."""
     changed = replace(params, lora_target_modules=recipe.targets)
     model = lora.add(architecture.real_4b(), changed).train()
     if recipe.checkpointing:
@@ -100,7 +98,7 @@ def step(recipe: Recipe, prompt: prompts.PromptParams, text_tokens: int, params:
 
 
 def bench(prompt: prompts.PromptParams, params: answers.TrainParams) -> dict[str, Result]:
-    """Return the operations per image of asking and of learning.
+    """Return the operations per image of inference and of training.
 
     Args:
         prompt: The question, whose length counts.

@@ -1,4 +1,4 @@
-"""The bench's own images: 512 of the demo's kind, made by the pipeline's own stages in a temporary folder."""
+"""Images of the bench: 512 of the demo's kind, made by the pipeline's stages in a temporary folder."""
 
 import json
 from collections.abc import Mapping

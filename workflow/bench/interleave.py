@@ -1,4 +1,4 @@
-"""Two ways to do the same work, timed in turns: what else the machine does then hits both alike.
+"""Interleaved timing of two ways to do the same work, so that other load of the machine affects both.
 
 The time is that of the processor, of this process and of those that it waited for: a busy machine takes a process's
 turn away without its being any slower.

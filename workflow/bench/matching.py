@@ -1,4 +1,4 @@
-"""How long it takes to match 100,000 images with three points each."""
+"""Time to match 100,000 images with three points each."""
 
 import statistics
 

@@ -1,4 +1,4 @@
-"""Whether inference needs more memory for more images: the largest size of a process of its own."""
+"""Memory of inference for few and for many images: the largest size of a process of its own."""
 
 import json
 import statistics

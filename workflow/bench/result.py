@@ -1,4 +1,4 @@
-"""One number of the bench: what it is, how it was come by, and what it has to be."""
+"""One number of the bench, its provenance and its bounds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class Result:
         value: The number; None if there is none, and `note` says why.
         unit: Its unit.
         label: Whether it was counted, and so is exact, or measured on a CPU, and so says nothing about a GPU.
-        command: What gives it again.
+        command: What reproduces it.
         low: Least of the runs; None if it was counted.
         high: Greatest of the runs.
         runs: What each run gave, if there were several.

@@ -1,4 +1,4 @@
-"""Answers of the tiny model: the project's batches of one forward pass against one generated answer per image."""
+"""Speed of the tiny model: batches of one forward pass against one generated answer per image."""
 
 import statistics
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Which fraction of the time the model waits for images: read from what the stages themselves say of it."""
+"""Fraction of the time that the model waits for images, read from the logs of the stages."""
 
 import json
 import re
@@ -40,7 +40,7 @@ def infer(study: Study) -> float:
     )
     found = SAID.findall(log)
     if not found:
-        raise ValueError(f"stages.nodules.infer does not say how long the model waited:\n{log}")
+        raise ValueError(f"stages.nodules.infer does not log how long the model waited:\n{log}")
     return float(found[-1]) / 100
 
 

@@ -1,4 +1,4 @@
-"""The edge of a stage: `python -m stages.<verb> --params ... --<table> PATH`."""
+"""Command line of a stage: `python -m stages.<chapter>.<verb> --params ... --<table> PATH`."""
 
 import argparse
 import logging

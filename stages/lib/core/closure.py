@@ -1,4 +1,4 @@
-"""Which source files a stage is made of, computed from its imports."""
+"""Source files of a stage, computed from its imports."""
 
 import ast
 from functools import cache

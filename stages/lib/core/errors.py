@@ -1,10 +1,10 @@
-"""Every error that a user can act on: what it is about, what was found, what was wanted."""
+"""Errors that a user can act on. A message names the thing, what was found and what was wanted."""
 
 from collections.abc import Sequence
 
 
 class NoduleflowError(Exception):
-    """The root: shown to the user as a sentence, without a traceback."""
+    """Root of the project's errors, shown to the user as a sentence without a traceback."""
 
 
 class ProblemsError(NoduleflowError):
@@ -32,31 +32,31 @@ class TableError(NoduleflowError):
 
 
 class ImageError(NoduleflowError):
-    """One image cannot be read as a grey image; becomes a rejected row of the manifest."""
+    """One file cannot be read as a grey image; its row of the manifest is rejected."""
 
 
 class SplitError(NoduleflowError):
-    """The images cannot be split as asked."""
+    """The images cannot be split as the parameters want."""
 
 
 class ModelError(NoduleflowError):
-    """A model cannot be found, loaded or used as asked."""
+    """A model cannot be found, loaded or used as the parameters want."""
 
 
 class MismatchError(ModelError):
-    """The pixels or prompts a model was trained on are not the ones it is asked about."""
+    """Pixels or prompts differ from those that a model was trained on."""
 
 
 class BlindModelError(ModelError):
-    """A model gives one answer whatever image it is shown, a grey square included."""
+    """A model gives the same response to every image, a grey square included."""
 
 
 class EnvironmentBuildError(NoduleflowError):
-    """An environment of its own cannot be built, or is not there as it was built."""
+    """A model's own environment cannot be built, or is no longer as it was built."""
 
 
 class WorkerError(NoduleflowError):
-    """A model's own process refused to work or ended early; what it has answered is kept."""
+    """A model's own process refused to work or ended early; its responses so far are kept."""
 
 
 class TrainingError(NoduleflowError):
@@ -64,23 +64,23 @@ class TrainingError(NoduleflowError):
 
 
 class PreemptedError(NoduleflowError):
-    """Training was asked to stop and has written a checkpoint; started again, it goes on."""
+    """Training was told to stop and wrote a checkpoint; started again, it resumes."""
 
 
 class UndefinedMetricError(NoduleflowError):
-    """A metric has no value on these data; the message is the reason."""
+    """A metric is undefined on these data; the message is the reason."""
 
 
 class MetricInputError(NoduleflowError):
-    """What was handed to a metric is not what it wants; the message says what was found."""
+    """The input of a metric is not valid; the message says what was found."""
 
 
 class CalibrationError(NoduleflowError):
-    """Scores cannot be calibrated as asked, or a threshold is asked for that was never chosen."""
+    """Scores cannot be calibrated, or a threshold is needed that was never chosen."""
 
 
 class ChoiceError(NoduleflowError):
-    """A request or a cutoff cannot be chosen, or the file of the choice cannot be used."""
+    """A prompt or a cutoff cannot be chosen, or the file of the choice cannot be used."""
 
 
 class ExperimentError(NoduleflowError):

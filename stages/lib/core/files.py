@@ -22,7 +22,7 @@ def beside(path: Path, kind: Literal["part", "old"] = "part") -> Path:
 
     Args:
         path: What is to be replaced.
-        kind: A new content that is not whole yet ("part"), or the old one that makes room for it ("old").
+        kind: New content that is not whole yet ("part"), or old content that makes room for it ("old").
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep_once(path.parent.resolve(), os.getpid())
@@ -35,7 +35,7 @@ def _sweep_once(folder: Path, process: int) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed processes of this machine left in `folder`; an old content whose new one never came is back.
+    """Remove what killed processes of this machine left in `folder`; old content that was not replaced is restored.
 
     What belongs to a living process, or to another machine on a shared disk, is left alone.
     """

@@ -1,4 +1,4 @@
-"""Parameters: params.yaml is the only home of a value, and this the only check of one.
+"""Checks of parameters. params.yaml is the only home of a value, and this module the only check of one.
 
 Snakemake (at load), DVC (which runs Snakemake) and a bare `python -m stages.x` all come through `parse`. Every problem
 is reported at once, with the key's full name, what was found and what was wanted.
@@ -75,7 +75,7 @@ def parse(
         document: Nested mappings, as YAML or JSON gives them: chapter, section, key, value.
         sections: The class of each section wanted, by dotted name: "data.split", or "study".
         whole: Whether a section that is not wanted is a problem.
-        renamed: The names now of parameters and sections of an older layout, for the message that refuses them.
+        renamed: New names of parameters and sections that moved, for the message that refuses the old ones.
 
     Returns:
         An instance of the class of each section; for `Rows`, a mapping of names to `Row`.
@@ -113,7 +113,7 @@ def names(document: Mapping[Any, Any], sections: Collection[str]) -> list[str]:
 
 
 def _unknown_sections(document: Mapping[Any, Any], sections: Collection[str], renamed: Mapping[str, str]) -> list[str]:
-    """Return a sentence for each unknown section; for each of its keys where the section is one of an older layout."""
+    """Return a sentence for each unknown section; for each of its keys if the section has moved."""
     problems = []
     for name in names(document, sections):
         value = document.get(name)
@@ -195,7 +195,7 @@ def subset(
 def unknown(name: str, known: Collection[str], renamed: Mapping[str, str] | None = None) -> str:
     """Return the sentence about an unknown name: what it is called now, or the nearest known one.
 
-    >>> unknown("train.learning_rat", ["train.learning_rate", "train.rank"])
+    >>> unknown("train.learning_rat", ["train.learning_rate", "train.seed"])
     "train.learning_rat: unknown; did you mean 'train.learning_rate'?"
     >>> unknown("train.peak_lr", ["train.learning_rate"], {"train.peak_lr": "train.learning_rate"})
     'train.peak_lr: unknown; it is train.learning_rate now'

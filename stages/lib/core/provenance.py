@@ -1,4 +1,4 @@
-"""Where the numbers come from: code, parameters, data, seeds and versions."""
+"""Provenance of the numbers: code, parameters, data, seeds and versions."""
 
 import platform
 import subprocess
@@ -79,7 +79,7 @@ def revision(root: Path = closure.ROOT) -> dict[str, Any] | None:
 
 
 def data_sha256(manifest: pa.Table, points: pa.Table) -> str:
-    """Return a hash of what the images show and what is known of them: pixels and their size, labels, patients, points.
+    """Return a hash of the images' pixels and sizes, their labels, patients and points.
 
     No path is in it.
     """

@@ -1,4 +1,4 @@
-"""Static shards: part k of n takes every n-th row, so that the number of jobs never grows with the number of images."""
+"""Static shards: shard k of n has every n-th row, so the number of jobs does not grow with the number of images."""
 
 import re
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ from stages.lib.core.errors import ParamsError
 
 
 def take(table: pa.Table, part: str) -> pa.Table:
-    """Return the rows of one part of `table`, in order.
+    """Return the rows of one shard of `table`, in order.
 
     Args:
         table: Any table in key order.
-        part: "k-of-n", k from 1.
+        part: Name of the shard, "k-of-n", k from 1.
 
     Raises:
         ParamsError: If `part` is not of that form, or k is not in 1..n.
@@ -29,9 +29,9 @@ def take(table: pa.Table, part: str) -> pa.Table:
 
 
 def gather(parts: Sequence[pa.Table], schema: tables.Schema) -> pa.Table:
-    """Return one table with the rows of all parts, sorted by key.
+    """Return one table with the rows of all shards, sorted by key.
 
     Raises:
-        TableError: If two parts have a row of the same key, or a part is not of `schema`.
+        TableError: If two shards have a row of the same key, or a shard is not of `schema`.
     """
     return tables.check(pa.concat_tables([tables.check(part, schema) for part in parts]), schema)

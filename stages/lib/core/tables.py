@@ -1,6 +1,6 @@
-"""The Parquet artifacts: a named schema, a key, and a sentence with unit for every column.
+"""Schemas of the Parquet tables: a name, a key, and a sentence with unit for every column.
 
-Null means "not read" or "does not apply", never 0 or -1. Ids are strings. Rows are sorted by key, so equal content is
+Null means "not known" or "does not apply", never 0 or -1. Ids are strings. Rows are sorted by key, so equal content is
 equal bytes. Pages carry checksums, and reading verifies them.
 """
 
@@ -51,7 +51,7 @@ STRING, INT, FLOAT, BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 IMAGE_ID = Column("image_id", STRING, "identifies the image in every table of the study")
 PATIENT_ID = Column("patient_id", STRING, "patient, as far as the data tell")
 LABEL = Column("label", INT, "1 nodule, 0 no finding, null not labelled", nullable=True)
-SPLIT_NAME = Column("split", STRING, "part of the study", values=("train", "val", "test"))
+SPLIT_NAME = Column("split", STRING, "split of the study", values=("train", "val", "test"))
 
 MANIFEST = Schema(
     "manifest",
@@ -83,7 +83,7 @@ POINTS = Schema(
         Column("y", FLOAT, "row of the nodule's centre, pixels of the original, 0 at the centre of the first pixel"),
         Column("diameter_mm", FLOAT, "diameter of the nodule, millimetres on the image; null if not known", True),
         Column(
-            "contrast", FLOAT, "how plain the nodule is, in the unit of the data's own table; null if not known", True
+            "contrast", FLOAT, "contrast of the nodule, in the unit of the data's own table; null if not known", True
         ),
     ),
 )
@@ -108,7 +108,7 @@ INFER = Schema(
     ("image_id",),
     (
         IMAGE_ID,
-        Column("split", STRING, "part of the study; null outside of a study", True, ("train", "val", "test")),
+        Column("split", STRING, "split of the study; null outside of a study", True, ("train", "val", "test")),
         LABEL,
         Column("logit_negative", FLOAT, "logit of the negative answer's token"),
         Column("logit_positive", FLOAT, "logit of the positive answer's token"),
@@ -127,25 +127,27 @@ PLACE = (
     Column("x1", FLOAT, "right edge of the box, pixels of the original; null if the localizer gives points", True),
     Column("y1", FLOAT, "bottom edge of the box, pixels of the original; null if the localizer gives points", True),
     Column("confidence", FLOAT, "confidence, [0, 1]; null where the model gives none", nullable=True),
-    Column("phrase", STRING, "the model's name of the finding; null if it gave none", nullable=True),
+    Column("phrase", STRING, "the model's name of the detection; null if it gave none", nullable=True),
 )
 ASKED = (
-    Column("request", STRING, "what the localizer was asked"),
-    Column("view", STRING, "which view of the image it was shown"),
+    Column("request", STRING, "prompt of the localizer"),
+    Column("view", STRING, "view of the image that it was shown"),
 )
 VOTES = Schema(
     "votes",
     ("image_id", "request", "view", "rank"),
-    (IMAGE_ID, *ASKED, Column("rank", INT, "number of the finding in its answer, from 0"), *PLACE),
+    (IMAGE_ID, *ASKED, Column("rank", INT, "number of the detection in its response, from 0"), *PLACE),
 )
 LOCALIZE = Schema(
     "localize",
     ("image_id", "rank"),
     (
         IMAGE_ID,
-        Column("rank", INT, "number of the finding on its image, from 0, in the order of the answer or by confidence"),
+        Column(
+            "rank", INT, "number of the detection on its image, from 0, in the order of the response or by confidence"
+        ),
         *PLACE,
-        Column("shown", BOOL, "whether its confidence reaches the cutoff chosen on validation; true without either"),
+        Column("shown", BOOL, "whether its confidence reaches the chosen cutoff; true without either"),
     ),
 )
 ANSWERS = Schema(
@@ -154,8 +156,8 @@ ANSWERS = Schema(
     (
         IMAGE_ID,
         *ASKED,
-        Column("answer", STRING, "the model's words, verbatim"),
-        Column("parsed", STRING, "what the parser made of them", values=("ok", "empty", "malformed")),
+        Column("answer", STRING, "the response, verbatim"),
+        Column("parsed", STRING, "what the parser made of it", values=("ok", "empty", "malformed")),
     ),
 )
 SCHEMAS: Mapping[str, Schema] = {

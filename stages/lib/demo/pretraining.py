@@ -1,8 +1,8 @@
-"""How the tiny base is taught: first its vision tower alone, then its text model with the tower frozen.
+"""Training of the tiny base: first its vision tower alone, then its text model with the tower frozen.
 
 The order matters: trained together from random weights, neither learns. The tower learns a dense task (is there a
-nodule in this patch, and where); the text model then learns to say what the tower saw, in the very conversations that
-it will be asked in. Learning rates follow the step, never the clock.
+nodule in this patch, and where). The text model then learns to write what the tower found, in the same conversations
+as in inference. Learning rates follow the step, never the clock.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,21 +19,21 @@ WARM_UP = 0.05  # fraction of the steps
 WEIGHT_DECAY = 0.01
 LONGEST_GRADIENT = 1.0
 WHITENED_IMAGES = 400  # whose patches decide the patch embedding
-SHIFT_PX = 6  # how far an image is moved about, so that a nodule is seen at any place in a patch
-FACTS = 7  # about a patch, see `dense_targets`
+SHIFT_PX = 6  # greatest random shift of an image, so that a nodule is seen at any place in a patch
+FACTS = 7  # per patch, see `dense_targets`
 FACTS_WEIGHT = 5.0  # beside the presence alone
-FLAG = 2.0  # how much louder than its place a nodule is in what the text model gets to see at first
+FLAG = 2.0  # weight of a nodule's presence over its place in the first input of the text model
 
 
 @dataclass(frozen=True)
 class Talk:
-    """One thing that is asked about an image.
+    """One prompt and its response.
 
     Attributes:
-        text: What is asked.
+        text: The prompt.
         image_first: Whether the image stands before the text.
-        answer: What is answered about an image with these nodules.
-        share: Of the steps.
+        answer: Returns the response for an image with these nodules.
+        fraction: Of the steps.
     """
 
     text: str
@@ -43,7 +43,7 @@ class Talk:
 
 
 def dense_targets(boxes: Sequence[Sequence[Box]], grid: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return what the tower has to say about each patch.
+    """Return the targets of the tower for each patch.
 
     Args:
         boxes: The nodules of n images.
@@ -155,7 +155,7 @@ def teach_tower(
     learning_rate: float,
     rng: np.random.Generator,
 ) -> list[float]:
-    """Teach the vision tower to find nodules, patch by patch, and return the loss of each step.
+    """Train the vision tower to find nodules, patch by patch, and return the loss of each step.
 
     Args:
         loaded: The model; its tower is changed in place, and its projector to go with it.
@@ -164,7 +164,7 @@ def teach_tower(
         steps: Number of steps.
         batch_size: Images per step.
         learning_rate: Highest learning rate.
-        rng: Decides the order and the moves of the images, and the first weights of the head and of the projector.
+        rng: Decides the order and the shifts of the images, and the first weights of the head and of the projector.
     """
     import torch
 
@@ -178,7 +178,7 @@ def teach_tower(
         head.bias.zero_()
         head.bias[0] = -4  # most patches hold no nodule
         for layer in tower.encoder.layers:
-            layer.self_attn.out_proj.weight.zero_()  # each patch looks at itself first, then learns to look about
+            layer.self_attn.out_proj.weight.zero_()  # each patch attends to itself alone at first
     fixed = {id(weight) for weight in tower.embeddings.patch_embedding.parameters()}
     trained = [weight for weight in (*tower.parameters(), *head.parameters()) if id(weight) not in fixed]
     optimizer = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=WEIGHT_DECAY)
@@ -224,18 +224,18 @@ def teach_text(
     learning_rate: float,
     rng: np.random.Generator,
 ) -> list[float]:
-    """Teach the text model and the projector to answer, with the tower frozen, and return the loss of each step.
+    """Train the text model and the projector to respond, with the tower frozen, and return the loss of each step.
 
     Args:
         loaded: The model; changed in place but for its tower.
-        images: n images, uint8 of shape (n, side, side); other ones than the tower was taught on, about which it is
-            surer than it will ever be again.
+        images: n images, uint8 of shape (n, side, side); other ones than the tower was trained on, on which it is
+            too confident.
         boxes: The nodules of each.
-        talks: What is asked; the shares add up to 1.
-        steps: Number of steps. Each asks one thing about one batch of images.
+        talks: The prompts; their fractions add up to 1.
+        steps: Number of steps. Each has one prompt and one batch of images.
         batch_size: Images per step.
         learning_rate: Highest learning rate.
-        rng: Decides what is asked at which step, and the order and the moves of the images.
+        rng: Decides the prompt of each step, and the order and the shifts of the images.
     """
     import torch
     from transformers.modeling_outputs import BaseModelOutputWithPooling
@@ -276,7 +276,7 @@ def _moved_about(
     chosen: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[Any, list[tuple[Box, ...]]]:
-    """Return the chosen images, each moved a little, as the tower takes them, and their nodules."""
+    """Return the chosen images, each shifted a little, as the tower takes them, and their nodules."""
     import torch
 
     shifts = rng.integers(-SHIFT_PX, SHIFT_PX + 1, (len(chosen), 2))
@@ -293,7 +293,7 @@ def _prompt(loaded: gemma3.Loaded, talk: Talk) -> dict[str, Any]:
 
 
 def _answers(loaded: gemma3.Loaded, answers: Sequence[str]) -> Any:
-    """Return the tokens of each answer and the end of the turn, int tensor of shape (n, longest), -1 after the end."""
+    """Return the tokens of each response with its end of turn, int tensor of shape (n, longest), -1 after the end."""
     import torch
 
     end = loaded.tokenizer.convert_tokens_to_ids("<end_of_turn>")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.lib.metrics.matching import distances, match
+from stages.lib.metrics.ratios import f1_score
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ class Counts:
 
     @property
     def f1(self) -> float:
-        """Harmonic mean of precision and recall; 0 without points or nodules."""
-        return 2 * self.hits / max(self.points + self.nodules, 1)
+        """F1 of the points; 0 without points or nodules."""
+        return f1_score(self.hits, self.points, self.nodules) if self.points + self.nodules else 0.0
 
 
 def best(images: Sequence[Shown]) -> Counts:

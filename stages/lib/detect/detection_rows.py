@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from stages.lib.core import params, tables
+from stages.lib.core.lengths import diagonal_px
 from stages.lib.detect import choice, fusion
 from stages.lib.detect.cutoff import Counts, Shown, best
 from stages.lib.detect.fusion import Place
@@ -56,7 +57,7 @@ def by_image(rows: Iterable[Mapping[str, Any]], voter: Sequence[str]) -> dict[st
 def diagonals(manifest: pa.Table) -> dict[str, float]:
     """Return the diagonal of each original that has a size, pixels."""
     sizes = zip(*(manifest[name].to_pylist() for name in ("image_id", "width_px", "height_px")), strict=True)
-    return {name: float(np.hypot(width, height)) for name, width, height in sizes if width is not None}
+    return {name: diagonal_px(width, height) for name, width, height in sizes if width is not None}
 
 
 def table(found: Mapping[str, Sequence[Place]], max_points: int) -> pa.Table:

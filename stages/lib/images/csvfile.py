@@ -1,4 +1,4 @@
-"""A CSV as people hand them on: with a BOM, CRLF, semicolons, trailing spaces or quotes; every cell stays text.
+"""Reading of a CSV as people write it: with a BOM, CRLF, semicolons, spaces or quotes. Every cell stays text.
 
 Text, because the id "007" is not 7 and the id "NA" is not missing.
 """

@@ -1,11 +1,11 @@
-"""One grey image out of a DICOM file, or a sentence why not.
+"""Reading of one grey image from a DICOM file, or the reason why not.
 
 Taken: one frame of MONOCHROME1 or MONOCHROME2, at most 16 bits. MONOCHROME1 is inverted, so that dense is bright as in
 every other image. The rescale is applied where it keeps whole numbers; window settings are not applied, since the
 percentiles of `preprocess` take their place. A message never quotes a field that may name the patient.
 
-The size of a pixel is that at the detector (ImagerPixelSpacing), else PixelSpacing: the body is magnified on an image,
-so what is measured there is somewhat larger than in the patient.
+The size of a pixel is that at the detector (ImagerPixelSpacing), else PixelSpacing: the body is magnified at the
+detector, so what is measured on an image is somewhat larger than in the patient.
 """
 
 import warnings

@@ -1,10 +1,12 @@
-"""Where a pixel is: the only place that maps between an original image, its padded square, and a normalized image.
+"""Coordinates: the only mapping between an original image, its padded square, and a normalized image.
 
 Convention: x is the column, y the row, both from 0 at the *centre* of the top left pixel of the original. An image of
 width w spans -0.5 .. w - 0.5. The original is padded with zeros to a centred square, then resized.
 """
 
 from dataclasses import dataclass
+
+from stages.lib.core import lengths
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Geometry:
     @property
     def diagonal_px(self) -> float:
         """Diagonal of the original, pixels; thresholds of a hit are fractions of it."""
-        return float((self.width_px**2 + self.height_px**2) ** 0.5)
+        return lengths.diagonal_px(self.width_px, self.height_px)
 
     def to_normalized(self, x: float, y: float) -> tuple[float, float]:
         """Return the point (x, y) of the original as a point of the normalized image.

@@ -1,12 +1,12 @@
-"""Which images a data folder holds, whose they are, and what its tables say about them; no image is opened here.
+"""Layouts of data folders: the images, their patients, and the facts of the tables. No image is opened here.
 
 Two layouts. The challenge's: two folders of images and two CSVs, named below. A bare folder: PNG and DICOM files at any
 depth, without labels. Files that begin with a dot, and files that are neither PNG nor DICOM by name, are passed over.
 
 A problem is of one of three kinds, decided here and in `stages.data.ingest`:
-  the folder   its tables contradict themselves, or cannot be read: nothing is made of it
-  one image     it cannot be used (no file, an unsafe name, not an image, a truth that contradicts itself): a rejected
-  row a remark     it takes part, and the manifest says what is odd (no label, listed twice, same pixels as another)
+  of the folder: its tables contradict themselves, or cannot be read. Nothing is written.
+  of an image: it cannot be used (no file, an unsafe name, not an image, contradictory labels). Its row is rejected.
+  a remark: the image takes part, and the manifest says what is odd (no label, listed twice, same pixels as another).
 """
 
 import math
@@ -44,7 +44,7 @@ class Image:
         file_name: As in the CSV; in a bare folder the path relative to it.
         path: The file, below the root as the root was given.
         source: nih, lidc or other.
-        patient_id: Whose image it is; None if only the file itself may say.
+        patient_id: The patient; None if only the file itself can tell.
         label: 1, 0, or None.
         spacing_mm: Millimetres per pixel, if the label table says so.
         refused: Why it must not be opened; None if it may be.
@@ -64,7 +64,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Point:
-    """A nodule: x and y in pixels of the original; its diameter in either unit and its contrast, if they are told."""
+    """A nodule: x and y in pixels of the original; its diameter in either unit and its contrast, if they are known."""
 
     x: float
     y: float
@@ -95,7 +95,7 @@ class Folder:
 
 @dataclass
 class Label:
-    """What the label table says of one file."""
+    """One row of the label table."""
 
     label: int | None
     lidc_id: str
@@ -353,8 +353,8 @@ def _sized(point: Point, lesion: Point | None) -> Point:
     """Return the point with what the lesion says of it, where its own table says nothing."""
     if lesion is None:
         return point
-    told = {name: getattr(point, name) for name in SIZES if getattr(point, name) is not None}
-    return replace(lesion, x=point.x, y=point.y, **told)
+    known = {name: getattr(point, name) for name in SIZES if getattr(point, name) is not None}
+    return replace(lesion, x=point.x, y=point.y, **known)
 
 
 def _numbers(cells: Mapping[str, str], columns: Sequence[str]) -> tuple[dict[str, float | None], str]:

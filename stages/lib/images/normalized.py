@@ -1,4 +1,4 @@
-"""Normalized images as arrays: what `normalize` wrote is read here, for every model alike."""
+"""Reading of normalized images, as `normalize` wrote them, for all models."""
 
 from pathlib import Path
 

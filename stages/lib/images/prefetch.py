@@ -1,4 +1,4 @@
-"""Read ahead: the next batches are read by threads while the model works on this one."""
+"""Prefetch: threads read the next batches while the model works on this one."""
 
 import time
 from collections import deque
@@ -11,14 +11,14 @@ BATCHES_AHEAD = 2
 
 
 class Reader:
-    """Batches of files in order, each read before it is asked for, and the time that was spent waiting for them.
+    """Batches of files in order, each read before it is needed, and the time that was spent waiting for them.
 
     Attributes:
         waited: Seconds that the reader's user waited for files, so far.
     """
 
     def __init__(self, batches: Sequence[Sequence[Path]], load: Callable[[Path], Any], threads: int) -> None:
-        """Take batches of paths, what reads one, and by how many threads; with 0 a batch is read when asked for."""
+        """Take batches of paths, a function that reads one, and a number of threads; 0 reads a batch when needed."""
         self.batches = batches
         self.load = load
         self.threads = threads

@@ -1,4 +1,4 @@
-"""From grey values to a normalized image: the one function that makes the pixels of training and of every question.
+"""Normalization of grey values: one function makes the pixels of training and of inference.
 
 An image is clipped to two of its own percentiles, mapped to 0..255, padded with zeros to a centred square (with the
 geometry of `geometry`) and resized. It is rounded once, at the end, so that a 16-bit image keeps the grey
@@ -11,7 +11,7 @@ from stages.lib.core import files
 from stages.lib.core.errors import ImageError
 from stages.lib.images.geometry import Geometry
 
-VERSION = 1  # belongs to the contract: raise it with any change that moves a pixel
+VERSION = 1  # part of the preprocessing hash: raise it with any change that alters a pixel
 EXACT_COUNT_PX = 1 << 24  # cv2 counts in float32, which is exact up to here
 
 

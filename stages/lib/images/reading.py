@@ -1,4 +1,4 @@
-"""Reading one image that may be anything: the grey values to the bit, or a sentence why not.
+"""Reading of one image file that may hold anything: its grey values to the bit, or the reason why not.
 
 The order is the safety: size of the file, our own look at the header (a bomb is refused before a decoder sees it), the
 strictest decoder we know (cv2 checks every checksum and refuses a truncated file, where others hand out wrong or black
@@ -34,7 +34,7 @@ class Decoded:
     Attributes:
         pixels: Grey values, uint8 or uint16, shape (height, width), dense is bright.
         bit_depth: Bits per grey value as stored.
-        patient: What the file itself says whose image it is; None if it says nothing.
+        patient: Patient as the file itself names it; None if it names none.
         spacing_mm: Millimetres per pixel, as the file itself says; None if it says nothing of use.
         remark: What is odd about it; None if nothing.
         histogram: How often each grey value occurs, as `preprocess.histogram`; None before it was counted.
@@ -50,8 +50,9 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Facts:
-    """What the file of an image says; None where it could not be read. `remark` is odd, `problem` why it was
-    refused.
+    """Facts of an image's file; None where it could not be read.
+
+    `remark` says what is odd, `problem` why it was refused.
     """
 
     sha256: str | None = None
@@ -66,7 +67,7 @@ class Facts:
 
 
 def examine(path: str, max_pixels: int) -> Facts:
-    """Return what the file at `path` says; a file that cannot be read as an image is a fact too, not an error.
+    """Return the facts of the file at `path`; that it cannot be read as an image is a fact too, not an error.
 
     Args:
         path: File to open.
@@ -103,7 +104,7 @@ def read_grey(path: str | Path, *, max_pixels: int) -> Decoded:
     """Return the image stored at `path`.
 
     Args:
-        path: PNG or DICOM file; what it is, its first bytes say, not its name.
+        path: PNG or DICOM file; its first bytes decide which, not its name.
         max_pixels: Pixels beyond which it is not decoded.
 
     Raises:

@@ -1,6 +1,5 @@
 """The task of answering a question about an image with one of two tokens: QLoRA on the margin of their logits."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from stages.lib.core import files, params
 from stages.lib.images import normalized
 from stages.lib.learn import loader, losses, samplers, validation
 from stages.lib.learn.task import LoopParams
+from stages.lib.metrics import calibration
 from stages.lib.models import features, gemma3, lora, prompts
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class AnswerLearner:
     def __init__(self, task: AnswerTask, loaded: gemma3.Loaded) -> None:
         self.task, self.loaded = task, loaded
         self.pair = list(gemma3.answer_ids(loaded, task.prompt))
-        self.shift = math.log(task.training_odds * task.params.positive_weight)
+        self.shift = -calibration.prior_shift(0.5, task.training_odds, task.params.positive_weight)
 
     @property
     def model(self) -> "Module":

@@ -1,8 +1,9 @@
 """Validation metrics of a model that answers with one of two tokens; the checkpoint is selected by one of them."""
 
-import math
-
 import numpy as np
+
+from stages.lib.metrics import binary, calibration
+from stages.lib.metrics.ratios import f1_score
 
 METRICS = ("loss", "balanced_accuracy", "f1", "average_precision")
 
@@ -10,7 +11,7 @@ METRICS = ("loss", "balanced_accuracy", "f1", "average_precision")
 def validation_metrics(pair: np.ndarray, labels: np.ndarray, shift: float) -> dict[str, float | None]:
     """Return the metrics of `METRICS` on validation images; None for one that needs a class which is not there.
 
-    The margin z = logit_positive - logit_negative of a model trained at odds o with weight w holds ln(o w) too much; a
+    The margin z = logit_positive - logit_negative of a model trained at odds o with weight w holds ln(o w) too much; an
     image speaks for a nodule where z > ln(o w). `loss` is the mean cross-entropy after z is moved to the validation
     images' own odds; `balanced_accuracy` is that at the point z = ln(o w); `f1` is the largest over all thresholds;
     `average_precision` does not depend on any.
@@ -20,19 +21,18 @@ def validation_metrics(pair: np.ndarray, labels: np.ndarray, shift: float) -> di
         labels: Int array of shape (n,), 0 or 1.
         shift: ln(o w).
     """
-    from sklearn.metrics import average_precision_score, precision_recall_curve
-
     positive = int(labels.sum())
     if not 0 < positive < len(labels):
         return dict.fromkeys(METRICS)
     evidence = (pair[:, 1] - pair[:, 0]).astype(np.float64) - shift
     if not np.isfinite(evidence).all():
         return dict.fromkeys(METRICS)
-    margin = evidence + math.log(positive / (len(labels) - positive))
-    precision, recall, _ = precision_recall_curve(labels, evidence)
+    margin = evidence + calibration.prior_shift(positive / len(labels), training_odds=1.0, positive_weight=1.0)
+    ranking = binary.Ranking(labels, evidence)
+    tp, fp = ranking.curve()
     return {
-        "loss": float(np.logaddexp(0, np.where(labels == 1, -margin, margin)).mean()),
-        "balanced_accuracy": float((np.mean(evidence[labels == 1] > 0) + np.mean(evidence[labels == 0] <= 0)) / 2),
-        "f1": float(np.max(2 * precision * recall / np.maximum(precision + recall, 1e-12))),
-        "average_precision": float(average_precision_score(labels, evidence)),
+        "loss": calibration.log_loss(labels, margin, np.ones(len(labels))),
+        "balanced_accuracy": binary.balanced_accuracy(binary.confusion(labels, evidence > 0)),
+        "f1": float(f1_score(tp, tp + fp, tp[-1]).max()),
+        "average_precision": ranking.average_precision(),
     }

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from stages.lib.core.errors import MetricInputError, UndefinedMetricError
 from stages.lib.metrics.bootstrap import wilson
+from stages.lib.metrics.ratios import f1_score, ratio
 
 Floats = NDArray[np.float64]
 
@@ -48,25 +49,19 @@ def confusion(labels: NDArray[Any], called: NDArray[Any], weights: ArrayLike | N
     return Confusion(tp, fp, fn, tn)
 
 
-def _ratio(part: float, whole: float, why: str) -> float:
-    if not whole:
-        raise UndefinedMetricError(why)
-    return part / whole
-
-
 def accuracy(c: Confusion) -> float:
     """Return the fraction of images called rightly, [0, 1]."""
-    return _ratio(c.true_positives + c.true_negatives, c.n, "there is no image")
+    return ratio(c.true_positives + c.true_negatives, c.n, "there is no image")
 
 
 def sensitivity(c: Confusion) -> float:
     """Return the fraction of the images with a nodule that were called positive (recall), [0, 1]."""
-    return _ratio(c.true_positives, c.true_positives + c.false_negatives, "no image has a nodule")
+    return ratio(c.true_positives, c.true_positives + c.false_negatives, "no image has a nodule")
 
 
 def specificity(c: Confusion) -> float:
     """Return the fraction of the images without a nodule that were called negative, [0, 1]."""
-    return _ratio(c.true_negatives, c.true_negatives + c.false_positives, "every image has a nodule")
+    return ratio(c.true_negatives, c.true_negatives + c.false_positives, "every image has a nodule")
 
 
 def balanced_accuracy(c: Confusion) -> float:
@@ -76,13 +71,13 @@ def balanced_accuracy(c: Confusion) -> float:
 
 def precision(c: Confusion) -> float:
     """Return the fraction of the images called positive that have a nodule (positive predictive value), [0, 1]."""
-    return _ratio(c.true_positives, c.true_positives + c.false_positives, "no image was called positive")
+    return ratio(c.true_positives, c.true_positives + c.false_positives, "no image was called positive")
 
 
 def f1(c: Confusion) -> float:
     """Return the harmonic mean of precision and sensitivity, [0, 1]."""
-    wrong = c.false_positives + c.false_negatives
-    return _ratio(2 * c.true_positives, 2 * c.true_positives + wrong, "no image has a nodule or was called positive")
+    predicted, actual = c.true_positives + c.false_positives, c.true_positives + c.false_negatives
+    return f1_score(c.true_positives, predicted, actual, "no image has a nodule or was called positive")
 
 
 def mcc(c: Confusion) -> float:
@@ -95,7 +90,7 @@ def mcc(c: Confusion) -> float:
     """
     tp, fp, fn, tn = c.true_positives, c.false_positives, c.false_negatives, c.true_negatives
     whole = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
-    return _ratio(tp * tn - fp * fn, whole**0.5, "all images have one label, or all were called the same")
+    return ratio(tp * tn - fp * fn, whole**0.5, "all images have one label, or all were called the same")
 
 
 THRESHOLD_METRICS: Mapping[str, Callable[[Confusion], float]] = {
@@ -133,10 +128,10 @@ def predictive_values(sensitivity: float, specificity: float, prevalence: float)
     >>> predictive_values(0.5, 0.75, 0.5)
     (0.6666666666666666, 0.6)
     """
-    hit, alarm = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
-    miss, calm = (1 - sensitivity) * prevalence, specificity * (1 - prevalence)
-    positive = _ratio(hit, hit + alarm, "no image would be called positive")
-    return positive, _ratio(calm, miss + calm, "no image would be called negative")
+    tp, fp = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
+    fn, tn = (1 - sensitivity) * prevalence, specificity * (1 - prevalence)
+    positive = ratio(tp, tp + fp, "no image would be called positive")
+    return positive, ratio(tn, fn + tn, "no image would be called negative")
 
 
 class Ranking:
@@ -161,21 +156,21 @@ class Ranking:
         """Return how many images with and how many without a nodule reach each threshold, each of shape (u,)."""
         w = np.ones(len(self._order)) if weights is None else np.asarray(weights, np.float64)[self._order]
         reached = np.cumsum(w)[self._ends]
-        hits = np.cumsum(w * self._positive)[self._ends]
-        return hits, reached - hits
+        tp = np.cumsum(w * self._positive)[self._ends]
+        return tp, reached - tp
 
     def roc_auc(self, weights: ArrayLike | None = None) -> float:
         """Return the area under the ROC curve, as `roc_auc`."""
-        hits, alarms = self.curve(weights)
-        area = np.dot(np.diff(alarms), hits[1:] + hits[:-1]) + alarms[0] * hits[0]
-        return float(area / (2 * hits[-1] * alarms[-1]))
+        tp, fp = self.curve(weights)
+        area = np.dot(np.diff(fp), tp[1:] + tp[:-1]) + fp[0] * tp[0]
+        return float(area / (2 * tp[-1] * fp[-1]))
 
     def average_precision(self, weights: ArrayLike | None = None) -> float:
         """Return the average precision, as `average_precision`."""
-        hits, alarms = self.curve(weights)
-        gains = np.diff(hits, prepend=0.0)
-        # A weight of 0 for the first images leaves 0 of 0; no hit is gained there, so its term is 0.
-        return float(np.dot(gains, hits / np.maximum(hits + alarms, 1e-300)) / hits[-1])
+        tp, fp = self.curve(weights)
+        gains = np.diff(tp, prepend=0.0)
+        # A weight of 0 for the first images leaves 0 of 0; nothing is gained there, so its term is 0.
+        return float(np.dot(gains, tp / np.maximum(tp + fp, 1e-300)) / tp[-1])
 
     def curve(self, weights: ArrayLike | None = None) -> tuple[Floats, Floats]:
         """Return what `cumulate` does.
@@ -183,10 +178,10 @@ class Ranking:
         Raises:
             UndefinedMetricError: If a class has no image.
         """
-        hits, alarms = self.cumulate(weights)
-        if not hits[-1] or not alarms[-1]:
-            raise UndefinedMetricError(f"{'every' if hits[-1] else 'no'} image has a nodule")
-        return hits, alarms
+        tp, fp = self.cumulate(weights)
+        if not tp[-1] or not fp[-1]:
+            raise UndefinedMetricError(f"{'every' if tp[-1] else 'no'} image has a nodule")
+        return tp, fp
 
 
 def checked(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.int64], Floats]:
@@ -253,7 +248,7 @@ def brier(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None
     """
     y, s = checked(labels, scores)
     w = np.ones(len(y)) if weights is None else np.asarray(weights, np.float64)
-    return _ratio(float(np.dot(w, (s - y) ** 2)), float(w.sum()), "there is no image")
+    return ratio(float(np.dot(w, (s - y) ** 2)), float(w.sum()), "there is no image")
 
 
 def equal_mass_bins(scores: ArrayLike, bins: int) -> NDArray[np.intp]:
@@ -295,7 +290,7 @@ def calibration_error(
     y, s = checked(labels, scores)
     w = np.ones(len(y)) if weights is None else np.asarray(weights, np.float64)
     gaps = np.bincount(where, w * (s - y))
-    return _ratio(float(np.abs(gaps).sum()), float(w.sum()), "there is no image")
+    return ratio(float(np.abs(gaps).sum()), float(w.sum()), "there is no image")
 
 
 def reliability(labels: ArrayLike, scores: ArrayLike, bins: int, confidence: float) -> list[dict[str, float]]:

@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.lib.core.errors import UndefinedMetricError
+from stages.lib.core.lengths import diagonal_px
 from stages.lib.metrics.bootstrap import Outcome, attempt
 from stages.lib.metrics.matching import distances, match_many
+from stages.lib.metrics.ratios import f1_score, ratio
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Image:
 
     def threshold_px(self, fraction: float) -> float:
         """Return a fraction of the diagonal of the original, pixels."""
-        return fraction * float(np.hypot(self.width_px, self.height_px))
+        return fraction * diagonal_px(self.width_px, self.height_px)
 
 
 @dataclass(frozen=True)
@@ -128,17 +130,6 @@ def chance_hits(image: Image, fraction: float, throws: int, rng: np.random.Gener
     return float(pairs / throws)
 
 
-def ratio(part: float, whole: float, why: str) -> float:
-    """Return part / whole.
-
-    Raises:
-        UndefinedMetricError: If whole is 0; `why` says what was missing.
-    """
-    if not whole:
-        raise UndefinedMetricError(why)
-    return float(part / whole)
-
-
 def precision_recall_f1(true_positives: float, predictions: float, points: float) -> dict[str, Outcome]:
     """Return micro-averaged precision, recall and F1 = 2 PR / (P + R), each [0, 1].
 
@@ -150,7 +141,7 @@ def precision_recall_f1(true_positives: float, predictions: float, points: float
     return {
         "precision": attempt(ratio, true_positives, predictions, "no point was predicted"),
         "recall": attempt(ratio, true_positives, points, "no image has a point"),
-        "f1": attempt(ratio, 2 * true_positives, predictions + points, "there is no point, predicted or true"),
+        "f1": attempt(f1_score, true_positives, predictions, points, "there is no point, predicted or true"),
     }
 
 
@@ -179,7 +170,8 @@ def measure_hits(hits: Hits, weights: NDArray[Any]) -> dict[str, Outcome]:
         "precision_macro": (hits.true_positives / np.maximum(hits.predictions, 1), spoken, "no point was predicted"),
         "recall_macro": (hits.true_positives / np.maximum(hits.points, 1), weights, "there is no image"),
         "f1_macro": (
-            2 * hits.true_positives / np.maximum(hits.predictions + hits.points, 1),
+            # an image with neither a point nor a nodule counts as 0
+            f1_score(hits.true_positives, hits.predictions, np.maximum(hits.points, 1 - hits.predictions)),
             weights,
             "there is no image",
         ),

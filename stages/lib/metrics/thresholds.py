@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from stages.lib.metrics.binary import Ranking
+from stages.lib.metrics.ratios import f1_score
 
 HALF = 0.5
 TARGET_SPECIFICITY = 0.95
@@ -29,9 +30,9 @@ def choose(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = Non
     {'half': 0.5, 'f1': 0.4, 'youden': 0.9, 'specificity_95': 0.9}
     """
     ranking = Ranking(labels, scores)
-    hits, alarms = ranking.curve(weights)
-    sensitivity, specificity = hits / hits[-1], 1 - alarms / alarms[-1]
-    f1 = 2 * hits / (hits[-1] + hits + alarms)
+    tp, fp = ranking.curve(weights)
+    sensitivity, specificity = tp / tp[-1], 1 - fp / fp[-1]
+    f1 = f1_score(tp, tp + fp, tp[-1])
     allowed = specificity >= TARGET_SPECIFICITY - 1e-12
     return {
         "half": HALF,

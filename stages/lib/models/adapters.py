@@ -1,4 +1,4 @@
-"""A trained adapter: PEFT's two files, and noduleflow.json, which says what it was trained on and asked."""
+"""A trained adapter: PEFT's two files, and noduleflow.json with its preprocessing hash, base model and prompt."""
 
 import json
 import shutil
@@ -40,13 +40,13 @@ def write(folder: Path, checkpoint: Path, document: dict[str, Any]) -> None:
 
 
 def check(folder: Path, preprocessing_hash: str, base: gemma3.Base, prompt: PromptParams) -> dict[str, Any]:
-    """Return an adapter's noduleflow.json, if the adapter fits the pixels, the base and the prompt of now.
+    """Return an adapter's noduleflow.json, if the adapter fits the given pixels, base and prompt.
 
     Args:
         folder: The adapter's folder.
-        contract: Contract of the images that it is to be asked about.
-        base: Base model that it is to be put on.
-        prompt: What it is to be asked.
+        preprocessing_hash: Of the images that it is to classify.
+        base: Base model that it is to be loaded on.
+        prompt: Its question and answers.
 
     Raises:
         ModelError: If the folder is not an adapter of this project.
@@ -71,7 +71,7 @@ def check(folder: Path, preprocessing_hash: str, base: gemma3.Base, prompt: Prom
 
 
 def _bound(document: dict[str, Any]) -> dict[str, Any]:
-    """Return what has to agree, by the name of the parameter or thing."""
+    """Return what has to agree, by name."""
     prompt = {f"prompt.{key}": value for key, value in document.get("prompt", {}).items()}
     return {
         "preprocessing hash": document.get("preprocessing_hash"),

@@ -1,4 +1,4 @@
-"""What a classifier is: logits of two answers for a batch of images, whatever model is behind it."""
+"""Interface of classifiers: the logits of two answers for a batch of images."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Classifier:
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What a kind of classifier may want beside the parameters of its row.
+    """Inputs of a kind of classifier beside the parameters of its row.
 
     Attributes:
         base: Record of the base model, by `fetch`.

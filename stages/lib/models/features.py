@@ -1,9 +1,9 @@
-"""Vision features on the disk: what the tower made of an image, computed once for training and inference alike.
+"""Vision features on disk: the output of the vision tower, computed once for training and inference.
 
-An image's features lie in a file named after all that decides them: the bytes of the normalized image, the
-preprocessing hash of its pixels, the weights of the tower and the projector as they are in memory, and what computes
-them. So a stale one is not found, and the folder may be deleted at any time. Each image goes through the tower alone,
-so its features do not depend on which other images are asked about.
+An image's features are in a file named after all that decides them: the bytes of the normalized image, its
+preprocessing hash, the weights of the tower and the projector as they are in memory, and the code and device that
+compute them. So a stale file is never found, and the folder can be deleted at any time. Each image passes the tower
+alone, so its features do not depend on the batch.
 
 Features are of use where the tower is not tuned; an adapter on the tower has none.
 """
@@ -39,7 +39,7 @@ class Store:
         return self.folder / digest[:2] / f"{digest}.safetensors"
 
     def load(self, png: Path) -> Any:
-        """Return the features of an image that `fill` was told of, tensor of shape (image tokens, hidden).
+        """Return the features of an image that `fill` was given, tensor of shape (image tokens, hidden).
 
         Raises:
             ModelError: If they are not there, or are not the bytes that were written; such a file is deleted.
@@ -79,13 +79,12 @@ class Store:
 
 
 def store(root: Path | None, loaded: gemma3.Loaded, preprocessing_hash: str) -> Store | None:
-    """Return where the features are that `loaded` makes of images of one preprocessing hash; None if it cannot have
-    any.
+    """Return the store of the features that `loaded` makes of images of one preprocessing hash; None if there is none.
 
     Args:
         root: Folder for features of all towers; None if none are to be kept.
         loaded: The model. With an adapter on its tower it has no features: they change with every step.
-        contract: Contract of the images' pixels.
+        preprocessing_hash: Of the images.
     """
     if root is None or _tuned(loaded):
         return None
@@ -93,7 +92,7 @@ def store(root: Path | None, loaded: gemma3.Loaded, preprocessing_hash: str) -> 
 
 
 def _tower(loaded: gemma3.Loaded) -> list[tuple[str, Any]]:
-    """Return the names and values of all that an image passes on its way to its features."""
+    """Return the names and values of all weights that an image passes on its way to its features."""
     core = loaded.model.base_model.model if hasattr(loaded.model, "peft_config") else loaded.model
     modules = {"tower": core.model.vision_tower, "projector": core.model.multi_modal_projector}
     return [
@@ -108,7 +107,7 @@ def _tuned(loaded: gemma3.Loaded) -> bool:
 
 
 def _digest(loaded: gemma3.Loaded) -> str:
-    """Return the hash of the tower's weights, of the grey values that it is shown, and of what computes."""
+    """Return the hash of the tower's weights, of its grey values, and of the code and device that compute."""
     import torch
     import transformers
 

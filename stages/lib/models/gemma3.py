@@ -1,6 +1,6 @@
-"""Vision-language models of MedGemma's kind: the one module that loads them and asks them.
+"""Loading and querying of vision-language models of MedGemma's architecture, Gemma 3.
 
-An image is put to the model as an 8-bit square, in one conversation of one turn. A batch asks one question of several
+The input is an image, an 8-bit square, and a text, in one conversation of one turn. A batch has one text and several
 images, so all its rows have the same tokens and nothing is padded. torch, transformers and peft are imported inside.
 """
 
@@ -36,11 +36,11 @@ class ModelParams:
 
 @dataclass(frozen=True)
 class Base:
-    """Which base model, as `fetch` resolved it.
+    """The base model, as `fetch` resolved it.
 
     Attributes:
-        base: Name on the hub, or folder, as asked for.
-        revision: Branch, tag or commit asked for; None for a folder.
+        base: Name on the hub, or folder, as the parameters have it.
+        revision: Branch, tag or commit, as the parameters have it; None for a folder.
         commit: Commit that it resolved to; None for a folder.
         folder: Where its files are.
         sha256: Hash of its files.
@@ -54,13 +54,13 @@ class Base:
 
     @property
     def identity(self) -> dict[str, str | None]:
-        """What has to be the same for an adapter to fit, and what to call it."""
+        """What has to be the same for an adapter to fit, and the name of the base."""
         return {"base": self.base, "commit": self.commit, "sha256": self.sha256}
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model ready to be asked.
+    """A model ready to be queried.
 
     Attributes:
         model: Gemma3ForConditionalGeneration, or the PEFT model around it.
@@ -70,7 +70,7 @@ class Loaded:
         side_px: Width and height of the images that it takes.
         image_tokens: How many tokens stand for one image.
         greys: Value that each of 256 grey values becomes, float32 tensor of shape (3, 256).
-        tokens: Tokens of each conversation asked so far, by its text and whether the image stands first.
+        tokens: Tokens of each conversation so far, by its text and whether the image stands first.
         masks: Attention masks of the same.
     """
 
@@ -86,7 +86,7 @@ class Loaded:
 
 
 def read_base(path: str | Path) -> Base:
-    """Return the base model that results/fetch.json tells of.
+    """Return the base model of results/weights/fetch.json.
 
     Raises:
         ModelError: If the file is missing or lacks a key, or the folder is not there.
@@ -113,7 +113,7 @@ def load(base: Path, params: ModelParams, *, adapter: Path | None = None, merged
     Args:
         base: Folder with weights, configuration, processor and tokenizer.
         params: See `ModelParams`.
-        adapter: Folder of a PEFT adapter to put on it; whether it belongs to this base is for `adapters.check` to say.
+        adapter: Folder of a PEFT adapter to put on it; `adapters.check` says whether it belongs to this base.
         merged: Whether to leave the base unquantized and add the adapter into its weights.
 
     Raises:
@@ -154,7 +154,7 @@ def load(base: Path, params: ModelParams, *, adapter: Path | None = None, merged
 
 
 def ready(model: Any, processor: Any) -> Loaded:
-    """Return a model and its processor with what `encode` needs to know of them.
+    """Return a model and its processor with the facts that `encode` needs.
 
     Raises:
         ModelError: If the processor cuts images into several images.
@@ -163,7 +163,7 @@ def ready(model: Any, processor: Any) -> Loaded:
 
     image_processor = processor.image_processor
     if image_processor.do_pan_and_scan:
-        raise ModelError("the image processor has do_pan_and_scan on; wanted one image per image")
+        raise ModelError("the image processor has do_pan_and_scan on; wanted each image whole")
     ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
     seen = image_processor(np.dstack([ramp] * 3), do_resize=False, return_tensors="np")["pixel_values"]
     device = next(model.parameters()).device
@@ -230,13 +230,13 @@ def answer_ids(loaded: Loaded, prompt: prompts.PromptParams) -> tuple[int, int]:
 
 
 def encode(loaded: Loaded, images: Any, text: str, *, image_first: bool) -> dict[str, Any]:
-    """Return the inputs of the model that put `text` to it about each image.
+    """Return the inputs of the model for `text` with each image.
 
     Args:
         loaded: The model.
         images: n images, uint8 arrays of shape (side_px, side_px), or their vision features, as `features` gives them;
             a sequence, or one tensor.
-        text: The question.
+        text: The prompt.
         image_first: Whether the image stands before it.
 
     Returns:
@@ -259,7 +259,7 @@ def encode(loaded: Loaded, images: Any, text: str, *, image_first: bool) -> dict
 
 
 def features(loaded: Loaded, images: Sequence[np.ndarray]) -> Any:
-    """Return what the vision tower and the projector make of each image, which `encode` takes in the images' place.
+    """Return the vision features of each image, the projector's output, which `encode` takes instead of the image.
 
     Args:
         loaded: The model.
@@ -284,14 +284,14 @@ def _pixels(loaded: Loaded, images: Any) -> Any:
     if tuple(images.shape[1:]) != wanted:
         raise MismatchError(
             f"found images of shape {tuple(images.shape[1:])}, wanted {wanted}, as the model takes; "
-            "set normalize.side_px"
+            "set data.normalize.side_px"
         )
     greys = loaded.greys[:, images.to(loaded.device, non_blocking=True).long()]
     return greys.transpose(0, 1).to(loaded.model.dtype)
 
 
 def ask(loaded: Loaded, images: Any, prompt: prompts.PromptParams, *, through: Any = None) -> Any:
-    """Return the logits after the last token of the question about each image, the only ones computed.
+    """Return the logits after the last token of the prompt with each image, the only ones computed.
 
     One forward pass, in whatever mode (train, eval, with gradients or without) the model is. The attention masks are
     the same for every batch and made once: of a tiny model's time they take a third.
@@ -299,8 +299,8 @@ def ask(loaded: Loaded, images: Any, prompt: prompts.PromptParams, *, through: A
     Args:
         loaded: The model.
         images: As of `encode`.
-        prompt: The question.
-        through: The model in a wrapper, such as DistributedDataParallel's, if the pass has to go through it.
+        prompt: The prompt.
+        through: The model in a wrapper, such as DistributedDataParallel, if the pass has to go through it.
 
     Returns:
         Float32 tensor of shape (n, vocabulary).
@@ -314,7 +314,7 @@ def ask(loaded: Loaded, images: Any, prompt: prompts.PromptParams, *, through: A
 def answer_logits(
     loaded: Loaded, images: Sequence[np.ndarray] | np.ndarray, prompt: prompts.PromptParams
 ) -> np.ndarray:
-    """Return what the model answers about each image, from one forward pass and without generating text.
+    """Return the logits of the two answers for each image, from one forward pass without generated text.
 
     Args:
         loaded: The model.
@@ -337,7 +337,7 @@ def answer_logits(
 def generate(
     loaded: Loaded, images: Sequence[np.ndarray], text: str, max_new_tokens: int, *, image_first: bool = True
 ) -> list[str]:
-    """Return the model's words about each image, always the likeliest next token, without special tokens."""
+    """Return the response for each image by greedy decoding, without special tokens."""
     import torch
 
     with torch.inference_mode():

@@ -1,8 +1,8 @@
-"""A process that runs code which is not ours: without a network, a token or anything of the user's environment.
+"""Isolated processes for foreign code: without network, token or the user's environment.
 
-The network is taken away by a prefix of the command (`unshare`, of util-linux), where the system lets us; where it does
-not, the caller says so. Nothing here keeps the process from reading the user's files: it is a guard against accidents
-and curiosity, not against malice. Only code at a pinned commit should be run.
+A prefix of the command (`unshare`, of util-linux) takes the network away where the system allows it; where it does not,
+the caller says so. The process can still read the user's files: this is a guard against accidents, not against malice.
+Only code at a pinned commit should be run.
 """
 
 import os
@@ -33,7 +33,7 @@ KEPT = (
 
 
 def without_network(timeout_s: float = 20.0) -> list[str] | None:
-    """Return the words that, put before a command, run it without a network; None if this system allows no such thing.
+    """Return the prefix of a command that runs it without a network; None if this system does not allow it.
 
     Args:
         timeout_s: How long one attempt may take, seconds.
@@ -87,7 +87,7 @@ def environment(private: Path, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def start(command: Sequence[str], private: Path, log: Path, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Return the running process: its working folder is `private`, its words go to `log`, and nothing comes in.
+    """Return the running process: its working folder is `private`, its output goes to `log`, and it has no input.
 
     Args:
         command: What to run, with the prefix of `without_network`.

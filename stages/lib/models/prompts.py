@@ -1,4 +1,4 @@
-"""What a model is asked about an image, and which two answers it chooses from."""
+"""Prompts: a question about an image, and its two answers."""
 
 from typing import Any
 
@@ -7,9 +7,9 @@ from stages.lib.core import params
 
 @params.section
 class PromptParams:
-    """The question whether an image shows a nodule."""
+    """The prompt of classification."""
 
-    question: params.Text  # put to the model with each image
+    question: params.Text  # about each image
     answers: params.Text  # nodule/no nodule, a token each; in one text, since YAML 1.1 reads a bare Yes as true
     image_first: bool  # whether the image stands before the question, or after it
 
@@ -30,7 +30,7 @@ class PromptParams:
 
 
 def messages(text: str, *, image_first: bool) -> list[dict[str, Any]]:
-    """Return the conversation of one turn that shows an image and asks `text`, as a chat template takes it.
+    """Return the conversation of one turn with an image and a text, as a chat template takes it.
 
     Args:
         text: What the user says.

@@ -1,15 +1,19 @@
 """Files are whole or absent, and what a killed process leaves behind is swept by the next one."""
 
+import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from stages.lib.core import files
 
 ROOT = Path(__file__).parents[3]
+PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 FILE = "with files.replacing(target) as part: part.write_text('half'); print('there', flush=True); time.sleep(60)"
 FOLDER = (
     "with files.replacing_folder(target) as part: (part / 'a').write_text('half'); print('there', flush=True);"
@@ -116,3 +120,12 @@ def test_an_error_between_the_two_renames_leaves_the_old_folder(
         (part / "a").write_text("new")
     assert names(tmp_path) == ["target"]
     assert (target / "a").read_text() == "old"
+
+
+@pytest.mark.parametrize("kind", ["part", "old"])
+def test_neither_git_nor_dvc_takes_what_a_killed_process_left(tmp_path: Path, kind: Literal["part", "old"]) -> None:
+    left = f"results/data/normalized/1-of-1/{files.beside(tmp_path / 'a.png', kind).name}"
+    for tool, own in (("git", []), ("dvc", ["results/data/normalized/1-of-1/a.png"])):
+        command = [shutil.which(tool, path=PATH) or tool, "check-ignore", *own, left]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.stdout.splitlines() == [left]

@@ -54,7 +54,7 @@ def test_other_random_numbers_give_another_image():
 
 
 @pytest.mark.parametrize(("width", "height"), [(112, 112), (90, 140), (160, 120), (256, 256)])
-def test_a_image_is_grey_between_0_and_1_and_uses_the_whole_range(width, height):
+def test_an_image_is_grey_between_0_and_1_and_uses_the_whole_range(width, height):
     image = render(3, nodules=1, side_px=width, height_px=height)
     assert image.density.shape == image.lungs.shape == (height, width)
     assert image.density.dtype == np.float32 and image.lungs.dtype == bool
@@ -87,7 +87,7 @@ def test_the_true_centre_is_that_of_what_was_added():
             assert (added * rows).sum() / added.sum() == pytest.approx(nodule.y, abs=1.5)
 
 
-def test_a_image_with_and_one_without_differ_at_the_nodule_most_of_all():
+def test_an_image_with_and_one_without_differ_at_the_nodule_most_of_all():
     for number in range(8):
         off, on = render(number, nodules=0, side_px=160), render(number, nodules=1, side_px=160, contrast=(1, 1))
         nodule = on.nodules[0]
@@ -103,7 +103,7 @@ def test_a_negative_is_a_positive_of_contrast_nought():
     assert off.density.tobytes() == empty.density.tobytes()
 
 
-def test_several_nodules_of_a_image_seldom_overlap():
+def test_several_nodules_of_an_image_seldom_overlap():
     overlaps = 0
     for number in range(7):
         a, b, c = render(number, nodules=3, side_px=96).nodules
@@ -237,7 +237,7 @@ def test_a_rounded_body_is_steep_at_its_edge_and_flat_in_its_middle():
     assert thick[1] - thick[0] > 10 * (thick[3] - thick[2])
 
 
-def test_no_whole_image_statistic_tells_a_image_with_a_nodule_from_the_same_image_without():
+def test_no_whole_image_statistic_tells_an_image_with_a_nodule_from_the_same_image_without():
     from sklearn.metrics import roc_auc_score
 
     pairs = [(render(n, nodules=0), render(n, nodules=1)) for n in range(32)]
@@ -310,7 +310,7 @@ def test_importing_the_images_loads_neither_opencv_nor_scipy():
     assert done.stdout.strip() == "set()"
 
 
-def test_a_image_takes_milliseconds():
+def test_an_image_takes_milliseconds():
     import time
 
     render(0, nodules=1, side_px=256)

@@ -33,7 +33,7 @@ def test_the_unit_square_is_the_normalized_image_divided_by_its_side(
 
 @settings(deadline=None)
 @given(SIZES, SIZES, SIDES)
-def test_the_edges_of_a_image_fall_inside_the_square_and_those_of_its_longer_side_on_its_edge(
+def test_the_edges_of_an_image_fall_inside_the_square_and_those_of_its_longer_side_on_its_edge(
     width: int, height: int, side: int
 ) -> None:
     geometry = Geometry(width_px=width, height_px=height, side_px=side)

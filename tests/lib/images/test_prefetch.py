@@ -42,7 +42,7 @@ def test_the_time_spent_waiting_is_that_of_reading_less_that_of_working():
 
 
 @pytest.mark.parametrize("threads", [0, 2])
-def test_a_image_that_cannot_be_read_stops_at_its_batch_and_leaves_no_thread(threads):
+def test_an_image_that_cannot_be_read_stops_at_its_batch_and_leaves_no_thread(threads):
     def broken(path):
         if path == BATCHES[2][1]:
             raise OSError(f"{path} is damaged")

@@ -78,7 +78,7 @@ def test_a_file_bigger_than_any_image_is_never_read(tmp_path: Path) -> None:
     assert reading.examine(str(path), MAX_PIXELS).sha256 is None
 
 
-def test_a_image_of_exactly_the_cap_is_read_and_one_pixel_more_is_not(tmp_path: Path) -> None:
+def test_an_image_of_exactly_the_cap_is_read_and_one_pixel_more_is_not(tmp_path: Path) -> None:
     path = tmp_path / "image.png"
     path.write_bytes(png(image(0)))
     assert reading.read_grey(path, max_pixels=40 * 36).pixels.shape == (36, 40)
@@ -86,7 +86,7 @@ def test_a_image_of_exactly_the_cap_is_read_and_one_pixel_more_is_not(tmp_path: 
         reading.read_grey(path, max_pixels=40 * 36 - 1)
 
 
-def test_the_facts_of_a_image_are_complete_and_those_of_a_bad_one_say_why(tmp_path: Path) -> None:
+def test_the_facts_of_an_image_are_complete_and_those_of_a_bad_one_say_why(tmp_path: Path) -> None:
     good, bad = tmp_path / "good.png", tmp_path / "bad.png"
     good.write_bytes(png(image(0, dtype=np.uint16)))
     bad.write_bytes(b"<html>")

@@ -59,7 +59,7 @@ def test_gradients_of_an_adapter_on_the_language_model_are_bitwise_the_same_from
     assert any(gradient.any() for gradient in ends[0].values())
 
 
-def test_a_image_goes_through_the_tower_once(loaded, store, pngs, monkeypatch):
+def test_an_image_goes_through_the_tower_once(loaded, store, pngs, monkeypatch):
     passed = []
     tower = gemma3.features
     monkeypatch.setattr(gemma3, "features", lambda model, images: passed.append(len(images)) or tower(model, images))
@@ -127,7 +127,7 @@ def test_features_are_written_whole_or_not_at_all(loaded, store, pngs, monkeypat
     assert [path for path in store.folder.rglob("*") if path.is_file()] == []
 
 
-def test_a_image_of_another_side_has_no_features(loaded):
+def test_an_image_of_another_side_has_no_features(loaded):
     with pytest.raises(MismatchError, match=r"wanted \(112, 112\)"):
         gemma3.features(loaded, [np.zeros((64, 64), np.uint8)])
 

@@ -68,8 +68,8 @@ def test_the_image_stands_before_or_after_the_question(loaded):
 
 
 @pytest.mark.parametrize("shape", [(2, 111, 111), (2, 112, 100), (1, 112, 112, 3)])
-def test_a_image_of_another_shape_is_refused_not_resized(loaded, shape):
-    with pytest.raises(MismatchError, match=r"wanted \(112, 112\).*normalize.side_px"):
+def test_an_image_of_another_shape_is_refused_not_resized(loaded, shape):
+    with pytest.raises(MismatchError, match=r"wanted \(112, 112\).*data.normalize.side_px"):
         gemma3.encode(loaded, np.zeros(shape, np.uint8), "nodule?", image_first=True)
 
 
@@ -135,7 +135,7 @@ def test_masks_made_once_give_the_bits_of_masks_made_by_the_model(tiny_base, att
         assert (gemma3.ask(model, IMAGES, PROMPT) == theirs).all()
 
 
-def test_a_images_answer_does_not_depend_on_the_others_in_its_batch_beyond_rounding(loaded):
+def test_an_images_answer_does_not_depend_on_the_others_in_its_batch_beyond_rounding(loaded):
     together = gemma3.answer_logits(loaded, IMAGES, PROMPT)
     alone = np.concatenate([gemma3.answer_logits(loaded, image[None], PROMPT) for image in IMAGES])
     np.testing.assert_allclose(together, alone, atol=2e-6)
@@ -145,7 +145,7 @@ def test_the_image_reaches_the_answer(loaded):
     assert np.ptp(gemma3.answer_logits(loaded, IMAGES, PROMPT)[:, :2], axis=0).min() > 1e-3
 
 
-def test_without_token_types_the_tokens_of_a_image_would_not_attend_both_ways(loaded):
+def test_without_token_types_the_tokens_of_an_image_would_not_attend_both_ways(loaded):
     import torch
 
     batch = gemma3.encode(loaded, IMAGES, PROMPT.question, image_first=True)

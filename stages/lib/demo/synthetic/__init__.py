@@ -1,1 +1,1 @@
-"""What the simulated radiographs are made of."""
+"""Components of simulated radiographs."""

@@ -1,7 +1,7 @@
-"""Procedural frontal chest images with exact truth: for a demo that needs no patient's data, and for tests.
+"""Procedural frontal chest radiographs with exact truth, for the demo and for tests.
 
-An image is made in the domain of path lengths and mapped to grey once. An image without a nodule goes the very same way
-with an empty one, so that no step of it tells the classes apart.
+An image is made in the domain of path lengths and mapped to grey once. An image without a nodule passes the same steps
+with an empty nodule, so that no step tells the classes apart.
 
 Source: after Litjens et al. (MICCAI 2010) and Schultheiss et al. (Scientific Reports, 2021), who add nodules to real
     images; here the image is synthetic as well.
@@ -60,7 +60,7 @@ def draw(
 
     Args:
         rng: Source of posture, exposure, nodules and noise.
-        patient: Whose image it is.
+        patient: The patient.
         width_px: Width, pixels.
         height_px: Height, pixels; may differ from the width.
         nodules: How many nodules, 0 or more.

@@ -11,7 +11,7 @@ PER_MM = 0.02
 
 @dataclass(frozen=True)
 class Exposure:
-    """What differs between two images of one patient, apart from the posture.
+    """Settings of one exposure: what differs between two images of one patient, apart from the posture.
 
     Attributes:
         scatter: Fraction of the light that comes from all around.
@@ -74,7 +74,7 @@ def exposure(rng: np.random.Generator) -> Exposure:
 def develop(rng: np.random.Generator, frame: Frame, path_mm: np.ndarray, settings: Exposure) -> np.ndarray:
     """Return the grey image of a body.
 
-    The grey range is set from the finished image's own percentiles: so the exposure knows nothing of what is in it.
+    The grey range comes from the finished image's own percentiles, so the exposure does not depend on its content.
 
     Args:
         rng: Source of the noise.
