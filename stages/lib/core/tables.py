@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from stages.lib.core import files
@@ -160,8 +161,81 @@ ANSWERS = Schema(
         Column("parsed", STRING, "what the parser made of it", values=("ok", "empty", "malformed")),
     ),
 )
+CHAPTER = Column("chapter", STRING, "chapter of the study")
+TASK = Column("task", STRING, "what the system is measured at, such as classification or localization")
+SYSTEM = Column("system", STRING, "name of the row of the parameters: a classifier, a localizer, ...")
+OTHER = Column("other", STRING, "second system of a comparison (value: first minus second) or of a joint task", True)
+SUBSET = Column("subset", STRING, "evaluation set: a split, all, or a part of one behind a stroke")
+AT = Column("at", STRING, "threshold, tolerance or rate that it is measured at; null without one", nullable=True)
+MEASURES = Schema(
+    "measures",
+    ("chapter", "task", "system", "other", "subset", "metric", "at", "seed"),
+    (
+        CHAPTER,
+        TASK,
+        SYSTEM,
+        OTHER,
+        SUBSET,
+        Column("metric", STRING, "name in the catalog of metrics"),
+        AT,
+        Column("seed", INT, "seed of the run among several; null for a study of one", nullable=True),
+        Column("value", FLOAT, "the number, in the unit of the catalog; null if it is undefined", nullable=True),
+        Column("low", FLOAT, "lower end of the interval over patients; null without one", nullable=True),
+        Column("high", FLOAT, "upper end of the interval over patients; null without one", nullable=True),
+        Column("n", INT, "images", nullable=True),
+        Column("n_patients", INT, "patients of these images", nullable=True),
+        Column("n_positive", INT, "images with a nodule; null where it does not apply", nullable=True),
+        Column("n_negative", INT, "negative images; null where it does not apply", nullable=True),
+        Column("n_points", INT, "nodules; null where it does not apply", nullable=True),
+        Column("n_predictions", INT, "predicted points; null where it does not apply", nullable=True),
+        Column("threshold", FLOAT, "value of the threshold that `at` names; null without one", nullable=True),
+        Column("wilson_low", FLOAT, "lower end of Wilson's interval of a proportion", nullable=True),
+        Column("wilson_high", FLOAT, "upper end of Wilson's interval of a proportion", nullable=True),
+        Column("skipped_draws", INT, "resamples of patients on which it was undefined", nullable=True),
+        Column("reason", STRING, "why it has no value; null if it has one", nullable=True),
+    ),
+)
+CURVES = Schema(
+    "curves",
+    ("chapter", "task", "system", "subset", "curve", "at", "step"),
+    (
+        CHAPTER,
+        TASK,
+        SYSTEM,
+        SUBSET,
+        Column("curve", STRING, "kind of the curve", values=("roc", "precision_recall", "reliability", "froc")),
+        AT,
+        Column("step", INT, "number of the point on the curve, from 0"),
+        Column("x", FLOAT, "false positive rate, sensitivity, mean score of the bin, or false points per image"),
+        Column("y", FLOAT, "sensitivity, precision, fraction with a nodule, or sensitivity"),
+        Column("low", FLOAT, "lower end of y's interval; null without one", nullable=True),
+        Column("high", FLOAT, "upper end of y's interval; null without one", nullable=True),
+        Column("n", INT, "images of the bin; null without bins", nullable=True),
+        Column("threshold", FLOAT, "least score or confidence there; null where nothing is positive, or in bins", True),
+    ),
+)
+OUTCOMES = Schema(
+    "outcomes",
+    ("chapter", "task", "system", "image_id", "at"),
+    (
+        CHAPTER,
+        TASK,
+        SYSTEM,
+        IMAGE_ID,
+        Column("at", STRING, "threshold or tolerance that it is judged at"),
+        Column("split", STRING, "split of the study; null outside of one", True, ("train", "val", "test")),
+        LABEL,
+        Column("score", FLOAT, "score that the threshold is applied to; null for a localizer", nullable=True),
+        Column("positive", BOOL, "whether a classifier calls it positive; null for a localizer", nullable=True),
+        Column("n_points", INT, "marked nodules; null for a classifier", nullable=True),
+        Column("n_predictions", INT, "predicted points that are shown; null for a classifier", nullable=True),
+        Column("true_positives", INT, "predicted points on a nodule, one to one; null for a classifier", nullable=True),
+        Column("correct", BOOL, "call as the label says; or each nodule found, and no point elsewhere"),
+    ),
+)
 SCHEMAS: Mapping[str, Schema] = {
-    s.name: s for s in (MANIFEST, POINTS, NORMALIZED, SPLIT, INFER, VOTES, LOCALIZE, ANSWERS)
+    s.name: s
+    for s in (MANIFEST, POINTS, NORMALIZED, SPLIT, INFER, VOTES, LOCALIZE, ANSWERS, MEASURES, CURVES, OUTCOMES)
 }
 
 
@@ -236,3 +310,41 @@ def read(path: str | Path, schema: Schema) -> pa.Table:
         raise TableError(f"{path}: {error}") from error
     except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         raise TableError(f"{path}: damaged or not Parquet ({error}); delete it and run the pipeline again") from error
+
+
+def lookup(table: pa.Table, other: pa.Table, columns: Sequence[str], *, key: str = "image_id") -> pa.Table:
+    """Rows of `table` in their order, with columns of `other` added: a left join on a key that is unique in `other`.
+
+    Args:
+        table: A table with the key.
+        other: A table with the key and the columns.
+        columns: Names of the columns that are added; null where `other` lacks the key.
+        key: Name of the key.
+
+    Raises:
+        TableError: If the key is not unique in `other`, or `table` has one of the columns.
+
+    >>> left, right = pa.table({"image_id": ["b", "a"]}), pa.table({"image_id": ["a"], "x": [1]})
+    >>> lookup(left, right, ["x"]).to_pydict()
+    {'image_id': ['b', 'a'], 'x': [None, 1]}
+    """
+    twice = sorted({*columns} & {*table.column_names})
+    if twice:
+        raise TableError(f"join on {key}: both tables have the columns {twice}")
+    keys = other[key].combine_chunks()
+    if len(keys.unique()) != len(keys):
+        raise TableError(f"join on {key}: {len(keys) - len(keys.unique())} rows of the second table repeat it")
+    where = pc.index_in(table[key], keys)
+    found = other.select(columns).take(where.combine_chunks() if isinstance(where, pa.ChunkedArray) else where)
+    for name in columns:
+        table = table.append_column(name, found[name])
+    return table
+
+
+def mapping(table: pa.Table, column: str, *, key: str = "image_id") -> dict[str, Any]:
+    """Values of one column by key.
+
+    >>> mapping(pa.table({"image_id": ["a", "b"], "x": [1, None]}), "x")
+    {'a': 1, 'b': None}
+    """
+    return dict(zip(table[key].to_pylist(), table[column].to_pylist(), strict=True))

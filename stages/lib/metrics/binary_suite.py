@@ -1,7 +1,7 @@
-"""The classification part of metrics.json: one model on the images of one split, and two models against each other."""
+"""Measures of a classifier on the images of one split, and of two classifiers against each other."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from stages.lib.core.errors import UndefinedMetricError
 from stages.lib.metrics import binary as c
 from stages.lib.metrics.bootstrap import Outcome, attempt, replicate
 from stages.lib.metrics.comparison import delong, mcnemar
-from stages.lib.metrics.scorecard import Entry, difference, entries, entry, paired
+from stages.lib.metrics.measures import Estimate, Key, difference, estimate, estimates, paired
 from stages.lib.metrics.thresholds import HALF
 
 
@@ -21,6 +21,7 @@ class Scored:
     """The images of one split with a model's scores.
 
     Attributes:
+        ids: image_id of each image, shape (n,).
         labels: 0 or 1, shape (n,).
         patients: Patient of each image, shape (n,).
         scores: As the model gave them, [0, 1], shape (n,).
@@ -29,6 +30,7 @@ class Scored:
         reason: Why there is no threshold or calibrated score.
     """
 
+    ids: Sequence[str]
     labels: NDArray[np.int64]
     patients: NDArray[Any]
     scores: NDArray[np.float64]
@@ -48,54 +50,59 @@ class Settings:
     other_prevalence: float
 
 
-Measured = tuple[dict[str, Entry], dict[str, NDArray[np.float64]]]
+@dataclass(frozen=True)
+class Result:
+    """Measures of a classifier, and its values on the resamples of patients."""
+
+    measured: dict[Key, Estimate]
+    draws: dict[Key, NDArray[np.float64]]
 
 
-def measure(images: Scored, settings: Settings) -> Measured:
-    """Return every metric of a model on some images, and its values on the resamples of their patients."""
-    calls = _calls(images)
-    call = partial(_evaluate, images, calls, _ranking(images), _bins(images, settings), settings.other_prevalence)
+@dataclass(frozen=True)
+class Calls:
+    """Images called positive at one threshold: its value, and the calls, shape (n,)."""
+
+    threshold: float
+    positive: NDArray[np.bool_]
+
+
+def measure(images: Scored, settings: Settings) -> Result:
+    """Every metric of a classifier on some images, with intervals over their patients."""
+    at = calls(images)
+    call = partial(_evaluate, images, at, _ranking(images), _bins(images, settings), settings.other_prevalence)
     n, n_positive = len(images.labels), int(images.labels.sum())
     facts = {"n": n, "n_positive": n_positive, "n_patients": len(np.unique(images.patients))}
     draws = replicate(
         partial(_unless_one_class, call, images.labels), images.patients, draws=settings.draws, seed=settings.seed
     )
-    confusions = {suffix: c.confusion(images.labels, called) for suffix, (_, called) in calls.items()}
-    trials = {
-        name + suffix: pair for suffix, confusion in confusions.items() for name, pair in c.trials(confusion).items()
-    }
-    outcomes = call(np.ones(n))
-    document = entries(
-        outcomes, draws, facts, confidence=settings.confidence, trials={**trials, "prevalence": (n_positive, n)}
-    )
-    for suffix, (threshold, _) in calls.items():
-        for name, count in vars(confusions[suffix]).items():
-            document[name + suffix] = entry(int(count), facts)
-        for name in (*c.THRESHOLD_METRICS, *vars(confusions[suffix])):
-            document[name + suffix]["threshold"] = threshold
-        for name in ("ppv_by_bayes", "npv_by_bayes"):
-            document[name + suffix].update(threshold=threshold, prevalence=settings.other_prevalence)
-    for name in document.keys() & _missing(images).keys():
-        document[name]["reason"] = images.reason
-    return document, draws
+    confusions = {name: c.confusion(images.labels, one.positive) for name, one in at.items()}
+    trials = {Key(metric, name): pair for name, found in confusions.items() for metric, pair in c.trials(found).items()}
+    trials[Key("prevalence")] = (n_positive, n)
+    measured = estimates(call(np.ones(n)), draws, facts, confidence=settings.confidence, trials=trials)
+    for name, found in confusions.items():
+        measured |= {Key(metric, name): estimate(count, **facts) for metric, count in vars(found).items()}
+    for key, one in measured.items():
+        if key.at in at:
+            measured[key] = replace(one, threshold=at[key.at].threshold)
+    return Result(measured, draws)
 
 
-def _calls(images: Scored) -> dict[str, tuple[float, NDArray[np.bool_]]]:
-    """Return for the suffix of each threshold its value and the images it calls positive."""
-    calls = {"": (HALF, images.scores >= HALF)}
+def calls(images: Scored) -> dict[str, Calls]:
+    """Images called positive at each threshold that was chosen, by its name; at 0.5 by the score as it was given."""
+    found = {"half": Calls(HALF, images.scores >= HALF)}
     for name, threshold in images.thresholds.items():
         if name != "half" and threshold is not None and images.calibrated is not None:
-            calls[f"_at_{name}"] = (threshold, images.calibrated >= threshold)
-    return calls
+            found[name] = Calls(threshold, images.calibrated >= threshold)
+    return found
 
 
-def _missing(images: Scored) -> dict[str, Outcome]:
-    """Return the metrics that have no value because nothing was fitted, or a threshold was not chosen."""
-    names = ["brier_calibrated", "ece_calibrated"] if images.calibrated is None else []
+def _missing(images: Scored) -> dict[Key, Outcome]:
+    """Metrics without a value because nothing was fitted, or a threshold was not chosen."""
+    keys = [Key("brier_calibrated"), Key("ece_calibrated")] if images.calibrated is None else []
     for name, threshold in images.thresholds.items():
         if name != "half" and (threshold is None or images.calibrated is None):
-            names += [f"{metric}_at_{name}" for metric in c.THRESHOLD_METRICS]
-    return {name: UndefinedMetricError(images.reason) for name in names}
+            keys += [Key(metric, name) for metric in c.THRESHOLD_METRICS]
+    return {key: UndefinedMetricError(images.reason) for key in keys}
 
 
 def _ranking(images: Scored) -> c.Ranking | UndefinedMetricError:
@@ -106,40 +113,40 @@ def _ranking(images: Scored) -> c.Ranking | UndefinedMetricError:
 
 
 def _bins(images: Scored, settings: Settings) -> dict[str, tuple[NDArray[np.float64], NDArray[np.intp]]]:
-    """Return for the suffix of each kind of score the scores and their bins; the bins stay the same in resamples."""
+    """Scores and their bins, by the ending of the metrics' names; the bins stay the same in resamples."""
     kinds = {"": images.scores, "_calibrated": images.calibrated}
     return {
-        suffix: (scores, c.equal_mass_bins(scores, settings.ece_bins))
-        for suffix, scores in kinds.items()
+        ending: (scores, c.equal_mass_bins(scores, settings.ece_bins))
+        for ending, scores in kinds.items()
         if scores is not None
     }
 
 
 def _evaluate(
     images: Scored,
-    calls: Mapping[str, tuple[float, NDArray[np.bool_]]],
+    at: Mapping[str, Calls],
     ranking: c.Ranking | UndefinedMetricError,
     bins: Mapping[str, tuple[NDArray[np.float64], NDArray[np.intp]]],
     prevalence: float,
     weights: NDArray[Any],
-) -> dict[str, Outcome]:
-    """Return every metric of the images, each counted as often as its weight says."""
-    outcomes: dict[str, Outcome] = {}
+) -> dict[Key, Outcome]:
+    """Every metric of the images, each counted as often as its weight says."""
+    outcomes: dict[Key, Outcome] = {}
     if isinstance(ranking, UndefinedMetricError):
-        outcomes.update(roc_auc=ranking, pr_auc=ranking)
+        outcomes |= {Key("roc_auc"): ranking, Key("pr_auc"): ranking}
     else:
-        outcomes["roc_auc"] = attempt(ranking.roc_auc, weights)
-        outcomes["pr_auc"] = attempt(ranking.average_precision, weights)
-    for suffix, (scores, where) in bins.items():
-        outcomes[f"brier{suffix}"] = attempt(c.brier, images.labels, scores, weights)
-        outcomes[f"ece{suffix}"] = attempt(c.calibration_error, images.labels, scores, where, weights)
-    outcomes["prevalence"] = attempt(_fraction, images.labels, weights)
-    for suffix, (_, called) in calls.items():
-        confusion = c.confusion(images.labels, called, weights)
-        for name, metric in c.THRESHOLD_METRICS.items():
-            outcomes[name + suffix] = attempt(metric, confusion)
-        for number, name in enumerate(("ppv_by_bayes", "npv_by_bayes")):
-            outcomes[name + suffix] = attempt(_by_bayes, number, confusion, prevalence)
+        outcomes[Key("roc_auc")] = attempt(ranking.roc_auc, weights)
+        outcomes[Key("pr_auc")] = attempt(ranking.average_precision, weights)
+    for ending, (scores, where) in bins.items():
+        outcomes[Key(f"brier{ending}")] = attempt(c.brier, images.labels, scores, weights)
+        outcomes[Key(f"ece{ending}")] = attempt(c.calibration_error, images.labels, scores, where, weights)
+    outcomes[Key("prevalence")] = attempt(_fraction, images.labels, weights)
+    for name, one in at.items():
+        confusion = c.confusion(images.labels, one.positive, weights)
+        for metric, function in c.THRESHOLD_METRICS.items():
+            outcomes[Key(metric, name)] = attempt(function, confusion)
+        for number, metric in enumerate(("ppv_by_bayes", "npv_by_bayes")):
+            outcomes[Key(metric, name)] = attempt(_by_bayes, number, confusion, prevalence)
     return {**outcomes, **_missing(images)}
 
 
@@ -153,44 +160,41 @@ def _by_bayes(number: int, confusion: c.Confusion, prevalence: float) -> float:
     return c.predictive_values(c.sensitivity(confusion), c.specificity(confusion), prevalence)[number]
 
 
-def _unless_one_class(call: Any, labels: NDArray[np.int64], weights: NDArray[Any]) -> dict[str, Outcome]:
-    """Return the metrics of a resample, all undefined if it lost a class that the sample has."""
-    outcomes: dict[str, Outcome] = call(weights)
+def _unless_one_class(
+    call: Callable[[NDArray[Any]], dict[Key, Outcome]], labels: NDArray[np.int64], weights: NDArray[Any]
+) -> dict[Key, Outcome]:
+    """Metrics of a resample, all undefined if it lost a class that the sample has."""
+    outcomes = call(weights)
     positives, images = np.dot(labels, weights), weights.sum()
     lost = (positives == 0 and labels.any()) or (positives == images and not labels.all())
     return dict.fromkeys(outcomes, UndefinedMetricError("the resample has one class")) if lost else outcomes
 
 
-def compare(
-    tuned: Measured, zero_shot: Measured, images: tuple[Scored, Scored], settings: Settings
-) -> dict[str, dict[str, Any]]:
-    """Return each metric of the tuned model minus that of the other, on the same images and resamples of patients.
+def compare(first: Result, second: Result, images: tuple[Scored, Scored], settings: Settings) -> dict[Key, Estimate]:
+    """Each metric of the first classifier minus that of the second, on the same images and resamples of patients.
 
     Beside them stand DeLong's test of the ROC areas and McNemar's of the calls at 0.5, which take images as
     independent.
     """
-    names = [name for name, document in tuned[0].items() if "low" in document and name in zero_shot[0]]
-    names = [name for name in names if name != "prevalence"]
-    facts = {key: tuned[0]["roc_auc"][key] for key in ("n", "n_positive", "n_patients")}
-    document: dict[str, dict[str, Any]] = entries(
-        {name: difference(tuned[0], zero_shot[0], name) for name in names},
-        paired(tuned[1], zero_shot[1], names),
+    resampled = [key for key, one in first.measured.items() if one.skipped_draws is not None]
+    keys = [key for key in resampled if key in second.measured and key.metric != "prevalence"]
+    area = first.measured[Key("roc_auc")]
+    facts = {"n": area.n, "n_positive": area.n_positive, "n_patients": area.n_patients}
+    made = estimates(
+        {key: difference(first.measured, second.measured, key) for key in keys},
+        paired(first.draws, second.draws, keys),
         facts,
         confidence=settings.confidence,
     )
-    assumption = {"assumes": "images are independent", **facts}
     try:
         test = delong(images[0].labels, images[0].scores, images[1].scores)
-        document["delong"] = {"value": test.difference, "z": test.z, "p": test.p, **assumption}
+        made |= {Key("delong_z"): estimate(test.z, **facts), Key("delong_p"): estimate(test.p, **facts)}
     except UndefinedMetricError as reason:
-        document["delong"] = {"value": None, "z": None, "p": None, **assumption, "reason": str(reason)}
+        made |= {Key("delong_z"): estimate(reason, **facts), Key("delong_p"): estimate(reason, **facts)}
     right = [(scored.scores >= HALF) == (scored.labels == 1) for scored in images]
-    only_tuned, only_zero_shot = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
-    document["mcnemar"] = {
-        "only_tuned_right": only_tuned,
-        "only_zero_shot_right": only_zero_shot,
-        "p": mcnemar(only_tuned, only_zero_shot),
-        "threshold": HALF,
-        **assumption,
-    }
-    return document
+    only = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
+    for metric, value in zip(
+        ("only_first_right", "only_second_right", "mcnemar_p"), (*only, mcnemar(*only)), strict=True
+    ):
+        made[Key(metric, "half")] = estimate(value, **facts, threshold=HALF)
+    return made

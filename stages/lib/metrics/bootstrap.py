@@ -4,16 +4,17 @@ Images of one patient resemble each other, so patients are drawn, never images: 
 narrow.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.lib.core.errors import MetricInputError, UndefinedMetricError
 
+K = TypeVar("K", bound=Hashable)
 Outcome = float | UndefinedMetricError
-Draws = Mapping[str, NDArray[np.float64]]
+Draws = Mapping[K, NDArray[np.float64]]
 
 
 def attempt(metric: Callable[..., float], *args: Any) -> Outcome:
@@ -25,12 +26,12 @@ def attempt(metric: Callable[..., float], *args: Any) -> Outcome:
 
 
 def replicate(
-    measure: Callable[[NDArray[np.int64]], Mapping[str, Outcome]],
+    measure: Callable[[NDArray[np.int64]], Mapping[K, Outcome]],
     patients: NDArray[Any],
     *,
     draws: int,
     seed: int,
-) -> dict[str, NDArray[np.float64]]:
+) -> dict[K, NDArray[np.float64]]:
     """Return every metric on `draws` resamples of patients.
 
     The same patients and seed give the same resamples, so that two models measured on the same images are paired.
@@ -49,7 +50,7 @@ def replicate(
     """
     names, patient = np.unique(patients, return_inverse=True)
     rng = np.random.default_rng(seed)
-    rows: list[Mapping[str, Outcome]] = []
+    rows: list[Mapping[K, Outcome]] = []
     for _ in range(draws if len(names) else 0):
         counts = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))
         rows.append(measure(counts[patient]))

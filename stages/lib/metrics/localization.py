@@ -48,37 +48,56 @@ class Image:
 
 
 @dataclass(frozen=True)
-class Hits:
-    """What was found on some images at one tolerance.
+class Pairs:
+    """Predictions matched to nodules on some images at one tolerance.
 
     Attributes:
         true_positives: Pairs of prediction and nodule on each image, shape (n,).
-        predictions: Points predicted on each image, shape (n,).
-        points: Nodules of each image, shape (n,).
-        chance: Pairs to be expected if as many points were thrown anywhere on the image, shape (n,).
         radial_error_px: Distance within each pair, shape (pairs,).
         image: Number of the image of each pair, shape (pairs,).
         found: Whether each nodule is in a pair, image after image, shape (nodules,).
     """
 
     true_positives: NDArray[np.int64]
-    predictions: NDArray[np.int64]
-    points: NDArray[np.int64]
-    chance: NDArray[np.float64]
     radial_error_px: NDArray[np.float64]
     image: NDArray[np.int64]
     found: NDArray[np.bool_]
 
 
+@dataclass(frozen=True)
+class Hits(Pairs):
+    """Pairs with what they are measured against.
+
+    Attributes:
+        predictions: Points predicted on each image, shape (n,).
+        points: Nodules of each image, shape (n,).
+        chance: Pairs to be expected if as many points were thrown anywhere on the image, shape (n,).
+    """
+
+    predictions: NDArray[np.int64]
+    points: NDArray[np.int64]
+    chance: NDArray[np.float64]
+
+
 def find(images: Sequence[Image], fraction: float, *, throws: int, rng: np.random.Generator) -> Hits:
-    """Match predictions and nodules on every image.
+    """Predictions and nodules matched on every image, with what chance would find.
 
     Args:
         images: Images with or without nodules.
-        share: Greatest distance of a pair, inclusive, as a fraction of the diagonal of the original.
+        fraction: Greatest distance of a pair, inclusive, as a fraction of the diagonal of the original.
         throws: How often points are thrown to know what chance would find.
         rng: Of the throws.
     """
+    return Hits(
+        **vars(find_pairs(images, fraction)),
+        predictions=np.array([len(image.predictions) for image in images], np.int64),
+        points=np.array([len(image.points) for image in images], np.int64),
+        chance=np.array([chance_hits(image, fraction, throws, rng) for image in images], np.float64),
+    )
+
+
+def find_pairs(images: Sequence[Image], fraction: float) -> Pairs:
+    """Predictions and nodules matched on every image, one to one; arguments as of `find`."""
     found = np.zeros(len(images), np.int64)
     errors, owners = [np.zeros(0)], [np.zeros(0, np.int64)]
     nodules = [np.zeros(0, bool) for _ in images]
@@ -93,14 +112,11 @@ def find(images: Sequence[Image], fraction: float, *, throws: int, rng: np.rando
             nodules[number] = np.array(hit, bool)
     image = np.concatenate(owners)
     order = np.argsort(image, kind="stable")
-    return Hits(
-        found,
-        np.array([len(image.predictions) for image in images], np.int64),
-        np.array([len(image.points) for image in images], np.int64),
-        np.array([chance_hits(image, fraction, throws, rng) for image in images], np.float64),
-        np.concatenate(errors)[order],
-        image[order],
-        np.concatenate([np.zeros(0, bool), *nodules]),
+    return Pairs(
+        true_positives=found,
+        radial_error_px=np.concatenate(errors)[order],
+        image=image[order],
+        found=np.concatenate([np.zeros(0, bool), *nodules]),
     )
 
 

@@ -1,35 +1,22 @@
-"""The localization part of metrics.json: what one localizer found, and what it did on negative images.
-
-Two views of it. `test` is the headline one: prompts, thresholds and combinations are chosen on other images. `all` has
-every image with marked nodules, whatever its split, as published studies measured; images that a prompt was chosen on
-are among them, and no negative image is.
-"""
+"""Measures of one localizer: what it found on images with nodules, of which kind, and what it did on negative ones."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.lib.core.errors import UndefinedMetricError
-from stages.lib.metrics import froc, strata
+from stages.lib.metrics import evaluation_sets, froc, strata
 from stages.lib.metrics import localization as loc
+from stages.lib.metrics.catalog import FALSE_POINT_RATES
 from stages.lib.metrics.bootstrap import Outcome, attempt, replicate
 from stages.lib.metrics.matching import distances
-from stages.lib.metrics.scorecard import Entry, entries
+from stages.lib.metrics.measures import Estimate, Key, estimate, estimates
 
-IMAGES_NAMES = (
-    "count_exact",
-    "count_exact_with_negatives",
-    "count_error",
-    "count_bias",
-    "nearest_point_px",
-    "nearest_point_mm",
-    "mean_nearest_point_mm",
-)
-FROC_NAMES = tuple(f"sensitivity_at_{rate}" for rate in ("1_8", "1_4", "1_2", "1", "2", "4", "8"))
+K = TypeVar("K")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,89 +66,91 @@ class Asked:
         return len(self.image.points) > 0
 
     @property
-    def negatives(self) -> bool:
+    def negative(self) -> bool:
         """Whether it is known to have no nodule."""
-        return self.label == 0 and not self.located
+        return evaluation_sets.is_negative(self.label, len(self.image.points))
 
 
-def views(asked: Sequence[Asked]) -> dict[str, list[Asked]]:
-    """Return the images of each view: `test`, with and without nodules, and `all` with marked nodules of any split."""
-    return {
-        "test": [one for one in asked if one.split == "test" and (one.located or one.negatives)],
-        "all": [one for one in asked if one.located],
-    }
+def subset(asked: Sequence[Asked], name: str) -> list[Asked]:
+    """Images of one evaluation set, see `evaluation_sets.localizer_sets`."""
+    return [
+        one for one in asked if name in evaluation_sets.localizer_sets(one.split, one.label, len(one.image.points))
+    ]
 
 
-def measure(asked: Sequence[Asked], settings: Settings, *, negatives_too: bool = True) -> dict[str, Any]:
-    """Return the measures of a localizer on some images.
+def measure(asked: Sequence[Asked], settings: Settings, *, negatives_too: bool = True) -> dict[Key, Estimate]:
+    """Measures of a localizer on some images.
 
     Args:
-        asked: Images it was asked about, whatever it answered; those of which nothing is known count for nothing.
+        asked: Images it was run on, whatever it answered, each with nodules or known to have none.
         settings: How.
-        negatives_too: Whether to measure what needs images without a nodule.
+        negatives_too: Whether to measure what needs negative images.
 
     Returns:
-        For each tolerance the measures of `loc.measure_hits` on images with points, with counts, and in mm where the
-        spacing is known; `images`, as `loc.measure_counts`; `strata`, the recall on nodules of a kind. With negative
-        images also the false points per image over these and those (in each tolerance); the fraction of all images
-        with the right number of points (in `images`); `negatives`, as `loc.measure_negatives`; and `froc`.
+        At each tolerance the measures of `loc.measure_hits` on images with points, in mm where the spacing is known;
+        at none, those of `loc.measure_counts`. With negative images also the false points per image over these and
+        those (at each tolerance), the fraction of all images with the right number of points, and FROC.
     """
     located = [one.image for one in asked if one.located]
-    negatives = [one.image for one in asked if one.negatives]
-    document: dict[str, Any] = {}
+    negatives = [one.image for one in asked if one.negative]
     n_predictions = sum(len(image.predictions) for image in located)
     counts = {"n_points": sum(len(image.points) for image in located), "n_predictions": n_predictions}
     spacing = np.array([np.nan if image.spacing_mm is None else image.spacing_mm for image in located])
     told = _spaced(located)
-    all_hits: dict[str, loc.Hits] = {}
+    made: dict[Key, Estimate] = {}
     for name, fraction in settings.tolerances.items():
         rng = np.random.default_rng(settings.seed)
-        all_hits[name] = hits = loc.find(located, fraction, throws=settings.draws, rng=rng)
+        hits = loc.find(located, fraction, throws=settings.draws, rng=rng)
         found, n_points = int(hits.true_positives.sum()), int(hits.points.sum())
         proportions = {"precision": (found, n_predictions), "recall": (found, n_points), "pck": (found, n_points)}
-        section = _table(located, partial(loc.measure_hits, hits), settings, counts, proportions)
+        near = _table(located, partial(loc.measure_hits, hits), settings, counts, proportions)
         no_pair = "no predicted point is near enough to a nodule on an image whose spacing is known"
         in_mm = _table(
             located, partial(loc.measure_mm, hits.radial_error_px, hits.image, spacing, no_pair), settings, told
         )
-        section |= {f"{kind}_radial_error_mm": measured for kind, measured in in_mm.items()}
+        near |= {f"{kind}_radial_error_mm": one for kind, one in in_mm.items()}
         if negatives_too:
             false = np.append(hits.predictions - hits.true_positives, [len(image.predictions) for image in negatives])
             call = partial(_false_points, false)
-            section |= _table([*located, *negatives], call, settings, {"n_negative": len(negatives)})
-        document[name] = section
+            near |= _table([*located, *negatives], call, settings, {"n_negative": len(negatives)})
+        made |= {Key(metric, name): one for metric, one in near.items()}
     counted = loc.count(located)
     exact = counted.predictions == counted.points
     trials = {"count_exact": (int(exact.sum()), len(located))}
-    document["images"] = _table(located, partial(loc.measure_counts, counted), settings, counts, trials)
+    free = _table(located, partial(loc.measure_counts, counted), settings, counts, trials)
     silent = "no point was predicted on an image whose spacing is known"
     in_mm = _table(located, partial(loc.measure_mm, counted.nearest_px, counted.image, spacing, silent), settings, told)
-    document["images"] |= {"nearest_point_mm": in_mm["median"], "mean_nearest_point_mm": in_mm["mean"]}
-    document["strata"] = _strata(located, all_hits, settings)
+    free |= {"nearest_point_mm": in_mm["median"], "mean_nearest_point_mm": in_mm["mean"]}
     if negatives_too:
         points = np.array([len(image.predictions) for image in negatives], np.int64)
         right = np.append(exact, points == 0)
-        document["images"] |= _table(
+        free |= _table(
             [*located, *negatives],
             partial(_fractions, right, {"count_exact_with_negatives": np.ones(len(right), bool)}),
             settings,
             {"n_negative": len(negatives)},
             {"count_exact_with_negatives": (int(right.sum()), len(right))},
         )
-        document["negatives"] = _table(
-            negatives,
-            partial(loc.measure_negatives, points),
-            settings,
-            {"n_predictions": int(points.sum())},
-            {"fraction_with_point": (int((points > 0).sum()), len(negatives))},
-        )
-        document["froc"] = _froc([one for one in asked if one.located or one.negatives], settings)
-    document["images"] = {key: document["images"][key] for key in IMAGES_NAMES if key in document["images"]}
-    return document
+        made |= _froc(asked, settings)
+    return made | {Key(metric): one for metric, one in free.items()}
+
+
+def measure_negatives(asked: Sequence[Asked], settings: Settings) -> dict[Key, Estimate]:
+    """Measures of a localizer on the negative ones of some images, as `loc.measure_negatives`."""
+    negatives = [one.image for one in asked if one.negative]
+    points = np.array([len(image.predictions) for image in negatives], np.int64)
+    made = _table(
+        negatives,
+        partial(loc.measure_negatives, points),
+        settings,
+        {"n_predictions": int(points.sum())},
+        {"fraction_with_point": (int((points > 0).sum()), len(negatives))},
+    )
+    return {Key(metric): one for metric, one in made.items()}
 
 
 def _spaced(images: Sequence[loc.Image]) -> dict[str, int]:
-    """Return how much stands behind a distance in mm: images whose spacing is known, patients, nodules, predictions."""
+    """Counts behind a distance in mm: images whose spacing is known, patients, nodules, predictions."""
     spaced = [image for image in images if image.spacing_mm is not None]
     return {
         "n": len(spaced),
@@ -171,45 +160,61 @@ def _spaced(images: Sequence[loc.Image]) -> dict[str, int]:
     }
 
 
-def _strata(images: Sequence[loc.Image], hits: Mapping[str, loc.Hits], settings: Settings) -> dict[str, Any]:
-    """Return for each division of the nodules the recall on each part, at each tolerance, or why there is none."""
+@dataclass(frozen=True)
+class Stratum:
+    """Recall on nodules of one kind: which division, its name there, its bounds, and the recall at each tolerance."""
+
+    division: str
+    name: str
+    low: float | None
+    high: float | None
+    measured: dict[Key, Estimate]
+
+
+@dataclass(frozen=True)
+class Strata:
+    """Recall on nodules by kind, and what there is to say of each division of the nodules."""
+
+    divisions: dict[str, strata.Division]
+    strata: tuple[Stratum, ...]
+
+
+def measure_strata(asked: Sequence[Asked], settings: Settings) -> Strata:
+    """Recall on each kind of nodule of some images, at each tolerance, or why there is none."""
+    images = [one.image for one in asked if one.located]
     divisions = strata.divide(images, size_edges_mm=settings.size_edges_mm, contrast_edges=settings.contrast_edges)
     owner = np.repeat(np.arange(len(images)), [len(image.points) for image in images])
     patients = np.array([image.patient_id for image in images], str)
-    document: dict[str, Any] = {}
-    parts = {f"{kind}.{part.key}": part for kind, division in divisions.items() for part in division.parts}
-    totals = {name: np.bincount(owner[part.members], minlength=len(images)) for name, part in parts.items()}
-    measured: dict[str, dict[str, Entry]] = {name: {} for name in parts}
-    for tolerance, found in hits.items():
-        hit = {
-            name: np.bincount(owner[part.members & found.found], minlength=len(images)) for name, part in parts.items()
-        }
+    kinds = {(division, part.key): part for division, found in divisions.items() for part in found.parts}
+    totals = {kind: np.bincount(owner[part.members], minlength=len(images)) for kind, part in kinds.items()}
+    measured: dict[tuple[str, str], dict[Key, Estimate]] = {kind: {} for kind in kinds}
+    for tolerance, fraction in settings.tolerances.items():
+        found_ = loc.find_pairs(images, fraction).found
+        hit = {kind: np.bincount(owner[part.members & found_], minlength=len(images)) for kind, part in kinds.items()}
         call = partial(_recalls, hit, totals)
         draws = replicate(call, patients, draws=settings.draws, seed=settings.seed)
-        for name, outcome in call(np.ones(len(images), np.int64)).items():
-            whole = totals[name]
+        for kind, outcome in call(np.ones(len(images), np.int64)).items():
+            whole = totals[kind]
             n_points = int(whole.sum())
             facts = {"n": int((whole > 0).sum()), "n_patients": len(set(patients[whole > 0])), "n_points": n_points}
-            trials = {name: (int(hit[name].sum()), n_points)}
+            trials = {kind: (int(hit[kind].sum()), n_points)}
             if 0 < n_points < settings.min_stratum_nodules:
                 least = settings.min_stratum_nodules
                 outcome, trials = UndefinedMetricError(f"too few nodules: {n_points}, wanted at least {least}"), {}
-            made = entries({name: outcome}, draws, facts, confidence=settings.confidence, trials=trials)
-            measured[name][tolerance] = made[name]
-    for kind, division in divisions.items():
-        document[kind] = {"n_unknown": division.unknown, "reason": division.reason, "note": division.note}
-        document[kind]["parts"] = {
-            part.key: {"from": part.low, "to": part.high, **measured[f"{kind}.{part.key}"]} for part in division.parts
-        }
-    return document
+            made = estimates({kind: outcome}, draws, facts, confidence=settings.confidence, trials=trials)
+            measured[kind][Key("recall", tolerance)] = made[kind]
+    return Strata(
+        divisions,
+        tuple(Stratum(*kind, part.low, part.high, measured[kind]) for kind, part in kinds.items()),
+    )
 
 
 def _recalls(
-    found: Mapping[str, NDArray[np.int64]], totals: Mapping[str, NDArray[np.int64]], weights: NDArray[Any]
-) -> dict[str, Outcome]:
+    found: Mapping[K, NDArray[np.int64]], totals: Mapping[K, NDArray[np.int64]], weights: NDArray[Any]
+) -> dict[K, Outcome]:
     return {
-        name: attempt(loc.ratio, np.dot(weights, found[name]), np.dot(weights, whole), "there is no such nodule")
-        for name, whole in totals.items()
+        kind: attempt(loc.ratio, np.dot(weights, found[kind]), np.dot(weights, whole), "there is no such nodule")
+        for kind, whole in totals.items()
     }
 
 
@@ -219,39 +224,56 @@ def _table(
     settings: Settings,
     facts: Mapping[str, Any],
     trials: Mapping[str, tuple[float, float]] | None = None,
-) -> dict[str, Entry]:
-    """Return the metrics that `call` gives for weights of images, with intervals over their patients."""
+) -> dict[str, Estimate]:
+    """Metrics that `call` gives for weights of images, with intervals over their patients."""
     patients = np.array([image.patient_id for image in images], dtype=object)
     draws = replicate(call, patients.astype(str), draws=settings.draws, seed=settings.seed)
     known = {"n": len(images), "n_patients": len(set(patients)), **facts}
-    return entries(call(np.ones(len(images), np.int64)), draws, known, confidence=settings.confidence, trials=trials)
+    return estimates(call(np.ones(len(images), np.int64)), draws, known, confidence=settings.confidence, trials=trials)
 
 
 def _false_points(false: NDArray[np.int64], weights: NDArray[Any]) -> dict[str, Outcome]:
-    """Return the non-lesion localization fraction: false points per image, images with and without nodules together."""
+    """Non-lesion localization fraction: false points per image, images with and without nodules together."""
     return {
         "non_lesion_fraction": attempt(loc.ratio, np.dot(weights, false), weights.sum(), "no image was asked about")
     }
 
 
-def _froc(asked: Sequence[Asked], settings: Settings) -> dict[str, Any]:
-    """Return sensitivities at fixed rates of false points and their mean (CPM), or why there are none."""
+def _froc(asked: Sequence[Asked], settings: Settings) -> dict[Key, Estimate]:
+    """Sensitivities at fixed rates of false points and their mean (CPM), or why there are none."""
     confidences = np.concatenate([np.zeros(0), *(one.confidence for one in asked)])
-    if not len(confidences):
-        return {"reason": "no point was predicted"}
-    if np.isnan(confidences).any():
-        return {"reason": "not every point has a confidence: there is one operating point and no curve"}
-    owner = np.repeat(np.arange(len(asked)), [len(one.confidence) for one in asked])
     points = np.array([len(one.image.points) for one in asked])
-    document: dict[str, Any] = {}
+    facts = {"n_points": int(points.sum()), "n_predictions": len(confidences)}
+    images = [one.image for one in asked]
+    why = no_curve(confidences)
+    made: dict[Key, Estimate] = {}
     for name, fraction in settings.tolerances.items():
-        judged = [
-            froc.judge(one.ranked, one.confidence, one.image.points, one.image.threshold_px(fraction)) for one in asked
-        ]
-        call = partial(_operating_points, confidences, np.concatenate(judged), owner, points)
-        facts = {"n_points": int(points.sum()), "n_predictions": len(confidences)}
-        document[name] = _table([one.image for one in asked], call, settings, facts)
-    return document
+        if why is not None:
+            known = {"n": len(images), "n_patients": len({image.patient_id for image in images}), **facts}
+            made[Key("cpm", name)] = estimate(why, **known)
+            continue
+        call = partial(_operating_points, confidences, *judged(asked, fraction), points)
+        for metric, one in _table(images, call, settings, facts).items():
+            made[Key("cpm", name) if metric == "cpm" else Key("froc_sensitivity", f"{name}/{metric}")] = one
+    return made
+
+
+def no_curve(confidences: NDArray[np.float64]) -> UndefinedMetricError | None:
+    """Reason why predictions of these confidences have no FROC curve; None if they have one."""
+    if not len(confidences):
+        return UndefinedMetricError("no point was predicted")
+    if np.isnan(confidences).any():
+        return UndefinedMetricError("not every point has a confidence: there is one operating point and no curve")
+    return None
+
+
+def judged(asked: Sequence[Asked], fraction: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Verdict on every prediction as `froc.judge` has it, and the number of its image, each of shape (predictions,)."""
+    verdicts = [
+        froc.judge(one.ranked, one.confidence, one.image.points, one.image.threshold_px(fraction)) for one in asked
+    ]
+    owner = np.repeat(np.arange(len(asked)), [len(one.confidence) for one in asked])
+    return np.concatenate([np.zeros(0, np.int64), *verdicts]), owner
 
 
 def _operating_points(
@@ -261,38 +283,43 @@ def _operating_points(
     points: NDArray[np.int64],
     weights: NDArray[Any],
 ) -> dict[str, Outcome]:
+    """Sensitivity at each rate, by its name in the catalog, and their mean under "cpm"."""
     times = weights[owner]
     try:
         found = froc.sensitivities(
-            np.repeat(confidence, times), np.repeat(verdicts, times), float(weights.sum()), float(weights @ points)
+            np.repeat(confidence, times),
+            np.repeat(verdicts, times),
+            float(weights.sum()),
+            float(weights @ points),
+            tuple(FALSE_POINT_RATES.values()),
         )
     except UndefinedMetricError as reason:
-        return dict.fromkeys((*FROC_NAMES, "cpm"), reason)
-    return {**dict(zip(FROC_NAMES, found, strict=True)), "cpm": float(np.mean(found))}
+        return dict.fromkeys((*FALSE_POINT_RATES, "cpm"), reason)
+    return {**dict(zip(FALSE_POINT_RATES, found, strict=True)), "cpm": float(np.mean(found))}
 
 
 def joint(
     asked: Sequence[Asked], called: Mapping[str, bool], threshold: float, settings: Settings
-) -> dict[str, dict[str, Entry]]:
-    """Return how often label and points of a test image are both right, for each tolerance.
+) -> dict[Key, Estimate]:
+    """How often label and points of an image are both right, at each tolerance.
 
     An image with nodules is right if it was called positive and a point lies on one of them. A negative image is right
     if it was called negative and no point was predicted.
 
     Args:
-        asked: Every image the localizer was asked about.
+        asked: Images of one evaluation set that the localizer was run on.
         called: Whether the classifier calls an image positive, by image_id.
         threshold: Of the calls.
         settings: How.
 
     Returns:
-        By tolerance: right (fraction of all images), nodule_right (fraction of images with points), negative_right.
+        joint_right (fraction of all images), joint_right_nodule (fraction of images with points) and
+        joint_right_negative.
     """
-    images = [one for one in asked if one.split == "test" and (one.located or one.negatives)]
-    images = [one for one in images if one.image.image_id in called]
+    images = [one for one in asked if one.image.image_id in called]
     nodule = np.array([one.located for one in images], bool)
     positive = np.array([called[one.image.image_id] for one in images], bool)
-    document = {}
+    made: dict[Key, Estimate] = {}
     for name, fraction in settings.tolerances.items():
         hit = np.array(
             [
@@ -304,12 +331,17 @@ def joint(
             bool,
         )
         right = hit & (positive == nodule)
-        parts = {"right": np.ones(len(images), bool), "nodule_right": nodule, "negative_right": ~nodule}
+        parts = {
+            "joint_right": np.ones(len(images), bool),
+            "joint_right_nodule": nodule,
+            "joint_right_negative": ~nodule,
+        }
         trials = {part: (int((right & use).sum()), int(use.sum())) for part, use in parts.items()}
         facts = {"n_positive": int(nodule.sum()), "threshold": threshold}
         call = partial(_fractions, right, parts)
-        document[name] = _table([one.image for one in images], call, settings, facts, trials)
-    return document
+        found = _table([one.image for one in images], call, settings, facts, trials)
+        made |= {Key(metric, name): one for metric, one in found.items()}
+    return made
 
 
 def _fractions(

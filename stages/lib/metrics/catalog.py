@@ -1,0 +1,157 @@
+"""Catalog of the metrics: what each number is called, in which unit, and which direction is better.
+
+A measure whose metric is not in this catalog cannot be written. The order here is that of the report.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from stages.lib.core.errors import MetricInputError
+from stages.lib.core.params import unknown
+
+THRESHOLDS: Mapping[str, str] = {
+    "half": "score 0.5",
+    "f1": "threshold of the best F1",
+    "youden": "Youden threshold",
+    "specificity_95": "threshold for specificity 0.95",
+}
+TOLERANCES: Mapping[str, str] = {"tight": "tight distance", "tolerant": "tolerant distance"}
+FALSE_POINT_RATES: Mapping[str, float] = {
+    "1_8": 0.125,
+    "1_4": 0.25,
+    "1_2": 0.5,
+    "1": 1.0,
+    "2": 2.0,
+    "4": 4.0,
+    "8": 8.0,
+}  # false points per image at which FROC sensitivities are read
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One metric.
+
+    Attributes:
+        name: Its name in tables and in metrics.json.
+        label: Its name in the report.
+        unit: Of its value; empty for a fraction or an index.
+        higher_is_better: None where neither direction is.
+        whole: Whether it counts, so that it is shown without decimals.
+        headline_at: Values of `at` with which it is a headline metric; None stands for a metric without `at`.
+    """
+
+    name: str
+    label: str
+    unit: str = ""
+    higher_is_better: bool | None = None
+    whole: bool = False
+    headline_at: tuple[str | None, ...] = ()
+
+
+def _up(name: str, label: str, *headline_at: str | None, unit: str = "") -> Metric:
+    return Metric(name=name, label=label, unit=unit, higher_is_better=True, headline_at=headline_at)
+
+
+def _down(name: str, label: str, *headline_at: str | None, unit: str = "") -> Metric:
+    return Metric(name=name, label=label, unit=unit, higher_is_better=False, headline_at=headline_at)
+
+
+def _count(name: str, label: str) -> Metric:
+    return Metric(name=name, label=label, whole=True)
+
+
+METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        # scores of images, without a threshold
+        _up("roc_auc", "ROC AUC", None),
+        _up("pr_auc", "PR AUC (average precision)", None),
+        _down("brier", "Brier score"),
+        _down("ece", "Calibration error (ECE)"),
+        _down("brier_calibrated", "Brier score, calibrated", None),
+        _down("ece_calibrated", "Calibration error (ECE), calibrated", None),
+        Metric(name="prevalence", label="Prevalence"),
+        # counts: of images at a threshold, of points at a tolerance
+        _count("true_positives", "True positives"),
+        _count("false_positives", "False positives"),
+        _count("false_negatives", "False negatives"),
+        _count("true_negatives", "True negatives"),
+        # calls at a threshold
+        _up("accuracy", "Accuracy"),
+        _up("balanced_accuracy", "Balanced accuracy", "f1"),
+        _up("sensitivity", "Sensitivity", "specificity_95"),
+        _up("specificity", "Specificity"),
+        # calls at a threshold, or points at a tolerance
+        _up("precision", "Precision", "tight", "tolerant"),
+        _up("recall", "Recall", "tight", "tolerant"),
+        Metric(name="random_placement_recall", label="Recall of the random-placement baseline"),
+        _up("f1", "F1", "f1", "tight", "tolerant"),
+        _up("mcc", "MCC"),
+        _up("ppv_by_bayes", "PPV at another prevalence"),
+        _up("npv_by_bayes", "NPV at another prevalence"),
+        _up("precision_macro", "Precision, mean over images"),
+        _up("recall_macro", "Recall, mean over images"),
+        _up("f1_macro", "F1, mean over images"),
+        _up("pck", "PCK"),
+        _down("mean_radial_error_px", "Radial error of pairs, mean", unit="px"),
+        _down("std_radial_error_px", "Radial error of pairs, spread", unit="px"),
+        _down("median_radial_error_px", "Radial error of pairs, median", unit="px"),
+        _down("mean_radial_error_mm", "Radial error of pairs, mean", unit="mm"),
+        _down("median_radial_error_mm", "Radial error of pairs, median", unit="mm"),
+        _down("non_lesion_fraction", "False points per image, negative ones included"),
+        # points, whatever the distance
+        _up("count_exact", "Images with the right number of points", None),
+        _up("count_exact_with_negatives", "Images with the right number of points, negative ones included"),
+        _down("count_error", "Error of the number of points, mean"),
+        Metric(name="count_bias", label="Points too many per image, mean"),
+        _down("nearest_point_px", "Distance of a point to its nearest nodule, median", None, unit="px"),
+        _down("nearest_point_mm", "Distance of a point to its nearest nodule, median", None, unit="mm"),
+        _down("mean_nearest_point_mm", "Distance of a point to its nearest nodule, mean", unit="mm"),
+        # points on negative images
+        _down("false_points_per_image", "False points per image", None),
+        _down("fraction_with_point", "Fraction of images with a point"),
+        # FROC; `at` is the tolerance, and for a sensitivity the rate of false points behind a stroke
+        _up("froc_sensitivity", "Sensitivity at a rate of false points per image"),
+        _up("cpm", "Mean sensitivity (CPM)"),
+        # label and point together
+        _up("joint_right", "Label and point both right, all images"),
+        _up("joint_right_nodule", "Label and point both right, images with nodules"),
+        _up("joint_right_negative", "Label right and no point, negative images"),
+        # two systems on the same images
+        Metric(name="delong_z", label="DeLong's z"),
+        Metric(name="delong_p", label="DeLong's test of the two ROC areas, p"),
+        _count("only_first_right", "Images that the first alone calls rightly"),
+        _count("only_second_right", "Images that the second alone calls rightly"),
+        Metric(name="mcnemar_p", label="McNemar's exact test of the two sets of calls, p"),
+        # merged and unmerged adapter
+        _down("margin_change_median", "Change of the margin of the two answers, median", unit="logits"),
+        _down("margin_change_largest", "Change of the margin of the two answers, largest", unit="logits"),
+        _count("calls_changed", "Images whose call at 0.5 changes"),
+    )
+}
+ORDER: Mapping[str, int] = {name: number for number, name in enumerate(METRICS)}
+
+
+def metric(name: str) -> Metric:
+    """Metric of that name.
+
+    Raises:
+        MetricInputError: If there is none.
+
+    >>> metric("roc_auc").label, metric("brier").higher_is_better
+    ('ROC AUC', False)
+    """
+    if name not in METRICS:
+        raise MetricInputError(f"metric {unknown(name, METRICS)}")
+    return METRICS[name]
+
+
+def at_label(at: str) -> str:
+    """Name of a threshold, a tolerance, or a rate of false points at a tolerance, in the report.
+
+    >>> at_label("f1"), at_label("tight"), at_label("tight/1_8")
+    ('threshold of the best F1', 'tight distance', 'tight distance, 1/8 false points per image')
+    """
+    first, _, rate = at.partition("/")
+    label = THRESHOLDS.get(first) or TOLERANCES.get(first) or first
+    return f"{label}, {rate.replace('_', '/')} false points per image" if rate else label
