@@ -31,6 +31,10 @@ class TableError(NoduleflowError):
     """A Parquet artifact is missing, damaged, or not what its schema says."""
 
 
+class DocumentError(NoduleflowError):
+    """A JSON artifact is missing, damaged, or not of the kind that is wanted."""
+
+
 class ImageError(NoduleflowError):
     """One file cannot be read as a grey image; its row of the manifest is rejected."""
 

@@ -1,0 +1,55 @@
+"""Documents: the JSON artifacts of the pipeline, each a frozen type of its own that writer and readers share."""
+
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from stages.lib.core import files, params
+from stages.lib.core.errors import DocumentError
+
+T = TypeVar("T")
+
+
+def as_mapping(document: Any) -> dict[str, Any]:
+    """Document as JSON has it: its fields by name, tuples as lists."""
+    found: dict[str, Any] = TypeAdapter(type(document)).dump_python(document, mode="json")
+    return found
+
+
+def write(path: str | Path, document: Any) -> None:
+    """Write a document as JSON, atomically.
+
+    Args:
+        path: File.
+        document: Instance of a class made by `params.section`.
+    """
+    files.write_json(path, as_mapping(document))
+
+
+def read(path: str | Path, kind: type[T], remedy: str = "run the pipeline again") -> T:
+    """Document of a kind stored at `path`.
+
+    Args:
+        path: File.
+        kind: Class made by `params.section`.
+        remedy: What to do about a file that is missing or of another kind, for the message.
+
+    Raises:
+        DocumentError: If there is no such file, it is not JSON, or not a document of this kind; with every key that is
+            wrong, what was found and what was wanted.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        json.loads(text)
+    except FileNotFoundError as error:
+        raise DocumentError(f"{path}: no such file; {remedy}") from error
+    except (OSError, ValueError) as error:
+        raise DocumentError(f"{path}: not readable as JSON ({error}); {remedy}") from error
+    try:
+        return TypeAdapter(kind).validate_json(text, strict=True)
+    except ValidationError as error:
+        known = list(getattr(kind, "__dataclass_fields__", ()))
+        problems = [params.describe(kind.__name__, dict(detail), known, {}) for detail in error.errors()]
+        raise DocumentError(f"{path}: is no {kind.__name__}; {remedy}:\n" + "\n".join(problems)) from error

@@ -1,0 +1,68 @@
+"""Claims about stages.lib.core.documents: what is written is read, and nothing else is."""
+
+import pytest
+
+from stages.lib.core import documents, params
+from stages.lib.core.errors import DocumentError
+
+
+@params.section
+class Inner:
+    """A part of it."""
+
+    name: params.Text
+
+
+@params.section
+class Log:
+    """A document."""
+
+    steps: params.Count
+    loss: float | None
+    inner: tuple[Inner, ...] = ()
+
+
+def test_a_document_is_read_as_it_was_written_to_the_last_bit(tmp_path):
+    log = Log(steps=3, loss=0.1 + 0.2, inner=(Inner(name="a"), Inner(name="b")))
+    documents.write(tmp_path / "log.json", log)
+    assert documents.read(tmp_path / "log.json", Log) == log
+    nothing = Log(steps=1, loss=None)
+    documents.write(tmp_path / "log.json", nothing)
+    assert documents.read(tmp_path / "log.json", Log) == nothing
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("{", "not readable as JSON"),
+        ("[]", "found [], wanted"),
+        ('{"loss": 0.5}', "Log.steps: missing"),
+        ('{"steps": 0, "loss": 0.5}', "Log.steps: found 0, wanted greater than or equal to 1"),
+        ('{"steps": "3", "loss": 0.5}', "Log.steps: found '3', wanted a valid integer"),
+        ('{"steps": 1, "loss": NaN}', "Log.loss"),
+        ('{"steps": 1, "loss": 1, "stepz": 1}', "Log.stepz: unknown; did you mean 'Log.steps'?"),
+        ('{"steps": 1, "loss": 1, "inner": [{"name": ""}]}', "Log.inner.0.name: found ''"),
+    ],
+)
+def test_what_is_no_such_document_is_refused_with_the_key_what_was_found_and_wanted(tmp_path, text, sentence):
+    (tmp_path / "log.json").write_text(text)
+    with pytest.raises(DocumentError) as caught:
+        documents.read(tmp_path / "log.json", Log, "run train again")
+    assert str(tmp_path / "log.json") in str(caught.value) and sentence in str(caught.value)
+    assert "run train again" in str(caught.value)
+
+
+def test_all_problems_are_named_at_once_and_a_missing_file_is_one(tmp_path):
+    (tmp_path / "log.json").write_text('{"steps": -1, "extra": 2}')
+    with pytest.raises(DocumentError) as caught:
+        documents.read(tmp_path / "log.json", Log)
+    assert all(part in str(caught.value) for part in ("Log.steps", "Log.loss: missing", "Log.extra: unknown"))
+    with pytest.raises(DocumentError, match=r"absent\.json: no such file"):
+        documents.read(tmp_path / "absent.json", Log)
+
+
+def test_a_document_that_is_not_whole_cannot_be_made():
+    with pytest.raises(ValueError, match="steps"):
+        Log(steps=0, loss=0.5)
+    with pytest.raises(ValueError, match="loss"):
+        Log(steps=1, loss=float("inf"))
