@@ -1,71 +1,30 @@
 """Systems are data: a new kind of localizer or classifier is one module and one row, under both engines."""
 
 import json
+import shutil
 from pathlib import Path
 
+import brightest
+import brightness
 import checkout as checkouts
+import numpy as np
 import pytest
 import yaml
 
 from stages.lib.core import tables
+from stages.lib.detect import detection
 
-pytestmark = pytest.mark.slow
-
-BRIGHTEST = '''"""The brightest place of a view, as a localizer."""
-
-from collections.abc import Iterator, Sequence
-
-import numpy as np
-
-from stages.lib.core import params
-from stages.lib.detect import driver
-from stages.lib.detect.detection import Answer, Finding, Question
+FAKES = Path(__file__).parents[1] / "fakes"
 
 
-@params.section
-class Params:
-    """Nothing to choose but the prompts, which are not looked at."""
-
-    prompts: tuple[params.Text, ...]
-
-
-def localizer(params: Params, setting: driver.Setting) -> driver.Localizer:
-    """Return a localizer that finds one point per view."""
-
-    def ask(questions: Sequence[Question]) -> Iterator[Answer]:
-        for question in questions:
-            pixels = question.pixels().astype(float)
-            v, u = np.unravel_index(pixels.argmax(), pixels.shape)
-            place = ((u + 0.5) / pixels.shape[1], (v + 0.5) / pixels.shape[0])
-            yield Answer("", "ok", (Finding(*place, box=None, confidence=pixels.max() / 255, phrase=None),))
-
-    return ask
-'''
-BRIGHTNESS = '''"""Mean brightness, as a classifier."""
-
-import numpy as np
-
-from stages.lib.core import params
-from stages.lib.images import normalized
-from stages.lib.models.classify import Classifier, Setting
-
-
-@params.section
-class Params:
-    """Nothing but a scale."""
-
-    scale: params.PositiveFloat
-
-
-def classifier(params: Params, setting: Setting) -> Classifier:
-    """Return a classifier whose margin is the mean grey value."""
-
-    def logits(images: list[np.ndarray]) -> np.ndarray:
-        margin = np.array([image.mean() / params.scale for image in images])
-        return np.stack([-margin, margin, np.ones(len(images))], axis=1)
-
-    return Classifier(logits=logits, load=normalized.load)
-'''
+def test_a_kind_offers_its_parameters_and_one_function() -> None:
+    spot = brightest.localizer(brightest.Params(prompts=("where",)), None)
+    image = np.zeros((4, 8), np.uint8)
+    image[1, 6] = 255
+    (response,) = spot([detection.Query("image", lambda: image, "where")])
+    assert (response.detections[0].u, response.detections[0].v) == (6.5 / 8, 1.5 / 4)
+    classifier = brightness.classifier(brightness.Params(scale=51.0), None)
+    assert classifier.logits([np.full((2, 2), 255, np.uint8)]).tolist() == [[-5.0, 5.0, 1.0]]
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +32,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small study with a third classifier and a third localizer, both of new kinds, that `dvc repro` has run."""
     changes = {**checkouts.SMALL, "nodules.submit": {"localizer": "spot", "classifier": "brightness"}}
     folder = checkouts.copy(tmp_path_factory.mktemp("systems") / "checkout", changes)
-    (folder / "stages/lib/detect/kinds/brightest.py").write_text(BRIGHTEST)
-    (folder / "stages/lib/models/classifiers/brightness.py").write_text(BRIGHTNESS)
+    shutil.copy(FAKES / "brightest.py", folder / "stages/lib/detect/kinds")
+    shutil.copy(FAKES / "brightness.py", folder / "stages/lib/models/classifiers")
     document = yaml.safe_load((folder / "params.yaml").read_text())
     document["nodules"]["localizers"]["spot"] = {"kind": "brightest", "prompts": ["Where is it brightest?"]}
     document["nodules"]["classifiers"]["brightness"] = {"kind": "brightness", "scale": 64.0}
@@ -84,6 +43,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_both_engines_ran_all_of_them_and_have_nothing_to_do(study: Path) -> None:
     stages = yaml.safe_load((study / "dvc.yaml").read_text())["stages"]
     assert {"nodules_infer-brightness", "nodules_select-spot", "nodules_localize-spot"} <= set(stages)
@@ -91,6 +51,7 @@ def test_both_engines_ran_all_of_them_and_have_nothing_to_do(study: Path) -> Non
     assert json.loads(checkouts.run(study, "dvc", "status", "--json")) == {}
 
 
+@pytest.mark.slow
 def test_they_are_measured_and_on_the_page(study: Path) -> None:
     metrics = json.loads((study / "results/metrics.json").read_text())
     assert metrics["classification"]["brightness"]["test"]["roc_auc"]["n"] > 0
@@ -100,6 +61,7 @@ def test_they_are_measured_and_on_the_page(study: Path) -> None:
     assert "Spot" in page
 
 
+@pytest.mark.slow
 def test_they_can_be_submitted(study: Path) -> None:
     infer = tables.read(study / "results/nodules/infer/brightness.parquet", tables.INFER)
     rows = (study / "results/submission/classification_test_results.csv").read_text().splitlines()[1:]
@@ -108,6 +70,7 @@ def test_they_can_be_submitted(study: Path) -> None:
     assert {f"{float(row.rsplit(',', 1)[1]):.6f}" for row in rows} <= scores
 
 
+@pytest.mark.slow
 def test_a_new_row_runs_itself_and_what_stands_on_it_alone(study: Path) -> None:
     before = (study / "params.yaml").read_text()
     try:
