@@ -7,15 +7,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from stages.lib.core import tables
 from stages.lib.core.errors import TableError
 from stages.lib.detect import views
 from stages.lib.metrics.binary_suite import Scored
 from stages.lib.metrics.calibration import Calibration
+from stages.lib.metrics.evaluation_sets import MEASURED_SPLITS, classifier_images
 from stages.lib.metrics.localization_suite import Asked
+from stages.nodules.notes import Counts, Responses, SplitCounts
 
 DERIVED = ("combined", "cascade")  # they speak of images that localizers were asked about
-SPLITS = ("val", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +47,7 @@ def check(study: Tables, sources: Sequence[str]) -> None:
     problems = []
     known = set(study.manifest["image_id"].to_pylist())
     split = {row["image_id"]: row for row in study.split.to_pylist()}
-    source = dict(zip(*(study.manifest[name].to_pylist() for name in ("image_id", "source")), strict=True))
+    inside = study.split.filter(pc.is_in(study.split["image_id"], study.manifest["image_id"].combine_chunks()))
     for model, infer in study.infer.items():
         rows = {row["image_id"]: row for row in infer.to_pylist()}
         unlike = [
@@ -55,8 +58,8 @@ def check(study: Tables, sources: Sequence[str]) -> None:
         problems += _named(unlike, f"{model}: images have another split or label than in the split table")
         wanted = [
             image
-            for image, row in split.items()
-            if row["split"] in SPLITS and row["label"] is not None and source.get(image) in sources
+            for name in MEASURED_SPLITS
+            for image in classifier_images(inside, study.manifest, sources, name)["image_id"].to_pylist()
         ]
         problems += _named([image for image in wanted if image not in rows], f"{model}: images have no score")
         if model not in study.calibration:
@@ -82,31 +85,29 @@ def _named(images: Sequence[str], what: str) -> list[str]:
     return [f"{what}: {len(images)} ({shown})"] if images else []
 
 
-def counts(study: Tables, asked: Mapping[str, Sequence[Asked]]) -> dict[str, Any]:
-    """Return how many images, patients, points and answers there are, of each kind."""
-    words = {0: "no_finding", 1: "nodule", None: "unlabelled"}
-    status = Counter(study.manifest["status"].to_pylist())
-    by_split: dict[str, dict[str, int]] = {}
-    for name in ("train", *SPLITS):
+def counts(study: Tables) -> Counts:
+    """Images, patients, points and responses of each kind."""
+    by_split = {}
+    for name in ("train", *MEASURED_SPLITS):
         rows = [row for row in study.split.to_pylist() if row["split"] == name]
         labels = Counter(row["label"] for row in rows)
-        by_split[name] = {word: labels[label] for label, word in words.items()}
-        by_split[name]["patients"] = len({row["patient_id"] for row in rows})
-    return {
-        "images": study.manifest.num_rows,
-        "rejected": status["rejected"],
-        "patients": len(set(study.manifest["patient_id"].to_pylist())),
-        "points": study.points.num_rows,
-        "images_with_points": len(set(study.points["image_id"].to_pylist())),
-        "by_source": dict(sorted(Counter(study.manifest["source"].to_pylist()).items())),
-        "by_split": by_split,
-        "answers": {name: answer_counts(study.answers[name]) for name in asked},
-    }
+        patients = len({row["patient_id"] for row in rows})
+        by_split[name] = SplitCounts(no_finding=labels[0], nodule=labels[1], unlabelled=labels[None], patients=patients)
+    return Counts(
+        images=study.manifest.num_rows,
+        rejected=Counter(study.manifest["status"].to_pylist())["rejected"],
+        patients=len(set(study.manifest["patient_id"].to_pylist())),
+        points=study.points.num_rows,
+        images_with_points=len(set(study.points["image_id"].to_pylist())),
+        by_source=dict(sorted(Counter(study.manifest["source"].to_pylist()).items())),
+        by_split=by_split,
+        responses={name: responses(table) for name, table in study.answers.items()},
+    )
 
 
 def sides(study: Tables, localizer: str) -> tuple[int, int]:
     """Return how many findings lie on the other side of the patient than they say, and how many name a side."""
-    width = dict(zip(*(study.manifest[name].to_pylist() for name in ("image_id", "width_px")), strict=True))
+    width = tables.mapping(study.manifest, "width_px")
     placed = [
         (row["phrase"], (row["x"] + 0.5) / width[row["image_id"]])
         for row in study.localize[localizer].to_pylist()
@@ -115,10 +116,10 @@ def sides(study: Tables, localizer: str) -> tuple[int, int]:
     return sum(views.contradicts(phrase, u) for phrase, u in placed), len(placed)
 
 
-def answer_counts(answers: pa.Table) -> dict[str, int]:
-    """Return how many answers a localizer gave, and how many of each kind."""
+def responses(answers: pa.Table) -> Responses:
+    """Number of responses of a localizer, and of each kind."""
     parsed = Counter(answers["parsed"].to_pylist())
-    return {"n": answers.num_rows, **{word: parsed[word] for word in ("ok", "empty", "malformed")}}
+    return Responses(n=answers.num_rows, ok=parsed["ok"], empty=parsed["empty"], malformed=parsed["malformed"])
 
 
 def warnings(
@@ -142,11 +143,9 @@ def warnings(
             found.append(f"{model}: every image of {name} has the same score.")
     with_points = set(study.points["image_id"].to_pylist())
     for name, ones in asked.items():
-        answers = answer_counts(study.answers[name])
-        if answers["malformed"]:
-            found.append(
-                f"{name}: {answers['malformed']} of {answers['n']} answers cannot be read; they count as no point."
-            )
+        said = responses(study.answers[name])
+        if said.malformed:
+            found.append(f"{name}: {said.malformed} of {said.n} responses cannot be read; they count as no point.")
         unasked = len(with_points - {one.image.image_id for one in ones})
         if unasked and name not in DERIVED:
             found.append(f"{name}: {unasked} of {len(with_points)} images with points were not asked about.")
@@ -161,14 +160,14 @@ def warnings(
             found.append(
                 f"{name}: no test image with a marked nodule was asked about, so its headline metrics are unknown."
             )
-        if not any(one.negatives for one in tested):
+        if not any(one.negative for one in tested):
             found.append(f"{name}: no negative test image was asked about, so its false points are unknown.")
     return found
 
 
 def leaks(study: Tables) -> list[str]:
     """Return a sentence for patients, and one for images, that are in more than one split."""
-    pixels = dict(zip(*(study.manifest[name].to_pylist() for name in ("image_id", "pixel_sha256")), strict=True))
+    pixels = tables.mapping(study.manifest, "pixel_sha256")
     patients, images = defaultdict(set), defaultdict(set)
     for row in study.split.to_pylist():
         patients[row["patient_id"]].add(row["split"])

@@ -3,21 +3,22 @@
 in   manifest     tables.MANIFEST
      split        tables.SPLIT
      points       tables.POINTS
-     infer        tables.INFER of each model; the file's name is the model's
-     calibration  <model>_calibration.json of each model
+     infer        tables.INFER of each classifier; the file's name is the classifier's
+     calibration  <classifier>_calibration.json of each classifier
      twin         tables.INFER: the tuned model on validation images, its weights in the other form
      localize     tables.LOCALIZE of each localizer; the file's name is the localizer's
-     answers      <localizer>_answers.parquet of each localizer: the images it was asked about
-     choice       <localizer>_choice.json of each localizer: its bank of requests and what was chosen
-     cutoff       <localizer>_cutoff.json of each localizer: from which confidence on its points are shown
+     answers      <localizer>_answers.parquet of each localizer: the images it was run on
      train        train.json; its notes become warnings, and it is kept with the provenance
-out  metrics      JSON: classification, comparison, localization, reference, warnings, counts, provenance
-     summary      JSON: the headline metrics alone, for `dvc metrics` and `dvc exp show`
+out  measures     tables.MEASURES
+     curves       tables.CURVES
+     outcomes     tables.OUTCOMES
+     notes        JSON, see `notes.Notes`: warnings, counts, provenance
 """
 
 import argparse
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,34 +26,34 @@ import numpy as np
 import pyarrow as pa
 import yaml
 
-from stages.lib.core import cli, files, params, provenance, tables
+from stages.lib.core import cli, documents, params, provenance, tables
 from stages.lib.core.errors import ParamsError
 from stages.lib.core.log import LOG
-from stages.lib.detect import choice
-from stages.lib.metrics import binary_suite, calibration, localization, localization_suite
+from stages.lib.metrics import (
+    binary_suite,
+    calibration,
+    curves,
+    evaluation_sets,
+    localization,
+    localization_suite,
+    measures,
+    outcomes,
+)
 from stages.lib.metrics.binary_suite import Scored
 from stages.lib.metrics.calibration import Calibration
 from stages.lib.metrics.cohort import CohortParams, OpenFraction, ToleranceParams
+from stages.lib.metrics.curves import Curve
 from stages.lib.metrics.localization_suite import Asked
-from stages.nodules import consistency, merged_adapter, published
-from stages.nodules.consistency import SPLITS, Tables
+from stages.lib.metrics.measures import Estimate, Key, Subject
+from stages.lib.metrics.outcomes import Row
+from stages.nodules import consistency, merged_adapter
+from stages.nodules.consistency import Tables
+from stages.nodules.notes import Division, Notes
 
-FIRST, SECOND = "tuned", "zero_shot"
+CHAPTER = "nodules"
+CLASSIFICATION, COMPARISON, LOCALIZATION, JOINT = "classification", "comparison", "localization", "joint"
+FIRST, SECOND = "tuned", "zero_shot"  # the comparison: the first minus the second
 CLOCKED = ("seconds", "data_wait_fraction", "resumed_from_step")  # keys of train.json that differ from run to run
-HEADLINE_SCORES: tuple[str, ...] = (
-    "roc_auc",
-    "pr_auc",
-    "brier_calibrated",
-    "ece_calibrated",
-    "f1_at_f1",
-    "sensitivity_at_specificity_95",
-)
-HEADLINE_POINTS: Mapping[str, tuple[str, ...]] = {
-    "tight": ("precision", "recall", "f1"),
-    "tolerant": ("precision", "recall", "f1"),
-    "images": ("count_exact", "nearest_point_px", "nearest_point_mm"),
-    "negatives": ("false_points_per_image",),
-}
 
 
 @params.section
@@ -65,9 +66,8 @@ class MeasureParams:
     ece_bins: params.Count  # bins of equal mass for the calibration error
     other_prevalence: OpenFraction  # fraction of images with a nodule that PPV and NPV are translated to
     size_edges_mm: tuple[params.PositiveFloat, ...]  # diameters between two strata of nodules; none for no strata
-    contrast_edges: tuple[
-        float, ...
-    ]  # contrasts between two strata, in the unit of the data's table; none for no strata
+    # contrasts between two strata, in the unit of the data's table; none for no strata
+    contrast_edges: tuple[float, ...]
     min_stratum_nodules: params.Count  # nodules below which a stratum has no recall
 
     def __post_init__(self) -> None:
@@ -100,73 +100,89 @@ class Params(MeasureParams, CohortParams, ToleranceParams):
         MeasureParams.__post_init__(self)
         ToleranceParams.__post_init__(self)
 
+    @property
+    def of_points(self) -> localization_suite.Settings:
+        """How the localization is measured."""
+        return localization_suite.Settings(
+            draws=self.draws,
+            seed=self.seed,
+            confidence=self.confidence,
+            tolerances={"tight": self.tight_fraction, "tolerant": self.tolerant_fraction},
+            size_edges_mm=self.size_edges_mm,
+            contrast_edges=self.contrast_edges,
+            min_stratum_nodules=self.min_stratum_nodules,
+        )
 
-def metrics(study: Tables, params: Params) -> dict[str, Any]:
-    """Return the document of all metrics, without its provenance.
+
+@dataclass
+class Results:
+    """Everything that was measured."""
+
+    measures: dict[Subject, Mapping[Key, Estimate]] = field(default_factory=dict)
+    curves: dict[Subject, list[Curve]] = field(default_factory=dict)
+    outcomes: dict[Subject, Sequence[Row]] = field(default_factory=dict)
+    divisions: list[Division] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def measure(study: Tables, params: Params) -> Results:
+    """Measures, curves and outcomes of all classifiers and localizers.
 
     Raises:
         TableError: If the tables contradict each other.
     """
     consistency.check(study, params.sources)
-    images = {row["image_id"]: row for row in study.manifest.to_pylist()}
-    split = {row["image_id"]: row for row in study.split.to_pylist()}
+    results = Results()
+    scored = classify(study, params, results)
+    asked = {name: gather(study, name) for name in study.localize}
+    for name, images in asked.items():
+        locate(name, images, study, params, results)
+    results.warnings += consistency.warnings(study, scored, asked)
+    return results
+
+
+def classify(study: Tables, params: Params, results: Results) -> dict[tuple[str, str], Scored]:
+    """Measure the classifiers on validation and test images, and return these with their scores."""
     settings = params.of_scores
-    scored = {
-        (model, name): collect(infer, study.calibration[model], images, split, name, params.sources)
-        for model, infer in study.infer.items()
-        for name in SPLITS
-    }
-    measured = {key: binary_suite.measure(sample, settings) for key, sample in scored.items()}
-    comparison = {
-        name: binary_suite.compare(
-            measured[FIRST, name], measured[SECOND, name], (scored[FIRST, name], scored[SECOND, name]), settings
-        )
-        for name in SPLITS
-        if FIRST in study.infer and SECOND in study.infer
-    }
-    asked = {name: gather(study, name, images, split) for name in study.localize}
-    return {
-        "classification": {model: {name: measured[model, name][0] for name in SPLITS} for model in study.infer},
-        "comparison": comparison,
-        "localization": {
-            name: {**locate(ones, study, params), "answers": consistency.answer_counts(study.answers[name])}
-            for name, ones in asked.items()
-        },
-        "reference": published.TABLE,
-        "warnings": consistency.warnings(study, scored, asked),
-        "counts": consistency.counts(study, asked),
-    }
+    scored, found = {}, {}
+    for name in evaluation_sets.MEASURED_SPLITS:
+        for classifier, infer in study.infer.items():
+            images = evaluation_sets.classifier_images(infer, study.manifest, params.sources, name)
+            key, subject = (classifier, name), Subject(CLASSIFICATION, classifier, name)
+            scored[key] = with_scores(images, study.calibration[classifier])
+            found[key] = binary_suite.measure(scored[key], settings)
+            results.measures[subject] = found[key].measured
+            results.outcomes[subject] = outcomes.of_classifier(scored[key])
+            results.curves[subject] = curves.of_classifier(scored[key], params.ece_bins, params.confidence)
+        if FIRST in study.infer and SECOND in study.infer:
+            first, second = (FIRST, name), (SECOND, name)
+            results.measures[Subject(COMPARISON, FIRST, name, SECOND)] = binary_suite.compare(
+                found[first], found[second], (scored[first], scored[second]), settings
+            )
+    return scored
 
 
-def collect(
-    infer: pa.Table,
-    fitted: Calibration,
-    images: Mapping[str, Mapping[str, Any]],
-    split: Mapping[str, Mapping[str, Any]],
-    name: str,
-    sources: Sequence[str],
-) -> Scored:
-    """Return the labelled images of one split from the sources wanted, with a model's scores."""
-    rows = [
-        (row, split[row["image_id"]])
-        for row in infer.to_pylist()
-        if row["split"] == name and row["label"] is not None and images[row["image_id"]]["source"] in sources
-    ]
-    calibrated = [row["score_calibrated"] for row, _ in rows]
+def with_scores(images: pa.Table, fitted: Calibration) -> Scored:
+    """Images of an evaluation set with a classifier's scores, as raw and as calibrated.
+
+    Args:
+        images: Rows of `tables.INFER` with patient_id.
+        fitted: The classifier's calibration.
+    """
+    calibrated = images["score_calibrated"]
     return Scored(
-        labels=np.array([row["label"] for row, _ in rows], np.int64),
-        patients=np.array([facts["patient_id"] for _, facts in rows], str),
-        scores=np.array([row["score"] for row, _ in rows], np.float64),
-        calibrated=None if fitted.shift is None or None in calibrated else np.array(calibrated, np.float64),
+        ids=images["image_id"].to_pylist(),
+        labels=images["label"].to_numpy().astype(np.int64),
+        patients=np.array(images["patient_id"].to_pylist(), str),
+        scores=images["score"].to_numpy(),
+        calibrated=None if fitted.shift is None or calibrated.null_count else calibrated.to_numpy(),
         thresholds=fitted.thresholds,
         reason=fitted.reason or "no score of a validation image fulfils it",
     )
 
 
-def gather(
-    study: Tables, localizer: str, images: Mapping[str, Mapping[str, Any]], split: Mapping[str, Mapping[str, Any]]
-) -> list[Asked]:
-    """Return every image that a localizer was asked about, with its nodules and the points predicted."""
+def gather(study: Tables, localizer: str) -> list[Asked]:
+    """Every image that a localizer was run on, with its nodules and the points predicted."""
     points: dict[str, list[list[float]]] = defaultdict(list)
     for row in study.points.to_pylist():
         values = (row[name] for name in ("x", "y", "diameter_mm", "contrast"))
@@ -175,13 +191,14 @@ def gather(
     for row in study.localize[localizer].to_pylist():
         confidence = np.nan if row["confidence"] is None else row["confidence"]
         predictions[row["image_id"]].append((row["x"], row["y"], confidence, row["shown"]))
+    run = pa.table({"image_id": sorted(set(study.answers[localizer]["image_id"].to_pylist()))})
+    run = tables.lookup(run, study.manifest, ["patient_id", "width_px", "height_px", "spacing_mm", "label"])
     asked = []
-    for image_id in sorted(set(study.answers[localizer]["image_id"].to_pylist())):
-        facts = images[image_id]
-        found = np.array(predictions.get(image_id, []), np.float64).reshape(-1, 4)
-        true = np.array(points.get(image_id, []), np.float64).reshape(-1, 4)
+    for facts in tables.lookup(run, study.split, ["split"]).to_pylist():
+        found = np.array(predictions.get(facts["image_id"], []), np.float64).reshape(-1, 4)
+        true = np.array(points.get(facts["image_id"], []), np.float64).reshape(-1, 4)
         image = localization.Image(
-            image_id=image_id,
+            image_id=facts["image_id"],
             patient_id=facts["patient_id"],
             width_px=facts["width_px"],
             height_px=facts["height_px"],
@@ -191,41 +208,46 @@ def gather(
             diameter_mm=true[:, 2],
             contrast=true[:, 3],
         )
-        asked.append(Asked(image, found[:, :2], found[:, 2], facts["label"], split.get(image_id, {}).get("split")))
+        asked.append(Asked(image, found[:, :2], found[:, 2], facts["label"], facts["split"]))
     return asked
 
 
-def locate(asked: Sequence[Asked], study: Tables, params: Params) -> dict[str, Any]:
-    """Return the measures of a localizer in each view, on test images also together with each classifier."""
-    settings = localization_suite.Settings(
-        draws=params.draws,
-        seed=params.seed,
-        confidence=params.confidence,
-        tolerances={"tight": params.tight_fraction, "tolerant": params.tolerant_fraction},
-        size_edges_mm=params.size_edges_mm,
-        contrast_edges=params.contrast_edges,
-        min_stratum_nodules=params.min_stratum_nodules,
-    )
-    document = {
-        view: localization_suite.measure(ones, settings, negatives_too=view == "test")
-        for view, ones in localization_suite.views(asked).items()
-    }
-    document["test"]["joint"] = {}
-    for model, infer in study.infer.items():
-        fitted = study.calibration[model]
+def locate(localizer: str, asked: Sequence[Asked], study: Tables, params: Params, results: Results) -> None:
+    """Measure a localizer on its evaluation sets, on test images also together with each classifier."""
+    settings = params.of_points
+    for name in ("test", "all"):
+        images = localization_suite.subset(asked, name)
+        subject = Subject(LOCALIZATION, localizer, name)
+        results.measures[subject] = localization_suite.measure(images, settings, negatives_too=name == "test")
+        strata = localization_suite.measure_strata(images, settings)
+        for one in strata.strata:
+            results.measures[subject._replace(subset=f"{name}/{one.division}/{one.name}")] = one.measured
+        for division, found in strata.divisions.items():
+            results.divisions.append(
+                Division(
+                    localizer=localizer,
+                    subset=name,
+                    name=division,
+                    strata={part.key: (part.low, part.high) for part in found.parts},
+                    n_unknown=found.unknown,
+                    reason=found.reason,
+                    note=found.note,
+                )
+            )
+    test = Subject(LOCALIZATION, localizer, "test")
+    images = localization_suite.subset(asked, "test")
+    results.measures[test._replace(subset="test/negatives")] = localization_suite.measure_negatives(images, settings)
+    results.curves[test] = curves.of_localizer(images, settings.tolerances)
+    results.outcomes[test] = outcomes.of_localizer(asked, settings.tolerances)
+    for classifier, infer in study.infer.items():
+        fitted = study.calibration[classifier]
         threshold = fitted.thresholds.get("f1")
         column = fitted.thresholds_on if threshold is not None else "score"
         limit = binary_suite.HALF if threshold is None else threshold
-        called = {row["image_id"]: row[column] >= limit for row in infer.to_pylist() if row[column] is not None}
-        document["test"]["joint"][model] = localization_suite.joint(asked, called, limit, settings)
-    return document
-
-
-def weigh(study: Tables, twin: pa.Table, weights: str, params: Params) -> dict[str, Any]:
-    """Return how the tuned model's answers change with the form of its weights, see `measure_twin.measure`."""
-    rows = study.manifest.select(["image_id", "source", "patient_id"]).to_pylist()
-    patients = {row["image_id"]: row["patient_id"] for row in rows if row["source"] in params.sources}
-    return merged_adapter.measure(study.infer[FIRST], twin, patients, weights, params.of_scores)
+        scores = tables.mapping(infer, column)
+        called = {image: score >= limit for image, score in scores.items() if score is not None}
+        joint = localization_suite.joint(images, called, limit, settings)
+        results.measures[Subject(JOINT, localizer, "test", classifier)] = joint
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -238,22 +260,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             "nodules.cohort": CohortParams,
             "nodules.tolerance": ToleranceParams,
         },
-        reads=(
-            "manifest",
-            "split",
-            "points",
-            "infer",
-            "calibration",
-            "twin",
-            "localize",
-            "answers",
-            "choice",
-            "cutoff",
-            "train",
-        ),
-        writes=("metrics", "summary"),
-        many=("infer", "calibration", "localize", "answers", "choice", "cutoff"),
-        optional=("twin", "localize", "answers", "choice", "cutoff", "train", "summary"),
+        reads=("manifest", "split", "points", "infer", "calibration", "twin", "localize", "answers", "train"),
+        writes=("measures", "curves", "outcomes", "notes"),
+        many=("infer", "calibration", "localize", "answers"),
+        optional=("twin", "localize", "answers", "train"),
     )
     study = Tables(
         manifest=tables.read(args.manifest, tables.MANIFEST),
@@ -265,44 +275,36 @@ def main(argv: Sequence[str] | None = None) -> None:
         answers={_stem(path, "_answers"): tables.read(path, tables.ANSWERS) for path in args.answers or ()},
     )
     params = Params(**vars(args.params.measure), **vars(args.params.cohort), **vars(args.params.tolerance))
-    document = metrics(study, params)
+    results = measure(study, params)
     whole = given(argv)
     if args.twin:
-        twin = tables.read(args.twin, tables.INFER)
         weights = whole.get("nodules", {}).get("infer", {}).get("weights")
         if weights not in merged_adapter.OTHER:
             raise ParamsError(
                 "--twin:", [f"found infer.weights {weights!r}, wanted one of {list(merged_adapter.OTHER)}"]
             )
-        document["weights"] = weigh(study, twin, weights, params)
-    for kind in ("choice", "cutoff"):
-        paths = getattr(args, kind) or ()
-        document[kind] = {_stem(path, f"_{kind}"): choice.read(path) for path in paths}
+        twin = tables.read(args.twin, tables.INFER)
+        both = [
+            evaluation_sets.classifier_images(table, study.manifest, params.sources, "val")
+            for table in (study.infer[FIRST], twin)
+        ]
+        results.measures |= merged_adapter.measure(both[0], both[1], weights, params.of_scores)
     train = calibration.read_object(args.train) if args.train else {}
-    document["warnings"] += [f"train: {note}" for note in train.get("notes", ())]
-    for sentence in document["warnings"]:
+    results.warnings += [f"train: {note}" for note in train.get("notes", ())]
+    for sentence in results.warnings:
         LOG.warning("%s", sentence)
-    document["provenance"] = provenance.record(whole, study.manifest, study.points)
-    document["provenance"]["train"] = {key: value for key, value in train.items() if key not in CLOCKED}
-    files.write_json(args.metrics, document)
-    if args.summary:
-        files.write_json(args.summary, summary(document))
-
-
-def summary(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the headline metrics of the document of all metrics, undefined ones left out.
-
-    >>> summary({"classification": {"tuned": {"test": {"roc_auc": {"value": 0.9}}}}, "localization": {}})
-    {'tuned': {'roc_auc': 0.9}}
-    """
-    groups = {model: (splits.get("test", {}), HEADLINE_SCORES) for model, splits in document["classification"].items()}
-    for name, views in document["localization"].items():
-        for part, keys in HEADLINE_POINTS.items():
-            groups[f"{name}_{part}"] = (views["test"].get(part, {}), keys)
-    return {
-        group: {key: entries[key]["value"] for key in keys if entries.get(key, {}).get("value") is not None}
-        for group, (entries, keys) in groups.items()
-    }
+    origin = provenance.record(whole, study.manifest, study.points)
+    origin["train"] = {key: value for key, value in train.items() if key not in CLOCKED}
+    tables.write(args.measures, measures.table(CHAPTER, results.measures), tables.MEASURES)
+    tables.write(args.curves, curves.table(CHAPTER, results.curves), tables.CURVES)
+    tables.write(args.outcomes, outcomes.table(CHAPTER, results.outcomes), tables.OUTCOMES)
+    notes = Notes(
+        warnings=tuple(results.warnings),
+        counts=consistency.counts(study),
+        divisions=tuple(results.divisions),
+        provenance=origin,
+    )
+    documents.write(args.notes, notes)
 
 
 def _stem(path: str, ending: str) -> str:

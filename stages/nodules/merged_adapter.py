@@ -5,82 +5,78 @@ and merged into the unquantized base.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from stages.lib.core.errors import TableError, UndefinedMetricError
 from stages.lib.metrics import binary_suite
 from stages.lib.metrics.binary_suite import Scored, Settings
-from stages.lib.metrics.scorecard import entry
+from stages.lib.metrics.measures import Estimate, Key, Subject, estimate
+from stages.lib.metrics.thresholds import HALF
 
 OTHER = {"as_trained": "merged", "merged": "as_trained"}
+TASK = "adapter"
 METRICS = ("roc_auc", "pr_auc", "brier")
 
 
-def measure(
-    infer: pa.Table, twin: pa.Table, patients: Mapping[str, str], weights: str, settings: Settings
-) -> dict[str, Any]:
-    """Return how the answers in the two forms differ on labelled validation images.
+def measure(used: pa.Table, other: pa.Table, weights: str, settings: Settings) -> dict[Subject, Mapping[Key, Estimate]]:
+    """How the answers in the two forms differ on labelled validation images.
 
     Args:
-        infer: Table of `tables.INFER` in the form that is used.
-        twin: The same in the other form; validation images alone.
-        patients: Patient by image_id of the images that are measured.
+        used: Rows of `tables.INFER` with patient_id, in the form that is used.
+        other: The same images in the other form.
         weights: The form that is used, `infer.weights`.
         settings: How the metrics are measured.
 
     Returns:
-        By form, the metrics of `METRICS`, each with its interval over patients; their differences, the form that is
-        used minus the other; and median and largest change of the margin (logit of the positive answer minus that of
-        the negative one) and the images whose call at 0.5 changes.
+        The metrics of `METRICS` of each form; and their differences, the form that is used minus the other, with median
+        and largest change of the margin (logit of the positive answer minus that of the negative one) and the images
+        whose call at 0.5 changes.
 
     Raises:
         TableError: If an image was asked about in one form alone.
     """
-    used, other = (
-        {
-            row["image_id"]: row
-            for row in table.to_pylist()
-            if row["split"] == "val" and row["label"] is not None and row["image_id"] in patients
-        }
-        for table in (infer, twin)
-    )
-    if used.keys() != other.keys():
-        odd = sorted(used.keys() ^ other.keys())
+    ids = [table["image_id"].to_pylist() for table in (used, other)]
+    if ids[0] != ids[1]:
+        odd = sorted(set(ids[0]) ^ set(ids[1]))
         raise TableError(
             f"{len(odd)} validation images were asked about with the weights in one form alone (first: {odd[0]}); run "
             "the pipeline again"
         )
-    names = sorted(used)
-    sides = {weights: [used[name] for name in names], OTHER[weights]: [other[name] for name in names]}
-    scored = {form: _scored(rows, [patients[name] for name in names]) for form, rows in sides.items()}
-    measured = {form: binary_suite.measure(images, settings) for form, images in scored.items()}
-    first, second = measured.values()
-    differences = binary_suite.compare(first, second, (scored[weights], scored[OTHER[weights]]), settings)
-    gap = np.abs(np.subtract(*(_margins(rows) for rows in sides.values())))
-    calls = [images.scores >= binary_suite.HALF for images in scored.values()]
-    facts, nothing = {"n": len(names)}, UndefinedMetricError("there is no labelled validation image")
+    forms = (weights, OTHER[weights])
+    scored = (_scored(used), _scored(other))
+    first, second = (binary_suite.measure(images, settings) for images in scored)
+    differences = binary_suite.compare(first, second, scored, settings)
+    gap = np.abs(_margins(used) - _margins(other))
+    positive = [images.scores >= HALF for images in scored]
+    n, nothing = len(ids[0]), UndefinedMetricError("there is no labelled validation image")
+    changes = {
+        Key("margin_change_median"): estimate(float(np.median(gap)) if n else nothing, n=n),
+        Key("margin_change_largest"): estimate(float(gap.max()) if n else nothing, n=n),
+        Key("calls_changed"): estimate(int((positive[0] != positive[1]).sum()), n=n),
+    }
+    kept = {key: one for key, one in differences.items() if key.metric in METRICS}
     return {
-        "weights": weights,
-        "forms": {form: {name: document[name] for name in METRICS} for form, (document, _) in measured.items()},
-        "difference": {name: differences[name] for name in METRICS if name in differences},
-        "margin_change_median": entry(float(np.median(gap)) if names else nothing, facts),
-        "margin_change_largest": entry(float(gap.max()) if names else nothing, facts),
-        "calls_changed": entry(int((calls[0] != calls[1]).sum()), facts),
+        **{
+            Subject(TASK, form, "val"): {key: one for key, one in found.measured.items() if key.metric in METRICS}
+            for form, found in zip(forms, (first, second), strict=True)
+        },
+        Subject(TASK, forms[0], "val", forms[1]): {**kept, **changes},
     }
 
 
-def _margins(rows: list[dict[str, Any]]) -> np.ndarray:
-    return np.array([row["logit_positive"] - row["logit_negative"] for row in rows], np.float64)
+def _margins(images: pa.Table) -> NDArray[np.float64]:
+    return np.asarray(images["logit_positive"].to_numpy() - images["logit_negative"].to_numpy(), np.float64)
 
 
-def _scored(rows: list[dict[str, Any]], patients: list[str]) -> Scored:
+def _scored(images: pa.Table) -> Scored:
     return Scored(
-        labels=np.array([row["label"] for row in rows], np.int64),
-        patients=np.array(patients, str),
-        scores=np.array([row["score"] for row in rows], np.float64),
+        ids=images["image_id"].to_pylist(),
+        labels=images["label"].to_numpy().astype(np.int64),
+        patients=np.array(images["patient_id"].to_pylist(), str),
+        scores=images["score"].to_numpy(),
         calibrated=None,
         thresholds={},
         reason="scores in the other form are not calibrated",

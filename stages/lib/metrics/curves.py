@@ -95,16 +95,15 @@ def table(chapter: str, curves: Mapping[Subject, Sequence[Curve]]) -> pa.Table:
     for subject, several in curves.items():
         for curve in several:
             steps = len(curve.x)
-            same = {"chapter": chapter, "task": subject.task, "system": subject.system, "subset": subject.subset}
+            same: dict[str, str | None] = {"chapter": chapter, "task": subject.task, "system": subject.system, "subset": subject.subset}
             same |= {"curve": curve.curve, "at": curve.at}
             columns = {name: pa.array([value] * steps, pa.string()) for name, value in same.items()}
             columns["step"] = pa.array(np.arange(steps))
             for name in ("x", "y", "low", "high", "threshold"):
                 columns[name] = _column(getattr(curve, name), steps)
             columns["n"] = pa.nulls(steps, pa.int64()) if curve.n is None else pa.array(curve.n)
-            parts.append(pa.table({name: columns[name] for name in tables.CURVES.names}))
-    empty = tables.from_rows([], tables.CURVES)
-    return tables.check(pa.concat_tables([empty.cast(pa.schema(list(tables.CURVES.arrow))), *parts]), tables.CURVES)
+            parts.append(pa.table([columns[name] for name in tables.CURVES.names], schema=tables.CURVES.arrow))
+    return tables.check(pa.concat_tables([tables.CURVES.arrow.empty_table(), *parts]), tables.CURVES)
 
 
 def _column(values: Floats | None, steps: int) -> pa.Array:

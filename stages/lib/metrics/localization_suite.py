@@ -73,9 +73,7 @@ class Asked:
 
 def subset(asked: Sequence[Asked], name: str) -> list[Asked]:
     """Images of one evaluation set, see `evaluation_sets.localizer_sets`."""
-    return [
-        one for one in asked if name in evaluation_sets.localizer_sets(one.split, one.label, len(one.image.points))
-    ]
+    return [one for one in asked if name in evaluation_sets.localizer_sets(one.split, one.label, len(one.image.points))]
 
 
 def measure(asked: Sequence[Asked], settings: Settings, *, negatives_too: bool = True) -> dict[Key, Estimate]:

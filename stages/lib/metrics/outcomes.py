@@ -15,7 +15,7 @@ from stages.lib.metrics.measures import Subject
 Row = Mapping[str, Any]
 
 
-def of_classifier(images: Scored) -> list[Row]:
+def of_classifier(images: Scored) -> Sequence[Row]:
     """A row for each image and threshold: its score, the call, and whether that is as the label says."""
     rows = []
     for at, found in calls(images).items():
@@ -26,7 +26,7 @@ def of_classifier(images: Scored) -> list[Row]:
     return rows
 
 
-def of_localizer(asked: Sequence[Asked], tolerances: Mapping[str, float]) -> list[Row]:
+def of_localizer(asked: Sequence[Asked], tolerances: Mapping[str, float]) -> Sequence[Row]:
     """A row for each image with nodules, or known to have none, and each tolerance: what was found of what there is.
 
     It is correct if each nodule was found and no other point was predicted.

@@ -132,9 +132,7 @@ def training(
             label += f", mean of {2 * window + 1} steps"
             lines.append(Series(x=_rounded(xs), y=_rounded(running_mean(values, window)), look=look, label=label))
             continue
-        points = tuple(
-            Point(x=x, y=y, title=f"step {x:,.0f}: {label} {decimal(y)}", radius=2.5) for x, y in pairs
-        )
+        points = tuple(Point(x=x, y=y, title=f"step {x:,.0f}: {label} {decimal(y)}", radius=2.5) for x, y in pairs)
         lines.append(Series(x=_rounded(xs), y=_rounded(values), look=look, label=label, points=points))
     low, high = min(up), max(up)
     y = fitting_axis([0.0 if 0 <= low < 0.5 * high else low, high], title.lower())

@@ -59,7 +59,9 @@ def part(study: Study) -> Part:
     found = tuple(matrices(study.metrics, study.classifiers, chosen))
     if found:
         blocks += [Heading(title="Confusion matrix", note="test images"), Matrices(matrices=found)]
-    return Part(name="classification", title="Does the image show a nodule?", short="Classification", blocks=tuple(blocks))
+    return Part(
+        name="classification", title="Does the image show a nodule?", short="Classification", blocks=tuple(blocks)
+    )
 
 
 def _split(study: Study, split: str) -> Iterator[Block]:

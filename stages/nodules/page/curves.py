@@ -39,9 +39,7 @@ def of_classifiers(study: Study) -> tuple[Chart, ...]:
     return (*both, *diagrams)
 
 
-def roc(
-    system: System, labels: NDArray[np.int64], scores: NDArray[np.float64], measured: Facts, chosen: str
-) -> Curve:
+def roc(system: System, labels: NDArray[np.int64], scores: NDArray[np.float64], measured: Facts, chosen: str) -> Curve:
     """ROC curve of a classifier, with dots at the threshold 0.5 and at the one named `chosen`."""
     false, found, _ = roc_curve(labels, scores)
     dots = tuple(
@@ -113,9 +111,7 @@ def _reliability(
     return figures.reliability(curves, f"Reliability, {system.label}", "with a nodule")
 
 
-def _scores(
-    study: Study, table: pa.Table
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64] | None]:
+def _scores(study: Study, table: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64] | None]:
     """Labels, scores and calibrated scores of the test images that the classification was measured on."""
     source = dict(zip(*(study.manifest[key].to_pylist() for key in ("image_id", "source")), strict=True))
     rows = [
@@ -169,9 +165,7 @@ def _rates(system: System, measured: Facts) -> tuple[Point, ...]:
     return tuple(points)
 
 
-def _froc(
-    images: Sequence[Record], localizer: str, fraction: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _froc(images: Sequence[Record], localizer: str, fraction: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Steps of the FROC curve of a localizer on the test images that it was run on."""
     run = [f for f in images if f.split == "test" and localizer in f.answers and (f.points or f.label == 0)]
     confidences, verdicts = [np.zeros(0)], [np.zeros(0, np.int64)]

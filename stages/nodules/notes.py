@@ -1,0 +1,80 @@
+"""Notes of a measurement: what a reader must know before any number, counts, and provenance."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from stages.lib.core import params
+
+
+@params.section
+class Division:
+    """One way to divide the nodules that a localizer is measured on.
+
+    Attributes:
+        localizer: Name of the localizer.
+        subset: Evaluation set.
+        name: size, contrast, height or side.
+        strata: Bounds of each stratum by its name, low inclusive and high exclusive; null where there is none.
+        n_unknown: Nodules in no stratum, since it is not known what they are.
+        reason: Why there is no stratum; null if there is one.
+        note: What a reader must know of it.
+    """
+
+    localizer: str
+    subset: str
+    name: str
+    strata: Mapping[str, tuple[float | None, float | None]]
+    n_unknown: int
+    reason: str | None
+    note: str | None
+
+
+@params.section
+class Responses:
+    """Responses of a localizer, and what its parser made of them."""
+
+    n: int
+    ok: int
+    empty: int
+    malformed: int
+
+
+@params.section
+class SplitCounts:
+    """Images and patients of a split."""
+
+    no_finding: int
+    nodule: int
+    unlabelled: int
+    patients: int
+
+
+@params.section
+class Counts:
+    """Images, patients and points of the study, and the responses of each localizer."""
+
+    images: int
+    rejected: int
+    patients: int
+    points: int
+    images_with_points: int
+    by_source: Mapping[str, int]
+    by_split: Mapping[str, SplitCounts]
+    responses: Mapping[str, Responses]
+
+
+@params.section
+class Notes:
+    """What stands beside the measures of the study.
+
+    Attributes:
+        warnings: A sentence for everything that a reader must know before trusting a number.
+        counts: What there is.
+        divisions: How nodules are divided into strata.
+        provenance: What decided the numbers, see `provenance.record`.
+    """
+
+    warnings: tuple[str, ...]
+    counts: Counts
+    divisions: tuple[Division, ...]
+    provenance: Mapping[str, Any]
