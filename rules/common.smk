@@ -33,7 +33,7 @@ NODULES = config["nodules"]
 CLASSIFIERS, LOCALIZERS = list(NODULES["classifiers"]), list(NODULES["localizers"])
 OWN_MODEL = [name for name, row in NODULES["localizers"].items() if row["kind"] == "chexagent"]
 TRAINED = "results/nodules/train/adapter"
-WAITED_FOR = ("code", "images", "adapter")  # inputs that a rule waits for and its command does not name
+WAITED_FOR = ("code", "images", "adapter", "templates")  # inputs that a rule waits for and its command does not name
 
 
 wildcard_constraints:
@@ -122,6 +122,7 @@ def with_row(kind, *names, row=(), **changed):
     def values(wildcards):
         name = getattr(wildcards, kind)
         document, own = json.loads(section(*names, **changed)), dict(NODULES[f"{kind}s"][name])
+        own.pop("label", None)  # what a system is called changes nothing of what it does
         own.update({key: value for key, value in dict(row).items() if key in own})
         document["nodules"][f"{kind}s"] = {name: own}
         return json.dumps(document)

@@ -1,10 +1,22 @@
 """From predictions to numbers, the challenge's files, and a page.
 
 in   results/data/  results/nodules/
-out  results/metrics.json  results/summary.json  results/submission/  results/report.html
+out  results/nodules/measure/  results/nodules/section.json  results/nodules/report.html  results/submission/
+     results/report.html  results/metrics.json  results/summary.json
 """
 
+CHAPTERS = config["study"]["chapters"]
 MEASURED = [*LOCALIZERS, "combined", "cascade"]
+TEMPLATES = sorted(str(path) for path in Path("stages/lib/report/templates").iterdir())
+SHOWN = (
+    "nodules.classifiers",
+    "nodules.localizers",
+    "nodules.tolerance",
+    "nodules.measure",
+    "data.ingest",
+    "data.normalize",
+    "data.split",
+)
 SUBMIT = NODULES["submit"]
 
 
@@ -19,13 +31,13 @@ rule nodules_measure:
         twin=["results/nodules/infer/tuned_twin.parquet"] if "tuned" in CLASSIFIERS else [],
         localize=expand(f"{FOUND}/{{localizer}}.parquet", localizer=MEASURED),
         answers=expand(f"{FOUND}/{{localizer}}_answers.parquet", localizer=MEASURED),
-        choice=expand(f"{FOUND}/{{localizer}}_choice.json", localizer=LOCALIZERS),
-        cutoff=expand(f"{FOUND}/{{localizer}}_cutoff.json", localizer=[*LOCALIZERS, "combined"]),
         train=["results/nodules/train/train.json"] if "tuned" in CLASSIFIERS else [],
         code=code("nodules.measure"),
     output:
-        metrics="results/metrics.json",
-        summary="results/summary.json",
+        measures="results/nodules/measure/measures.parquet",
+        curves="results/nodules/measure/curves.parquet",
+        outcomes="results/nodules/measure/outcomes.parquet",
+        notes="results/nodules/measure/notes.json",
     log:
         "results/logs/nodules_measure.log",
     localrule: True
@@ -58,11 +70,13 @@ rule nodules_submit:
         "python -m stages.nodules.submit --params {params.values:q} {params.paths} 2>&1 | tee {log}"
 
 
-rule report:
-    """Draw the page: numbers with intervals, curves, images with true and predicted points, provenance."""
+rule nodules_section:
+    """Say what the chapter shows: numbers, curves, images with true and predicted points, provenance."""
     input:
-        template="stages/lib/report/templates/report.html.j2",
-        metrics="results/metrics.json",
+        measures="results/nodules/measure/measures.parquet",
+        curves="results/nodules/measure/curves.parquet",
+        outcomes="results/nodules/measure/outcomes.parquet",
+        notes="results/nodules/measure/notes.json",
         manifest="results/data/manifest.parquet",
         points="results/data/points.parquet",
         normalized="results/data/normalized.parquet",
@@ -72,12 +86,37 @@ rule report:
         calibration=expand("results/nodules/infer/{classifier}_calibration.json", classifier=CLASSIFIERS),
         localize=expand(f"{FOUND}/{{localizer}}.parquet", localizer=MEASURED),
         answers=expand(f"{FOUND}/{{localizer}}_answers.parquet", localizer=MEASURED),
+        choice=expand(f"{FOUND}/{{localizer}}_choice.json", localizer=LOCALIZERS),
+        cutoff=expand(f"{FOUND}/{{localizer}}_cutoff.json", localizer=[*LOCALIZERS, "combined"]),
         train=["results/nodules/train/train.json"] if "tuned" in CLASSIFIERS else [],
         curve=["results/nodules/train/curve.csv"] if "tuned" in CLASSIFIERS else [],
         fetch="results/weights/fetch.json",
+        code=code("nodules.section"),
+    output:
+        section="results/nodules/section.json",
+    log:
+        "results/logs/nodules_section.log",
+    localrule: True
+    params:
+        values=section("nodules.section", *SHOWN),
+        paths=paths,
+    shell:
+        "python -m stages.nodules.section --params {params.values:q} {params.paths} --results results 2>&1 | tee {log}"
+
+
+rule report:
+    """Join the chapters' sections to one page, and their measures to one document."""
+    input:
+        sections=expand("results/{chapter}/section.json", chapter=CHAPTERS),
+        measures=expand("results/{chapter}/measure/measures.parquet", chapter=CHAPTERS),
+        notes=expand("results/{chapter}/measure/notes.json", chapter=CHAPTERS),
+        templates=TEMPLATES,
         code=code("report"),
     output:
         report="results/report.html",
+        pages=expand("results/{chapter}/report.html", chapter=CHAPTERS),
+        metrics="results/metrics.json",
+        summary="results/summary.json",
     log:
         "results/logs/report.log",
     localrule: True
@@ -85,4 +124,4 @@ rule report:
         values=section("report"),
         paths=paths,
     shell:
-        "python -m stages.report --params {params.values:q} {params.paths} --results results 2>&1 | tee {log}"
+        "python -m stages.report --params {params.values:q} {params.paths} 2>&1 | tee {log}"

@@ -8,8 +8,7 @@ A and B are names of DVC experiments, or Git revisions (a branch, a tag, a commi
 import argparse
 import json
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
-from fnmatch import fnmatch
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,34 +16,24 @@ import yaml
 
 from stages.lib.core import cli, params
 from stages.lib.core.errors import ExperimentError
+from stages.lib.metrics import measures
 
 WORKSPACE = "workspace"
 PARAMS, METRICS = "params.yaml", "results/metrics.json"
-# Shown without --all, in this order: the headline metrics.
-MAIN = (
-    "classification.*.test.roc_auc",
-    "classification.*.test.pr_auc",
-    "classification.*.test.balanced_accuracy_at_f1",
-    "classification.*.test.f1_at_f1",
-    "classification.*.test.sensitivity_at_specificity_95",
-    "classification.*.test.ece_calibrated",
-    "localization.*.test.tolerant.recall",
-    "localization.*.test.tolerant.f1",
-    "localization.*.test.negatives.false_points_per_image",
-)
+SYSTEM_PARTS = 3  # chapter, task and system, before the subset and the metric of a name in metrics.json
 NOTE = (
     "* The two intervals do not overlap. Overlap is no test: where two runs see the same images, a difference can be "
     "certain although their intervals overlap."
 )
 
 
-def compare(a: Mapping[str, Any], b: Mapping[str, Any], patterns: Sequence[str] = MAIN) -> dict[str, Any]:
+def compare(a: Mapping[str, Any], b: Mapping[str, Any], *, every: bool = False) -> dict[str, Any]:
     """Return what differs between two experiments.
 
     Args:
         a: "params" and "metrics" of the first, as its files have them.
         b: The same of the second.
-        patterns: Names of the metrics wanted, such as `classification.*.test.roc_auc`, in the order wanted.
+        every: Whether every metric is wanted, not the headline metrics alone.
 
     Returns:
         params, one entry per parameter that differs: key, a, b (None where it is missing). metrics, one entry per
@@ -55,11 +44,26 @@ def compare(a: Mapping[str, Any], b: Mapping[str, Any], patterns: Sequence[str] 
     keys = [key for key in {**left, **right} if key not in left or key not in right or left[key] != right[key]]
     ours, theirs = dict(_leaves(a["metrics"])), dict(_leaves(b["metrics"]))
     names = {**ours, **theirs}
-    wanted = dict.fromkeys(name for pattern in patterns for name in names if fnmatch(name, pattern))
+    wanted = list(names) if every else headline(names)
     return {
         "params": [{"key": key, "a": left.get(key), "b": right.get(key)} for key in keys],
         "metrics": [{"metric": name, **_versus(ours.get(name), theirs.get(name))} for name in wanted],
     }
+
+
+def headline(names: Iterable[str]) -> list[str]:
+    """Those of dotted names of metrics that are headline metrics of one system on the test split, metric by metric.
+
+    >>> headline(["a.classification.b.test.brier", "a.localization.c.test.cpm", "a.classification.b.test.roc_auc"])
+    ['a.classification.b.test.roc_auc']
+    """
+    places = {text: place for place, text in enumerate(measures.headline_keys())}
+    found = []
+    for number, name in enumerate(names):
+        *system, subset, key = name.split(".")
+        if len(system) == SYSTEM_PARTS and subset in measures.HEADLINE_SUBSETS and key in places:
+            found.append((places[key], number, name))
+    return [name for _, _, name in sorted(found)]
 
 
 def load(revision: str, root: Path = Path()) -> dict[str, Any]:
@@ -200,7 +204,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--all", action="store_true", help="every metric, not only the headline ones")
     parser.add_argument("--json", action="store_true", help="as JSON")
     args = parser.parse_args(argv)
-    found = compare(load(args.a), load(args.b), ["*"] if args.all else MAIN)
+    found = compare(load(args.a), load(args.b), every=args.all)
     print(json.dumps({"a": args.a, "b": args.b, **found}, indent=2) if args.json else show(found, args.a, args.b))
 
 

@@ -40,8 +40,8 @@ def record(metrics: Mapping[str, Any], *, processor: str, cores: int, seconds: i
         seconds: How long the run took; None if that is not known.
 
     >>> auc = {"value": 0.8, "low": 0.7, "high": 0.9, "n": 20, "skipped_draws": 3}
-    >>> metrics = {"classification": {"tuned": {"test": {"roc_auc": auc}}}, "localization": {}}
-    >>> record(metrics, processor="a", cores=2, seconds=None)["metrics"]["ROC AUC, tuned"]
+    >>> metrics = {"nodules": {"classification": {"tuned": {"test": {"roc_auc": auc}}}}}
+    >>> record(metrics, processor="a", cores=2, seconds=None)["metrics"]["tuned: ROC AUC"]
     {'value': 0.8, 'low': 0.7, 'high': 0.9, 'n': 20}
     """
     shown = {
@@ -55,10 +55,10 @@ def record(metrics: Mapping[str, Any], *, processor: str, cores: int, seconds: i
 def paragraph(document: Mapping[str, Any]) -> str:
     """Return what README says of a reference run, as Markdown.
 
-    >>> metrics = {"ROC AUC, tuned": {"value": 0.8, "low": 0.7, "high": 0.9, "n": 20}}
+    >>> metrics = {"tuned: ROC AUC": {"value": 0.8, "low": 0.7, "high": 0.9, "n": 20}}
     >>> run = {"command": "make demo", "processor": "a", "cores": 2, "seconds": 90, "metrics": metrics}
     >>> print(paragraph(run).splitlines()[-1])
-    | ROC AUC, tuned | 0.800  [0.700, 0.900]  n = 20 |
+    | tuned: ROC AUC | 0.800  [0.700, 0.900]  n = 20 |
     """
     took = f", in {document['seconds']} s" if document["seconds"] else ""
     rows = [f"| {words} | {summary.written(entry)} |" for words, entry in document["metrics"].items()]

@@ -50,11 +50,19 @@ HOMES = {
     "nodules.cascade": "stages.nodules.cascade:Params",
     "nodules.measure": "stages.nodules.measure:MeasureParams",
     "nodules.submit": "stages.nodules.submit:Params",
+    "nodules.section": "stages.nodules.section:Params",
     "report": "stages.report:Params",
     "predict": "workflow.registry:PredictParams",
 }
 
-APART = ("study", "weights.pretrain", "nodules.submit", "report", "predict")  # sections that no number depends on
+APART = (
+    "study",
+    "weights.pretrain",
+    "nodules.submit",
+    "nodules.section",
+    "report",
+    "predict",
+)  # sections that no number depends on
 DEMO = ("data.simulate", "weights.pretrain")  # what only the demo study has: the others bring their images and model
 
 

@@ -165,7 +165,9 @@ RENAMED = {
     "submit.threshold": "nodules.submit.threshold",
     "submit.max_points": "nodules.submit.max_points",
     "submit.points_for": "nodules.submit.points_for",
-    "report.film_px": "report.image_px",
+    "report.film_px": "nodules.section.image_px",
+    "report.examples": "nodules.section.examples",
+    "report.operating_point": "nodules.section.operating_point",
 }
 
 

@@ -2,38 +2,44 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from functools import reduce
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-CLASSIFICATION = (
-    ("ROC AUC, zero-shot", ("zero_shot", "test", "roc_auc")),
-    ("ROC AUC, tuned", ("tuned", "test", "roc_auc")),
-    ("average precision, zero-shot", ("zero_shot", "test", "pr_auc")),
-    ("average precision, tuned", ("tuned", "test", "pr_auc")),
-)
-LOCALIZATION = (
-    ("fraction of nodules found", ("tolerant", "recall")),
-    ("fraction found at random places", ("tolerant", "random_placement_recall")),
-    ("false points per negative image", ("negatives", "false_points_per_image")),
-)
+from stages.lib.metrics.measures import HEADLINE_SUBSETS, Key
+
+SHOWN = {  # of each system on the test split
+    Key("roc_auc"): "ROC AUC",
+    Key("pr_auc"): "average precision",
+    Key("recall", "tolerant"): "fraction of nodules found",
+    Key("random_placement_recall", "tolerant"): "fraction found at random places",
+    Key("false_points_per_image"): "false points per negative image",
+}
 
 
 def lines(document: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """Return name and entry of each number shown: those of test images.
+    """Name and entry of each number shown: those of test images.
 
-    >>> lines({"classification": {}, "localization": {"medgemma": {"test": {}}}})[-1]
-    ('medgemma: false points per negative image', {})
+    Args:
+        document: metrics.json.
+
+    >>> area = {"value": 0.8, "n": 20}
+    >>> lines({"nodules": {"classification": {"tuned": {"test": {"roc_auc": area}}}, "warnings": []}})
+    [('tuned: ROC AUC', {'value': 0.8, 'n': 20})]
     """
-    shown = [(words, _entry(document["classification"], keys)) for words, keys in CLASSIFICATION]
-    for localizer, views in document["localization"].items():
-        shown += [(f"{localizer}: {words}", _entry(views["test"], keys)) for words, keys in LOCALIZATION]
+    shown = []
+    for chapter in document.values():
+        for task in chapter.values():
+            for system, subsets in task.items() if isinstance(task, dict) else ():
+                entries = {
+                    key: entry
+                    for subset in HEADLINE_SUBSETS
+                    for key, entry in (subsets.get(subset, {}) if isinstance(subsets, dict) else {}).items()
+                }
+                shown += [
+                    (f"{system}: {text}", entries[key.text]) for key, text in SHOWN.items() if key.text in entries
+                ]
     return shown
-
-
-def _entry(document: Mapping[str, Any], keys: Sequence[str]) -> Mapping[str, Any]:
-    return reduce(lambda part, key: part.get(key, {}), keys, document)
 
 
 def main() -> None:

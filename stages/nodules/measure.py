@@ -15,16 +15,13 @@ out  measures     tables.MEASURES
      notes        JSON, see `notes.Notes`: warnings, counts, provenance
 """
 
-import argparse
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import yaml
 
 from stages.lib.core import cli, documents, params, provenance, tables
 from stages.lib.core.errors import ParamsError
@@ -48,9 +45,8 @@ from stages.lib.metrics.measures import Estimate, Key, Subject
 from stages.lib.metrics.outcomes import Row
 from stages.nodules import consistency, merged_adapter
 from stages.nodules.consistency import Tables
-from stages.nodules.notes import Division, Notes
+from stages.nodules.notes import CHAPTER, Division, Notes
 
-CHAPTER = "nodules"
 CLASSIFICATION, COMPARISON, LOCALIZATION, JOINT = "classification", "comparison", "localization", "joint"
 FIRST, SECOND = "tuned", "zero_shot"  # the comparison: the first minus the second
 CLOCKED = ("seconds", "data_wait_fraction", "resumed_from_step")  # keys of train.json that differ from run to run
@@ -276,7 +272,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     params = Params(**vars(args.params.measure), **vars(args.params.cohort), **vars(args.params.tolerance))
     results = measure(study, params)
-    whole = given(argv)
+    whole = args.document
     if args.twin:
         weights = whole.get("nodules", {}).get("infer", {}).get("weights")
         if weights not in merged_adapter.OTHER:
@@ -309,16 +305,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _stem(path: str, ending: str) -> str:
     return Path(path).stem.removesuffix(ending)
-
-
-def given(argv: Sequence[str] | None) -> dict[str, Any]:
-    """Return the whole document of parameters that was given, sections that `metrics` does not want among them."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--params", required=True)
-    source = parser.parse_known_args(argv)[0].params
-    text = source if source.lstrip().startswith("{") else Path(source).read_text(encoding="utf-8")
-    document: dict[str, Any] = yaml.safe_load(text)
-    return document
 
 
 if __name__ == "__main__":

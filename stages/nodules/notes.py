@@ -5,6 +5,8 @@ from typing import Any
 
 from stages.lib.core import params
 
+CHAPTER = "nodules"
+
 
 @params.section
 class Division:

@@ -1,9 +1,10 @@
-"""A small study that was never run: every artifact that `report` reads, made from random numbers and in agreement.
+"""A small study that was never run: every artifact that the report reads, made from random numbers and in agreement.
 
 `write(folder)` makes it; images are discs of noise, scores are drawn around the label, boxes around the points.
 """
 
 import json
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from stages.lib.core import files, tables
 from stages.lib.images.geometry import Geometry
 from stages.lib.metrics.calibration import Calibration
+from stages.nodules import measure, section
 
 HOSTILE = "<img src=x onerror=alert(1)>.png"
 HOSTILE_USED = '0004" onload="alert(2)\' <b>&amp;.png'
@@ -20,6 +22,37 @@ MODELS = {"zero_shot": 0.7, "tuned": 2.2}
 LOCALIZERS = {"medgemma": 55.0, "chexagent": 90.0, "attribution": 70.0}  # how far off each points, pixels
 CONFIDENT = ("attribution",)  # those that give confidences, and no boxes
 STEPS = 200
+PARAMETERS: dict[str, Any] = {
+    "data": {
+        "ingest": {"root": "results/data/simulate"},
+        "split": {"unit": "image", "seed": 1},
+        "normalize": {"low_percentile": 0.5, "high_percentile": 99.5, "side_px": SIDE},
+    },
+    "nodules": {
+        "prompt": {"question": "Nodule? </script>"},
+        "infer": {"weights": "as_trained"},
+        "classifiers": {"zero_shot": {"label": "Zero-shot"}, "tuned": {"label": "Tuned"}},
+        "localizers": {
+            "medgemma": {"label": "MedGemma"},
+            "chexagent": {"label": "CheXagent-2"},
+            "attribution": {"label": "Attribution map"},
+        },
+        "cohort": {"sources": ["nih", "lidc"]},
+        "tolerance": {"tight_fraction": 0.02, "tolerant_fraction": 0.05},
+        "measure": {
+            "draws": 25,
+            "seed": 1,
+            "confidence": 0.95,
+            "ece_bins": 8,
+            "other_prevalence": 0.05,
+            "size_edges_mm": [10.0, 20.0],
+            "contrast_edges": [],
+            "min_stratum_nodules": 3,
+        },
+        "section": {"examples": 4, "image_px": 280, "operating_point": "youden"},
+    },
+    "report": {"title": "A study that was never run"},
+}
 
 
 def write(folder: Path, seed: int = 7) -> Path:
@@ -38,40 +71,75 @@ def write(folder: Path, seed: int = 7) -> Path:
     _twin(results)
     for localizer, spread in LOCALIZERS.items():
         _localize(results, rng, localizer, spread, points, used)
+    _choice(results)
     _training(results, rng)
-    _metrics(results)
+    measure.main(measure_options(results))
+    section.main(section_options(results))
     return results
 
 
-def options(results: Path) -> list[str]:
-    """Return the command line of `stages.report` for a study that `write` made."""
-    template = Path(__file__).parents[2] / "stages/lib/report/templates/report.html.j2"
-    named: dict[str, list[Path]] = {
-        "template": [template],
+def measure_options(results: Path) -> list[str]:
+    """Command line of `stages.nodules.measure` for a study that `write` made."""
+    named = {
+        **_inputs(results),
+        "train": [results / "train/train.json"],
+        "twin": [results / "infer/tuned_twin.parquet"],
+        **_measured(results),
+    }
+    return _line(named)
+
+
+def section_options(results: Path, without: Collection[str] = ()) -> list[str]:
+    """Command line of `stages.nodules.section` for a study that `write` made, some options left out."""
+    named = {
+        **_measured(results),
+        **_inputs(results),
+        "normalized": [results / "normalized.parquet"],
+        "choice": [results / "localize/attribution_choice.json"],
+        "cutoff": [results / "localize/attribution_cutoff.json"],
+        "train": [results / "train/train.json"],
+        "curve": [results / "train/curve.csv"],
+        "fetch": [results / "fetch.json"],
+        "results": [results],
+        "section": [results / "section.json"],
+    }
+    return _line({name: paths for name, paths in named.items() if name not in without})
+
+
+def report_options(results: Path) -> list[str]:
+    """Command line of `stages.report` for a study that `write` made."""
+    named = {
+        "sections": [results / "section.json"],
+        "measures": [results / "measures.parquet"],
+        "notes": [results / "notes.json"],
+        "report": [results / "report.html"],
+        "pages": [results / "page.html"],
         "metrics": [results / "metrics.json"],
+        "summary": [results / "summary.json"],
+    }
+    return _line(named)
+
+
+def _inputs(results: Path) -> dict[str, list[Path]]:
+    return {
         "manifest": [results / "manifest.parquet"],
         "points": [results / "points.parquet"],
-        "normalized": [results / "normalized.parquet"],
         "split": [results / "split.parquet"],
         "infer": [results / f"infer/{model}.parquet" for model in MODELS],
         "calibration": [results / f"infer/{model}_calibration.json" for model in MODELS],
         "localize": [results / f"localize/{localizer}.parquet" for localizer in LOCALIZERS],
         "answers": [results / f"localize/{localizer}_answers.parquet" for localizer in LOCALIZERS],
-        "train": [results / "train/train.json"],
-        "curve": [results / "train/curve.csv"],
-        "fetch": [results / "fetch.json"],
-        "results": [results],
-        "report": [results / "report.html"],
     }
-    params = {
-        "report": {
-            "title": "A study that was never run",
-            "examples": 4,
-            "image_px": 280,
-            "operating_point": "youden",
-        },
+
+
+def _measured(results: Path) -> dict[str, list[Path]]:
+    return {name: [results / f"{name}.parquet"] for name in ("measures", "curves", "outcomes")} | {
+        "notes": [results / "notes.json"]
     }
-    return ["--params", json.dumps(params), *(text for k, v in named.items() for text in (f"--{k}", *map(str, v)))]
+
+
+def _line(named: Mapping[str, Sequence[Path]]) -> list[str]:
+    return ["--params", json.dumps(PARAMETERS), *(text for k, v in named.items() for text in (f"--{k}", *map(str, v)))]
 
 
 def _images(rng: np.random.Generator) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -216,6 +284,16 @@ def _localize(
         tables.write(results / f"localize/{stem}.parquet", tables.from_rows(found, schema), schema)
 
 
+def _choice(results: Path) -> None:
+    """What was chosen for the localizer with confidences."""
+    row = {"f1": 0.5, "hits": 3, "points": 8, "nodules": 4, "images": 6, "malformed": 1, "cutoff": None}
+    choice = {"requests": ["Where?"], "splits": ["val"], "bank": [{"request": "Where?", **row}]}
+    choice["bank"].append({"request": "<b>?", **row, "f1": 0.25, "cutoff": 0.125})
+    cutoff = {"cutoff": 0.25, "f1": 0.75, "hits": 3, "points": 4, "nodules": 4, "images": 6}
+    files.write_json(results / "localize/attribution_choice.json", choice)
+    files.write_json(results / "localize/attribution_cutoff.json", cutoff)
+
+
 def _training(results: Path, rng: np.random.Generator) -> None:
     lines = ["step,loss,grad_norm,learning_rate,val_loss,val_balanced_accuracy,val_f1,val_average_precision"]
     checkpoints = []
@@ -237,8 +315,7 @@ def _training(results: Path, rng: np.random.Generator) -> None:
         "positive_images": 15,
         "steps": STEPS,
         "samples": 16 * STEPS,
-        "negatives_seen": 15,
-        "negatives_seen_fraction": 1.0,
+        "coverage_of_negatives": 1.0,
         "training_odds": 1.0,
         "positive_weight": 1.0,
         "selected_by": "average_precision",
@@ -250,40 +327,3 @@ def _training(results: Path, rng: np.random.Generator) -> None:
     }
     files.write_json(results / "train/train.json", log)
     files.write_json(results / "fetch.json", {"base": "results/weights/pretrain", "revision": "none", "commit": None})
-
-
-def _metrics(results: Path) -> None:
-    from stages.nodules import measure
-
-    parameters = {
-        "data": {
-            "ingest": {"root": "results/data/simulate"},
-            "split": {"unit": "image", "seed": 1},
-            "normalize": {"low_percentile": 0.5, "high_percentile": 99.5, "side_px": SIDE},
-        },
-        "nodules": {
-            "prompt": {"question": "Nodule? </script>"},
-            "infer": {"weights": "as_trained"},
-            "cohort": {"sources": ["nih", "lidc"]},
-            "tolerance": {"tight_fraction": 0.02, "tolerant_fraction": 0.05},
-            "measure": {
-                "draws": 25,
-                "seed": 1,
-                "confidence": 0.95,
-                "ece_bins": 8,
-                "other_prevalence": 0.05,
-                "size_edges_mm": [10.0, 20.0],
-                "contrast_edges": [],
-                "min_stratum_nodules": 3,
-            },
-        },
-    }
-    named = options(results)
-    wanted = ("--manifest", "--points", "--split", "--infer", "--calibration", "--localize", "--answers", "--train")
-    arguments = []
-    for name in wanted:
-        first = named.index(name)
-        last = next((k for k in range(first + 1, len(named)) if named[k].startswith("--")), len(named))
-        arguments += named[first:last]
-    arguments += ["--twin", str(results / "infer/tuned_twin.parquet")]
-    measure.main(["--params", json.dumps(parameters), *arguments, "--metrics", str(results / "metrics.json")])

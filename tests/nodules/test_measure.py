@@ -8,14 +8,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from stages.lib.core import files, provenance, tables
-from stages.lib.core.errors import ParamsError, TableError, UndefinedMetricError
+from stages.lib.core import documents, files, provenance, tables
+from stages.lib.core.errors import ParamsError, TableError
 from stages.lib.core.params import parse
-from stages.lib.metrics import binary
+from stages.lib.metrics import binary, measures, outcomes
 from stages.lib.metrics.calibration import Calibration
-from stages.lib.metrics.scorecard import entries
+from stages.lib.metrics.measures import Key, Subject
 from stages.nodules import consistency
 from stages.nodules import measure as stage
+from stages.nodules.notes import Notes
 
 SECTION = {
     "draws": 60,
@@ -142,8 +143,19 @@ def study():
     )
 
 
+def metrics(study, params):
+    """What metrics.json has of a study."""
+    results = stage.measure(study, params)
+    document = measures.nested(results.measures)
+    return document | {
+        "warnings": results.warnings,
+        "counts": documents.as_mapping(consistency.counts(study)),
+        "divisions": {(one.localizer, one.subset, one.name): one for one in results.divisions},
+    }
+
+
 def test_every_number_has_its_n_and_an_interval_around_it(study):
-    document = stage.metrics(study, PARAMS)
+    document = metrics(study, PARAMS)
     found = document["classification"]["tuned"]["test"]
     table = study.infer["tuned"].to_pylist()
     rows = [row for row in table if row["split"] == "test" and row["image_id"].startswith("n")]
@@ -156,14 +168,15 @@ def test_every_number_has_its_n_and_an_interval_around_it(study):
             assert entry["n"] > 0, name
             if entry["value"] is not None and "low" in entry and "ece" not in name:
                 assert entry["low"] <= entry["value"] <= entry["high"], name
-    assert found["accuracy"]["wilson_low"] < found["accuracy"]["value"] < found["accuracy"]["wilson_high"]
+    accuracy = found["accuracy_at_half"]
+    assert accuracy["wilson_low"] < accuracy["value"] < accuracy["wilson_high"]
 
 
 def test_chosen_thresholds_stand_beside_their_metrics_and_missing_ones_say_why(study):
-    found = stage.metrics(study, PARAMS)["classification"]["tuned"]["test"]
-    assert found["f1"]["threshold"] == 0.5 and found["f1_at_f1"]["threshold"] == 0.4
+    found = metrics(study, PARAMS)["classification"]["tuned"]["test"]
+    assert found["f1_at_half"]["threshold"] == 0.5 and found["f1_at_f1"]["threshold"] == 0.4
     assert found["true_positives_at_youden"]["threshold"] == 0.3
-    assert found["sensitivity_at_youden"]["value"] >= found["sensitivity"]["value"]
+    assert found["sensitivity_at_youden"]["value"] >= found["sensitivity_at_half"]["value"]
     assert found["sensitivity_at_specificity_95"]["value"] is None
     assert "no score of a validation image" in found["sensitivity_at_specificity_95"]["reason"]
     assert "true_positives_at_specificity_95" not in found
@@ -185,30 +198,30 @@ def test_the_published_confusion_comes_out_of_the_whole_stage(study):
         localize={},
         answers={},
     )
-    found = stage.metrics(published, replace(PARAMS, draws=5))["classification"]["tuned"]["test"]
+    found = metrics(published, replace(PARAMS, draws=5))["classification"]["tuned"]["test"]
     wanted = {"precision": 0.3740, "sensitivity": 0.3621, "specificity": 0.9728, "f1": 0.3680, "accuracy": 0.9466}
-    wanted |= {"balanced_accuracy": 0.6674, "mcc": 0.3401, "prevalence": round(406 / 9460, 4)}
-    assert {name: round(found[name]["value"], 4) for name in wanted} == wanted
-    assert (found["f1"]["n"], found["f1"]["n_positive"]) == (9460, 406)
-    assert found["true_positives"]["value"] == 147 and found["false_negatives"]["value"] == 259
-    own = stage.metrics(published, replace(PARAMS, draws=5, other_prevalence=406 / 9460))
-    assert own["classification"]["tuned"]["test"]["ppv_by_bayes"]["value"] == pytest.approx(147 / 393)
+    wanted |= {"balanced_accuracy": 0.6674, "mcc": 0.3401}
+    prevalence = round(found["prevalence"]["value"], 4)
+    assert {name: round(found[f"{name}_at_half"]["value"], 4) for name in wanted} == wanted and prevalence == 0.0429
+    assert (found["f1_at_half"]["n"], found["f1_at_half"]["n_positive"]) == (9460, 406)
+    assert found["true_positives_at_half"]["value"] == 147 and found["false_negatives_at_half"]["value"] == 259
+    own = metrics(published, replace(PARAMS, draws=5, other_prevalence=406 / 9460))
+    assert own["classification"]["tuned"]["test"]["ppv_by_bayes_at_half"]["value"] == pytest.approx(147 / 393)
 
 
 def test_only_images_of_the_sources_count_for_the_classification(study):
-    both = stage.metrics(study, replace(PARAMS, sources=("nih", "lidc")))["classification"]["tuned"]["test"]
+    both = metrics(study, replace(PARAMS, sources=("nih", "lidc")))["classification"]["tuned"]["test"]
     assert (both["roc_auc"]["n"], both["roc_auc"]["n_positive"]) == (52, 12)
 
 
 def test_the_comparison_is_tuned_minus_zero_shot_on_the_same_resamples(study):
-    document = stage.metrics(study, PARAMS)
+    document = metrics(study, PARAMS)
     tuned, base = (document["classification"][model]["test"]["roc_auc"] for model in ("tuned", "zero_shot"))
-    gap = document["comparison"]["test"]["roc_auc"]
+    gaps = document["comparison"]["tuned"]["zero_shot"]["test"]
+    gap = gaps["roc_auc"]
     assert gap["value"] == pytest.approx(tuned["value"] - base["value"])
     assert gap["low"] < gap["value"] < gap["high"]
-    assert document["comparison"]["test"]["delong"]["value"] == pytest.approx(gap["value"])
-    assert 0 < document["comparison"]["test"]["delong"]["p"] < 1
-    mcnemar = document["comparison"]["test"]["mcnemar"]
+    assert 0 < gaps["delong_p"]["value"] < 1 and np.sign(gaps["delong_z"]["value"]) == np.sign(gap["value"])
     right = [
         {
             row["image_id"]
@@ -217,96 +230,102 @@ def test_the_comparison_is_tuned_minus_zero_shot_on_the_same_resamples(study):
         }
         for model in ("tuned", "zero_shot")
     ]
-    assert mcnemar["only_tuned_right"] == len(right[0] - right[1])
-    assert mcnemar["only_zero_shot_right"] == len(right[1] - right[0])
+    assert gaps["only_first_right_at_half"]["value"] == len(right[0] - right[1])
+    assert gaps["only_second_right_at_half"]["value"] == len(right[1] - right[0])
 
 
 def test_a_model_compared_with_itself_differs_by_nothing(study):
     same = replace(study, infer=dict.fromkeys(MODELS, study.infer["tuned"]))
-    gaps = stage.metrics(same, PARAMS)["comparison"]["test"]
+    gaps = metrics(same, PARAMS)["comparison"]["tuned"]["zero_shot"]["test"]
     for name, gap in gaps.items():
-        if name not in ("delong", "mcnemar") and gap["value"] is not None:
+        if "skipped_draws" in gap and gap["value"] is not None:
             assert gap["value"] == gap["low"] == gap["high"] == 0, name
-    assert gaps["delong"]["p"] is None and "alike" in gaps["delong"]["reason"]
-    assert gaps["mcnemar"]["p"] == 1.0
+    assert gaps["delong_p"]["value"] is None and "alike" in gaps["delong_p"]["reason"]
+    assert gaps["mcnemar_p_at_half"]["value"] == 1.0
 
 
 def test_one_model_alone_is_measured_and_compared_with_nothing(study):
-    document = stage.metrics(replace(study, infer={"tuned": study.infer["tuned"]}), PARAMS)
-    assert document["comparison"] == {} and set(document["classification"]) == {"tuned"}
+    document = metrics(replace(study, infer={"tuned": study.infer["tuned"]}), PARAMS)
+    assert "comparison" not in document and set(document["classification"]) == {"tuned"}
+
+
+def near(found, at):
+    """Measures at one tolerance, by metric."""
+    return {name.removesuffix(f"_at_{at}"): entry for name, entry in found.items() if name.endswith(f"_at_{at}")}
 
 
 def test_localization_by_hand_with_a_malformed_answer_as_no_point(study):
-    views = stage.metrics(study, PARAMS)["localization"]["medgemma"]
+    views = metrics(study, PARAMS)["localization"]["medgemma"]
     found = views["all"]
-    tight = found["tight"]
+    tight = near(found, "tight")
     counts = [tight[name]["value"] for name in ("true_positives", "false_positives", "false_negatives")]
     assert counts == [2, 1, 2]
     assert tight["precision"]["value"] == pytest.approx(2 / 3) and tight["recall"]["value"] == pytest.approx(2 / 4)
     assert (tight["recall"]["n"], tight["recall"]["n_points"], tight["recall"]["n_predictions"]) == (3, 4, 3)
     assert tight["recall"]["n_patients"] == 3
-    assert found["images"]["count_exact"]["value"] == 0.0
-    assert found["images"]["count_error"]["value"] == pytest.approx(1.0)
+    assert found["count_exact"]["value"] == 0.0
+    assert found["count_error"]["value"] == pytest.approx(1.0)
     assert tight["random_placement_recall"]["value"] < 0.03
     assert (tight["precision_macro"]["value"], tight["recall_macro"]["value"]) == pytest.approx((3 / 4, 1 / 2))
-    assert not {"negatives", "froc", "joint"} & set(found) and "non_lesion_fraction" not in tight
+    assert "all/negatives" not in views
+    assert not {"non_lesion_fraction", "cpm"} & set(tight)
 
 
 def test_the_headline_view_has_test_images_alone(study):
-    found = stage.metrics(study, PARAMS)["localization"]["medgemma"]["test"]
-    tight = found["tight"]  # l1 with a hit and a point too many, l2 with none; l0 is of training
+    found = metrics(study, PARAMS)["localization"]["medgemma"]["test"]
+    tight = near(found, "tight")  # l1 with a hit and a point too many, l2 with none; l0 is of training
     counts = [tight[name]["value"] for name in ("true_positives", "false_positives", "false_negatives")]
     assert counts == [1, 1, 1]
     assert tight["non_lesion_fraction"]["value"] == pytest.approx((1 + 2) / 4)
-    right = found["images"]["count_exact_with_negatives"]  # n72 alone of l1, l2, n71 and n72
+    right = found["count_exact_with_negatives"]  # n72 alone of l1, l2, n71 and n72
     assert (right["value"], right["n"], right["n_negative"]) == (0.25, 4, 2)
 
 
 def test_distances_in_mm_are_of_the_images_whose_spacing_is_known(study):
-    nothing = stage.metrics(study, PARAMS)["localization"]["medgemma"]["all"]
-    for entry in (nothing["tight"]["median_radial_error_mm"], nothing["images"]["nearest_point_mm"]):
+    nothing = metrics(study, PARAMS)["localization"]["medgemma"]["all"]
+    for entry in (nothing["median_radial_error_mm_at_tight"], nothing["nearest_point_mm"]):
         assert entry["value"] is None and "no image with marked nodules has a known spacing" in entry["reason"]
         assert entry["n"] == 0
     images = [row | ({"spacing_mm": 0.2} if row["image_id"] == "l1" else {}) for row in study.manifest.to_pylist()]
     spaced = replace(study, manifest=tables.from_rows(images, tables.MANIFEST))
-    found = stage.metrics(spaced, PARAMS)["localization"]["medgemma"]["all"]
-    matched = found["tight"]["mean_radial_error_mm"]
+    found = metrics(spaced, PARAMS)["localization"]["medgemma"]["all"]
+    matched = found["mean_radial_error_mm_at_tight"]
     assert matched["value"] == pytest.approx(5 * 0.2)
     assert (matched["n"], matched["n_patients"], matched["n_points"], matched["n_predictions"]) == (1, 1, 1, 2)
     far = np.hypot(150, 200)
-    assert found["images"]["nearest_point_mm"]["value"] == pytest.approx((5 + far) / 2 * 0.2)
-    assert found["images"]["mean_nearest_point_mm"]["value"] == pytest.approx((5 + far) / 2 * 0.2)
-    assert found["tight"]["median_radial_error_px"]["value"] == pytest.approx(7.5)
+    assert found["nearest_point_mm"]["value"] == pytest.approx((5 + far) / 2 * 0.2)
+    assert found["mean_nearest_point_mm"]["value"] == pytest.approx((5 + far) / 2 * 0.2)
+    assert found["median_radial_error_px_at_tight"]["value"] == pytest.approx(7.5)
 
 
 def test_strata_have_the_recall_of_their_nodules_or_the_reason_why_not(study):
-    found = stage.metrics(study, PARAMS)["localization"]["medgemma"]["all"]["strata"]
+    document = metrics(study, PARAMS)
+    found = {name: subset.get("recall_at_tight") for name, subset in document["localization"]["medgemma"].items()}
+    divisions = {kind: document["divisions"]["medgemma", "all", kind] for kind in ("size", "height", "side")}
     # 300 x 400 pixels: l0 (50, 50) found, (200, 200) not; l1 (100, 100) found; l2 (10, 10) not.
-    upper = found["height"]["parts"]["upper"]["tight"]
+    upper = found["all/height/upper"]
     assert upper["value"] == pytest.approx(2 / 3) and (upper["n"], upper["n_points"]) == (3, 3)
     assert upper["low"] <= upper["value"] <= upper["high"] and upper["wilson_low"] > 0
-    middle = found["height"]["parts"]["middle"]["tight"]
+    middle = found["all/height/middle"]
     assert middle["value"] is None and middle["reason"] == "too few nodules: 1, wanted at least 2"
-    assert found["height"]["parts"]["lower"]["tight"]["reason"] == "there is no such nodule"
-    assert found["side"]["parts"]["patients_right"]["tight"]["n_points"] == 3
-    assert "stand-in" in found["height"]["note"] and "patient's right" in found["side"]["note"]
-    assert found["size"]["parts"] == {} and found["size"]["n_unknown"] == 4
-    assert found["size"]["reason"] == "the diameter of no nodule is known in mm"
+    assert found["all/height/lower"]["reason"] == "there is no such nodule"
+    assert found["all/side/patients_right"]["n_points"] == 3
+    assert "stand-in" in divisions["height"].note and "patient's right" in divisions["side"].note
+    assert divisions["size"].strata == {} and divisions["size"].n_unknown == 4
+    assert divisions["size"].reason == "the diameter of no nodule is known in mm"
     rows = study.points.to_pylist()
     for row, size in zip(rows, (9.0, 10.0, 19.9, None), strict=True):
         row["diameter_mm"] = size
-    sized = stage.metrics(replace(study, points=tables.from_rows(rows, tables.POINTS)), PARAMS)
-    size = sized["localization"]["medgemma"]["all"]["strata"]["size"]
-    assert [(key, part["from"], part["to"], part["tight"]["n_points"]) for key, part in size["parts"].items()] == [
-        ("below_10", None, 10, 1),
-        ("10_to_20", 10, 20, 2),
-        ("from_20", 20, None, 0),
-    ]
-    assert size["n_unknown"] == 1 and size["parts"]["10_to_20"]["tight"]["value"] == 0.5
+    sized = metrics(replace(study, points=tables.from_rows(rows, tables.POINTS)), PARAMS)
+    size, found = sized["divisions"]["medgemma", "all", "size"], sized["localization"]["medgemma"]
+    assert size.strata == {"below_10": (None, 10), "10_to_20": (10, 20), "from_20": (20, None)}
+    counts = [found[f"all/size/{stratum}"]["recall_at_tight"]["n_points"] for stratum in size.strata]
+    assert counts == [1, 2, 0] and size.n_unknown == 1
+    assert found["all/size/10_to_20"]["recall_at_tight"]["value"] == 0.5
 
 
 def test_negative_images_are_those_of_the_test_split_that_were_asked_about(study):
-    negatives = stage.metrics(study, PARAMS)["localization"]["medgemma"]["test"]["negatives"]
+    negatives = metrics(study, PARAMS)["localization"]["medgemma"]["test/negatives"]
     assert negatives["false_points_per_image"]["n"] == 2  # n71 and n72; n01 is of validation
     assert negatives["false_points_per_image"]["value"] == 1.0
     assert negatives["fraction_with_point"]["value"] == 0.5
@@ -316,25 +335,29 @@ def test_the_joint_score_wants_label_and_point_right(study):
     sure = {row["image_id"]: 0.9 if row["label"] else 0.1 for row in study.infer["tuned"].to_pylist()}
     rows = [(row["image_id"], row["split"], row["label"]) for row in study.infer["tuned"].to_pylist()]
     right = replace(study, infer={"tuned": scores(rows, [sure[image] for image, _, _ in rows])})
-    joint = stage.metrics(right, PARAMS)["localization"]["medgemma"]["test"]["joint"]["tuned"]["tight"]
+    joint = metrics(right, PARAMS)["joint"]["medgemma"]["tuned"]["test"]
     # Test images: l1 has a hit, l2 has none; n71 is negative with points, n72 negative without.
-    assert (joint["right"]["value"], joint["right"]["n"], joint["right"]["threshold"]) == (0.5, 4, 0.4)
-    assert joint["nodule_right"]["value"] == joint["negative_right"]["value"] == 0.5
+    assert (
+        joint["joint_right_at_tight"]["value"],
+        joint["joint_right_at_tight"]["n"],
+        joint["joint_right_at_tight"]["threshold"],
+    ) == (0.5, 4, 0.4)
+    assert joint["joint_right_nodule_at_tight"]["value"] == joint["joint_right_negative_at_tight"]["value"] == 0.5
     wrong = replace(study, infer={"tuned": scores(rows, [1 - sure[image] for image, _, _ in rows])})
-    joint = stage.metrics(wrong, PARAMS)["localization"]["medgemma"]["test"]["joint"]["tuned"]["tight"]
-    assert joint["right"]["value"] == 0.0
+    joint = metrics(wrong, PARAMS)["joint"]["medgemma"]["tuned"]["test"]
+    assert joint["joint_right_at_tight"]["value"] == 0.0
 
 
 def test_froc_exists_only_if_every_point_has_a_confidence(study):
-    assert "no curve" in stage.metrics(study, PARAMS)["localization"]["medgemma"]["test"]["froc"]["reason"]
+    assert "no curve" in metrics(study, PARAMS)["localization"]["medgemma"]["test"]["cpm_at_tight"]["reason"]
     table = study.localize["medgemma"]
     place = table.column_names.index("confidence")
     sure = table.set_column(place, "confidence", pa.array([0.9, 0.8, 0.3, 0.5, 0.2, 0.1]))
-    froc = stage.metrics(replace(study, localize={"medgemma": tables.check(sure, tables.LOCALIZE)}), PARAMS)
-    tight = froc["localization"]["medgemma"]["test"]["froc"]["tight"]
+    froc = metrics(replace(study, localize={"medgemma": tables.check(sure, tables.LOCALIZE)}), PARAMS)
+    tight = froc["localization"]["medgemma"]["test"]
     # In order: l1 .8 found, l1 .3 false, n71 .2 and .1 false; four images, two points.
-    assert tight["sensitivity_at_1_8"]["value"] == 0.5 and tight["cpm"]["value"] == 0.5
-    assert (tight["cpm"]["n"], tight["cpm"]["n_points"]) == (4, 2)
+    assert tight["froc_sensitivity_at_tight/1_8"]["value"] == 0.5 and tight["cpm_at_tight"]["value"] == 0.5
+    assert (tight["cpm_at_tight"]["n"], tight["cpm_at_tight"]["n_points"]) == (4, 2)
 
 
 def test_without_a_fit_the_calibrated_numbers_are_null_with_the_reason(study):
@@ -342,14 +365,14 @@ def test_without_a_fit_the_calibrated_numbers_are_null_with_the_reason(study):
         name: table.set_column(6, "score_calibrated", pa.nulls(table.num_rows, pa.float64()))
         for name, table in study.infer.items()
     }
-    document = stage.metrics(replace(study, infer=infer, calibration={name: unfitted(name) for name in MODELS}), PARAMS)
+    document = metrics(replace(study, infer=infer, calibration={name: unfitted(name) for name in MODELS}), PARAMS)
     found = document["classification"]["tuned"]["test"]
     for name in ("brier_calibrated", "ece_calibrated", "f1_at_f1", "mcc_at_youden"):
         assert found[name]["value"] is None and found[name]["reason"] == "validation has no nodule"
     assert found["roc_auc"]["value"] is not None
     assert any("not calibrated" in sentence for sentence in document["warnings"])
-    assert document["localization"]["medgemma"]["test"]["joint"]["tuned"]["tight"]["right"]["threshold"] == 0.5
-    assert document["comparison"]["test"]["f1_at_f1"]["value"] is None
+    assert document["joint"]["medgemma"]["tuned"]["test"]["joint_right_at_tight"]["threshold"] == 0.5
+    assert document["comparison"]["tuned"]["zero_shot"]["test"]["f1_at_f1"]["value"] is None
 
 
 def test_a_split_with_one_class_or_none_is_undefined_and_never_0(study):
@@ -359,16 +382,16 @@ def test_a_split_with_one_class_or_none_is_undefined_and_never_0(study):
         name: tables.from_rows([row for row in table.to_pylist() if row["image_id"] in ids], tables.INFER)
         for name, table in study.infer.items()
     }
-    document = stage.metrics(replace(study, split=tables.from_rows(keep, tables.SPLIT), infer=infer), PARAMS)
+    document = metrics(replace(study, split=tables.from_rows(keep, tables.SPLIT), infer=infer), PARAMS)
     val = document["classification"]["tuned"]["val"]
     assert val["roc_auc"]["value"] is None and val["roc_auc"]["reason"] == "no image has a nodule"
-    assert val["specificity"]["value"] is not None and val["specificity"]["low"] is not None
+    assert val["specificity_at_half"]["value"] is not None and val["specificity_at_half"]["low"] is not None
     assert any("val has 0 images with a nodule" in sentence for sentence in document["warnings"])
-    assert document["comparison"]["val"]["roc_auc"]["value"] is None
-    nobody = stage.metrics(study, replace(PARAMS, sources=("other",)))
+    assert document["comparison"]["tuned"]["zero_shot"]["val"]["roc_auc"]["value"] is None
+    nobody = metrics(study, replace(PARAMS, sources=("other",)))
     empty = nobody["classification"]["tuned"]["test"]
-    assert all(entry["value"] is None for name, entry in empty.items() if "low" in entry)
-    json.dumps(nobody, allow_nan=False)
+    assert all(entry["value"] is None for entry in empty.values() if "skipped_draws" in entry)
+    json.dumps({name: nobody[name] for name in ("classification", "comparison", "localization")}, allow_nan=False)
 
 
 def test_resamples_that_lost_a_class_are_skipped_and_counted_for_every_metric(study):
@@ -381,8 +404,8 @@ def test_resamples_that_lost_a_class_are_skipped_and_counted_for_every_metric(st
         for name, table in study.infer.items()
     }
     small = replace(study, split=tables.from_rows(rows, tables.SPLIT), infer=infer)
-    found = stage.metrics(small, replace(PARAMS, draws=200))["classification"]["tuned"]["test"]
-    skipped = {name: found[name]["skipped_draws"] for name in ("roc_auc", "accuracy", "brier")}
+    found = metrics(small, replace(PARAMS, draws=200))["classification"]["tuned"]["test"]
+    skipped = {name: found[name]["skipped_draws"] for name in ("roc_auc", "accuracy_at_half", "brier")}
     assert len(set(skipped.values())) == 1 and 20 < skipped["roc_auc"] < 180
 
 
@@ -400,18 +423,17 @@ def test_shared_patients_and_pictures_are_named_as_leaks(study):
 
 
 def test_what_was_lost_on_the_way_is_counted_and_warned_of(study):
-    document = stage.metrics(study, PARAMS)
+    document = metrics(study, PARAMS)
     counts = document["counts"]
     assert (counts["images"], counts["rejected"], counts["points"], counts["images_with_points"]) == (84, 1, 4, 3)
-    assert counts["answers"]["medgemma"] == {"n": 6, "ok": 4, "empty": 1, "malformed": 1}
-    assert document["localization"]["medgemma"]["answers"] == counts["answers"]["medgemma"]
+    assert counts["responses"]["medgemma"] == {"n": 6, "ok": 4, "empty": 1, "malformed": 1}
     assert counts["by_split"]["test"] == {"no_finding": 40, "nodule": 12, "unlabelled": 0, "patients": 27}
     sentences = " ".join(document["warnings"])
-    assert "1 of 84 images were rejected" in sentences and "1 of 6 answers cannot be read" in sentences
+    assert "1 of 84 images were rejected" in sentences and "1 of 6 responses cannot be read" in sentences
     fewer = replace(
         study, answers={"medgemma": study.answers["medgemma"].slice(0, 2)}, localize={"medgemma": findings()}
     )
-    sentences = " ".join(stage.metrics(fewer, PARAMS)["warnings"])
+    sentences = " ".join(metrics(fewer, PARAMS)["warnings"])
     assert "1 of 3 images with points were not asked" in sentences
     assert "no negative test image" in sentences
 
@@ -429,7 +451,7 @@ def test_findings_that_lie_on_the_other_side_of_the_patient_than_they_say_are_co
     told = replace(study, localize={"medgemma": tables.from_rows(table, tables.LOCALIZE)})
     assert consistency.sides(told, "medgemma") == (1, len(table) - 1)
     sentence = f"1 of {len(table) - 1} findings that name a side of the patient lie on the other"
-    assert any(sentence in warning for warning in stage.metrics(told, PARAMS)["warnings"])
+    assert any(sentence in warning for warning in metrics(told, PARAMS)["warnings"])
 
 
 def test_tables_that_contradict_each_other_are_refused_with_every_reason(study):
@@ -441,7 +463,7 @@ def test_tables_that_contradict_each_other_are_refused_with_every_reason(study):
         localize={"medgemma": findings(("n33", 0, 1.0, 1.0, None)), "chexagent": findings()},
     )
     with pytest.raises(TableError) as caught:
-        stage.metrics(odd, PARAMS)
+        metrics(odd, PARAMS)
     message = str(caught.value)
     for words in ("tuned: images have no score", "zero_shot: images have another split", "zero_shot: there is no cal"):
         assert words in message
@@ -482,29 +504,47 @@ def write(study, folder):
     options = {name: [f"{name}.parquet"] for name in named}
     options |= {"infer": [f"{m}.parquet" for m in MODELS], "calibration": [f"{m}_calibration.json" for m in MODELS]}
     options |= {"localize": ["medgemma.parquet"], "answers": ["medgemma_answers.parquet"], "train": ["train.json"]}
-    options |= {"metrics": ["metrics.json"], "summary": ["summary.json"]}
+    options |= {name: [f"{name}.parquet"] for name in ("measures", "curves", "outcomes")} | {"notes": ["notes.json"]}
     argv = ["--params", json.dumps({"nodules": SECTIONS, "data": {"split": {"seed": 11, "unit": "patient"}}})]
     return argv + [t for name, paths in options.items() for t in (f"--{name}", *(str(folder / p) for p in paths))]
 
 
-def test_the_command_writes_the_document_with_its_provenance_and_the_same_bytes_twice(study, tmp_path):
+def test_the_command_writes_measures_and_notes_with_their_provenance_and_the_same_bytes_twice(study, tmp_path):
     argv = write(study, tmp_path)
     stage.main(argv)
-    first = (tmp_path / "metrics.json").read_bytes()
-    document = json.loads(first)
-    origin = document["provenance"]
+    written = ("measures.parquet", "curves.parquet", "outcomes.parquet", "notes.json")
+    first = {name: (tmp_path / name).read_bytes() for name in written}
+    notes = documents.read(tmp_path / "notes.json", Notes)
+    origin = notes.provenance
     assert origin["parameters"]["data"]["split"] == {"seed": 11, "unit": "patient"}
     assert origin["seeds"] == {"nodules.measure.seed": 3, "data.split.seed": 11}
     assert len(origin["data_sha256"]) == 64 and origin["versions"]["numpy"] == np.__version__
     assert origin["train"] == {"training_odds": 1.0, "notes": ["42 % of the negatives were seen."]}
-    assert "train: 42 % of the negatives were seen." in document["warnings"]
-    assert document["reference"]["classification"]["tuned"]["roc_auc"] == 0.7864
-    short = json.loads((tmp_path / "summary.json").read_text())
-    assert short["tuned"]["roc_auc"] == document["classification"]["tuned"]["test"]["roc_auc"]["value"]
-    assert short["medgemma_tight"]["recall"] == 0.5 and short["medgemma_negatives"]["false_points_per_image"] == 1.0
+    assert "train: 42 % of the negatives were seen." in notes.warnings
+    found = measures.from_table(tables.read(tmp_path / "measures.parquet", tables.MEASURES))["nodules"]
+    short, whole = measures.headline(found), measures.nested(found)
+    assert short["tuned"]["roc_auc"] == whole["classification"]["tuned"]["test"]["roc_auc"]["value"]
+    assert short["medgemma"]["recall_at_tolerant"] == 0.5 and short["medgemma"]["false_points_per_image"] == 1.0
     assert "sensitivity_at_specificity_95" not in short["tuned"]
     stage.main(argv)
-    assert (tmp_path / "metrics.json").read_bytes() == first
+    assert {name: (tmp_path / name).read_bytes() for name in written} == first
+
+
+def test_outcomes_are_those_that_the_measures_count(study):
+    results = stage.measure(study, PARAMS)
+    rows = outcomes.table("nodules", results.outcomes).to_pylist()
+    tuned = [row for row in rows if (row["system"], row["at"], row["split"]) == ("tuned", "f1", "test")]
+    measured = results.measures[Subject("classification", "tuned", "test")]
+    accuracy = measured[Key("accuracy", "f1")]
+    assert len(tuned) == accuracy.n and np.mean([row["correct"] for row in tuned]) == pytest.approx(accuracy.value)
+    found = [row for row in rows if (row["system"], row["at"]) == ("medgemma", "tight") and row["n_points"]]
+    hits = results.measures[Subject("localization", "medgemma", "all")][Key("true_positives", "tight")]
+    assert sum(row["true_positives"] for row in found) == hits.value == 2
+    assert {row["image_id"]: row["correct"] for row in rows if row["at"] == "tight" and not row["n_points"]} == {
+        "n01": False,
+        "n71": False,
+        "n72": True,
+    }
 
 
 def test_the_data_hash_follows_pixels_labels_and_points_but_no_path(study):
@@ -534,9 +574,3 @@ def test_the_revision_is_null_outside_of_a_clone_and_tells_of_changes(tmp_path):
     assert provenance.revision(tmp_path) == {**clean, "dirty": True}
     (tmp_path / "below").mkdir()
     assert provenance.revision(tmp_path / "below") is None
-
-
-def test_an_interval_is_kept_only_beside_a_value():
-    draws = {"a": np.array([0.1, 0.2]), "b": np.array([0.1, 0.2])}
-    made = entries({"a": 0.15, "b": UndefinedMetricError("why")}, draws, {"n": 2}, confidence=0.5)
-    assert made["a"]["low"] == pytest.approx(0.125) and made["b"]["low"] is None and made["b"]["reason"] == "why"

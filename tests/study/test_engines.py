@@ -80,7 +80,7 @@ def test_every_artifact_is_there_and_every_table_reads(study: Path) -> None:
     )
     for path in files:
         assert (results / path).stat().st_size
-    assert json.loads((results / "metrics.json").read_text())["classification"]["tuned"]["test"]
+    assert json.loads((results / "metrics.json").read_text())["nodules"]["classification"]["tuned"]["test"]
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_the_challenge_s_files_have_a_row_for_each_image_and_each_point(study: P
 
 def test_the_report_has_numbers_and_says_what_it_does_not_know(study: Path) -> None:
     metrics = json.loads((study / "results/metrics.json").read_text())
-    assert metrics["counts"]["images"] == 31
+    assert metrics["nodules"]["counts"]["images"] == 31
     page = (study / "results/report.html").read_text()
     assert "<svg" in page
     assert "http://" not in page.replace("http://www.w3.org", "")

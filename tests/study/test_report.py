@@ -1,4 +1,4 @@
-"""The page: nothing from outside, nothing unescaped, no number but those of metrics.json."""
+"""The page: nothing from outside, nothing unescaped, no number but the measured ones."""
 
 import base64
 import json
@@ -6,7 +6,8 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
@@ -17,16 +18,13 @@ import numpy as np
 import pytest
 
 from stages import report
-from stages.lib.core import tables
-from stages.lib.core.errors import ImageError, ParamsError, TableError
-from stages.lib.images.geometry import Geometry
-from stages.lib.metrics.binary import average_precision, roc_auc
-from stages.lib.metrics.froc import RATES
-from stages.lib.metrics.localization_suite import FROC_NAMES
-from stages.lib.report import charts, figures, gallery, numbers, overlays
-from stages.nodules import summary
+from stages.lib.core import documents, tables
+from stages.lib.core.errors import DocumentError, ParamsError, TableError
+from stages.lib.metrics import measures
+from stages.lib.metrics.measures import Estimate, Key, Subject
+from stages.lib.report import blocks, numbers
+from stages.nodules import section
 
-APOSTROPHE = "\N{RIGHT SINGLE QUOTATION MARK}"
 LOADS = {"src", "href", "srcset", "xlink:href", "data", "poster", "action", "background", "formaction"}
 
 
@@ -38,6 +36,7 @@ class Page(HTMLParser):
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.words: list[str] = []
         self.numbers: list[tuple[dict[str, str], str, str | None, str]] = []
+        self.rows: list[list[str]] = []
         self._table: dict[str, str] = {}
         self._row = ""
         self._cell: list[str] | None = None
@@ -50,17 +49,25 @@ class Page(HTMLParser):
         if tag == "table":
             self._table = {key: str(value) for key, value in given.items() if key.startswith("data-")}
         if tag == "tr":
-            self._row = given.get("data-metric") or ""
+            self.rows.append([])
+        if tag in ("td", "th") and self.rows:
+            self.rows[-1].append("")
+        if tag == "tr":
+            self._row = given.get("data-key") or ""
         if tag == "td" and given.get("class") == "number":
             self._cell, self._value = [], given.get("data-value")
 
     def handle_endtag(self, tag: str) -> None:
+        if tag == "table":
+            self.rows.append([])
         if tag == "td" and self._cell is not None:
             self.numbers.append((self._table, self._row, self._value, "".join(self._cell)))
             self._cell = None
 
     def handle_data(self, data: str) -> None:
         self.words.append(data)
+        if self.rows and self.rows[-1]:
+            self.rows[-1][-1] += data.strip()
         if self._cell is not None:
             self._cell.append(data)
 
@@ -74,38 +81,40 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return fake_study.write(tmp_path_factory.mktemp("study"))
 
 
-def draw(results: Path, **changed: Any) -> str:
-    """Return the page of a study, its metrics.json changed by `changed`."""
-    arguments = fake_study.options(results)
-    if changed:
-        document = json.loads((results / "metrics.json").read_text())
-        for path, value in changed.items():
-            *parents, last = path.split("__")
-            inner = document
-            for parent in parents:
-                inner = inner[parent]
-            inner[last] = value
-        elsewhere = results / "changed.json"
-        elsewhere.write_text(json.dumps(document))
-        arguments[arguments.index("--metrics") + 1] = str(elsewhere)
-    report.main(arguments)
-    return (results / "report.html").read_text()
+def draw(results: Path, changes: Mapping[tuple[Subject, Key], Estimate] | None = None, **parameters: Any) -> str:
+    """The page of a study, some of its measures and parameters changed."""
+    arguments = fake_study.section_options(results)
+    elsewhere = results / "changed"
+    if changes:
+        found = measured(results)
+        for (subject, key), estimate in changes.items():
+            found[subject][key] = estimate
+        tables.write(elsewhere / "measures.parquet", measures.table("nodules", found), tables.MEASURES)
+        arguments[arguments.index("--measures") + 1] = str(elsewhere / "measures.parquet")
+    if parameters:
+        document = json.loads(json.dumps(fake_study.PARAMETERS))
+        for name, value in parameters.items():
+            chapter, part, key = name.split("__")
+            document[chapter][part][key] = value
+        arguments[1] = json.dumps(document)
+    arguments[arguments.index("--section") + 1] = str(elsewhere / "section.json")
+    section.main(arguments)
+    options = fake_study.report_options(results)
+    options[options.index("--sections") + 1] = str(elsewhere / "section.json")
+    for name in ("report", "pages", "metrics", "summary"):
+        options[options.index(f"--{name}") + 1] = str(elsewhere / name)
+    report.main(options)
+    return (elsewhere / "report").read_text()
 
 
-def study_view(results: Path) -> dict[str, Any]:
-    """Return what the page of a study shows."""
-    seen: list[dict[str, Any]] = []
-    page, report.page = report.page, lambda view, template: seen.append(dict(view)) or "<html></html>"
-    try:
-        report.main([*fake_study.options(results)[:-1], str(results / "unused.html")])
-    finally:
-        report.page = page
-    return seen[0]
+def measured(results: Path) -> dict[Subject, dict[Key, Estimate]]:
+    return measures.from_table(tables.read(results / "measures.parquet", tables.MEASURES))["nodules"]
 
 
 @pytest.fixture(scope="module")
 def html(results: Path) -> str:
-    return draw(results)
+    report.main(fake_study.report_options(results))
+    return (results / "report.html").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -135,157 +144,156 @@ def test_hostile_names_and_words_are_shown_as_text(page: Page) -> None:
     assert all(set(attrs) == {"src", "alt", "width", "height"} for tag, attrs in page.tags if tag == "img")
 
 
-def test_every_number_of_the_classification_tables_is_that_of_metrics_json(page: Page, results: Path) -> None:
-    metrics = json.loads((results / "metrics.json").read_text())
+def test_every_number_of_the_classification_tables_was_measured(page: Page, results: Path) -> None:
+    found = measured(results)
     rows: dict[tuple[str, str], list[tuple[str | None, str]]] = {}
-    for table, metric, value, text in page.numbers:
-        if "data-split" in table:
-            rows.setdefault((table["data-split"], metric), []).append((value, text))
+    for table, key, value, text in page.numbers:
+        name, _, split = table.get("data-table", "").partition(".")
+        if name == "classification":
+            rows.setdefault((split, key), []).append((value, text))
     assert {split for split, _ in rows} == {"test", "val"}
     shown = 0
     for split in ("test", "val"):
-        wanted = metrics["classification"]["tuned"][split]
-        assert {metric for s, metric in rows if s == split} == {key for key in wanted if "low" in wanted[key]}
-    for (split, metric), cells in rows.items():
-        truth = [metrics["classification"][model][split][metric] for model in fake_study.MODELS]
-        truth += [metrics["comparison"][split][metric]] if metric in metrics["comparison"][split] else []
-        assert len(cells) == len(truth)
-        for (value, text), entry in zip(cells, truth, strict=True):
-            if entry["value"] is None:
-                assert value is None
-                assert entry["reason"] in text
+        wanted = found[Subject("classification", "tuned", split)]
+        differences = found[Subject("comparison", "tuned", split, "zero_shot")]
+        counts = ("true_positives", "false_positives", "false_negatives", "true_negatives")
+        assert {key for s, key in rows if s == split} == {key.text for key in wanted if key.metric not in counts}
+        for key in wanted:
+            if key.metric in counts:
                 continue
-            assert float(str(value)) == entry["value"]
-            printed = [
-                float(part.replace(numbers.MINUS, "-")) for part in re.findall(rf"[+{numbers.MINUS}]?\d+\.\d+", text)
-            ]
-            assert printed == pytest.approx([entry["value"], entry["low"], entry["high"]], abs=5.1e-4)
-            shown += 1
+            truth = [found[Subject("classification", model, split)][key] for model in fake_study.MODELS]
+            truth += [differences[key]] if key in differences else []
+            cells = rows[split, key.text]
+            assert len(cells) == len(truth)
+            for (value, text), estimate in zip(cells, truth, strict=True):
+                if estimate.value is None:
+                    assert value is None
+                    assert estimate.reason and estimate.reason in text
+                    continue
+                assert float(str(value)) == estimate.value
+                printed = [
+                    float(part.replace(numbers.MINUS, "-"))
+                    for part in re.findall(rf"[+{numbers.MINUS}]?\d+\.\d+", text)
+                ]
+                assert printed == pytest.approx([estimate.value, estimate.low, estimate.high], abs=5.1e-4)
+                shown += 1
     assert shown > 100
 
 
-def test_every_number_of_the_localization_tables_is_that_of_metrics_json(page: Page, results: Path) -> None:
-    localization = json.loads((results / "metrics.json").read_text())["localization"]
+def test_every_number_of_the_localization_tables_was_measured(page: Page, results: Path) -> None:
+    measures_ = measured(results)
     found: dict[tuple[str, str], list[tuple[str | None, str]]] = {}
-    for table, metric, value, text in page.numbers:
-        if "data-view" in table:
-            found.setdefault((table["data-view"], metric), []).append((value, text))
+    for table, key, value, text in page.numbers:
+        name, _, subset = table.get("data-table", "").partition(".")
+        if name == "localization":
+            found.setdefault((subset, key), []).append((value, text))
+    by_text = {key.text: key for measured_ in measures_.values() for key in measured_}
     shown = 0
-    for (view, key), cells in found.items():
-        kind, *rest = key.split(".")
-        path = ["strata", kind, "parts", *rest] if kind in summary.STRATA else [kind, *rest]
+    for (subset, text_key), cells in found.items():
         assert len(cells) == len(fake_study.LOCALIZERS)
         for localizer, (value, text) in zip(fake_study.LOCALIZERS, cells, strict=True):
-            entry = localization[localizer][view]
-            for part in path:
-                entry = entry.get(part, {})
-            if entry.get("value") is None:
-                assert value is None
-                assert entry.get("reason", "not measured") in text
+            first, _, last = text_key.rpartition("/")
+            if first.startswith(subset):  # a stratum
+                estimate = measures_[Subject("localization", localizer, first)].get(Key("recall", last))
+            elif first in fake_study.MODELS:
+                estimate = measures_[Subject("joint", localizer, "test", first)].get(by_text[last])
             else:
-                assert float(str(value)) == entry["value"]
+                key = by_text[text_key]
+                estimate = measures_[Subject("localization", localizer, subset)].get(key)
+                negatives = measures_.get(Subject("localization", localizer, f"{subset}/negatives"), {})
+                estimate = estimate or negatives.get(key)
+            if estimate is None or estimate.value is None:
+                assert value is None
+                assert (estimate.reason if estimate and estimate.reason else "not measured") in text
+            else:
+                assert float(str(value)) == estimate.value
                 shown += 1
     assert shown > 200
-    for view in ("test", "all"):
-        for key in (
-            "tight.recall",
-            "tolerant.median_radial_error_mm",
-            "images.nearest_point_mm",
-            "size.from_20.tolerant",
+    for subset in ("test", "all"):
+        for wanted in (
+            "recall_at_tight",
+            "median_radial_error_mm_at_tolerant",
+            "nearest_point_mm",
+            f"{subset}/size/from_20/tolerant",
         ):
-            assert (view, key) in found
-    assert ("test", "negatives.fraction_with_point") in found
-    assert ("all", "negatives.fraction_with_point") not in found
+            assert (subset, wanted) in found
+    assert ("test", "fraction_with_point") in found
+    assert ("all", "fraction_with_point") not in found
     assert "Radial errors are over matched pairs only" in page.text
     assert "left half is taken for the patient's right" in page.text
 
 
-def test_the_froc_curve_of_the_page_goes_through_the_sensitivities_of_metrics_json(results: Path) -> None:
-    view = study_view(results)
-    measured = json.loads((results / "metrics.json").read_text())["localization"]["attribution"]["test"]["froc"]
-    assert len(view["froc"]) == 2
-    for chart, tolerance in zip(view["froc"], ("tight", "tolerant"), strict=True):
-        x, y = corners(chart, overlays.style(2))
-        x = chart.x.low + x * (chart.x.high - chart.x.low)
-        for key, rate in zip(FROC_NAMES, RATES, strict=True):
-            assert y[x <= np.log2(rate) + 0.01].max() == pytest.approx(measured[tolerance][key]["value"], abs=2e-3)
-        assert [line.label for line in chart.lines[:2]] == [
-            "MedGemma: no confidences, one operating point",
-            "CheXagent-2: no confidences, one operating point",
-        ]
-
-
 def test_without_any_confidence_there_is_no_froc_chart_and_the_page_says_why(page: Page, results: Path) -> None:
     assert "MedGemma has no FROC curve: not every point has a confidence" in page.text
-    localization = json.loads((results / "metrics.json").read_text())["localization"]
-    localization["attribution"]["test"]["froc"] = {"reason": "no point was predicted"}
-    text = Page(draw(results, localization=localization)).text
-    assert "Attribution map has no FROC curve: no point was predicted" in text
-    assert "FROC, within" not in text
-
-
-def test_the_points_of_all_localizers_are_on_a_image_each_with_its_own_mark(results: Path) -> None:
-    cards = [
-        card
-        for localizer, groups in study_view(results)["place_groups"].items()
-        for group in groups
-        for card in group["cards"]
-        if localizer == "chexagent"
+    assert "FROC, within 0.02" in page.text
+    without = fake_study.section_options(results)
+    empty = results / "no_curves.parquet"
+    tables.write(empty, tables.CURVES.arrow.empty_table(), tables.CURVES)
+    without[without.index("--curves") + 1] = str(empty)
+    without[without.index("--section") + 1] = str(results / "no_curves.json")
+    section.main(without)
+    titles = [
+        chart.title
+        for part in documents.read(results / "no_curves.json", blocks.Section).parts
+        for block in part.blocks
+        if isinstance(block, blocks.Charts)
+        for chart in block.charts
     ]
-    styles = {finding.style for card in cards for finding in card["findings"]}
-    assert styles == {"place-0", "place-1", "place-2"}
-    marks = {overlays.mark(50, 50, place) for place in range(len(overlays.MARKS))}
-    assert len(marks) == len(overlays.MARKS) == 5
-    boxed = {finding.style for card in cards for finding in card["findings"] if finding.box}
-    assert boxed == {"place-1"}
+    assert not [title for title in titles if "FROC" in title]
+    assert "Loss" in titles
 
 
-def test_the_page_tells_how_answers_change_with_the_form_of_the_weights(results: Path, html: str) -> None:
-    facts = json.loads((results / "metrics.json").read_text())["weights"]
-    assert facts["margin_change_largest"]["value"] == pytest.approx(0.6)
-    assert "by 0.300 in the median and by 0.600 at most" in html
+def test_the_points_of_all_localizers_are_on_an_image_each_with_its_own_mark(results: Path) -> None:
+    shown = documents.read(results / "section.json", blocks.Section)
+    images = next(part for part in shown.parts if part.name == "images")
+    title, cards = "", []
+    for block in images.blocks:
+        if isinstance(block, blocks.Heading):
+            title = block.title
+        if isinstance(block, blocks.Gallery) and title == "Localization: CheXagent-2":
+            cards += [card for album in block.albums for card in album.cards]
+    looks = {mark.look for card in cards for mark in card.marks}
+    assert looks == {2, 3, 4}  # after the two classifiers
+    assert {mark.look for card in cards for mark in card.marks if mark.box} == {3}
+
+
+def test_the_page_tells_how_answers_change_with_the_form_of_the_weights(results: Path, page: Page) -> None:
+    found = measured(results)
+    change = found[Subject("adapter", "as_trained", "val", "merged")]
+    assert change[Key("margin_change_largest")].value == pytest.approx(0.6)
+    assert "by 0.300 in the median and by 0.600 at most" in page.text
     for form, words in (("as_trained", "Adapter on the base as it was trained"), ("merged", "unquantized base")):
-        assert words in html
-        assert f"{facts['forms'][form]['brier']['value']:.3f}" in html
+        assert words in page.text
+        assert f"{found[Subject('adapter', form, 'val')][Key('brier')].value:.3f}" in page.text
 
 
-def test_every_request_of_a_bank_is_listed_with_what_it_found_and_the_cutoff_is_told() -> None:
-    row = {"f1": 0.5, "hits": 3, "points": 8, "nodules": 4, "images": 6, "malformed": 1, "cutoff": None}
-    choice = {"requests": ["Where?"], "splits": ["val"], "bank": [{"request": "Where?", **row}]}
-    choice["bank"].append({"request": "<b>?", **row, "f1": 0.25, "cutoff": 0.125})
-    cutoff = {"cutoff": 0.25, "f1": 0.75, "hits": 3, "points": 4, "nodules": 4, "images": 6}
-    found = summary.banks(
-        {"choice": {"attribution": choice}, "cutoff": {"attribution": cutoff, "combined": {"cutoff": None}}}
-    )
-    assert [(r["request"], r["f1"], r["cutoff"], r["chosen"]) for r in found[0]["rows"]] == [
-        ("Where?", "0.500", "none", True),
-        ("<b>?", "0.250", "0.125", False),
+def test_every_prompt_of_a_bank_is_listed_with_what_it_found_and_the_cutoff_is_told(page: Page) -> None:
+    text = re.sub(r"\s+", " ", page.text)
+    assert "<b>?" in text
+    assert [row for row in page.rows if row[:1] and row[0] in ("Where?", "<b>?")] == [
+        ["Where?", "3 of 4", "8", "0.500", "none", "1", "chosen"],
+        ["<b>?", "3 of 4", "8", "0.250", "0.125", "1", ""],
     ]
-    assert found[0]["sentence"] == (
+    assert "Each prompt at its best, on 6 images of the val split, negative ones included" in text
+    assert (
         "Points of 0.250 or more are shown. On the 6 images that choose, they find 3 of 4 nodules with 4 points, F1 "
-        "0.750."
-    )
-    assert (found[1]["localizer"], found[1]["rows"], found[1]["sentence"]) == (
-        "combined",
-        [],
-        "All its points are shown.",
+        "0.750." in text
     )
 
 
 def test_the_first_sentence_states_the_finding_with_its_interval(page: Page, results: Path) -> None:
-    tuned = json.loads((results / "metrics.json").read_text())["classification"]["tuned"]["test"]["roc_auc"]
+    area = measured(results)[Subject("classification", "tuned", "test")][Key("roc_auc")]
     sentence = re.sub(r"\s+", " ", page.text)
-    wanted = (
-        f"On {tuned['n']} test images ({tuned['n_positive']} with a nodule) the tuned model{APOSTROPHE}s ROC AUC is "
-    )
-    assert f"{wanted}{tuned['value']:.3f} [{tuned['low']:.3f}, {tuned['high']:.3f}]; zero-shot it was" in sentence
+    wanted = f"On {area.n} test images ({area.n_positive} with a nodule), the ROC AUC is "
+    assert f"{wanted}{area.value:.3f} [{area.low:.3f}, {area.high:.3f}] (Tuned); " in sentence
 
 
 def test_an_undefined_metric_is_a_dash_with_its_reason_and_never_a_number(results: Path) -> None:
-    undefined = {"value": None, "low": None, "high": None, "n": 52, "reason": "no image was called positive"}
-    path = "classification__tuned__test__precision_at_youden"
-    changed = Page(draw(results, **{path: undefined, "classification__tuned__test__roc_auc": undefined}))
-    cells = [(value, text) for _, metric, value, text in changed.numbers if metric == "precision_at_youden"]
+    undefined = Estimate(value=None, n=52, skipped_draws=0, reason="no image was called positive")
+    tuned = Subject("classification", "tuned", "test")
+    changes = {(tuned, Key("precision", "youden")): undefined, (tuned, Key("roc_auc")): undefined}
+    changed = Page(draw(results, changes))
+    cells = [(value, text) for _, key, value, text in changed.numbers if key == "precision_at_youden"]
     assert (None, "— no image was called positive") in [(value, text.strip()) for value, text in cells]
     assert "ROC AUC is undefined (no image was called positive)" in re.sub(r"\s+", " ", changed.text)
 
@@ -294,29 +302,26 @@ def test_every_rejected_image_is_listed_with_its_problem_and_their_count(page: P
     manifest = tables.read(results / "manifest.parquet", tables.MANIFEST).to_pylist()
     rejected = [row for row in manifest if row["status"] == "rejected"]
     assert len(rejected) == 3
-    assert sum(tag == "tr" and attrs.get("class") == "rejected" for tag, attrs in page.tags) == 3
+    assert sum(tag == "tr" and str(attrs.get("data-key")).startswith("rejected/") for tag, attrs in page.tags) == 3
     assert all(row["file_name"] in page.text and row["problem"] in page.text for row in rejected)
     assert "3 of 109" in page.text
 
 
-def test_every_unreadable_answer_is_listed(page: Page, results: Path) -> None:
-    answers = [
-        parsed
+def test_every_unreadable_response_is_listed(page: Page, results: Path) -> None:
+    parsed = [
+        kind
         for localizer in fake_study.LOCALIZERS
-        for parsed in tables.read(results / f"localize/{localizer}_answers.parquet", tables.ANSWERS)[
-            "parsed"
-        ].to_pylist()
+        for kind in tables.read(results / f"localize/{localizer}_answers.parquet", tables.ANSWERS)["parsed"].to_pylist()
     ]
-    assert answers.count("malformed") > 0
-    assert sum(attrs.get("class") == "unread" for _, attrs in page.tags) == answers.count("malformed")
+    assert parsed.count("malformed") > 0
+    listed = sum(str(attrs.get("data-key")).startswith("unread/") for _, attrs in page.tags)
+    assert listed == parsed.count("malformed")
 
 
 def test_a_split_by_image_and_simulated_images_are_said_in_red_and_only_then(page: Page, results: Path) -> None:
     assert "The images were split by image" in page.text
     assert "The images are simulated" in page.text
-    parameters = json.loads((results / "metrics.json").read_text())["provenance"]["parameters"]
-    honest = {**parameters, "data": {"split": {"unit": "patient"}, "ingest": {"root": "data"}}}
-    text = Page(draw(results, provenance__parameters=honest)).text
+    text = Page(draw(results, data__split__unit="patient", data__ingest__root="data")).text
     assert "split by image" not in text
     assert "simulated" not in text
 
@@ -329,40 +334,96 @@ def test_the_page_is_small_enough_to_be_sent(html: str) -> None:
     assert len(html.encode()) < 3e6
 
 
-def test_a_study_without_localizer_training_and_calibration_still_has_a_page(results: Path) -> None:
-    arguments = fake_study.options(results)
-    for option in ("--localize", "--answers", "--train", "--curve", "--fetch"):
-        first = arguments.index(option)
-        last = next(k for k in range(first + 1, len(arguments)) if arguments[k].startswith("--"))
-        del arguments[first:last]
-    elsewhere = results / "bare.json"
-    document = json.loads((results / "metrics.json").read_text())
-    elsewhere.write_text(json.dumps({**document, "localization": {}}))
-    arguments[arguments.index("--metrics") + 1] = str(elsewhere)
-    arguments[arguments.index("--report") + 1] = str(results / "bare.html")
-    report.main(arguments)
-    text = Page((results / "bare.html").read_text()).text
+def test_a_study_without_localizer_training_and_calibration_still_has_a_page(results: Path, tmp_path: Path) -> None:
+    missing = ("localize", "answers", "choice", "cutoff", "train", "curve", "fetch", "calibration")
+    arguments = fake_study.section_options(results, without=missing)
+    arguments[arguments.index("--section") + 1] = str(tmp_path / "bare.json")
+    section.main(arguments)
+    options = fake_study.report_options(results)
+    options[options.index("--sections") + 1] = str(tmp_path / "bare.json")
+    options[options.index("--report") + 1] = str(tmp_path / "bare.html")
+    report.main(options)
+    text = Page((tmp_path / "bare.html").read_text()).text
     assert "No localizer was run" in text
     assert "Nothing was trained" in text
 
 
-def test_metrics_that_do_not_say_how_they_were_measured_are_refused(results: Path) -> None:
-    with pytest.raises(TableError, match=r"lacks the parameter 'parameters'"):
-        draw(results, provenance={})
+def test_parameters_that_the_page_needs_and_lacks_are_named(results: Path) -> None:
+    arguments = fake_study.section_options(results)
+    document = json.loads(arguments[1])
+    del document["nodules"]["tolerance"]
+    arguments[1] = json.dumps(document)
+    with pytest.raises(ParamsError, match="tolerance"):
+        section.main(arguments)
 
 
 def test_a_missing_image_is_named(results: Path, tmp_path: Path) -> None:
-    arguments = fake_study.options(results)
+    arguments = fake_study.section_options(results)
     arguments[arguments.index("--results") + 1] = str(tmp_path)
     with pytest.raises(TableError, match=r"normalized/1-of-1/.*run normalize again"):
-        report.main(arguments)
+        section.main(arguments)
+
+
+def test_a_file_that_is_no_section_is_refused(results: Path, tmp_path: Path) -> None:
+    (tmp_path / "section.json").write_text('{"chapter": "nodules", "titel": "x"}')
+    options = fake_study.report_options(results)
+    options[options.index("--sections") + 1] = str(tmp_path / "section.json")
+    with pytest.raises(DocumentError, match=r"Section\.title: missing"):
+        report.main(options)
 
 
 def test_an_unknown_operating_point_is_refused(results: Path) -> None:
-    arguments = fake_study.options(results)
+    arguments = fake_study.section_options(results)
     arguments[1] = arguments[1].replace("youden", "yuoden")
     with pytest.raises(ParamsError, match="operating_point"):
-        report.main(arguments)
+        section.main(arguments)
+
+
+def test_the_json_files_have_every_measure_and_the_headline_metrics(results: Path, html: str) -> None:
+    document = json.loads((results / "metrics.json").read_text())["nodules"]
+    found = measured(results)
+    leaves = 0
+    for subject, measured_ in found.items():
+        place = document[subject.task][subject.system]
+        place = place[subject.other] if subject.other else place
+        for key, estimate in measured_.items():
+            entry = place[subject.subset][key.text]
+            assert entry["value"] == estimate.value
+            assert entry.get("reason") == estimate.reason
+            leaves += 1
+    assert leaves == tables.read(results / "measures.parquet", tables.MEASURES).num_rows > 500
+    assert document["warnings"] == list(documents.read(results / "notes.json", section.Notes).warnings)
+    summary = json.loads((results / "summary.json").read_text())["nodules"]
+    assert summary["tuned"]["roc_auc"] == found[Subject("classification", "tuned", "test")][Key("roc_auc")].value
+    assert "recall_at_tolerant" in summary["attribution"] and "recall_at_tight" not in summary["attribution"]
+
+
+def test_two_chapters_stand_on_one_page_and_each_has_its_own(results: Path, tmp_path: Path, html: str) -> None:
+    first = documents.read(results / "section.json", blocks.Section)
+    number = blocks.Number(text="0.5", interval="", value=0.5, low=None, high=None, note="3 images")
+    part = blocks.Part(name="one", title="Part one", short="One", blocks=(blocks.Note(text=("It is ", number)),))
+    other = replace(first, chapter="zoo", title="Which model?", warnings=(), tiles=(), parts=(part,))
+    documents.write(tmp_path / "zoo.json", other)
+    nested = {Subject("classification", "probe", "test"): {Key("roc_auc"): Estimate(value=0.75)}}
+    tables.write(tmp_path / "zoo.parquet", measures.table("zoo", nested), tables.MEASURES)
+    (tmp_path / "zoo_notes.json").write_text('{"warnings": []}')
+    options = fake_study.report_options(results)
+    for name, more in (("sections", "zoo.json"), ("measures", "zoo.parquet"), ("notes", "zoo_notes.json")):
+        options.insert(options.index(f"--{name}") + 2, str(tmp_path / more))
+    options[options.index("--pages") + 1 :] = [str(tmp_path / name) for name in ("nodules.html", "zoo.html")] + options[
+        options.index("--pages") + 2 :
+    ]
+    for name in ("report", "metrics", "summary"):
+        options[options.index(f"--{name}") + 1] = str(tmp_path / name)
+    report.main(options)
+    both = Page((tmp_path / "report").read_text())
+    assert "Which model?" in both.text
+    assert first.title in both.text
+    ids = [attrs["id"] for _, attrs in both.tags if attrs.get("id")]
+    assert len(ids) == len(set(ids)) and {"nodules", "zoo", "zoo-one"} <= set(ids)
+    alone = Page((tmp_path / "zoo.html").read_text()).text
+    assert "Part one" in alone and "Does the image show a nodule" not in alone
+    assert json.loads((tmp_path / "summary").read_text())["zoo"] == {"probe": {"roc_auc": 0.75}}
 
 
 def test_the_image_on_the_page_is_the_image_on_disk(page: Page, results: Path) -> None:
@@ -376,95 +437,6 @@ def test_the_image_on_the_page_is_the_image_on_disk(page: Page, results: Path) -
     on_disk = Image.open(results / "normalized/1-of-1/0009.png")
     small = np.asarray(on_page.resize(on_disk.size), float)
     assert np.abs(small - np.asarray(on_disk, float)).mean() < 4
-
-
-def test_a_image_that_is_no_image_is_refused() -> None:
-    with pytest.raises(ImageError, match="run normalize again"):
-        overlays.embed(b"<html>", 64)
-
-
-def test_marks_lie_where_geometry_says_on_a_padded_image() -> None:
-    geometry = Geometry(width_px=100, height_px=200, side_px=50)
-    ring = overlays.rings([{"point": 0, "x": 49.5, "y": 99.5}], geometry, 0.02, 0.05)[0]
-    assert (ring.x, ring.y) == (50.0, 50.0)
-    assert ring.tolerant == pytest.approx(100 * 0.05 * np.hypot(100, 200) / 200, abs=0.01)
-    row = {"rank": 0, "x": 24.5, "y": 49.5, "x0": -0.5, "y0": -0.5, "x1": 49.5, "y1": 99.5}
-    found = overlays.findings(
-        [{**row, "phrase": "nodule", "confidence": None}], geometry, "MedGemma", place=0, boxed=True
-    )[0]
-    assert (found.x, found.y) == (37.5, 25.0)
-    assert found.box == (25.0, 0.0, 25.0, 50.0)
-
-
-def corners(chart: charts.Chart, style: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the corners of the line of a style, in data units."""
-    line = next(line for line in chart.lines if line.style == style)
-    drawn = np.array([[float(part) for part in corner.split()] for corner in re.split("[ML]", line.path)[1:]])
-    x = (drawn[:, 0] - chart.left) / (chart.right - chart.left)
-    return x, (chart.bottom - drawn[:, 1]) / (chart.bottom - chart.top)
-
-
-@pytest.mark.parametrize("ties", [False, True])
-def test_the_area_under_the_drawn_curves_is_the_metric(ties: bool) -> None:
-    rng = np.random.default_rng(3)
-    labels = rng.integers(0, 2, 300)
-    scores = 1 / (1 + np.exp(-(labels + rng.normal(0, 1, 300))))
-    scores = np.round(scores, 1) if ties else scores
-    curves = {"tuned": figures.Curve(labels, scores, {})}
-    x, y = corners(figures.roc(curves, "youden"), "tuned")
-    assert np.trapezoid(y, x) == pytest.approx(roc_auc(labels, scores), abs=2e-3)
-    x, y = corners(figures.precision_recall(curves, "youden"), "tuned")
-    assert np.trapezoid(y, x) == pytest.approx(average_precision(labels, scores), abs=2e-3)
-
-
-def test_leaving_out_corners_leaves_the_line_as_it_is() -> None:
-    there_and_back = [(0.0, 0.0), (4.0, 0.0), (2.0, 0.0), (2.0, 0.0), (2.0, 3.0)]
-    assert charts.path(there_and_back) == "M0 0L4 0L2 0L2 3"
-
-
-@pytest.mark.parametrize("values", [[0.0, 9.3], [-3.2, 7.0], [0.71, 0.74], [5.0], [0.0, 0.0], [1e-9, 3e-9], [0, 63179]])
-def test_an_axis_holds_its_values_between_round_ticks(values: list[float]) -> None:
-    axis = charts.fitting_axis(values, "step")
-    assert axis.low <= min(values) <= max(values) <= axis.high
-    assert (axis.ticks[0], axis.ticks[-1]) == (axis.low, axis.high)
-    assert 2 <= len(axis.ticks) <= 8
-
-
-def record(image_id: str, label: int, score: float, points: int = 0, found: int = 0) -> gallery.Record:
-    geometry = Geometry(width_px=9, height_px=9, side_px=9)
-    image = gallery.Record(image_id, "nih", label, "test", "", geometry, [{"x": 1, "y": 1}] * points)
-    image.scores["tuned"] = score
-    image.answers["medgemma"] = {"parsed": "ok"}
-    image.findings["medgemma"] = [{"x": 1, "y": 1}] * found
-    return image
-
-
-def test_the_images_shown_are_the_clearest_successes_and_failures() -> None:
-    images = [record("a", 1, 0.6), record("b", 1, 0.9), record("c", 0, 0.5), record("d", 1, 0.4), record("e", 1, 0.1)]
-    groups = gallery.by_answer([*images, record("f", 0, 0.2)], "tuned", 0.5, 2)
-    assert [[image.image_id for image in group.images] for group in groups] == [["b", "a"], ["c"], ["e", "d"]]
-    assert gallery.by_answer(images, "tuned", 0.5, 1)[0].total == 2
-
-
-def test_images_with_nodules_are_found_or_missed_and_negative_ones_shown_only_with_points() -> None:
-    images = [record("a", 1, 0, 1, 1), record("b", 1, 0, 1, 0), record("c", 0, 0, 0, 1), record("d", 0, 0)]
-    groups = gallery.by_place(images, "medgemma", lambda image: len(image.findings["medgemma"]), 5)
-    assert [[image.image_id for image in group.images] for group in groups] == [["a"], ["b"], ["c"]]
-
-
-def test_a_zero_is_not_taken_for_a_missing_number() -> None:
-    assert numbers.cell({"value": 0.0, "low": 0.0, "high": 0.0}).interval == "[0.000, 0.000]"
-    assert numbers.cell({"value": 0.0}).value == 0.0
-    assert numbers.cell(None).text == numbers.DASH
-
-
-def test_a_metric_that_the_page_does_not_know_is_shown_all_the_same() -> None:
-    measured = {"tuned": {"test": {"roc_auc": {"value": 0.5}, "kappa_at_f1": {"value": 0.25}}}}
-    table = summary.classification({"classification": measured}, "f1")["test"]
-    assert [(group["title"], group["rows"][0]["name"]) for group in table["groups"]] == [
-        ("Without a threshold", "ROC AUC"),
-        ("At the threshold of the best F1", "Kappa"),
-    ]
 
 
 class Browser:
@@ -544,7 +516,7 @@ def test_a_browser_shows_the_page_without_error_or_overflow(
         images: [...document.images].every(image => image.complete && image.naturalWidth > 0),
         count: document.images.length,
         page: getComputedStyle(document.body).backgroundColor,
-        line: getComputedStyle(document.querySelector('path.line.tuned')).stroke,
+        line: getComputedStyle(document.querySelector('path.line.c1')).stroke,
         marks: [...document.querySelectorAll('.image')].every(box => {
             const image = box.querySelector('img').getBoundingClientRect();
             const marks = box.querySelector('svg').getBoundingClientRect();

@@ -21,8 +21,10 @@ def experiment(value=0.8, lr=0.1, **more):
     return {
         "params": {"train": {"learning_rate": lr, "sources": ["nih"]}, "split": {"seed": 1}},
         "metrics": {
-            "classification": {"tuned": {"test": {"roc_auc": leaf(value, value - 0.05, value + 0.05), **more}}},
-            "provenance": {"git": "abc", "seed": 3},
+            "nodules": {
+                "classification": {"tuned": {"test": {"roc_auc": leaf(value, value - 0.05, value + 0.05), **more}}},
+                "provenance": {"git": "abc", "seed": 3},
+            }
         },
     }
 
@@ -42,7 +44,7 @@ def test_a_parameter_that_only_one_side_has_is_listed():
 
 def test_the_difference_is_the_second_minus_the_first():
     (entry,) = compare.compare(experiment(0.80), experiment(0.83))["metrics"]
-    assert entry["metric"] == "classification.tuned.test.roc_auc"
+    assert entry["metric"] == "nodules.classification.tuned.test.roc_auc"
     assert entry["difference"] == pytest.approx(0.03)
 
 
@@ -56,14 +58,14 @@ def test_the_mark_stands_where_the_intervals_do_not_overlap(value, apart):
 
 def test_touching_intervals_overlap():
     one, other = experiment(), experiment()
-    one["metrics"]["classification"]["tuned"]["test"]["roc_auc"] = leaf(0.5, 0.4, 0.6)
-    other["metrics"]["classification"]["tuned"]["test"]["roc_auc"] = leaf(0.7, 0.6, 0.8)
+    one["metrics"]["nodules"]["classification"]["tuned"]["test"]["roc_auc"] = leaf(0.5, 0.4, 0.6)
+    other["metrics"]["nodules"]["classification"]["tuned"]["test"]["roc_auc"] = leaf(0.7, 0.6, 0.8)
     assert compare.compare(one, other)["metrics"][0]["apart"] is False
 
 
 def test_an_undefined_metric_has_no_difference_and_is_not_zero():
     other = experiment()
-    other["metrics"]["classification"]["tuned"]["test"]["roc_auc"] = leaf(None)
+    other["metrics"]["nodules"]["classification"]["tuned"]["test"]["roc_auc"] = leaf(None)
     found = compare.compare(experiment(), other)
     assert found["metrics"][0]["difference"] is found["metrics"][0]["apart"] is None
     assert "undefined" in compare.show(found, "a", "b")
@@ -78,12 +80,12 @@ def test_a_metric_that_only_one_side_has_is_shown():
 def test_only_the_main_metrics_are_shown_unless_all_are_asked_for():
     one = experiment(brier=leaf(0.1, 0.05, 0.2))
     assert len(compare.compare(one, one)["metrics"]) == 1
-    assert len(compare.compare(one, one, ["*"])["metrics"]) == 2
+    assert len(compare.compare(one, one, every=True)["metrics"]) == 2
 
 
 def test_different_images_are_pointed_out():
     other = experiment()
-    other["metrics"]["classification"]["tuned"]["test"]["roc_auc"]["n"] = 61
+    other["metrics"]["nodules"]["classification"]["tuned"]["test"]["roc_auc"]["n"] = 61
     assert "Not the same images" in compare.show(compare.compare(experiment(), other), "a", "b")
     assert "Not the same images" not in compare.show(compare.compare(experiment(), experiment()), "a", "b")
 
@@ -96,8 +98,8 @@ def test_the_table_reads_as_one_would_write_it():
         "  train.learning_rate  0.1    0.5",
         "",
         "Metrics, value [interval]",
-        "                                                    first             workspace  difference",
-        "  classification.tuned.test.roc_auc  0.800 [0.750, 0.850]  0.950 [0.900, 1.000]      +0.150 *",
+        "                                                            first             workspace  difference",
+        "  nodules.classification.tuned.test.roc_auc  0.800 [0.750, 0.850]  0.950 [0.900, 1.000]      +0.150 *",
     ]
 
 
@@ -115,7 +117,7 @@ def repository(tmp_path_factory):
         "lr = yaml.safe_load(open('params.yaml'))['train']['learning_rate']\n"
         "leaf = {'value': 0.8 + lr / 10, 'low': 0.7, 'high': 0.9, 'n': 9}\n"
         "pathlib.Path('results').mkdir(exist_ok=True)\n"
-        "text = json.dumps({'classification': {'tuned': {'test': {'roc_auc': leaf}}}})\n"
+        "text = json.dumps({'nodules': {'classification': {'tuned': {'test': {'roc_auc': leaf}}}}})\n"
         "pathlib.Path('results/metrics.json').write_text(text)\n"
     )
     (root / "params.yaml").write_text("train:\n  learning_rate: 0.1\n")

@@ -45,7 +45,7 @@ def test_the_command_writes_the_record_and_only_the_figures_of_readme(
     auc = {"value": 0.8, "low": 0.7, "high": 0.9, "n": 20, "n_patients": 7, "skipped_draws": 0}
     (tmp_path / "workflow").mkdir()
     (tmp_path / "metrics.json").write_text(
-        json.dumps({"classification": {"tuned": {"test": {"roc_auc": auc}}}, "localization": {}})
+        json.dumps({"nodules": {"classification": {"tuned": {"test": {"roc_auc": auc}}}}})
     )
     (tmp_path / "README.md").write_text(f"before\n{reference.BEGINS}old\n{reference.ENDS}after\n")
     monkeypatch.chdir(tmp_path)
@@ -53,7 +53,7 @@ def test_the_command_writes_the_record_and_only_the_figures_of_readme(
     reference.main()
     document = json.loads((tmp_path / reference.PATH).read_text())
     assert document["metrics"] == {
-        "ROC AUC, tuned": {name: auc[name] for name in ("value", "low", "high", "n", "n_patients")}
+        "tuned: ROC AUC": {name: auc[name] for name in ("value", "low", "high", "n", "n_patients")}
     }
     text = (tmp_path / "README.md").read_text()
     assert text == f"before\n{reference.BEGINS}{reference.paragraph(document)}{reference.ENDS}after\n"

@@ -19,7 +19,9 @@ def parse(
     optional: Sequence[str] = (),
     many: Sequence[str] = (),
 ) -> argparse.Namespace:
-    """Return the arguments of a stage; every file is a named option, and `params` holds the checked sections.
+    """Return the arguments of a stage; every file is a named option.
+
+    `params` holds the checked sections, and `document` the whole document that they were taken from.
 
     Args:
         doc: Docstring of the stage: the text of `--help`.
@@ -48,7 +50,8 @@ def parse(
             )
     args = parser.parse_args(argv)
     if params:
-        args.params = parameters.read(args.params, params)
+        args.document = parameters.document(args.params)
+        args.params = parameters.parse(args.document, params)
     return args
 
 

@@ -44,7 +44,8 @@ class Rows:
     """A section of systems: a mapping of names to rows, each of one kind.
 
     Attributes:
-        kinds: The class of the parameters of each kind; a row names its kind under the key `kind`.
+        kinds: The class of the parameters of each kind; a row names its kind under the key `kind`, and under `label`,
+            if it has one, what it is called in the report.
     """
 
     kinds: Mapping[str, type]
@@ -57,10 +58,12 @@ class Row:
     Attributes:
         kind: Its kind.
         params: An instance of its kind's class.
+        label: What it is called in the report; None for its name.
     """
 
     kind: str
     params: Any
+    label: str | None = None
 
 
 Section = type | Rows
@@ -151,24 +154,35 @@ def _rows(value: Any, name: str, rows: Rows, problems: list[str], renamed: Mappi
         elif row["kind"] not in rows.kinds:
             problems.append(unknown(f"{where}.kind {row['kind']}", [f"{where}.kind {kind}" for kind in rows.kinds]))
         else:
-            inner = {field: given for field, given in row.items() if field != "kind"}
+            inner = {field: given for field, given in row.items() if field not in ("kind", "label")}
             checked = _checked(inner, where, rows.kinds[row["kind"]], problems, renamed)
-            parsed[str(key)] = Row(row["kind"], checked)
+            label = row.get("label")
+            if not (label is None or (isinstance(label, str) and label)):
+                problems.append(f"{where}.label: found {label!r}, wanted a text")
+            parsed[str(key)] = Row(row["kind"], checked, label)
     return parsed
 
 
-def read(source: str, sections: Mapping[str, Section]) -> SimpleNamespace:
-    """Return the checked sections from `source`: the path of a YAML file, or the parameters themselves as JSON.
+def document(source: str) -> Any:
+    """Document of parameters from `source`: the path of a YAML file, or the parameters themselves as JSON.
 
     Raises:
-        ParamsError: If there is no such file, it is not YAML, or a value is not as wanted.
+        ParamsError: If there is no such file, or it is not YAML.
     """
     try:
-        text = source if source.lstrip().startswith("{") else Path(source).read_text()
-        document = yaml.safe_load(text)
+        text = source if source.lstrip().startswith("{") else Path(source).read_text(encoding="utf-8")
+        return yaml.safe_load(text)
     except (OSError, yaml.YAMLError) as error:
         raise ParamsError(f"parameters from {source!r}:", [str(error)]) from error
-    return parse(document, sections)
+
+
+def read(source: str, sections: Mapping[str, Section]) -> SimpleNamespace:
+    """Return the checked sections from `source`, see `document`.
+
+    Raises:
+        ParamsError: As `document`, or if a value is not as wanted.
+    """
+    return parse(document(source), sections)
 
 
 def subset(
@@ -253,6 +267,7 @@ def _schema(section_: Section) -> dict[str, Any]:
     kinds = []
     for kind, cls in section_.kinds.items():
         row = TypeAdapter(cls).json_schema()
-        row["properties"] = {"kind": {"const": kind}, **row.get("properties", {})}
+        shared = {"kind": {"const": kind}, "label": {"type": "string", "minLength": 1}}
+        row["properties"] = {**shared, **row.get("properties", {})}
         kinds.append({**row, "required": ["kind", *row.get("required", ())]})
     return {"type": "object", "additionalProperties": {"oneOf": kinds}}

@@ -82,10 +82,10 @@ METRICS: Mapping[str, Metric] = {
         _up("sensitivity", "Sensitivity", "specificity_95"),
         _up("specificity", "Specificity"),
         # calls at a threshold, or points at a tolerance
-        _up("precision", "Precision", "tight", "tolerant"),
-        _up("recall", "Recall", "tight", "tolerant"),
+        _up("precision", "Precision", "tolerant"),
+        _up("recall", "Recall", "tolerant"),
         Metric(name="random_placement_recall", label="Recall of the random-placement baseline"),
-        _up("f1", "F1", "f1", "tight", "tolerant"),
+        _up("f1", "F1", "f1", "tolerant"),
         _up("mcc", "MCC"),
         _up("ppv_by_bayes", "PPV at another prevalence"),
         _up("npv_by_bayes", "NPV at another prevalence"),
@@ -104,7 +104,7 @@ METRICS: Mapping[str, Metric] = {
         _up("count_exact_with_negatives", "Images with the right number of points, negative ones included"),
         _down("count_error", "Error of the number of points, mean"),
         Metric(name="count_bias", label="Points too many per image, mean"),
-        _down("nearest_point_px", "Distance of a point to its nearest nodule, median", None, unit="px"),
+        _down("nearest_point_px", "Distance of a point to its nearest nodule, median", unit="px"),
         _down("nearest_point_mm", "Distance of a point to its nearest nodule, median", None, unit="mm"),
         _down("mean_nearest_point_mm", "Distance of a point to its nearest nodule, mean", unit="mm"),
         # points on negative images

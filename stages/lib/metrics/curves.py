@@ -95,7 +95,12 @@ def table(chapter: str, curves: Mapping[Subject, Sequence[Curve]]) -> pa.Table:
     for subject, several in curves.items():
         for curve in several:
             steps = len(curve.x)
-            same: dict[str, str | None] = {"chapter": chapter, "task": subject.task, "system": subject.system, "subset": subject.subset}
+            same: dict[str, str | None] = {
+                "chapter": chapter,
+                "task": subject.task,
+                "system": subject.system,
+                "subset": subject.subset,
+            }
             same |= {"curve": curve.curve, "at": curve.at}
             columns = {name: pa.array([value] * steps, pa.string()) for name, value in same.items()}
             columns["step"] = pa.array(np.arange(steps))

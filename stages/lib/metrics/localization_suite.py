@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from stages.lib.core.errors import UndefinedMetricError
 from stages.lib.metrics import evaluation_sets, froc, strata
 from stages.lib.metrics import localization as loc
-from stages.lib.metrics.catalog import FALSE_POINT_RATES
 from stages.lib.metrics.bootstrap import Outcome, attempt, replicate
+from stages.lib.metrics.catalog import FALSE_POINT_RATES
 from stages.lib.metrics.matching import distances
 from stages.lib.metrics.measures import Estimate, Key, estimate, estimates
 

@@ -200,6 +200,16 @@ def nested(measures: Measures) -> dict[str, Any]:
     return document
 
 
+def headline_keys() -> dict[str, Key]:
+    """Headline metrics in the order of the catalog, by their keys in metrics.json.
+
+    >>> list(headline_keys())[:2]
+    ['roc_auc', 'pr_auc']
+    """
+    keys = (Key(metric.name, at) for metric in catalog.METRICS.values() for at in metric.headline_at)
+    return {key.text: key for key in keys}
+
+
 def headline(measures: Measures) -> dict[str, dict[str, float]]:
     """Headline metrics of each system on the test split, as summary.json has them; undefined ones are left out.
 

@@ -4,15 +4,11 @@ A chapter writes one `Section` as JSON; the page draws it without knowing the ch
 alone (`look`), which `palette` turns into colour, shape and dash.
 """
 
-import json
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
-from typing_extensions import TypeAliasType
+from pydantic import Field
 
-from stages.lib.core import files, params
-from stages.lib.core.errors import TableError
+from stages.lib.core import params
 from stages.lib.core.params import section as block
 
 Look = Annotated[int, Field(ge=0)]
@@ -32,7 +28,6 @@ class Number:
 
 
 Sentence = tuple[str | Number, ...]  # text, with numbers in it
-Tree = TypeAliasType("Tree", dict[str, "str | Tree"])
 
 
 @block
@@ -280,11 +275,20 @@ class Keys:
 
 
 @block
+class Fact:
+    """A plain fact: its name and its text, or the facts within it."""
+
+    name: str
+    text: str = ""
+    facts: "tuple[Fact, ...]" = ()
+
+
+@block
 class Facts:
-    """Plain facts by name, nested."""
+    """Plain facts, nested."""
 
     kind: Literal["facts"] = "facts"
-    facts: Tree
+    facts: tuple[Fact, ...]
 
 
 @block
@@ -321,24 +325,3 @@ class Section:
     warnings: tuple[str, ...]  # what a reader has to know before any number
     tiles: tuple[Tile, ...]
     parts: tuple[Part, ...]
-
-
-def write(path: str | Path, section: Section) -> None:
-    """Write a section as JSON, atomically."""
-    files.write_json(path, TypeAdapter(Section).dump_python(section, mode="json"))
-
-
-def read(path: str | Path) -> Section:
-    """Section stored at `path`.
-
-    Raises:
-        TableError: If there is no such file, or it is not a section; with each problem, what was found and wanted.
-    """
-    try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
-        return TypeAdapter(Section).validate_json(json.dumps(document), strict=True)
-    except ValidationError as error:
-        problems = [params.describe("section", dict(detail), []) for detail in error.errors()]
-        raise TableError(f"{path}: is not a section of the report: {'; '.join(problems[:5])}") from error
-    except (OSError, ValueError) as error:
-        raise TableError(f"{path}: not readable as JSON ({error}); run the pipeline again") from error

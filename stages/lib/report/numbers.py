@@ -3,51 +3,77 @@
 from collections.abc import Mapping
 from typing import Any
 
-from stages.lib.report.blocks import Number
+from stages.lib.metrics import catalog
+from stages.lib.metrics.measures import Estimate, Key
+from stages.lib.report.blocks import Fact, Number
 
 DASH = "—"
 MINUS = "\N{MINUS SIGN}"
 
 
-def number(metric: Any, behind: Mapping[str, str], *, signed: bool = False) -> Number:
-    """How a metric is shown.
+BEHIND: Mapping[str, str] = {
+    "n": "images",
+    "n_positive": "with a nodule",
+    "n_negative": "negative",
+    "n_patients": "patients",
+    "n_points": "nodules",
+    "n_predictions": "predicted points",
+}
+
+
+def number(key: Key, estimate: Estimate | None, *, signed: bool = False) -> Number:
+    """Measure as it is shown.
 
     Args:
-        metric: A bare number, null, or the mapping {value, low, high, n, reason, ...}.
-        behind: What each count of the mapping counts, by its key: what stands behind the number, in this order.
+        key: Its metric, which says whether it is a count.
+        estimate: None if it was not measured.
         signed: Whether a plus is written.
 
-    >>> number({"value": 0.9123, "low": 0.85, "high": 0.95, "n": 142}, {"n": "images"}).note
+    >>> number(Key("roc_auc"), Estimate(value=0.9123, low=0.85, high=0.95, n=142)).note
     '142 images'
-    >>> number({"value": 7, "low": 3.0, "high": 11.5}, {}).interval
+    >>> number(Key("true_positives", "tight"), Estimate(value=7.0, low=3.0, high=11.5)).interval
     '[3, 12]'
-    >>> number({"value": None, "reason": "no positive image"}, {}).note
+    >>> number(Key("recall", "tight"), Estimate(value=None, reason="no positive image")).note
     'no positive image'
     """
-    facts: Mapping[str, Any] = metric if isinstance(metric, Mapping) else {"value": metric}
-    value, low, high = facts.get("value"), facts.get("low"), facts.get("high")
-    if value is None:
-        reason = str(facts.get("reason") or "not measured")
+    if estimate is None or estimate.value is None:
+        reason = (estimate.reason if estimate else None) or "not measured"
         return Number(text=DASH, interval="", value=None, low=None, high=None, note=reason)
-    interval = ""
+    whole = catalog.metric(key.metric).whole
+    low, high, interval = estimate.low, estimate.high, ""
     if low is not None and high is not None:
         # The ends of a count's interval may lie between two counts; they are shown as counts.
-        ends = [round(end) if isinstance(value, int) else end for end in (low, high)]
-        interval = f"[{decimal(ends[0], signed=signed)}, {decimal(ends[1], signed=signed)}]"
-    text = decimal(value, signed=signed)
-    return Number(text=text, interval=interval, value=value, low=low, high=high, note=_note(facts, behind))
+        ends = [decimal(round(end) if whole else end, signed=signed) for end in (low, high)]
+        interval = f"[{ends[0]}, {ends[1]}]"
+    text = decimal(int(estimate.value) if whole else estimate.value, signed=signed)
+    return Number(text=text, interval=interval, value=estimate.value, low=low, high=high, note=note(estimate))
 
 
-def _note(facts: Mapping[str, Any], behind: Mapping[str, str]) -> str:
-    """What stands behind a number: counts, Wilson's interval, threshold, skipped resamples."""
-    parts = [f"{facts[key]:,} {word}" for key, word in behind.items() if facts.get(key) is not None]
-    if facts.get("wilson_low") is not None:
-        parts.append(f"Wilson [{decimal(facts['wilson_low'])}, {decimal(facts['wilson_high'])}]")
-    if facts.get("threshold") is not None:
-        parts.append(f"threshold {decimal(float(facts['threshold']))}")
-    if facts.get("skipped_draws"):
-        parts.append(f"{facts['skipped_draws']:,} resamples without a value")
+def note(estimate: Estimate) -> str:
+    """What stands behind a number: counts, Wilson's interval, threshold, skipped resamples.
+
+    >>> note(Estimate(value=0.5, n=1200, n_positive=12))
+    '1,200 images, 12 with a nodule'
+    """
+    counts = ((getattr(estimate, name), noun) for name, noun in BEHIND.items())
+    parts = [f"{count:,} {noun}" for count, noun in counts if count is not None]
+    if estimate.wilson_low is not None and estimate.wilson_high is not None:
+        parts.append(f"Wilson [{decimal(estimate.wilson_low)}, {decimal(estimate.wilson_high)}]")
+    if estimate.threshold is not None:
+        parts.append(f"threshold {decimal(estimate.threshold)}")
+    if estimate.skipped_draws:
+        parts.append(f"{estimate.skipped_draws:,} resamples without a value")
     return ", ".join(parts)
+
+
+def label(metric: str) -> str:
+    """Name of a metric in the report, with its unit.
+
+    >>> label("roc_auc"), label("nearest_point_px")
+    ('ROC AUC', 'Distance of a point to its nearest nodule, median, px')
+    """
+    found = catalog.metric(metric)
+    return f"{found.label}, {found.unit}" if found.unit else found.label
 
 
 def decimal(value: float, *, signed: bool = False) -> str:
@@ -77,13 +103,16 @@ def fact(value: Any) -> str:
     return decimal(value) if isinstance(value, int | float) else str(value)
 
 
-def tree(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested facts with the text of each leaf, as `blocks.Facts` wants them; lists are joined.
+def tree(values: Mapping[str, Any]) -> tuple[Fact, ...]:
+    """Nested facts, as `blocks.Facts` wants them; lists are joined.
 
-    >>> tree({"a": {"b": 1e-4, "c": [1, 2]}, "d": None})
-    {'a': {'b': '0.0001', 'c': '1, 2'}, 'd': '—'}
+    >>> tree({"a": {"b": 1e-4}, "c": [1, 2], "d": None})[0].facts
+    (Fact(name='b', text='0.0001', facts=()),)
     """
-    return {str(key): tree(inner) if isinstance(inner, Mapping) else _leaf(inner) for key, inner in value.items()}
+    return tuple(
+        Fact(name=str(key), facts=tree(value)) if isinstance(value, Mapping) else Fact(name=str(key), text=_leaf(value))
+        for key, value in values.items()
+    )
 
 
 def _leaf(value: Any) -> str:

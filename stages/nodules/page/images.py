@@ -2,17 +2,26 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
+from stages.lib.core import tables
 from stages.lib.images.geometry import Geometry
-from stages.lib.metrics.matching import distances, match
+from stages.lib.metrics import catalog
+from stages.lib.metrics.outcomes import selected
 from stages.lib.report import gallery
 from stages.lib.report.blocks import Album, Block, Card, Gallery, Heading, Key, Keys, Note, Part, Quote
 from stages.nodules.page.study import Study
-from stages.nodules.page.words import LABELS, name, threshold_name
+from stages.nodules.page.words import LABELS, name
+
+
+@dataclass(frozen=True)
+class Said:
+    """Responses of a localizer to one image as one text, and what the parser made of them."""
+
+    parsed: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -23,14 +32,13 @@ class Record:
         image_id: Its id.
         source: Where it comes from.
         label: 1 nodule, 0 no finding, None not labelled.
-        split: Part of the study; None outside of one.
+        split: Split of the study; None outside of one.
         png: Path of the normalized image, relative to the results folder.
         geometry: Its geometry.
         points: True points, rows of `tables.POINTS`.
-        scores: Score of each model.
-        findings: Predictions of each localizer that are shown, rows of `tables.LOCALIZE`.
-        ranked: All predictions of each localizer, rows of `tables.LOCALIZE`.
-        answers: What each localizer that was asked said: a row of `tables.ANSWERS`, several of them joined in one.
+        scores: Score of each classifier.
+        shown: Detections of each localizer that are shown, rows of `tables.LOCALIZE`.
+        responses: What each localizer that was run on it said.
     """
 
     image_id: str
@@ -41,9 +49,8 @@ class Record:
     geometry: Geometry
     points: list[Mapping[str, Any]] = field(default_factory=list)
     scores: dict[str, float] = field(default_factory=dict)
-    findings: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
-    ranked: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
-    answers: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    shown: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
+    responses: dict[str, Said] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,70 +63,61 @@ class Group:
     images: list[Record]
 
 
-def records(
-    manifest: pa.Table,
-    normalized: pa.Table,
-    split: pa.Table,
-    points: pa.Table,
-    infer: Mapping[str, pa.Table],
-    localize: Mapping[str, pa.Table],
-    answers: Mapping[str, pa.Table],
-) -> dict[str, Record]:
+def records(study: Study) -> dict[str, Record]:
     """A record per image that was normalized, by image_id."""
-    images = {row["image_id"]: row for row in manifest.to_pylist()}
-    parts = dict(zip(split["image_id"].to_pylist(), split["split"].to_pylist(), strict=True))
+    images = study.normalized.select(["image_id", "png", "side_px"])
+    images = tables.lookup(images, study.manifest, ["source", "label", "width_px", "height_px"])
+    images = tables.lookup(images, study.split, ["split"])
     found = {}
-    for row in normalized.select(["image_id", "png", "side_px"]).to_pylist():
-        image = images[row["image_id"]]
-        geometry = Geometry(width_px=image["width_px"], height_px=image["height_px"], side_px=row["side_px"])
-        part = parts.get(row["image_id"])
-        record = Record(row["image_id"], image["source"], image["label"], part, row["png"], geometry)
-        found[row["image_id"]] = record
-    for point in points.to_pylist():
+    for row in images.to_pylist():
+        geometry = Geometry(width_px=row["width_px"], height_px=row["height_px"], side_px=row["side_px"])
+        known = (row["image_id"], row["source"], row["label"], row["split"], row["png"])
+        found[row["image_id"]] = Record(*known, geometry)
+    for point in study.points.to_pylist():
         if point["image_id"] in found:
             found[point["image_id"]].points.append(point)
-    for model, table in infer.items():
-        chosen = score_column(table)
-        for image_id, score in zip(table["image_id"].to_pylist(), table[chosen].to_pylist(), strict=True):
-            found[image_id].scores[model] = score
-    for localizer, table in answers.items():
+    for classifier, table in study.infer.items():
+        for image_id, score in tables.mapping(table, score_column(table)).items():
+            found[image_id].scores[classifier] = score
+    for localizer, table in study.answers.items():
         said: dict[str, list[Mapping[str, Any]]] = {}
-        for answer in table.to_pylist():
-            said.setdefault(answer["image_id"], []).append(answer)
+        for response in table.to_pylist():
+            said.setdefault(response["image_id"], []).append(response)
         for image_id, several in said.items():
-            found[image_id].answers[localizer] = joined(several)
-    for localizer, table in localize.items():
-        for finding in table.to_pylist():
-            found[finding["image_id"]].ranked.setdefault(localizer, []).append(finding)
-            if finding["shown"]:
-                found[finding["image_id"]].findings.setdefault(localizer, []).append(finding)
+            found[image_id].responses[localizer] = joined(several)
+    for localizer, table in study.localize.items():
+        for row in table.to_pylist():
+            if row["shown"]:
+                found[row["image_id"]].shown.setdefault(localizer, []).append(row)
     return found
 
 
-def joined(answers: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Return the answers to several requests and views of one image as one: each told, and read if any of them was."""
-    if len(answers) == 1:
-        return answers[0]
-    kinds = {answer["parsed"] for answer in answers}
-    words = "\n".join(f"{answer['view']}, {answer['request']}: {answer['answer']}" for answer in answers)
-    return {"parsed": next(kind for kind in ("ok", "malformed", "empty") if kind in kinds), "answer": words}
+def joined(responses: Sequence[Mapping[str, Any]]) -> Said:
+    """Responses to several prompts and views of one image as one: each told, and read if any of them was."""
+    if len(responses) == 1:
+        return Said(responses[0]["parsed"], responses[0]["answer"])
+    kinds = {one["parsed"] for one in responses}
+    text = "\n".join(f"{one['view']}, {one['request']}: {one['answer']}" for one in responses)
+    return Said(next(kind for kind in ("ok", "malformed", "empty") if kind in kinds), text)
 
 
 def score_column(infer: pa.Table) -> str:
-    """Return the column that thresholds are applied to: the calibrated score where every image has one."""
+    """Column that thresholds are applied to: the calibrated score where every image has one."""
     return "score" if infer["score_calibrated"].null_count else "score_calibrated"
 
 
-def by_answer(images: Sequence[Record], model: str, threshold: float, count: int) -> list[Group]:
-    """Return images that `model` got right and wrong, the most confident ones first.
+def by_call(images: Mapping[str, Record], outcomes: pa.Table, system: str, at: str, count: int) -> list[Group]:
+    """Test images that a classifier called rightly and wrongly, the most confident ones first.
 
     Args:
-        images: Images to choose from.
-        model: Name of the classifier.
-        threshold: An image with this score or more is called positive.
+        images: All images.
+        outcomes: Table `tables.OUTCOMES`.
+        system: Name of the classifier.
+        at: Threshold of the calls.
         count: Number of images shown per group.
     """
-    scored = [image for image in images if model in image.scores]
+    rows = selected(outcomes, "classification", system, at).to_pylist()
+    rows = [row for row in rows if row["split"] == "test" and row["image_id"] in images]
     groups = (
         ("True positives", "with a nodule, called positive; highest score first", 1, True, -1),
         ("False positives", "without a nodule, called positive; highest score first", 0, True, -1),
@@ -127,41 +125,106 @@ def by_answer(images: Sequence[Record], model: str, threshold: float, count: int
     )
     made = []
     for title, rule, label, positive, sign in groups:
-        chosen = [f for f in scored if f.label == label and (f.scores[model] >= threshold) == positive]
-        chosen.sort(key=lambda image: (sign * image.scores[model], image.image_id))
-        made.append(Group(title, rule, len(chosen), chosen[:count]))
+        found = [row for row in rows if row["label"] == label and row["positive"] == positive]
+        found.sort(key=lambda row: (sign * row["score"], row["image_id"]))
+        made.append(Group(title, rule, len(found), [images[row["image_id"]] for row in found[:count]]))
     return made
 
 
-def by_place(images: Sequence[Record], localizer: str, found_on: Callable[[Record], int], count: int) -> list[Group]:
-    """Return images that `localizer` was asked about, test images first: nodules found, missed, points on negative
-    images.
+def by_detection(images: Mapping[str, Record], outcomes: pa.Table, system: str, count: int) -> list[Group]:
+    """Images that a localizer was run on, test images first: nodules found, missed, points on negative images.
+
+    Arguments as of `by_call`; a nodule is found within the tolerant distance.
+    """
+    rows = selected(outcomes, "localization", system, "tolerant").to_pylist()
+    rows = [row for row in rows if row["image_id"] in images]
+    rows.sort(key=lambda row: (row["split"] != "test", row["image_id"]))
+    found = [row for row in rows if row["n_points"] and row["true_positives"]]
+    missed = [row for row in rows if row["n_points"] and not row["true_positives"]]
+    missed.sort(key=lambda row: -row["n_predictions"])
+    negatives = [row for row in rows if not row["n_points"] and row["split"] == "test" and row["n_predictions"]]
+    return [
+        Group(title, rule, len(kind), [images[row["image_id"]] for row in kind[:count]])
+        for title, rule, kind in (
+            ("Nodules found", "at least one point within the tolerant distance of a true one", found),
+            ("Nodules missed", "no point within the tolerant distance of a true one", missed),
+            ("Points on negative images", "test images without a nodule that got a point", negatives),
+        )
+    ]
+
+
+def part(study: Study, pixels: Callable[[str], bytes]) -> Part:
+    """Examples of each classifier's and localizer's successes and failures.
 
     Args:
-        images: All images.
-        localizer: Name of the localizer.
-        found_on: Returns how many of the true points of an image were found.
-        count: Number of images shown per group.
+        study: What the page is made of.
+        pixels: Returns the PNG of a normalized image, given its path relative to the results folder.
     """
-    asked = [image for image in images if localizer in image.answers]
-    asked.sort(key=lambda image: (image.split != "test", image.image_id))
-    marked = [image for image in asked if image.points]
-    negatives = [
-        image for image in asked if image.label == 0 and image.split == "test" and image.findings.get(localizer)
+    images, settings = records(study), study.settings
+    truth = Key(title="true point: ring at the tight distance, dotted ring at the tolerant one")
+    keys = (truth, *(Key(title=system.label, look=system.look) for system in study.localizers.values()))
+    rest = (
+        "Rest the pointer on a mark to read its coordinates. A box is shown where a localizer gives one, on its own "
+        "examples. An image with a nodule but no ring has a label and no marked point."
+    )
+    blocks: list[Block] = [Keys(keys=keys), Note(text=(rest,))]
+    if study.chosen:
+        at = catalog.at_label(settings.threshold)
+        blocks.append(Heading(title=f"Classification: {study.chosen.label} at the {at}, test images"))
+        groups = by_call(images, study.outcomes, study.chosen.name, settings.threshold, settings.examples)
+        blocks.append(_gallery(study, groups, None, pixels))
+    for system in study.localizers.values():
+        blocks.append(Heading(title=f"Localization: {system.label}"))
+        groups = by_detection(images, study.outcomes, system.name, settings.examples)
+        blocks.append(_gallery(study, groups, system.name, pixels))
+    return Part(name="images", title="Images", short="Images", blocks=tuple(blocks))
+
+
+def _gallery(study: Study, groups: Sequence[Group], localizer: str | None, pixels: Callable[[str], bytes]) -> Gallery:
+    return Gallery(
+        albums=tuple(
+            Album(
+                title=group.title,
+                rule=group.rule,
+                total=group.total,
+                cards=tuple(card(study, image, localizer, pixels(image.png)) for image in group.images),
+            )
+            for group in groups
+        )
+    )
+
+
+def card(study: Study, image: Record, localizer: str | None, png: bytes) -> Card:
+    """One image as it is shown: its image, the detections of all localizers, and what was said about it.
+
+    Boxes are shown of the localizer that the image is an example of, or of the only one there is.
+    """
+    settings, systems = study.settings, study.localizers
+    alone = localizer or (next(iter(systems)) if len(systems) == 1 else None)
+    marks = [
+        mark
+        for system in systems.values()
+        for mark in gallery.marks(
+            image.shown.get(system.name, ()),
+            image.geometry,
+            system.label,
+            look=system.look,
+            boxed=system.name == alone,
+        )
     ]
-    hits = {image.image_id: found_on(image) for image in marked}
-    found = [image for image in marked if hits[image.image_id]]
-    missed = [image for image in marked if not hits[image.image_id]]
-    missed.sort(key=lambda image: -len(image.findings.get(localizer, ())))
-    return [
-        Group(
-            "Nodules found", "at least one point within the tolerant distance of a true one", len(found), found[:count]
-        ),
-        Group("Nodules missed", "no point within the tolerant distance of a true one", len(missed), missed[:count]),
-        Group(
-            "Points on negative images",
-            "test images without a nodule that got a point",
-            len(negatives),
-            negatives[:count],
-        ),
+    facts = [LABELS[image.label].lower(), name(image.source)]
+    facts += [name(image.split).lower()] if image.split else []
+    facts += [f"{study.classifiers[classifier].label} {score:.3f}" for classifier, score in image.scores.items()]
+    quotes = [
+        Quote(title=f"{systems[one].label} ({image.responses[one].parsed})", text=image.responses[one].text)
+        for one in ([localizer] if localizer else systems)
+        if one in image.responses
     ]
+    return Card(
+        name=image.image_id,
+        image=gallery.embed(png, settings.image_px),
+        rings=gallery.rings(image.points, image.geometry, (settings.tight, settings.tolerant)),
+        marks=tuple(marks),
+        facts=tuple(facts),
+        quotes=tuple(quotes),
+    )

@@ -1,17 +1,22 @@
 """The part on localizers: where is the nodule?"""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from stages.lib.report.blocks import Block, Charts, Column, Fold, Heading, Note, Part, Row, Rows, Table
-from stages.lib.report.numbers import decimal
+from stages.lib.metrics import catalog
+from stages.lib.metrics.measures import Estimate, Key
+from stages.lib.report.blocks import Block, Charts, Column, Fold, Heading, Note, Number, Part, Row, Rows, Table
+from stages.lib.report.numbers import decimal, label, number
+from stages.nodules import published
+from stages.nodules.notes import Division
 from stages.nodules.page import curves
-from stages.nodules.page.images import Record
-from stages.nodules.page.study import Study, System
-from stages.nodules.page.words import cell, is_metric, name
+from stages.nodules.page.study import Study
+from stages.nodules.page.words import name
 
 Facts = Mapping[str, Any]
-STRATA = {"size": "Diameter", "contrast": "Contrast", "height": "Height on the image", "side": "Side"}
+Measured = Mapping[Key, Estimate]
+DIVISIONS = {"size": "Diameter", "contrast": "Contrast", "height": "Height on the image", "side": "Side"}
 UNITS = {"size": " mm"}
 STRATUM_NAMES = {
     "upper": "upper third",
@@ -22,31 +27,27 @@ STRATUM_NAMES = {
 }
 RADIAL = (
     "Radial errors are over matched pairs only, so they grow with the distance allowed: read them beside the recall, "
-    "and beside the distance of every point to its nearest nodule, which knows no tolerance. Recall by chance is the "
-    "random-placement baseline: as many points, placed evenly over the same images. Distances in mm are over the images "
+    "and beside the distance of every point to its nearest nodule, which knows no tolerance. The "
+    "random-placement baseline places as many points evenly over the same images. Distances in mm are over the images "
     "whose spacing is known; rest the pointer on one to see how many those are."
 )
+FROC = ("froc_sensitivity", "cpm")
+EMPTY = Estimate(value=None)
 
 
-def part(study: Study, images: Mapping[str, Record]) -> Part:
+def part(study: Study) -> Part:
     """Metrics on test images and on all marked images, FROC curves, strata, prompts, and published numbers."""
     blocks: list[Block] = []
-    if study.metrics.get("localization"):
-        blocks += [*_test(study, images), *_all(study), *_banks(study)]
+    if study.localizers:
+        blocks += [*_test(study), *_all(study), *_banks(study)]
     else:
         blocks.append(Note(text=("No localizer was run.",)))
-    blocks += _published(study.metrics)
+    blocks += _published()
     return Part(name="localization", title="Where is it?", short="Localization", blocks=tuple(blocks))
 
 
-def _views(study: Study, view: str) -> dict[str, Facts]:
-    """What was measured of each localizer on the images of a view."""
-    return {name: views.get(view, {}) for name, views in study.metrics["localization"].items()}
-
-
-def _test(study: Study, images: Mapping[str, Record]) -> Iterator[Block]:
+def _test(study: Study) -> Iterator[Block]:
     """Test images: the metrics, the FROC curves, and the nodules by kind."""
-    measured = _views(study, "test")
     near = study.settings
     yield Note(
         text=(
@@ -55,145 +56,151 @@ def _test(study: Study, images: Mapping[str, Record]) -> Iterator[Block]:
             "combinations leaves alone.",
         )
     )
-    yield Note(text=(_behind(measured, study.localizers),), style="strong")
-    shown, more = _groups(measured, study.classifiers)
-    yield _table(study, measured, shown, "test")
+    yield Note(text=(_behind(study, "test"),), style="strong")
+    yield _table(study, list(_shown(study, "test")), "test")
     yield Note(text=(RADIAL,))
-    charts = curves.of_localizers(study, images.values())
+    charts = curves.of_localizers(study)
     if charts:
         yield Charts(charts=charts)
-    for localizer, facts in measured.items():
-        reason = facts.get("froc", {}).get("reason")
-        if reason:
-            yield Note(text=(f"{study.localizers[localizer].label} has no FROC curve: {reason}.",))
+    for system in study.localizers.values():
+        cpm = study.of("localization", system.name).get(Key("cpm", "tolerant"), EMPTY)
+        if cpm.value is None and cpm.reason:
+            yield Note(text=(f"{system.label} has no FROC curve: {cpm.reason}.",))
+    more = list(_folded(study))
     if more:
         title = "Sensitivity at fixed rates of false points, and label and point together"
-        yield Fold(title=title, blocks=(_table(study, measured, more, "test"),))
-    note = "recall on the test images’ nodules of a kind, at the tolerant distance"
+        yield Fold(title=title, blocks=(_table(study, more, "test"),))
+    note = "recall on the nodules of the test images by kind, at the tolerant distance"
     yield Heading(title="Which nodules are found", note=note)
-    yield _strata_table(study, measured, "tolerant", "test")
-    yield Fold(title="The same at the tight distance", blocks=(_strata_table(study, measured, "tight", "test"),))
+    yield _strata_table(study, "test", "tolerant")
+    yield Fold(title="The same at the tight distance", blocks=(_strata_table(study, "test", "tight"),))
 
 
 def _all(study: Study) -> Iterator[Block]:
     """All images with marked nodules, of every split."""
-    measured = _views(study, "all")
     yield Heading(title="All images with marked nodules", note="of every split, as the published study measured")
     flatter = "Prompts may have been chosen on some of these images, so these numbers flatter; no negative image is"
-    yield Note(text=(f"{flatter} among them. {_behind(measured, study.localizers)}.",))
-    shown, _ = _groups(measured, study.classifiers)
-    table = _table(study, measured, shown, "all")
+    yield Note(text=(f"{flatter} among them. {_behind(study, 'all')}.",))
+    table = _table(study, list(_shown(study, "all")), "all")
     yield Fold(title="The numbers of all images with marked nodules", blocks=(table,))
-    strata = _strata_table(study, measured, "tolerant", "all")
+    strata = _strata_table(study, "all", "tolerant")
     yield Fold(title="Which of all marked nodules are found, at the tolerant distance", blocks=(strata,))
 
 
-def _columns(study: Study, measured: Mapping[str, Facts]) -> tuple[Column, ...]:
-    systems = [study.localizers[localizer] for localizer in measured]
-    return tuple(Column(title=system.label, look=system.look) for system in systems)
+def _columns(study: Study) -> tuple[Column, ...]:
+    return tuple(Column(title=system.label, look=system.look) for system in study.localizers.values())
 
 
-def _table(study: Study, measured: Mapping[str, Facts], groups: list[Rows], view: str) -> Table:
-    name_ = f"localization.{view}"
-    return Table(name=name_, columns=_columns(study, measured), groups=tuple(groups), style="measured")
+def _table(study: Study, groups: list[Rows], subset: str) -> Table:
+    return Table(name=f"localization.{subset}", columns=_columns(study), groups=tuple(groups), style="measured")
 
 
-def _groups(measured: Mapping[str, Facts], classifiers: Mapping[str, System]) -> tuple[list[Rows], list[Rows]]:
-    """Rows of a view that have a number, a cell per localizer: those shown at once, and those folded away."""
-    models = dict.fromkeys(model for facts in measured.values() for model in facts.get("joint", {}))
-    near = ("tight", "tolerant")
-    shown = [((key,), f"{name(key)} distance") for key in near]
-    shown += [(("images",), "Whatever the distance"), (("negatives",), "Negative images")]
-    more = [(("froc", key), f"FROC, {key} distance") for key in near]
-    for model in models:
-        title = f"Label of {classifiers[model].label} and point together"
-        more += [(("joint", model, key), f"{title}, {key} distance") for key in near]
-    return list(_filled(measured, shown)), list(_filled(measured, more))
+def _shown(study: Study, subset: str) -> Iterator[Rows]:
+    """Rows that are shown at once: at each tolerance, at none, and on negative images."""
+    measured = [study.of("localization", localizer, subset) for localizer in study.localizers]
+    for at, title in catalog.TOLERANCES.items():
+        yield from _rows(title.capitalize(), measured, partial(_near, at))
+    yield from _rows("Whatever the distance", measured, lambda key: key.at is None)
+    negatives = [study.of("localization", localizer, f"{subset}/negatives") for localizer in study.localizers]
+    yield from _rows("Negative images", negatives, lambda key: True)
 
 
-def _filled(measured: Mapping[str, Facts], ways: list[Any]) -> Iterator[Rows]:
-    for keys, title in ways:
-        found = [_at(facts, keys) for facts in measured.values()]
-        metrics = list(dict.fromkeys(key for facts in found for key, value in facts.items() if is_metric(value)))
-        if "random_placement_recall" in metrics:
-            metrics.remove("random_placement_recall")
-            metrics.insert(metrics.index("recall") + 1, "random_placement_recall")
-        rows = tuple(
-            Row(
-                title=name(metric),
-                key=".".join((*keys, metric)),
-                cells=tuple(cell(facts.get(metric)) for facts in found),
-            )
-            for metric in metrics
-        )
-        if rows:
-            yield Rows(title=title, rows=rows)
+def _folded(study: Study) -> Iterator[Rows]:
+    """Rows that are folded away: FROC, and label and point together, at each tolerance."""
+    measured = [study.of("localization", localizer) for localizer in study.localizers]
+    for at, title in catalog.TOLERANCES.items():
+        yield from _rows(f"FROC, {title}", measured, partial(_froc, at))
+    for classifier in study.classifiers.values():
+        joint = [study.of("joint", localizer, "test", classifier.name) for localizer in study.localizers]
+        for at, title in catalog.TOLERANCES.items():
+            together = f"Label of {classifier.label} and point together, {title}"
+            yield from _rows(together, joint, partial(_near, at), f"{classifier.name}/")
 
 
-def _at(facts: Facts, keys: tuple[str, ...]) -> Facts:
-    for key in keys:
-        facts = facts.get(key, {})
-    return facts
+def _near(at: str, key: Key) -> bool:
+    return key.at == at and key.metric not in FROC
 
 
-def _behind(measured: Mapping[str, Facts], localizers: Mapping[str, System]) -> str:
+def _froc(at: str, key: Key) -> bool:
+    return key.metric in FROC and key.at is not None and key.at.partition("/")[0] == at
+
+
+def _rows(
+    title: str, measured: Sequence[Measured], wanted: Callable[[Key], bool], prefix: str = ""
+) -> Iterator[Rows]:
+    """A row per metric that is wanted and that a localizer has; nothing if there is none."""
+    keys = sorted({key for found in measured for key in found if wanted(key)}, key=lambda key: key.order)
+    rows = tuple(
+        Row(title=_title(key), key=f"{prefix}{key.text}", cells=tuple(number(key, found.get(key)) for found in measured))
+        for key in keys
+    )
+    if rows:
+        yield Rows(title=title, rows=rows)
+
+
+def _title(key: Key) -> str:
+    if key.metric == "froc_sensitivity" and key.at:
+        return f"Sensitivity at {key.at.partition('/')[2].replace('_', '/')} false points per image"
+    return label(key.metric)
+
+
+def _behind(study: Study, subset: str) -> str:
     """How many images, patients and nodules stand behind a view, once if the localizers were run on the same."""
     words: dict[str, list[str]] = {}
-    for localizer, facts in measured.items():
-        found, negatives = _at(facts, ("images", "count_exact")), _at(facts, ("negatives", "fraction_with_point"))
+    for system in study.localizers.values():
+        found = study.of("localization", system.name, subset).get(Key("count_exact"))
+        negatives = study.of("localization", system.name, f"{subset}/negatives").get(Key("fraction_with_point"))
         if found:
-            text = (
-                f"{found['n']:,} images with {found['n_points']:,} marked nodules, of {found['n_patients']:,} patients"
-            )
-            text += f"; {negatives['n']:,} negative images" if negatives else ""
-            words.setdefault(text, []).append(localizers[localizer].label)
+            text = f"{found.n:,} images with {found.n_points:,} marked nodules, of {found.n_patients:,} patients"
+            text += f"; {negatives.n:,} negative images" if negatives else ""
+            words.setdefault(text, []).append(system.label)
     if len(words) == 1:
         return next(iter(words))
     return ". ".join(f"{', '.join(names)}: {text}" for text, names in words.items())
 
 
-def _strata_table(study: Study, measured: Mapping[str, Facts], near: str, view: str) -> Table:
+def _strata_table(study: Study, subset: str, near: str) -> Table:
     """Nodules by kind: a row per stratum, with the recall of each localizer."""
-    columns = (Column(title="Nodules", count=True), *_columns(study, measured))
-    groups = tuple(_strata(measured, near))
-    return Table(name=f"localization.{view}", columns=columns, groups=groups, style="measured")
+    columns = (Column(title="Nodules", count=True), *_columns(study))
+    groups = tuple(_strata(study, subset, near))
+    return Table(name=f"localization.{subset}", columns=columns, groups=groups, style="measured")
 
 
-def _strata(measured: Mapping[str, Facts], near: str) -> Iterator[Rows]:
-    for kind, title in STRATA.items():
-        found = {localizer: _at(facts, ("strata", kind)) for localizer, facts in measured.items()}
-        found = {localizer: facts for localizer, facts in found.items() if facts}
-        if not found:
+def _strata(study: Study, subset: str, near: str) -> Iterator[Rows]:
+    key = Key("recall", near)
+    for kind, title in DIVISIONS.items():
+        divided = [one for one in study.notes.divisions if (one.subset, one.name) == (subset, kind)]
+        if not divided:
             continue
-        some = next(iter(found.values()))
+        bounds = {stratum: ends for one in divided for stratum, ends in one.strata.items()}
         rows = []
-        for stratum in dict.fromkeys(stratum for facts in found.values() for stratum in facts["parts"]):
-            entries = [_at(facts, ("strata", kind, "parts", stratum, near)) for facts in measured.values()]
-            counts = sorted({entry["n_points"] for entry in entries if entry})
+        for stratum, ends in bounds.items():
+            inside = f"{subset}/{kind}/{stratum}"
+            found = [study.of("localization", localizer, inside).get(key) for localizer in study.localizers]
+            counts = sorted({one.n_points for one in found if one is not None and one.n_points is not None})
             nodules = " to ".join(f"{count:,}" for count in dict.fromkeys((counts[0], counts[-1])))
-            first = next(facts["parts"][stratum] for facts in found.values())
+            cells: tuple[str | Number, ...] = (nodules, *(number(key, one) for one in found))
             rows.append(
-                Row(
-                    title=stratum_name(first, stratum, UNITS.get(kind, "")),
-                    key=f"{kind}.{stratum}.{near}",
-                    cells=(nodules, *(cell(entry or None) for entry in entries)),
-                )
+                Row(title=stratum_name(ends, stratum, UNITS.get(kind, "")), key=f"{inside}/{near}", cells=cells)
             )
-        unknown = f"not known of {some['n_unknown']:,} nodules" if some["n_unknown"] and rows else ""
-        reason = f"not divided: {some['reason']}" if some.get("reason") else ""
-        note = "; ".join(text for text in (some.get("note"), unknown, reason) if text)
-        yield Rows(title=title, note=note, rows=tuple(rows))
+        yield Rows(title=title, note=_remarks(divided[0], bool(rows)), rows=tuple(rows))
 
 
-def stratum_name(bounds: Facts, key: str, unit: str = "") -> str:
+def _remarks(division: Division, has_rows: bool) -> str:
+    unknown = f"not known of {division.n_unknown:,} nodules" if division.n_unknown and has_rows else ""
+    reason = f"not divided: {division.reason}" if division.reason else ""
+    return "; ".join(text for text in (division.note, unknown, reason) if text)
+
+
+def stratum_name(bounds: tuple[float | None, float | None], key: str, unit: str = "") -> str:
     """What a stratum of the nodules is called.
 
-    >>> stratum_name({"from": None, "to": 10.0}, "below_10", " mm"), stratum_name({"from": 10.0, "to": 22.5}, "", " mm")
+    >>> stratum_name((None, 10.0), "below_10", " mm"), stratum_name((10.0, 22.5), "", " mm")
     ('below 10 mm', '10 to 22.5 mm')
-    >>> stratum_name({"from": None, "to": None}, "upper")
+    >>> stratum_name((None, None), "upper")
     'upper third'
     """
-    low, high = bounds["from"], bounds["to"]
+    low, high = bounds
     if low is None and high is None:
         return STRATUM_NAMES.get(key, name(key))
     if low is None:
@@ -203,11 +210,11 @@ def stratum_name(bounds: Facts, key: str, unit: str = "") -> str:
 
 def _banks(study: Study) -> Iterator[Block]:
     """Every prompt of each localizer with what it found, and the cutoff of its confidence."""
-    choices, cutoffs = study.metrics.get("choice", {}), study.metrics.get("cutoff", {})
-    for localizer in dict.fromkeys([*choices, *cutoffs]):
-        label = study.localizers[localizer].label
-        title = f"Prompts of {label}, and the confidence from which its points are shown"
-        yield Fold(title=title, blocks=bank(choices.get(localizer, {}), cutoffs.get(localizer, {})))
+    for system in study.localizers.values():
+        choice, cutoff = study.choice.get(system.name, {}), study.cutoff.get(system.name, {})
+        if choice or cutoff:
+            title = f"Prompts of {system.label}, and the confidence from which its points are shown"
+            yield Fold(title=title, blocks=bank(choice, cutoff))
 
 
 def bank(chosen: Facts, cutoff: Facts) -> tuple[Block, ...]:
@@ -249,26 +256,21 @@ def bank(chosen: Facts, cutoff: Facts) -> tuple[Block, ...]:
     return tuple(blocks)
 
 
-def _published(metrics: Facts) -> Iterator[Block]:
+def _published() -> Iterator[Block]:
     """Published numbers of a localizer, apart."""
-    facts = metrics.get("reference", {})
-    near, challenge = facts.get("localization", {}), facts.get("challenge")
-    if not near:
-        return
-    keys = list(dict.fromkeys(key for row in near.values() for key in row))
     rows = tuple(
-        Row(title=name(group), cells=tuple(cell(row.get(key)).text for key in keys)) for group, row in near.items()
+        Row(title=name(near), cells=tuple(decimal(value) for value in values.values()))
+        for near, values in published.LOCALIZATION.items()
     )
+    columns = tuple(Column(title=label(metric)) for metric in next(iter(published.LOCALIZATION.values())))
     yield Heading(title="Published, other data and another localizer: not comparable")
-    columns = tuple(Column(title=name(key)) for key in keys)
     yield Table(columns=columns, groups=(Rows(rows=rows),), style="aside")
-    text = (
-        "Measured on 113 images with 179 marked nodules and on no negative image: read it beside all images with "
-        "marked nodules, not beside the test images."
-    )
-    if challenge:
-        text += (
-            f" The challenge reports the right number of points on {100 * challenge['count_exact']:g} % of its images "
-            f"and a median distance of {challenge['median_distance_mm']} mm: {challenge['note']}."
+    challenge = published.CHALLENGE
+    yield Note(
+        text=(
+            "Measured on 113 images with 179 marked nodules and on no negative image: read it beside all images with "
+            "marked nodules, not beside the test images. The challenge reports the right number of points on "
+            f"{100 * challenge.count_exact:g} % of its images and a median distance of {challenge.median_distance_mm} "
+            f"mm: {challenge.note}.",
         )
-    yield Note(text=(text,))
+    )

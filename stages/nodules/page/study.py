@@ -8,6 +8,9 @@ import pyarrow as pa
 
 from stages.lib.core.errors import ParamsError
 from stages.lib.metrics.calibration import Calibration
+from stages.lib.metrics.curves import Curve
+from stages.lib.metrics.measures import Estimate, Key, Subject
+from stages.nodules.notes import Notes
 
 
 @dataclass(frozen=True)
@@ -39,11 +42,10 @@ class Settings:
     """How it was measured, and what is shown.
 
     Attributes:
-        sources: Sources of the images that classifiers are measured on.
         tight: Tolerance of a hit, fraction of the diagonal.
         tolerant: The wider one.
-        bins: Of the reliability diagram.
         confidence: Of the intervals.
+        other_prevalence: Prevalence that predictive values are translated to.
         split_unit: What was split: patient or image.
         root: Folder of the images.
         percentiles: Grey values that became 0 and 255.
@@ -52,11 +54,10 @@ class Settings:
         threshold: Name of the threshold that calls an image, beside 0.5.
     """
 
-    sources: tuple[str, ...]
     tight: float
     tolerant: float
-    bins: int
     confidence: float
+    other_prevalence: float
     split_unit: str
     root: str
     percentiles: tuple[float, float]
@@ -74,11 +75,10 @@ def settings(document: Mapping[str, Any]) -> Settings:
     try:
         data, own = document["data"], document["nodules"]
         return Settings(
-            sources=tuple(own["cohort"]["sources"]),
             tight=own["tolerance"]["tight_fraction"],
             tolerant=own["tolerance"]["tolerant_fraction"],
-            bins=own["measure"]["ece_bins"],
             confidence=own["measure"]["confidence"],
+            other_prevalence=own["measure"]["other_prevalence"],
             split_unit=data["split"]["unit"],
             root=data["ingest"]["root"],
             percentiles=(data["normalize"]["low_percentile"], data["normalize"]["high_percentile"]),
@@ -94,7 +94,10 @@ def settings(document: Mapping[str, Any]) -> Settings:
 class Study:
     """Everything that the page is made of; mappings go from the name of a classifier or localizer to its part."""
 
-    metrics: Mapping[str, Any]
+    measures: Mapping[Subject, Mapping[Key, Estimate]]
+    curves: Mapping[Subject, Sequence[Curve]]
+    outcomes: pa.Table
+    notes: Notes
     manifest: pa.Table
     points: pa.Table
     normalized: pa.Table
@@ -103,8 +106,10 @@ class Study:
     calibration: Mapping[str, Calibration]
     localize: Mapping[str, pa.Table]
     answers: Mapping[str, pa.Table]
+    choice: Mapping[str, Mapping[str, Any]]
+    cutoff: Mapping[str, Mapping[str, Any]]
     train: Mapping[str, Any] | None
-    curve: Sequence[Mapping[str, float | None]]
+    training_curve: Sequence[Mapping[str, float | None]]
     fetch: Mapping[str, Any] | None
     classifiers: Mapping[str, System]
     localizers: Mapping[str, System]
@@ -114,3 +119,15 @@ class Study:
     def chosen(self) -> System | None:
         """Classifier whose examples are shown: the last one."""
         return list(self.classifiers.values())[-1] if self.classifiers else None
+
+    def of(self, task: str, system: str, subset: str = "test", other: str | None = None) -> Mapping[Key, Estimate]:
+        """Measures of a system on an evaluation set, empty if there are none."""
+        return self.measures.get(Subject(task, system, subset, other), {})
+
+    def compared(self, subset: str) -> dict[str, Mapping[Key, Estimate]]:
+        """Differences of two classifiers on an evaluation set, by what they are called."""
+        return {
+            f"{self.classifiers[subject.system].label} - {self.classifiers[subject.other].label}": measured
+            for subject, measured in self.measures.items()
+            if subject.task == "comparison" and subject.subset == subset and subject.other is not None
+        }

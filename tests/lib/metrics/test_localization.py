@@ -6,7 +6,7 @@ import pytest
 from stages.lib.core.errors import UndefinedMetricError
 from stages.lib.metrics import localization as loc
 from stages.lib.metrics import strata
-from stages.nodules.published import TABLE
+from stages.nodules.published import LOCALIZATION
 
 
 def image(points, predictions, patient="a", width=300, height=400):
@@ -76,7 +76,7 @@ def test_a_weight_is_the_same_as_so_many_copies_of_the_image():
 
 @pytest.mark.parametrize("tolerance", ["tight", "tolerant"])
 def test_the_published_rows_follow_from_their_counts(tolerance):
-    row = TABLE["localization"][tolerance]
+    row = LOCALIZATION[tolerance]
     predictions = row["true_positives"] + row["false_positives"]
     points = row["true_positives"] + row["false_negatives"]
     assert (predictions, points) == (53, 179)

@@ -1,0 +1,105 @@
+"""The part on data: images of each kind, every rejected image, and every response that could not be read."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from stages.lib.core import tables
+from stages.lib.report.blocks import Block, Column, Fold, Heading, Note, Part, Row, Rows, Table
+from stages.nodules.page.study import Study
+from stages.nodules.page.words import LABELS, name
+
+PLACES = ("train", "val", "test", "unused", "rejected")
+LONGEST = 300  # characters of a response that are shown
+KIND = ["source", "label"]
+
+
+def part(study: Study) -> Part:
+    """Counts, preprocessing, rejected images, remarks and unreadable responses."""
+    rows = tables.lookup(study.manifest, study.split, ["split"]).to_pylist()
+    blocks = (*_counts(rows), *_preprocessing(study), *_problems(rows), *_responses(study))
+    return Part(name="data", title="Data", short="Data", blocks=blocks)
+
+
+def _counts(rows: list[dict[str, Any]]) -> Iterator[Block]:
+    """Images of each source and label in each split."""
+    counts: Counter[tuple[str, int | None, str]] = Counter()
+    for row in rows:
+        place = "rejected" if row["status"] == "rejected" else row["split"] or "unused"
+        counts[row["source"], row["label"], place] += 1
+    kinds = sorted({(source, label) for source, label, _ in counts}, key=lambda kind: (kind[0], str(kind[1])))
+    lines = [
+        Row(title=name(source), cells=(LABELS[label], *(f"{counts[source, label, place]:,}" for place in PLACES)))
+        for source, label in kinds
+    ]
+    totals = [sum(counts[*kind, place] for kind in kinds) for place in PLACES]
+    lines.append(Row(title=f"All {len(rows):,} images", cells=("", *(f"{total:,}" for total in totals)), selected=True))
+    columns = (Column(title="Label"), *(Column(title=name(place), count=True) for place in PLACES))
+    yield Table(corner="Source", columns=columns, groups=(Rows(rows=tuple(lines)),))
+
+
+def _preprocessing(study: Study) -> Iterator[Block]:
+    low, high = study.settings.percentiles
+    sides = ", ".join(str(side) for side in sorted(set(study.normalized["side_px"].to_pylist())))
+    hashes = ", ".join(sorted(set(study.normalized["preprocessing_hash"].to_pylist())))
+    text = (
+        f"Each image was clipped to its own percentiles {low:g} and {high:g}, mapped to 0..255, padded with black to a "
+        f"square and resized to {sides} pixels; points and boxes are kept in pixels of the original. Preprocessing "
+        f"hash: {hashes}."
+    )
+    yield Note(text=(text,), style="plain")
+
+
+def _problems(rows: list[dict[str, Any]]) -> Iterator[Block]:
+    """Images that were rejected, and those used with a remark."""
+    rejected = [row for row in rows if row["status"] == "rejected"]
+    yield Heading(title="Rejected images", note=f"{len(rejected):,} of {len(rows):,}")
+    if rejected:
+        lines = tuple(
+            Row(title=row["file_name"], key=f"rejected/{row['image_id']}", cells=(name(row["source"]), row["problem"]))
+            for row in rejected
+        )
+        columns = (Column(title="Source"), Column(title="Problem"))
+        yield Table(name="rejected", corner="File", columns=columns, groups=(Rows(rows=lines),), scroll=True)
+    else:
+        yield Note(text=("None.",))
+    remarks = [row for row in rows if row["status"] == "ok" and row["problem"]]
+    if remarks:
+        lines = tuple(Row(title=row["file_name"], cells=(row["problem"],)) for row in remarks)
+        table = Table(corner="File", columns=(Column(title="Remark"),), groups=(Rows(rows=lines),), scroll=True)
+        yield Fold(title=f"Used, with a remark: {len(remarks):,}", blocks=(table,))
+
+
+def _responses(study: Study) -> Iterator[Block]:
+    """Responses by kind, and each that could not be read."""
+    if not study.answers:
+        return
+    counts = {
+        study.localizers[localizer].label: Counter(table["parsed"].to_pylist())
+        for localizer, table in study.answers.items()
+    }
+    note = "; ".join(
+        f"{label}: " + ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
+        for label, kinds in counts.items()
+    )
+    yield Heading(title="Responses", note=note)
+    unread = [
+        Row(
+            title=row["image_id"],
+            key=f"unread/{row['image_id']}",
+            cells=(study.localizers[localizer].label, _short(row["answer"])),
+        )
+        for localizer, table in study.answers.items()
+        for row in table.to_pylist()
+        if row["parsed"] == "malformed"
+    ]
+    if not unread:
+        yield Note(text=("Every response could be read.",))
+        return
+    columns = (Column(title="Localizer"), Column(title="Response"))
+    table = Table(name="unread", corner="Image", columns=columns, groups=(Rows(rows=tuple(unread)),), scroll=True)
+    yield Fold(title=f"Responses that could not be read: {len(unread):,}", blocks=(table,))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
