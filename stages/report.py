@@ -18,14 +18,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from stages.lib.core import cli, files, params, tables
+from stages.lib.core import cli, documents, files, params, tables
 from stages.lib.core.errors import TableError
 from stages.lib.core.log import LOG
+from stages.lib.learn.train_log import TrainLog
 from stages.lib.metrics import froc
 from stages.lib.metrics.binary import reliability
 from stages.lib.metrics.calibration import Calibration
-from stages.lib.metrics.calibration import read as read_calibration
 from stages.lib.metrics.matching import distances, match
+from stages.lib.models.snapshot import Snapshot
 from stages.lib.report import figures, overlays
 from stages.lib.report.charts import Chart
 from stages.lib.report.gallery import Group, Record, by_answer, by_place, records
@@ -104,7 +105,7 @@ def report(study: Study, params: Params, pixels: Callable[[str], bytes]) -> dict
         "data": _data(study),
         "provenance": summary.provenance(study.metrics, study.fetch or {}),
         "fetch": study.fetch,
-        "calibration": {model: fitted.document() for model, fitted in study.calibration.items()},
+        "calibration": {model: documents.as_mapping(fitted) for model, fitted in study.calibration.items()},
     }
 
 
@@ -388,7 +389,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         optional=("train", "curve", "fetch", "calibration", "localize", "answers"),
         many=many,
     )
-    calibrations = [read_calibration(path) for path in args.calibration or ()]
+    calibrations = [documents.read(path, Calibration) for path in args.calibration or ()]
     study = Study(
         metrics=_read_json(args.metrics),
         manifest=tables.read(args.manifest, tables.MANIFEST),
@@ -401,9 +402,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         answers={
             Path(path).stem.removesuffix("_answers"): tables.read(path, tables.ANSWERS) for path in args.answers or ()
         },
-        train=_read_json(args.train) if args.train else None,
+        train=documents.as_mapping(documents.read(args.train, TrainLog)) if args.train else None,
         curve=_read_curve(args.curve),
-        fetch=_read_json(args.fetch) if args.fetch else None,
+        fetch=documents.as_mapping(documents.read(args.fetch, Snapshot)) if args.fetch else None,
     )
     view = report(study, args.params.report, partial(_read_image, Path(args.results)))
     html = page(view, Path(args.template).read_text(encoding="utf-8"))

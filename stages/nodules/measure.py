@@ -25,11 +25,13 @@ import numpy as np
 import pyarrow as pa
 import yaml
 
-from stages.lib.core import cli, files, params, provenance, tables
+from stages.lib.core import cli, documents, files, params, provenance, tables
 from stages.lib.core.errors import ParamsError
 from stages.lib.core.log import LOG
-from stages.lib.detect import choice
-from stages.lib.metrics import binary_suite, calibration, localization, localization_suite
+from stages.lib.detect.choice import Choice
+from stages.lib.detect.cutoff import Cutoff
+from stages.lib.learn.train_log import TrainLog
+from stages.lib.metrics import binary_suite, localization, localization_suite
 from stages.lib.metrics.binary_suite import Scored
 from stages.lib.metrics.calibration import Calibration
 from stages.lib.metrics.cohort import CohortParams, OpenFraction, ToleranceParams
@@ -260,7 +262,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         split=tables.read(args.split, tables.SPLIT),
         points=tables.read(args.points, tables.POINTS),
         infer={Path(path).stem: tables.read(path, tables.INFER) for path in args.infer},
-        calibration={_stem(path, "_calibration"): calibration.read(path) for path in args.calibration},
+        calibration={_stem(path, "_calibration"): documents.read(path, Calibration) for path in args.calibration},
         localize={Path(path).stem: tables.read(path, tables.LOCALIZE) for path in args.localize or ()},
         answers={_stem(path, "_answers"): tables.read(path, tables.ANSWERS) for path in args.answers or ()},
     )
@@ -275,10 +277,10 @@ def main(argv: Sequence[str] | None = None) -> None:
                 "--twin:", [f"found infer.weights {weights!r}, wanted one of {list(merged_adapter.OTHER)}"]
             )
         document["weights"] = weigh(study, twin, weights, params)
-    for kind in ("choice", "cutoff"):
-        paths = getattr(args, kind) or ()
-        document[kind] = {_stem(path, f"_{kind}"): choice.read(path) for path in paths}
-    train = calibration.read_object(args.train) if args.train else {}
+    for kind, document_type in (("choice", Choice), ("cutoff", Cutoff)):
+        found = {_stem(path, f"_{kind}"): documents.read(path, document_type) for path in getattr(args, kind) or ()}
+        document[kind] = {name: documents.as_mapping(one) for name, one in found.items()}
+    train = documents.as_mapping(documents.read(args.train, TrainLog)) if args.train else {}
     document["warnings"] += [f"train: {note}" for note in train.get("notes", ())]
     for sentence in document["warnings"]:
         LOG.warning("%s", sentence)

@@ -17,8 +17,10 @@ import numpy as np
 import pytest
 
 from stages import report
-from stages.lib.core import tables
+from stages.lib.core import documents, tables
 from stages.lib.core.errors import ImageError, ParamsError, TableError
+from stages.lib.detect.choice import BankRow, Choice
+from stages.lib.detect.cutoff import Cutoff
 from stages.lib.images.geometry import Geometry
 from stages.lib.metrics.binary import average_precision, roc_auc
 from stages.lib.metrics.froc import RATES
@@ -250,12 +252,18 @@ def test_the_page_tells_how_answers_change_with_the_form_of_the_weights(results:
 
 
 def test_every_request_of_a_bank_is_listed_with_what_it_found_and_the_cutoff_is_told() -> None:
-    row = {"f1": 0.5, "hits": 3, "points": 8, "nodules": 4, "images": 6, "malformed": 1, "cutoff": None}
-    choice = {"requests": ["Where?"], "splits": ["val"], "bank": [{"request": "Where?", **row}]}
-    choice["bank"].append({"request": "<b>?", **row, "f1": 0.25, "cutoff": 0.125})
-    cutoff = {"cutoff": 0.25, "f1": 0.75, "hits": 3, "points": 4, "nodules": 4, "images": 6}
+    counts = {"f1": 0.5, "hits": 3, "points": 8, "nodules": 4, "images": 6, "malformed": 1, "cutoff": None}
+    rows = BankRow(request="Where?", **counts), BankRow(request="<b>?", **{**counts, "f1": 0.25, "cutoff": 0.125})
+    choice = documents.as_mapping(Choice(requests=("Where?",), splits=("val",), bank=rows))
+    cutoffs = {
+        "attribution": Cutoff(cutoff=0.25, f1=0.75, hits=3, points=4, nodules=4, images=6),
+        "combined": Cutoff(cutoff=None),
+    }
     found = summary.banks(
-        {"choice": {"attribution": choice}, "cutoff": {"attribution": cutoff, "combined": {"cutoff": None}}}
+        {
+            "choice": {"attribution": choice},
+            "cutoff": {name: documents.as_mapping(cutoff) for name, cutoff in cutoffs.items()},
+        }
     )
     assert [(r["request"], r["f1"], r["cutoff"], r["chosen"]) for r in found[0]["rows"]] == [
         ("Where?", "0.500", "none", True),
