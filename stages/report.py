@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         many=("sections", "measures", "notes", "pages"),
         optional=("pages",),
     )
-    sections = [documents.read(path, Section, "run the chapter's section again") for path in args.sections]
+    sections = [documents.read(path, Section) for path in args.sections]
     metrics: dict[str, Any] = {}
     summary: dict[str, Any] = {}
     for path in args.measures:

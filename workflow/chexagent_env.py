@@ -16,12 +16,12 @@ import sys
 import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from stages.lib.core import cli, files
-from stages.lib.core.errors import EnvironmentBuildError
+from stages.lib.core import cli, documents, files
+from stages.lib.core.errors import DocumentError, EnvironmentBuildError
 from stages.lib.core.log import LOG
 from stages.lib.detect.chexagent import worker
+from stages.lib.detect.chexagent.records import Environment, Kind
 
 LOCKS = Path(__file__).parent / "envs" / "chexagent2"
 FOLDER = Path(".venv-chexagent2")
@@ -41,7 +41,7 @@ LAYER = (
 MEND = "run 'make setup-chexagent' where the package index can be reached"
 
 
-def build(folder: Path, *, layered: bool = False, python: Path | None = None) -> dict[str, Any]:
+def build(folder: Path, *, layered: bool = False, python: Path | None = None) -> Environment:
     """Return the record of the environment in `folder`, built if it is not there as its locks say.
 
     Args:
@@ -50,8 +50,7 @@ def build(folder: Path, *, layered: bool = False, python: Path | None = None) ->
         python: An interpreter made by other means, to be checked and recorded in `folder`.
 
     Returns:
-        python, its path, relative to the working folder if it lies below it, so that the record of one machine serves
-        another; kind, "full", "layered" or "given"; locks, a hash of the lock files; versions.
+        What was built or found.
 
     Raises:
         EnvironmentBuildError: If no fit Python is found, a package cannot be had, or what was built is not as wanted.
@@ -59,7 +58,7 @@ def build(folder: Path, *, layered: bool = False, python: Path | None = None) ->
     import fcntl
 
     folder = folder.absolute()
-    kind = "given" if python else "layered" if layered else "full"
+    kind: Kind = "given" if python else "layered" if layered else "full"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_name(f"{folder.name}.lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -72,19 +71,19 @@ def build(folder: Path, *, layered: bool = False, python: Path | None = None) ->
             _install_layer(own)
         elif python is None:
             _install(own)
-        record = {"python": str(_from_here(own)), "kind": kind, "locks": digest(), "versions": check(own)}
+        record = Environment(python=_from_here(own), kind=kind, locks=digest(), versions=check(own))
         folder.mkdir(exist_ok=True)
-        files.write_json(folder / READY, record)
+        documents.write(folder / READY, record)
         return record
 
 
-def ready(folder: Path) -> dict[str, Any] | None:
+def ready(folder: Path) -> Environment | None:
     """Return the record of an environment that was built whole and of the locks as they are now, else None."""
     try:
-        record = json.loads((folder / READY).read_text())
-        return record if record["locks"] == digest() and Path(record["python"]).exists() else None
-    except (OSError, ValueError, KeyError, TypeError):
+        record = documents.read(folder / READY, Environment)
+    except DocumentError:
         return None
+    return record if record.locks == digest() and record.python.exists() else None
 
 
 def digest() -> str:
@@ -200,11 +199,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", metavar="FILE", help="write the record there as well")
     args = parser.parse_args(argv)
     record = build(args.folder, layered=args.layered, python=args.python)
-    LOG.info(
-        "chexagent_env: %s, %s, transformers %s", record["python"], record["kind"], record["versions"]["transformers"]
-    )
+    LOG.info("chexagent_env: %s, %s, transformers %s", record.python, record.kind, record.versions["transformers"])
     if args.out:
-        files.write_json(args.out, record)
+        documents.write(args.out, record)
 
 
 if __name__ == "__main__":

@@ -2,23 +2,23 @@
 
 in   parts        tables.INFER, the shards of one model
      manifest     tables.MANIFEST, for the source of each image (not needed with --fitted)
-     train        train.json of a tuned model: `training_odds` and `positive_weight` (left out: Platt's fit)
+     train        train.json of a tuned model, as lib.learn.train_log.TrainLog (left out: Platt's fit)
      fitted       a calibration to apply instead of fitting one
 out  infer        tables.INFER, all shards, with score_calibrated
-     calibration  JSON, as lib.calibration.Calibration
+     calibration  JSON, as lib.metrics.calibration.Calibration
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from stages.lib.core import cli, files, params, tables
+from stages.lib.core import cli, documents, params, tables
 from stages.lib.core.errors import CalibrationError, TableError
 from stages.lib.core.log import LOG
+from stages.lib.learn.train_log import TrainLog
 from stages.lib.metrics import calibration, thresholds
 from stages.lib.metrics.calibration import Calibration
 from stages.lib.metrics.cohort import CohortParams
@@ -46,16 +46,8 @@ class Params(CalibrateParams, CohortParams):
     """How scores are calibrated, and on validation images of which sources."""
 
 
-@dataclass(frozen=True)
-class Training:
-    """What training did to the odds: images with a nodule for each without, and the weight of one in the loss."""
-
-    odds: float
-    positive_weight: float
-
-
 def calibrate(
-    infer: pa.Table, sources: Mapping[str, str], params: Params, *, model: str, training: Training | None
+    infer: pa.Table, sources: Mapping[str, str], params: Params, *, model: str, training: TrainLog | None
 ) -> tuple[pa.Table, Calibration]:
     """Fit a model's calibration on its validation images and apply it to all.
 
@@ -66,7 +58,7 @@ def calibrate(
         sources: Source of each image by image_id.
         params: How.
         model: Name of the model.
-        training: What its training did to the odds; None for a model that was not trained here, whose shift is fitted.
+        training: Log of its training, for the odds; None for a model that was not trained here, whose shift is fitted.
 
     Returns:
         The table with score_calibrated, and the calibration. Without both classes on validation nothing is fitted:
@@ -94,7 +86,7 @@ def calibrate(
 
 
 def _fit(
-    y: NDArray[np.int64], z: NDArray[np.float64], params: Params, model: str, training: Training | None
+    y: NDArray[np.int64], z: NDArray[np.float64], params: Params, model: str, training: TrainLog | None
 ) -> Calibration:
     """Return the calibration fitted on labels and differences of logits of validation images, each of shape (n,)."""
     n, n_positive = len(y), int(y.sum())
@@ -117,7 +109,7 @@ def _fit(
     world = here if isinstance(params.world_prevalence, str) else params.world_prevalence
     weights = np.where(y == 1, world / here, (1 - world) / (1 - here))
     if training:
-        shift = calibration.prior_shift(world, training.odds, training.positive_weight)
+        shift = calibration.prior_shift(world, training.training_odds, training.positive_weight)
         temperature = calibration.fit_temperature(y, z + shift, weights)
     else:
         shift, temperature = calibration.fit_platt(y, z, weights)
@@ -174,22 +166,6 @@ def check_finite(infer: pa.Table) -> None:
         )
 
 
-def read_training(path: str | Path) -> Training:
-    """Return what training did to the odds, from its train.json.
-
-    Raises:
-        CalibrationError: If the file or one of the two numbers is missing.
-    """
-    document = calibration.read_object(path)
-    numbers = []
-    for name in ("training_odds", "positive_weight"):
-        value = document.get(name)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise CalibrationError(f"{path}: {name}: found {value!r}, wanted a number")
-        numbers.append(float(value))
-    return Training(*numbers)
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Read, calibrate, write."""
     args = cli.parse(
@@ -204,12 +180,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parts = [tables.read(part, tables.INFER) for part in args.parts]
     infer = tables.check(pa.concat_tables(parts), tables.INFER)
     if args.fitted:
-        fitted = calibration.read(args.fitted)
+        fitted = documents.read(args.fitted, Calibration)
         table = apply(infer, fitted)
     elif args.manifest:
         manifest = tables.read(args.manifest, tables.MANIFEST)
         sources = dict(zip(manifest["image_id"].to_pylist(), manifest["source"].to_pylist(), strict=True))
-        training = read_training(args.train) if args.train else None
+        training = documents.read(args.train, TrainLog) if args.train else None
         section = Params(**vars(args.params.calibrate), sources=args.params.cohort.sources)
         table, fitted = calibrate(infer, sources, section, model=Path(args.infer).stem, training=training)
     else:
@@ -220,7 +196,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         LOG.warning("%s: the temperature stopped at its bound, %.2f", fitted.model, fitted.temperature)
     tables.write(args.infer, table, tables.INFER)
     if args.calibration:
-        files.write_json(args.calibration, fitted.document())
+        documents.write(args.calibration, fitted)
 
 
 if __name__ == "__main__":

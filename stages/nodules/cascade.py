@@ -10,10 +10,9 @@ from typing import Literal
 
 import pyarrow as pa
 
-from stages.lib.core import cli, params, tables
+from stages.lib.core import cli, documents, params, tables
 from stages.lib.core.errors import TableError
 from stages.lib.core.log import LOG
-from stages.lib.metrics import calibration
 from stages.lib.metrics.calibration import Calibration
 
 
@@ -73,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         tables.read(args.localize, tables.LOCALIZE),
         tables.read(args.answers, tables.ANSWERS),
         tables.read(args.infer, tables.INFER),
-        calibration.read(args.calibration),
+        documents.read(args.calibration, Calibration),
         args.params.cascade,
     )
     LOG.info("cascade: points on %d of %d images", len(set(table["image_id"].to_pylist())), words.num_rows)

@@ -13,15 +13,15 @@ out  combined  tables.LOCALIZE; words  tables.ANSWERS: which localizers found so
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
-from stages.lib.core import cli, files, tables
+from stages.lib.core import cli, documents, tables
 from stages.lib.core.errors import TableError
 from stages.lib.core.log import LOG
-from stages.lib.detect import choice, detection_rows
+from stages.lib.detect import detection_rows
 from stages.lib.detect.choice import SelectParams
+from stages.lib.detect.cutoff import Cutoff
 from stages.lib.detect.detection_rows import LinkParams
 from stages.lib.detect.fusion import Place, consensus
 from stages.lib.metrics.cohort import ToleranceParams
@@ -42,7 +42,7 @@ def combine(
     Args:
         localize: Findings of each localizer; those below its own cutoff are votes too, of little weight.
         answers: Images that each localizer was asked about; an image is combined if all of them were.
-        trust: Confidence of a finding that has none, by localizer, see `precision`.
+        trust: Confidence of a finding that has none, by localizer, see `Cutoff.precision`.
         manifest: Table of `tables.MANIFEST`.
         params: See `places.LinkParams`.
 
@@ -73,15 +73,6 @@ def trusted(place: Place, confidence: float) -> Place:
     return place if place.confidence is not None else replace(place, confidence=confidence)
 
 
-def precision(cutoff: Mapping[str, Any]) -> float:
-    """Return the fraction of a localizer's points that were right on the images that choose; 1 if there was none.
-
-    >>> precision({"cutoff": None, "hits": 15, "points": 60})
-    0.25
-    """
-    return cutoff["hits"] / cutoff["points"] if cutoff.get("points") else 1.0
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Read the localizers' findings, combine, choose or read the cutoff, write."""
     args = cli.parse(
@@ -95,8 +86,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     manifest = tables.read(args.manifest, tables.MANIFEST)
     localize = {Path(path).stem: tables.read(path, tables.LOCALIZE) for path in args.localize}
-    trust = dict.fromkeys(localize, 1.0)
-    trust |= {Path(path).stem.removesuffix("_cutoff"): precision(choice.read(path)) for path in args.cutoffs or ()}
+    cutoffs = {Path(path).stem.removesuffix("_cutoff"): documents.read(path, Cutoff) for path in args.cutoffs or ()}
+    trust = dict.fromkeys(localize, 1.0) | {name: found.precision for name, found in cutoffs.items()}
     merged, words = combine(
         localize,
         {Path(path).stem.removesuffix("_answers"): tables.read(path, tables.ANSWERS) for path in args.answers},
@@ -106,11 +97,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     asked = words["image_id"].to_pylist()
     table, cutoff = detection_rows.chooser(args).settle(merged, asked, detection_rows.diagonals(manifest))
-    LOG.info("combine: %d findings on %d images, cutoff %s", table.num_rows, len(asked), cutoff["cutoff"])
+    LOG.info("combine: %d findings on %d images, cutoff %s", table.num_rows, len(asked), cutoff.cutoff)
     tables.write(args.combined, table, tables.LOCALIZE)
     tables.write(args.words, words, tables.ANSWERS)
     if args.cutoff:
-        files.write_json(args.cutoff, cutoff)
+        documents.write(args.cutoff, cutoff)
 
 
 if __name__ == "__main__":

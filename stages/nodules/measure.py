@@ -26,9 +26,9 @@ import pyarrow as pa
 from stages.lib.core import cli, documents, params, provenance, tables
 from stages.lib.core.errors import ParamsError
 from stages.lib.core.log import LOG
+from stages.lib.learn.train_log import TrainLog
 from stages.lib.metrics import (
     binary_suite,
-    calibration,
     curves,
     evaluation_sets,
     localization,
@@ -266,7 +266,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         split=tables.read(args.split, tables.SPLIT),
         points=tables.read(args.points, tables.POINTS),
         infer={Path(path).stem: tables.read(path, tables.INFER) for path in args.infer},
-        calibration={_stem(path, "_calibration"): calibration.read(path) for path in args.calibration},
+        calibration={_stem(path, "_calibration"): documents.read(path, Calibration) for path in args.calibration},
         localize={Path(path).stem: tables.read(path, tables.LOCALIZE) for path in args.localize or ()},
         answers={_stem(path, "_answers"): tables.read(path, tables.ANSWERS) for path in args.answers or ()},
     )
@@ -285,12 +285,13 @@ def main(argv: Sequence[str] | None = None) -> None:
             for table in (study.infer[FIRST], twin)
         ]
         results.measures |= merged_adapter.measure(both[0], both[1], weights, params.of_scores)
-    train = calibration.read_object(args.train) if args.train else {}
-    results.warnings += [f"train: {note}" for note in train.get("notes", ())]
+    train = documents.read(args.train, TrainLog) if args.train else None
+    results.warnings += [f"train: {note}" for note in (train.notes if train else ())]
     for sentence in results.warnings:
         LOG.warning("%s", sentence)
     origin = provenance.record(whole, study.manifest, study.points)
-    origin["train"] = {key: value for key, value in train.items() if key not in CLOCKED}
+    log = documents.as_mapping(train) if train else {}
+    origin["train"] = {key: value for key, value in log.items() if key not in CLOCKED}
     tables.write(args.measures, measures.table(CHAPTER, results.measures), tables.MEASURES)
     tables.write(args.curves, curves.table(CHAPTER, results.curves), tables.CURVES)
     tables.write(args.outcomes, outcomes.table(CHAPTER, results.outcomes), tables.OUTCOMES)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from stages.lib.core import cli, files, tables
+from stages.lib.core import cli, documents, tables
 from stages.lib.core.log import LOG
 from stages.lib.core.shards import gather
 from stages.lib.detect import detection_rows
@@ -57,11 +57,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     merged = merge(votes, answers, manifest, args.params.link)
     asked = set(answers["image_id"].to_pylist())
     table, cutoff = detection_rows.chooser(args).settle(merged, asked, detection_rows.diagonals(manifest))
-    LOG.info("merge: %d findings on %d images, cutoff %s", table.num_rows, len(asked), cutoff["cutoff"])
+    LOG.info("merge: %d findings on %d images, cutoff %s", table.num_rows, len(asked), cutoff.cutoff)
     tables.write(args.localize, table, tables.LOCALIZE)
     tables.write(args.words, answers, tables.ANSWERS)
     if args.cutoff:
-        files.write_json(args.cutoff, cutoff)
+        documents.write(args.cutoff, cutoff)
 
 
 if __name__ == "__main__":

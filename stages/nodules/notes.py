@@ -1,7 +1,7 @@
 """Notes of a measurement: what a reader must know before any number, counts, and provenance."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from stages.lib.core import params
 
@@ -75,6 +75,8 @@ class Notes:
         divisions: How nodules are divided into strata.
         provenance: What decided the numbers, see `provenance.record`.
     """
+
+    written_by: ClassVar[str] = "measure"
 
     warnings: tuple[str, ...]
     counts: Counts

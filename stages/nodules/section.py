@@ -25,8 +25,12 @@ from typing import Literal
 
 from stages.lib.core import cli, documents, params, tables
 from stages.lib.core.errors import TableError
-from stages.lib.detect import choice
-from stages.lib.metrics import calibration, curves, measures
+from stages.lib.detect.choice import Choice
+from stages.lib.detect.cutoff import Cutoff
+from stages.lib.learn.train_log import TrainLog
+from stages.lib.metrics import curves, measures
+from stages.lib.metrics.calibration import Calibration
+from stages.lib.models.snapshot import Snapshot
 from stages.lib.report import blocks
 from stages.nodules.notes import CHAPTER, Notes
 from stages.nodules.page import classification, data, finding, images, localization, origin, training
@@ -109,20 +113,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         measures=measures.from_table(tables.read(args.measures, tables.MEASURES)).get(CHAPTER, {}),
         curves=curves.from_table(tables.read(args.curves, tables.CURVES)),
         outcomes=tables.read(args.outcomes, tables.OUTCOMES),
-        notes=documents.read(args.notes, Notes, "run measure again"),
+        notes=documents.read(args.notes, Notes),
         manifest=tables.read(args.manifest, tables.MANIFEST),
         points=tables.read(args.points, tables.POINTS),
         normalized=tables.read(args.normalized, tables.NORMALIZED),
         split=tables.read(args.split, tables.SPLIT),
         infer=infer,
-        calibration={_stem(path, "_calibration"): calibration.read(path) for path in args.calibration or ()},
+        calibration={_stem(path, "_calibration"): documents.read(path, Calibration) for path in args.calibration or ()},
         localize=localize,
         answers={_stem(path, "_answers"): tables.read(path, tables.ANSWERS) for path in args.answers or ()},
-        choice={_stem(path, "_choice"): choice.read(path) for path in args.choice or ()},
-        cutoff={_stem(path, "_cutoff"): choice.read(path) for path in args.cutoff or ()},
-        train=calibration.read_object(args.train) if args.train else None,
+        choice={_stem(path, "_choice"): documents.read(path, Choice) for path in args.choice or ()},
+        cutoff={_stem(path, "_cutoff"): documents.read(path, Cutoff) for path in args.cutoff or ()},
+        train=documents.read(args.train, TrainLog) if args.train else None,
         training_curve=_training_curve(args.curve),
-        fetch=calibration.read_object(args.fetch) if args.fetch else None,
+        fetch=documents.read(args.fetch, Snapshot) if args.fetch else None,
         classifiers=systems(list(infer), rows["classifiers"], 0),
         localizers=systems(list(localize), rows["localizers"], len(infer)),
         settings=settings(document),

@@ -7,15 +7,14 @@ out  choice    JSON: the requests chosen, and what each request of the bank foun
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import pyarrow as pa
 
-from stages.lib.core import cli, files, tables
+from stages.lib.core import cli, documents, tables
 from stages.lib.core.log import LOG
 from stages.lib.core.shards import gather
 from stages.lib.detect import detection_rows
-from stages.lib.detect.choice import SelectParams
+from stages.lib.detect.choice import BankRow, Choice, SelectParams
 from stages.lib.detect.cutoff import best
 from stages.lib.metrics.cohort import ToleranceParams
 
@@ -28,7 +27,7 @@ def choose(
     points: pa.Table,
     params: SelectParams,
     tolerance_fraction: float,
-) -> dict[str, Any]:
+) -> Choice:
     """Return the requests with the largest F1, each at its best cutoff, and what the whole bank found.
 
     Of equals the one that found more, then the first by name. F1 counts points within the tolerance on the images that
@@ -43,18 +42,26 @@ def choose(
         reason = f"no image with marked nodules is in the splits {', '.join(params.splits)}"
         if not answers.num_rows:
             reason = f"the bank has no more requests than are kept, or {reason}"
-        return {"requests": [], "splits": list(params.splits), "bank": [], "reason": reason}
+        return Choice(requests=(), splits=params.splits, bank=(), reason=reason)
     diagonal, rows = detection_rows.diagonals(manifest), []
     for request in sorted(set(answers["request"].to_pylist())):
         found = [row for row in votes.to_pylist() if row["request"] == request]
         counts = best(detection_rows.shown(found, images, points, diagonal, tolerance_fraction))
         words = [row["parsed"] for row in answers.to_pylist() if row["request"] == request]
-        rows.append(
-            {"request": request, **detection_rows.document(counts, images), "malformed": words.count("malformed")}
+        row = BankRow(
+            request=request,
+            cutoff=counts.cutoff,
+            f1=counts.f1,
+            hits=counts.hits,
+            points=counts.points,
+            nodules=counts.nodules,
+            images=len(images),
+            malformed=words.count("malformed"),
         )
-    ranked = sorted(rows, key=lambda row: (-row["f1"], -row["hits"]))
-    kept = [row["request"] for row in ranked[: params.max_prompts]]
-    return {"requests": kept, "splits": list(params.splits), "bank": ranked}
+        rows.append(row)
+    ranked = tuple(sorted(rows, key=lambda row: (-row.f1, -row.hits)))
+    kept = tuple(row.request for row in ranked[: params.max_prompts])
+    return Choice(requests=kept, splits=params.splits, bank=ranked)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -76,15 +83,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.params.select,
         args.params.tolerance.tolerant_fraction,
     )
-    if "reason" in found:
-        LOG.info("choose: no request is chosen, the first of the bank is put: %s", found["reason"])
-    for row in found["bank"]:
-        kept = "chosen" if row["request"] in found["requests"] else "not chosen"
+    if found.reason:
+        LOG.info("choose: no request is chosen, the first of the bank is put: %s", found.reason)
+    for row in found.bank:
+        kept = "chosen" if row.request in found.requests else "not chosen"
         LOG.info(
             "choose: %d of %d nodules with %d points on %d images, F1 %.3f, %s: %s",
-            *(row["hits"], row["nodules"], row["points"], row["images"], row["f1"], kept, row["request"]),
+            *(row.hits, row.nodules, row.points, row.images, row.f1, kept, row.request),
         )
-    files.write_json(args.choice, found)
+    documents.write(args.choice, found)
 
 
 if __name__ == "__main__":

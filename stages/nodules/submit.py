@@ -4,7 +4,7 @@ in   manifest        tables.MANIFEST
      split           tables.SPLIT: the test images are submitted (left out: every image)
      infer           tables.INFER
      localize        tables.LOCALIZE
-     calibration     JSON, as lib.calibration.Calibration
+     calibration     JSON, as lib.metrics.calibration.Calibration
 out  classification  CSV: file_name,label,confidence; one row for each image
      localization    CSV: file_name,x,y,confidence; one row for each point, pixels of the original
 """
@@ -17,10 +17,9 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from stages.lib.core import cli, files, params, tables
+from stages.lib.core import cli, documents, files, params, tables
 from stages.lib.core.errors import TableError
 from stages.lib.core.log import LOG
-from stages.lib.metrics import calibration
 from stages.lib.metrics.calibration import Calibration
 
 LABELS = ("No Finding", "Nodule")
@@ -137,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         tables.read(args.split, tables.SPLIT) if args.split else None,
         tables.read(args.infer, tables.INFER),
         tables.read(args.localize, tables.LOCALIZE),
-        calibration.read(args.calibration),
+        documents.read(args.calibration, Calibration),
         args.params.submit,
     )
     files.write_bytes(args.classification, csv_bytes(["file_name", "label", "confidence"], images))

@@ -6,7 +6,7 @@ in   manifest    tables.MANIFEST
      base        results/fetch.json
      results     folder that the images' paths are relative to
 out  adapter      folder: PEFT's adapter and noduleflow.json
-     log          JSON: what was trained, on what, and the table of checkpoints
+     log          JSON, as lib.learn.train_log.TrainLog
      curve        CSV: loss, learning rate and validation metrics by step
      checkpoints  folder that an interrupted run goes on from; exit code 75 asks for that
      live         folder of curves to watch while it trains, by DVCLive
@@ -20,17 +20,17 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from stages.lib.core import cli, files, tables
+from stages.lib.core import cli, documents, files, tables
 from stages.lib.core.errors import MismatchError, PreemptedError, TrainingError
 from stages.lib.core.log import LOG
 from stages.lib.learn import answers, curve, samplers, validation
+from stages.lib.learn.train_log import Checkpoint, TrainedBase, TrainLog
 from stages.lib.metrics.cohort import CohortParams
-from stages.lib.models import adapters, gemma3, prompts
+from stages.lib.models import adapters, gemma3, prompts, snapshot
 
 Params = answers.TrainParams
 GO_ON = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, start it again
@@ -73,7 +73,7 @@ def images_of(
 
 def train(
     task: answers.AnswerTask, checkpoints: Path, live: Path | None = None
-) -> tuple[Path, dict[str, Any], dict[str, Any], list[curve.Row]]:
+) -> tuple[Path, adapters.Card, TrainLog, list[curve.Row]]:
     """Return the selected checkpoint, the card of its adapter, the log, and the curve.
 
     Args:
@@ -88,46 +88,47 @@ def train(
     from stages.lib.learn import loop
 
     outcome = loop.fit(task, checkpoints, live)
-    labels, params = task.train.labels, task.params
+    base, labels, params = task.base, task.train.labels, task.params
     steps = len(outcome.curve)
     samples = steps * params.samples_per_step
     seen = np.unique(task.order[:samples])
     negatives = int((labels == 0).sum())
     selected = next(row.step for row in outcome.table if f"checkpoint-{row.step}" == outcome.checkpoint.name)
     losses = [row.loss for row in outcome.curve]
-    log = {
-        "base": {**task.base.identity, "revision": task.base.revision},
-        "preprocessing_hash": task.preprocessing_hash,
-        "trainable_parameters": outcome.trainable,
-        "total_parameters": outcome.total,
-        "images": len(task.train),
-        "positive_images": len(labels) - negatives,
-        "validation_images": len(task.val),
-        "positive_validation_images": int(task.val.labels.sum()),
-        "steps": steps,
-        "steps_planned": params.max_steps,
-        "samples": samples,
-        "samples_per_step": params.samples_per_step,
-        "epochs": samples / samplers.epoch_length(labels, params.sampler),
-        "coverage_of_negatives": float((labels[seen] == 0).sum() / negatives),
-        "training_odds": task.training_odds,
-        "positive_weight": params.positive_weight,
-        "loss_first": float(np.mean(losses[: max(len(losses) // 10, 1)])),
-        "loss_last": float(np.mean(losses[-max(len(losses) // 10, 1) :])),
-        "selected_by": outcome.selected_by,
-        "selected_step": selected,
-        "checkpoints": [
-            {"step": row.step, **{name: row.validation.get(name) for name in task.metrics}} for row in outcome.table
-        ],
-        "notes": outcome.notes,
-        "resumed_from_step": outcome.resumed_from,
-        "seconds": outcome.seconds,
-        "data_wait_fraction": outcome.data_wait_fraction,
-    }
-    card = adapters.card(
-        task.preprocessing_hash,
-        task.base,
-        task.prompt,
+    log = TrainLog(
+        base=TrainedBase(base=base.base, commit=base.commit, sha256=base.sha256, revision=base.revision),
+        preprocessing_hash=task.preprocessing_hash,
+        trainable_parameters=outcome.trainable,
+        total_parameters=outcome.total,
+        images=len(task.train),
+        positive_images=len(labels) - negatives,
+        validation_images=len(task.val),
+        positive_validation_images=int(task.val.labels.sum()),
+        steps=steps,
+        steps_planned=params.max_steps,
+        samples=samples,
+        samples_per_step=params.samples_per_step,
+        epochs=samples / samplers.epoch_length(labels, params.sampler),
+        coverage_of_negatives=float((labels[seen] == 0).sum() / negatives),
+        training_odds=task.training_odds,
+        positive_weight=params.positive_weight,
+        loss_first=_mean(losses[: max(len(losses) // 10, 1)]),
+        loss_last=_mean(losses[-max(len(losses) // 10, 1) :]),
+        selected_by=outcome.selected_by,
+        selected_step=selected,
+        checkpoints=tuple(
+            Checkpoint(step=row.step, **{name: row.validation.get(name) for name in task.metrics})
+            for row in outcome.table
+        ),
+        notes=tuple(outcome.notes),
+        resumed_from_step=outcome.resumed_from,
+        seconds=outcome.seconds,
+        data_wait_fraction=outcome.data_wait_fraction,
+    )
+    card = adapters.Card(
+        preprocessing_hash=task.preprocessing_hash,
+        base=base.identity,
+        prompt=asdict(task.prompt),
         model=asdict(task.model),
         train=asdict(params),
         step=selected,
@@ -135,6 +136,11 @@ def train(
         positive_weight=params.positive_weight,
     )
     return outcome.checkpoint, card, log, outcome.curve
+
+
+def _mean(losses: Sequence[float]) -> float | None:
+    mean = float(np.mean(losses))
+    return mean if np.isfinite(mean) else None
 
 
 def write_curve(path: str, rows: Sequence[curve.Row]) -> None:
@@ -174,7 +180,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         train=learn,
         val=val,
         preprocessing_hash=preprocessing_hash,
-        base=gemma3.read_base(args.base),
+        base=snapshot.read(args.base),
         model=args.params.model,
         prompt=args.params.prompt,
         params=params,
@@ -187,14 +193,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(GO_ON)
     if os.environ.get("RANK", "0") != "0":
         return
-    for note in log["notes"]:
+    for note in log.notes:
         LOG.warning("warning: %s", note)
     LOG.info(
         "train: %d of %d parameters trained; step %d selected by %s",
-        *(log["trainable_parameters"], log["total_parameters"], log["selected_step"], log["selected_by"]),
+        *(log.trainable_parameters, log.total_parameters, log.selected_step, log.selected_by),
     )
     adapters.write(Path(args.adapter), checkpoint, card)
-    files.write_json(args.log, log)
+    documents.write(args.log, log)
     write_curve(args.curve, rows)
 
 

@@ -1,7 +1,7 @@
 """Find the base model before any GPU is requested: a folder on this machine, or a snapshot of the hub.
 
 in   a folder, or a model id and revision on huggingface.co
-out  fetch.json: base, revision, commit, folder, sha256 of the model, sha256 of each of its files
+out  fetch.json, as lib.models.snapshot.Snapshot
 """
 
 import json
@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from stages.lib.core import cli, files, params
+from stages.lib.core import cli, documents, files, params
 from stages.lib.core.errors import ModelError
 from stages.lib.core.log import LOG
+from stages.lib.models.snapshot import Snapshot
 
 FOLDER = "none"
 HUB_ID = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
@@ -91,7 +92,7 @@ class Params:
         return Source(self.base, self.revision)
 
 
-def fetch(params: Params | Source, token: str | None, offline: bool) -> dict[str, Any]:
+def fetch(params: Params | Source, token: str | None, offline: bool) -> Snapshot:
     """Return the place and identity of the model on this machine; download it if it is not there.
 
     Args:
@@ -100,9 +101,7 @@ def fetch(params: Params | Source, token: str | None, offline: bool) -> dict[str
         offline: Whether only the local cache of the hub may be used.
 
     Returns:
-        base and revision as in `params`; commit, the full hash (None for a folder); folder; sha256, one hash over the
-        names and contents of the files, so that a folder and a snapshot with the same files have the same; files, the
-        SHA-256 of each.
+        Its files, hashed.
 
     Raises:
         ModelError: If it cannot be found or may not be read, or its files are not whole.
@@ -113,14 +112,14 @@ def fetch(params: Params | Source, token: str | None, offline: bool) -> dict[str
     size = sum((folder / name).stat().st_size for name in names)
     LOG.info("fetch: hashing %d files of %s, %.2f GB", len(names), folder, size / 1e9)
     hashes = {name: files.sha256_file(folder / name) for name in names}
-    return {
-        "base": source.base,
-        "revision": source.revision,
-        "commit": _commit(source, folder) if source.on_hub else None,
-        "folder": str(folder),
-        "sha256": files.sha256_json(hashes),
-        "files": hashes,
-    }
+    return Snapshot(
+        base=source.base,
+        revision=source.revision,
+        commit=_commit(source, folder) if source.on_hub else None,
+        folder=folder,
+        sha256=files.sha256_json(hashes),
+        files=hashes,
+    )
 
 
 def access(params: Params | Source, token: str | None, offline: bool, timeout_s: float) -> str:
@@ -306,7 +305,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = cli.parse(__doc__, argv, params={"weights.fetch": Params}, writes=["out"])
     section: Params = args.params.fetch
     token = read_token(os.environ) if section.on_hub else None
-    files.write_json(args.out, fetch(section, token, is_offline(os.environ)))
+    documents.write(args.out, fetch(section, token, is_offline(os.environ)))
 
 
 if __name__ == "__main__":

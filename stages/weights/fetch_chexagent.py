@@ -4,19 +4,19 @@ The model loads its vision encoder from a second repository, and runs code of it
 nothing is fetched, and no other code found, when it runs.
 
 in   folders, or ids and full commit hashes on huggingface.co
-out  a record like fetch.json for each of model, code and encoder
+out  JSON, as lib.detect.chexagent.records.Parts: model, code and encoder, each like fetch.json
 """
 
 import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from stages.lib.core import cli, files, kinds
+from stages.lib.core import cli, documents, kinds
 from stages.lib.core.errors import ModelError, ParamsError
 from stages.lib.core.log import LOG
 from stages.lib.detect.chexagent.client import ChexagentParams
+from stages.lib.detect.chexagent.records import Parts
 from stages.weights import fetch
 
 # Its tokenizer's words and its code have names that the base model's files do not have.
@@ -41,7 +41,7 @@ def sources(params: ChexagentParams) -> dict[str, fetch.Source]:
     }
 
 
-def fetch_chexagent(params: ChexagentParams, token: str | None, offline: bool) -> dict[str, dict[str, Any]]:
+def fetch_chexagent(params: ChexagentParams, token: str | None, offline: bool) -> Parts:
     """Return the place and identity of model, code and encoder on this machine; download what is not there.
 
     Args:
@@ -50,18 +50,18 @@ def fetch_chexagent(params: ChexagentParams, token: str | None, offline: bool) -
         offline: Whether only the local cache of the hub may be used.
 
     Returns:
-        For "model", "code" and "encoder" the record of `fetch.fetch`.
+        The snapshot of each, by `fetch.fetch`.
 
     Raises:
         ModelError: If one cannot be found or is not whole, there is no code, or the configuration points to code in
             another repository, which no commit hash would pin.
     """
-    found = {name: fetch.fetch(source, token, offline) for name, source in sources(params).items()}
-    if not found["code"]["files"]:
-        raise ModelError(f"chexagent.model: there is no code (*.py) in {found['code']['folder']}; wanted CheXagent-2")
-    for part in ("model", "encoder"):
-        _no_foreign_code(Path(found[part]["folder"]), f"chexagent.{part}")
-    for name, digest in found["code"]["files"].items():
+    found = Parts(**{name: fetch.fetch(source, token, offline) for name, source in sources(params).items()})
+    if not found.code.files:
+        raise ModelError(f"chexagent.model: there is no code (*.py) in {found.code.folder}; wanted CheXagent-2")
+    _no_foreign_code(found.model.folder, "chexagent.model")
+    _no_foreign_code(found.encoder.folder, "chexagent.encoder")
+    for name, digest in found.code.files.items():
         LOG.info("fetch_chexagent: code %s %s", name, digest)
     return found
 
@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     section = row.params
     on_hub = any(source.on_hub for source in sources(section).values())
     token = fetch.read_token(os.environ) if on_hub else None
-    files.write_json(args.out, fetch_chexagent(section, token, fetch.is_offline(os.environ)))
+    documents.write(args.out, fetch_chexagent(section, token, fetch.is_offline(os.environ)))
 
 
 if __name__ == "__main__":

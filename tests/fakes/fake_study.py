@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from train_logs import STEPS, train_log
 
-from stages.lib.core import files, tables
+from stages.lib.core import documents, files, tables
+from stages.lib.detect.choice import BankRow, Choice
+from stages.lib.detect.cutoff import Cutoff
 from stages.lib.images.geometry import Geometry
 from stages.lib.metrics.calibration import Calibration
+from stages.lib.models.snapshot import Snapshot
 from stages.nodules import measure, section
 
 HOSTILE = "<img src=x onerror=alert(1)>.png"
@@ -21,7 +25,6 @@ SIDE = 112
 MODELS = {"zero_shot": 0.7, "tuned": 2.2}
 LOCALIZERS = {"medgemma": 55.0, "chexagent": 90.0, "attribution": 70.0}  # how far off each points, pixels
 CONFIDENT = ("attribution",)  # those that give confidences, and no boxes
-STEPS = 200
 PARAMETERS: dict[str, Any] = {
     "data": {
         "ingest": {"root": "results/data/simulate"},
@@ -235,7 +238,7 @@ def _infer(results: Path, rng: np.random.Generator, model: str, strength: float,
         thresholds={"half": 0.5, "f1": 0.41, "youden": 0.33, "specificity_95": 0.62},
         reason=None,
     )
-    files.write_json(results / f"infer/{model}_calibration.json", fitted.document())
+    documents.write(results / f"infer/{model}_calibration.json", fitted)
 
 
 def _twin(results: Path) -> None:
@@ -286,17 +289,16 @@ def _localize(
 
 def _choice(results: Path) -> None:
     """What was chosen for the localizer with confidences."""
-    row = {"f1": 0.5, "hits": 3, "points": 8, "nodules": 4, "images": 6, "malformed": 1, "cutoff": None}
-    choice = {"requests": ["Where?"], "splits": ["val"], "bank": [{"request": "Where?", **row}]}
-    choice["bank"].append({"request": "<b>?", **row, "f1": 0.25, "cutoff": 0.125})
-    cutoff = {"cutoff": 0.25, "f1": 0.75, "hits": 3, "points": 4, "nodules": 4, "images": 6}
-    files.write_json(results / "localize/attribution_choice.json", choice)
-    files.write_json(results / "localize/attribution_cutoff.json", cutoff)
+    counts = {"f1": 0.5, "hits": 3, "points": 8, "nodules": 4, "images": 6, "malformed": 1, "cutoff": None}
+    rows = BankRow(request="Where?", **counts), BankRow(request="<b>?", **{**counts, "f1": 0.25, "cutoff": 0.125})
+    choice = Choice(requests=("Where?",), splits=("val",), bank=rows)
+    documents.write(results / "localize/attribution_choice.json", choice)
+    cutoff = Cutoff(cutoff=0.25, f1=0.75, hits=3, points=4, nodules=4, images=6)
+    documents.write(results / "localize/attribution_cutoff.json", cutoff)
 
 
 def _training(results: Path, rng: np.random.Generator) -> None:
     lines = ["step,loss,grad_norm,learning_rate,val_loss,val_balanced_accuracy,val_f1,val_average_precision"]
-    checkpoints = []
     for step in range(1, STEPS + 1):
         fall = float(np.exp(-step / 60))
         loss = 0.25 + 0.9 * fall + float(rng.normal(0, 0.05))
@@ -304,26 +306,7 @@ def _training(results: Path, rng: np.random.Generator) -> None:
         judged["average_precision"] = 0.8 - 0.6 * fall
         cells = ",".join(f"{value:.4f}" for value in judged.values()) if step % 20 == 0 else ",,,"
         lines.append(f"{step},{loss:.4f},1.5,0.0002,{cells}")
-        if step % 50 == 0:
-            checkpoints.append({"step": step, **judged})
     files.write_bytes(results / "train/curve.csv", ("\n".join(lines) + "\n").encode())
-    log = {
-        "base": {"folder": "results/weights/pretrain"},
-        "trainable_parameters": 123456,
-        "total_parameters": 987654,
-        "images": 36,
-        "positive_images": 15,
-        "steps": STEPS,
-        "samples": 16 * STEPS,
-        "coverage_of_negatives": 1.0,
-        "training_odds": 1.0,
-        "positive_weight": 1.0,
-        "selected_by": "average_precision",
-        "selected_step": STEPS,
-        "checkpoints": checkpoints,
-        "notes": [],
-        "resumed_from_step": 0,
-        "seconds": 81.5,
-    }
-    files.write_json(results / "train/train.json", log)
-    files.write_json(results / "fetch.json", {"base": "results/weights/pretrain", "revision": "none", "commit": None})
+    documents.write(results / "train/train.json", train_log())
+    base = Snapshot(base="results/weights/pretrain", revision="none", commit=None, folder="gone", sha256="0", files={})
+    documents.write(results / "fetch.json", base)

@@ -8,11 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
-from stages.lib.core import files, tables
+from stages.lib.core import documents, files, tables
 from stages.lib.core.params import parse
 from stages.lib.demo import tiny
 from stages.lib.detect import driver
-from stages.lib.models import gemma3, prompts
+from stages.lib.models import gemma3, prompts, snapshot
+from stages.lib.models.snapshot import Snapshot
 from stages.nodules.train import Params
 from stages.nodules.train import main as train_main
 
@@ -54,8 +55,8 @@ def train_params(**changes) -> Params:
 
 def localizer_setting(folder: Path, model_folder: Path, model: gemma3.ModelParams) -> driver.Setting:
     """What a localizer gets that runs on the base model in `model_folder`; its record is written to `folder`."""
-    record = {"base": "tiny", "revision": "none", "commit": None, "folder": str(model_folder), "sha256": "0" * 64}
-    files.write_json(folder / "base.json", record)
+    record = Snapshot(base="tiny", revision="none", commit=None, folder=model_folder, sha256="0" * 64, files={})
+    documents.write(folder / "base.json", record)
     return driver.Setting(model=model, base=str(folder / "base.json"), fetched=None, environment=None, journals=None)
 
 
@@ -64,19 +65,21 @@ def noise_images(n: int, seed: int = 0) -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
-def tiny_base(tmp_path_factory) -> gemma3.Base:
+def tiny_base(tmp_path_factory) -> Snapshot:
     """A random tiny base, with the record that fetch writes of one."""
     folder = tmp_path_factory.mktemp("base")
     tiny.build(folder / "model", seed=0)
-    record = {
-        "base": "tiny",
-        "revision": "none",
-        "commit": None,
-        "folder": str(folder / "model"),
-        "sha256": files.sha256_file(folder / "model/model.safetensors"),
-    }
-    files.write_json(folder / "fetch.json", record)
-    return gemma3.read_base(folder / "fetch.json")
+    digest = files.sha256_file(folder / "model/model.safetensors")
+    record = Snapshot(
+        base="tiny",
+        revision="none",
+        commit=None,
+        folder=folder / "model",
+        sha256=digest,
+        files={"model.safetensors": digest},
+    )
+    documents.write(folder / "fetch.json", record)
+    return snapshot.read(folder / "fetch.json")
 
 
 @pytest.fixture(scope="session")
@@ -102,9 +105,7 @@ def tiny_study(tmp_path_factory, tiny_base) -> Path:
     for name, found in rows.items():
         schema = tables.SCHEMAS[name]
         tables.write(results / f"{name}.parquet", tables.from_rows(found, schema), schema)
-    (results / "fetch.json").write_text(
-        json.dumps({**tiny_base.identity, "revision": "none", "folder": str(tiny_base.folder)})
-    )
+    documents.write(results / "fetch.json", tiny_base)
     return results
 
 

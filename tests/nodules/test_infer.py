@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from tiny_base import ASKED, EXACT, MODEL, NF4, PROMPT
 
-from stages.lib.core import shards, tables
-from stages.lib.core.errors import ImageError, MismatchError, ModelError
+from stages.lib.core import documents, shards, tables
+from stages.lib.core.errors import DocumentError, ImageError, MismatchError, ModelError
 from stages.lib.images import normalized
+from stages.lib.learn.train_log import TrainLog
 from stages.lib.models import gemma3
 from stages.nodules import infer as stage
 
@@ -131,11 +132,11 @@ def test_the_adapter_answers_in_inference_as_it_did_in_training(tiny_study, adap
     from stages.lib.learn import validation
 
     tuned = run(tiny_study, tmp_path / "t.parquet", "--split", tiny_study / "split.parquet", adapter=adapter)
-    log = json.loads((adapter.parent / "train.json").read_text())
+    log = documents.read(adapter.parent / "train.json", TrainLog)
     pair = np.stack([tuned["logit_negative"].to_numpy(), tuned["logit_positive"].to_numpy()], axis=1)
     val = np.array(tuned["split"].to_pylist()) == "val"
-    found = validation.validation_metrics(pair[val], tuned["label"].to_numpy()[val], math.log(log["training_odds"]))
-    assert found == pytest.approx({name: log["checkpoints"][-1][name] for name in validation.METRICS}, rel=1e-5)
+    found = validation.validation_metrics(pair[val], tuned["label"].to_numpy()[val], math.log(log.training_odds))
+    assert {"step": 4, **found} == pytest.approx(asdict(log.checkpoints[-1]), rel=1e-5)
 
 
 def test_the_same_run_gives_the_same_bytes_and_parts_give_the_whole(tiny_study, adapter, tmp_path):
@@ -156,7 +157,7 @@ def test_an_adapter_is_not_asked_about_other_pixels_nor_another_question(tiny_st
 
 
 def test_a_folder_without_an_adapter_is_refused(tiny_study, tmp_path):
-    with pytest.raises(ModelError, match="not an adapter of this project"):
+    with pytest.raises(DocumentError, match=r"noduleflow\.json: no such file; train it, or name the folder"):
         run(tiny_study, tmp_path / "t.parquet", adapter=tmp_path)
 
 

@@ -19,7 +19,7 @@ from stages.lib.detect.detection import Detection, Query, Response, batches
 from stages.lib.detect.driver import Params
 from stages.lib.detect.kinds import medgemma
 from stages.lib.images.preprocess import normalize_pixels
-from stages.lib.models.gemma3 import Base
+from stages.lib.models.snapshot import Snapshot
 
 PARAMS = Params(views=("whole",), images="measured")
 BOTH = Params(views=("whole", "mirrored"), images="measured")
@@ -163,7 +163,7 @@ def test_a_bank_that_leaves_nothing_to_choose_is_not_asked_and_its_model_not_loa
         stage.run(args, ["one", "two", "three"], lambda: pytest.fail("the model was loaded"))
 
 
-def test_the_base_model_is_asked_by_the_same_interface(tiny_base: Base, tmp_path: Path) -> None:
+def test_the_base_model_is_asked_by_the_same_interface(tiny_base: Snapshot, tmp_path: Path) -> None:
     """The random tiny base says nothing of use, but it says it about each image, alone or in a batch."""
     images = [np.random.default_rng(k).integers(0, 255, (112, 112), dtype=np.uint8) for k in range(3)]
     queries = [Query(key=str(k), pixels=lambda k=k: images[k], prompt="Where?") for k in range(3)]

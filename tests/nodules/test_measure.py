@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
+from train_logs import train_log
 
-from stages.lib.core import documents, files, provenance, tables
+from stages.lib.core import documents, provenance, tables
 from stages.lib.core.errors import ParamsError, TableError
 from stages.lib.core.params import parse
 from stages.lib.metrics import binary, measures, outcomes
@@ -484,6 +485,9 @@ def test_parameters_out_of_range_are_refused():
             parse({"measure": {**SECTION, **changed}}, {"measure": stage.Params})
 
 
+NOTE = "42 % of the negatives were seen."
+
+
 def write(study, folder):
     """Write the study below `folder` and return the command line."""
     named = {"manifest": study.manifest, "split": study.split, "points": study.points}
@@ -491,16 +495,10 @@ def write(study, folder):
         tables.write(folder / f"{name}.parquet", table, tables.SCHEMAS[name])
     for model in MODELS:
         tables.write(folder / f"{model}.parquet", study.infer[model], tables.INFER)
-        files.write_json(folder / f"{model}_calibration.json", study.calibration[model].document())
+        documents.write(folder / f"{model}_calibration.json", study.calibration[model])
     tables.write(folder / "medgemma.parquet", study.localize["medgemma"], tables.LOCALIZE)
     tables.write(folder / "medgemma_answers.parquet", study.answers["medgemma"], tables.ANSWERS)
-    train = {
-        "seconds": 12.5,
-        "resumed_from_step": 0,
-        "training_odds": 1.0,
-        "notes": ["42 % of the negatives were seen."],
-    }
-    files.write_json(folder / "train.json", train)
+    documents.write(folder / "train.json", train_log(notes=(NOTE,)))
     options = {name: [f"{name}.parquet"] for name in named}
     options |= {"infer": [f"{m}.parquet" for m in MODELS], "calibration": [f"{m}_calibration.json" for m in MODELS]}
     options |= {"localize": ["medgemma.parquet"], "answers": ["medgemma_answers.parquet"], "train": ["train.json"]}
@@ -519,8 +517,9 @@ def test_the_command_writes_measures_and_notes_with_their_provenance_and_the_sam
     assert origin["parameters"]["data"]["split"] == {"seed": 11, "unit": "patient"}
     assert origin["seeds"] == {"nodules.measure.seed": 3, "data.split.seed": 11}
     assert len(origin["data_sha256"]) == 64 and origin["versions"]["numpy"] == np.__version__
-    assert origin["train"] == {"training_odds": 1.0, "notes": ["42 % of the negatives were seen."]}
-    assert "train: 42 % of the negatives were seen." in notes.warnings
+    log = documents.as_mapping(train_log(notes=(NOTE,)))
+    assert origin["train"] == {key: value for key, value in log.items() if key not in stage.CLOCKED}
+    assert f"train: {NOTE}" in notes.warnings
     found = measures.from_table(tables.read(tmp_path / "measures.parquet", tables.MEASURES))["nodules"]
     short, whole = measures.headline(found), measures.nested(found)
     assert short["tuned"]["roc_auc"] == whole["classification"]["tuned"]["test"]["roc_auc"]["value"]

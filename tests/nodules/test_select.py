@@ -1,12 +1,11 @@
 """What is chosen on images that are not test images: requests, cutoffs; and what comes of several voters."""
 
-import json
 from functools import partial
 
 import pytest
 
-from stages.lib.core import tables
-from stages.lib.core.errors import CalibrationError, ChoiceError, TableError
+from stages.lib.core import documents, tables
+from stages.lib.core.errors import CalibrationError, ChoiceError, DocumentError, TableError
 from stages.lib.core.params import parse
 from stages.lib.detect import choice, cutoff, detection_rows
 from stages.lib.metrics.calibration import Calibration
@@ -76,33 +75,33 @@ def test_the_request_with_the_best_f1_is_chosen_and_the_test_images_have_no_say(
         rows(tables.ANSWERS, [row for name in banks for row in answers(request=name)]),
         *(MANIFEST, SPLIT, POINTS, HOW, NEAR),
     )
-    assert found["requests"] == ["good"]
-    assert [(row["request"], row["hits"], row["points"], row["nodules"]) for row in found["bank"]] == [
+    assert found.requests == ("good",)
+    assert [(row.request, row.hits, row.points, row.nodules) for row in found.bank] == [
         ("good", 2, 2, 2),
         ("talkative", 2, 6, 2),
         ("test", 0, 1, 2),
     ]
-    assert found["bank"][0]["images"] == 4
-    assert [row["f1"] for row in found["bank"]] == [1.0, 0.5, 0.0]
+    assert found.bank[0].images == 4
+    assert [row.f1 for row in found.bank] == [1.0, 0.5, 0.0]
 
 
 def test_without_images_to_choose_by_the_first_of_the_bank_is_put_and_the_reason_told(tmp_path):
     how = choice.SelectParams(splits=("val",), max_prompts=1)
     nothing = rows(tables.VOTES, []), rows(tables.ANSWERS, answers(["c", "j"])), MANIFEST, SPLIT
     found = choose_stage.choose(*nothing, rows(tables.POINTS, []), how, NEAR)
-    assert (found["requests"], found["reason"]) == ([], "no image with marked nodules is in the splits val")
-    (tmp_path / "choice.json").write_text(json.dumps(found))
+    assert (found.requests, found.reason) == ((), "no image with marked nodules is in the splits val")
+    documents.write(tmp_path / "choice.json", found)
     assert [choice.prompts(tmp_path / "choice.json", ["one", "two"], k) for k in (1, 2)] == [["one"], ["one", "two"]]
 
 
 def test_a_choice_that_is_not_of_the_bank_or_not_there_is_refused(tmp_path):
     path = tmp_path / "choice.json"
-    with pytest.raises(ChoiceError, match=r"choice.json: found no choice"):
+    with pytest.raises(DocumentError, match=r"choice\.json: no such file; run select again"):
         choice.prompts(path, ["one"], 1)
-    path.write_text(json.dumps({"requests": ["other"]}))
+    documents.write(path, choice.Choice(requests=("other",), splits=("val",), bank=()))
     with pytest.raises(ChoiceError, match=r"found the requests \['other'\], wanted some of the bank \['one'\]"):
         choice.prompts(path, ["one"], 1)
-    path.write_text(json.dumps({"requests": ["one"]}))
+    documents.write(path, choice.Choice(requests=("one",), splits=("val",), bank=()))
     assert choice.prompts(path, ["one", "two"], 1) == ["one"]
 
 
@@ -120,7 +119,7 @@ def test_the_cutoff_is_the_one_with_the_best_f1_on_the_images_that_choose():
     )
     chooser = detection_rows.Chooser(how=HOW, tolerance_fraction=NEAR, points=POINTS, split=SPLIT, fitted=None)
     table, document = chooser.settle(localize, SPLITS, detection_rows.diagonals(MANIFEST))
-    assert (document["cutoff"], document["f1"], document["images"]) == (0.6, 1.0, 4)
+    assert (document.cutoff, document.f1, document.images) == (0.6, 1.0, 4)
     shown = {(row["image_id"], row["confidence"]): row["shown"] for row in table.to_pylist()}
     assert shown == {("a", 0.8): True, ("a", 0.4): False, ("b", 0.6): True, ("h", 0.5): False, ("c", 0.9): True}
     again, same = detection_rows.Chooser(
@@ -134,12 +133,13 @@ def test_without_confidences_or_images_to_choose_by_all_is_shown():
     localize = rows(tables.LOCALIZE, [{"image_id": "a", "rank": 0, "x": 1.0, "y": 1.0, "shown": True}])
     chooser = detection_rows.Chooser(how=HOW, tolerance_fraction=NEAR, points=POINTS, split=SPLIT, fitted=None)
     table, document = chooser.settle(localize, SPLITS, detection_rows.diagonals(MANIFEST))
-    assert document["cutoff"] is None
+    assert document.cutoff is None
     assert table["shown"].to_pylist() == [True]
     nothing = detection_rows.Chooser(how=HOW, tolerance_fraction=NEAR, points=None, split=None, fitted=None).settle(
         localize, SPLITS, {}
     )[1]
-    assert nothing == {"cutoff": None, "reason": "no image with marked nodules is there to choose by"}
+    assert nothing == cutoff.Cutoff(cutoff=None, reason="no image with marked nodules is there to choose by")
+    assert documents.as_mapping(nothing) == {"cutoff": None, "reason": nothing.reason}
 
 
 def test_of_equal_cutoffs_the_one_that_shows_most_is_taken():
@@ -179,7 +179,7 @@ def test_localizers_that_agree_are_trusted_more_and_images_not_put_to_all_are_le
         "attribution": localized({"a": [(110.0, 100.0, 0.5)], "c": [(7.0, 7.0, 0.5)]}),
     }
     asked = {"medgemma": rows(tables.ANSWERS, answers("abh")), "attribution": rows(tables.ANSWERS, answers("abc"))}
-    trust = {"medgemma": combine_stage.precision({"hits": 1, "points": 4}), "attribution": 1.0}
+    trust = {"medgemma": cutoff.Cutoff(cutoff=None, hits=1, points=4).precision, "attribution": 1.0}
     table, words = combine_stage.combine(found, asked, trust, MANIFEST, MERGE)
     assert [(r["image_id"], round(r["x"], 2), r["confidence"]) for r in table.to_pylist()] == [
         ("a", 106.67, 0.375),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib.core import files, tables
+from stages.lib.core import documents, tables
 from stages.lib.core.errors import CalibrationError, TableError
 from stages.lib.metrics.calibration import Calibration
 from stages.nodules import submit as stage
@@ -146,7 +146,7 @@ def test_the_two_files_have_the_headings_and_labels_of_the_challenge(tmp_path):
     tables.write(tmp_path / "split.parquet", SPLIT, tables.SPLIT)
     tables.write(tmp_path / "infer.parquet", INFER, tables.INFER)
     tables.write(tmp_path / "localize.parquet", POINTS, tables.LOCALIZE)
-    files.write_json(tmp_path / "calibration.json", fitted().document())
+    documents.write(tmp_path / "calibration.json", fitted())
     options = [("split", "split.parquet"), ("manifest", "manifest.parquet"), ("infer", "infer.parquet")]
     options += [("localize", "localize.parquet"), ("calibration", "calibration.json")]
     options += [("classification", "out/c.csv"), ("localization", "out/l.csv")]

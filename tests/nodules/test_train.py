@@ -1,5 +1,4 @@
 import csv
-import json
 import os
 import re
 import shutil
@@ -15,10 +14,11 @@ import numpy as np
 import pytest
 from tiny_base import ASKED, EXACT, MODEL, NF4, PROMPT, TRAIN, train_options, train_params
 
-from stages.lib.core import files, tables
+from stages.lib.core import documents, files, tables
 from stages.lib.core.errors import MismatchError, ParamsError, TrainingError
 from stages.lib.core.params import parse
 from stages.lib.learn import answers, checkpoints, loop, losses, schedule, validation
+from stages.lib.learn.train_log import TrainLog
 from stages.lib.models import adapters, gemma3, lora, prompts
 from stages.nodules import train as stage
 
@@ -54,13 +54,13 @@ def test_the_stage_writes_an_adapter_a_log_and_a_curve(trained):
         "adapter_model.safetensors",
         "noduleflow.json",
     }
-    log = json.loads((trained / "train.json").read_text())
-    assert (log["steps"], log["samples"], log["samples_per_step"], log["images"]) == (4, 16, 4, 14)
-    assert (log["positive_images"], log["epochs"]) == (4, 2.0)
-    assert log["training_odds"] == 1.0
-    assert log["coverage_of_negatives"] == 0.8
-    assert [row["step"] for row in log["checkpoints"]] == [2, 4]
-    assert log["selected_step"] == 4
+    log = documents.read(trained / "train.json", TrainLog)
+    assert (log.steps, log.samples, log.samples_per_step, log.images) == (4, 16, 4, 14)
+    assert (log.positive_images, log.epochs) == (4, 2.0)
+    assert log.training_odds == 1.0
+    assert log.coverage_of_negatives == 0.8
+    assert [row.step for row in log.checkpoints] == [2, 4]
+    assert log.selected_step == 4
     rows = list(csv.DictReader((trained / "curve.csv").open()))
     assert [int(row["step"]) for row in rows] == [1, 2, 3, 4]
     assert [row["val_f1"] != "" for row in rows] == [False, True] * 2
@@ -322,6 +322,19 @@ def test_a_loss_that_is_not_finite_stops_training_and_is_never_saved(tiny_study,
     assert [folder.name for folder in tmp_path.glob("*/checkpoint-*")] == ["checkpoint-2"]
 
 
+def test_a_step_whose_loss_is_not_finite_makes_the_log_say_null(tiny_study, tiny_base, tmp_path, monkeypatch):
+    loss = losses.answer_loss
+    calls = []
+
+    def broken(pair, labels, weight, samples):
+        calls.append(1)
+        return loss(pair, labels, weight, samples) * (float("nan") if len(calls) == 1 else 1.0)
+
+    monkeypatch.setattr(losses, "answer_loss", broken)
+    _, _, log, _ = stage.train(task_of(tiny_study, tiny_base, max_steps=2), tmp_path)
+    assert log.loss_first is None and log.loss_last > 0
+
+
 def test_a_bfloat16_base_trains_an_adapter_of_float32(tiny_study, tiny_base, tmp_path):
     from safetensors.numpy import load
 
@@ -526,8 +539,8 @@ def test_two_processes_see_the_images_of_one_and_end_with_its_loss_and_adapter(t
 
 def test_an_adapter_is_refused_with_other_pixels_another_base_or_another_question(trained, tiny_base):
     folder = trained / "adapter"
-    assert adapters.check(folder, "c0ffee", tiny_base, PROMPT)["step"] == 4
-    other = replace(tiny_base, sha256="0" * 64)
+    assert adapters.check(folder, "c0ffee", tiny_base.identity, PROMPT).step == 4
+    other = replace(tiny_base.identity, sha256="0" * 64)
     asked = prompts.PromptParams(**{**ASKED, "question": "Nodule?"})
     with pytest.raises(MismatchError) as caught:
         adapters.check(folder, "decaf", other, asked)
@@ -541,7 +554,8 @@ def test_an_adapter_is_refused_with_other_pixels_another_base_or_another_questio
 
 def test_the_adapter_of_a_failed_write_is_absent(trained, tmp_path, monkeypatch):
     [checkpoint] = (trained / "checkpoints").glob("*/checkpoint-4")
+    card = documents.read(trained / "adapter/noduleflow.json", adapters.Card)
     monkeypatch.setattr(shutil, "copyfile", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
-        adapters.write(tmp_path / "adapter", checkpoint, {"base": {"base": "tiny"}})
+        adapters.write(tmp_path / "adapter", checkpoint, card)
     assert not list(tmp_path.iterdir())

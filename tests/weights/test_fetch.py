@@ -13,8 +13,9 @@ from httpx2 import ConnectError, Request, Response, TimeoutException
 from huggingface_hub import errors
 from safetensors.numpy import save_file
 
-from stages.lib.core import cli, files, params
+from stages.lib.core import cli, documents, files, params
 from stages.lib.core.errors import ModelError, ParamsError
+from stages.lib.models.snapshot import Snapshot
 from stages.weights import fetch
 
 TOKEN = "hf_SecretSecretSecret"
@@ -68,21 +69,21 @@ def refusal(token=TOKEN, offline=False, asked=None):
 
 def test_a_folder_is_taken_as_it_is_and_has_no_commit(model):
     found = fetch.fetch(fetch.Params(base=str(model), revision="none"), None, False)
-    assert found["commit"] is None
-    assert found["folder"] == found["base"] == str(model)
-    assert found["files"]["model.safetensors"] == files.sha256_file(model / "model.safetensors")
-    assert sorted(found["files"]) == ["config.json", "model.safetensors", "tokenizer.json"]
+    assert found.commit is None
+    assert str(found.folder) == found.base == str(model)
+    assert found.files["model.safetensors"] == files.sha256_file(model / "model.safetensors")
+    assert sorted(found.files) == ["config.json", "model.safetensors", "tokenizer.json"]
 
 
 def test_the_hash_tells_models_apart_and_ignores_what_is_not_the_model(model):
     asked = fetch.Params(base=str(model), revision="none")
-    before = fetch.fetch(asked, None, False)["sha256"]
+    before = fetch.fetch(asked, None, False).sha256
     (model / "README.md").write_text("words")
     (model / "train_log.json").write_text("{}")
     (model / "checkpoint-1").mkdir()
-    assert fetch.fetch(asked, None, False)["sha256"] == before
+    assert fetch.fetch(asked, None, False).sha256 == before
     (model / "config.json").write_text('{"changed": 1}')
-    assert fetch.fetch(asked, None, False)["sha256"] != before
+    assert fetch.fetch(asked, None, False).sha256 != before
 
 
 def test_a_snapshot_of_the_hub_hashes_like_a_folder_with_the_same_files(model, hub, tmp_path):
@@ -92,8 +93,8 @@ def test_a_snapshot_of_the_hub_hashes_like_a_folder_with_the_same_files(model, h
     model.rename(snapshot)
     asked = hub(snapshot)
     found = fetch.fetch(on_hub(), TOKEN, False)
-    assert (found["commit"], found["revision"]) == (COMMIT, "main")
-    assert found["sha256"] == local["sha256"]
+    assert (found.commit, found.revision) == (COMMIT, "main")
+    assert found.sha256 == local.sha256
     base, options = asked[0]
     assert (base, options["revision"], options["token"]) == ("google/medgemma-1.5-4b-it", "main", TOKEN)
     assert not options["local_files_only"]
@@ -115,7 +116,7 @@ def test_the_real_library_finds_a_cached_snapshot_by_its_branch_without_a_networ
     model.rename(store / "snapshots" / COMMIT)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     found = fetch.fetch(on_hub(base="google/tiny"), None, True)
-    assert (found["commit"], len(found["files"])) == (COMMIT, 3)
+    assert (found.commit, len(found.files)) == (COMMIT, 3)
     assert "HF_HUB_OFFLINE" in refusal(token=None, offline=True, asked=on_hub(base="google/other"))
 
 
@@ -237,7 +238,7 @@ def test_the_written_file_holds_no_token(model, hub, monkeypatch, tmp_path):
     fetch.main(argv)
     text = (tmp_path / "out.json").read_text()
     assert TOKEN not in text
-    assert json.loads(text)["commit"] == COMMIT
+    assert documents.read(tmp_path / "out.json", Snapshot).commit == COMMIT
 
 
 def test_the_token_of_the_environment_comes_before_that_of_the_file(tmp_path):

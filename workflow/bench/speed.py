@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from stages.lib.core import params
 from stages.lib.images import normalized
-from stages.lib.models import features, gemma3, prompts
+from stages.lib.models import features, gemma3, prompts, snapshot
 from stages.nodules import infer
 from workflow.bench.images import Study
 from workflow.bench.interleave import Interleaved, Ratios
@@ -32,7 +32,7 @@ def bench(study: Study) -> dict[str, Result]:
         "nodules.infer": infer.Params,
     }
     given = params.parse(study.params, wanted)
-    loaded = gemma3.load(gemma3.read_base(study.folder / "fetch.json").folder, given.model)
+    loaded = gemma3.load(snapshot.read(study.folder / "fetch.json").folder, given.model)
     images = study.normalized
     size = images.num_rows // ROUNDS
     pieces = [images.slice(i * size, size) for i in range(ROUNDS)]

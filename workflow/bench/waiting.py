@@ -5,7 +5,8 @@ import re
 import subprocess
 import sys
 
-from stages.lib.core import params
+from stages.lib.core import documents, params
+from stages.lib.learn.train_log import TrainLog
 from workflow.bench.images import Study
 from workflow.bench.result import MEASURED, Result
 
@@ -26,7 +27,7 @@ def train(study: Study) -> float:
         *study.named(base="fetch.json", checkpoints="checkpoints", adapter="adapter", log="train.json"),
         *study.named(curve="curve.csv"),
     )
-    return float(json.loads((study.folder / "train.json").read_text())["data_wait_fraction"])
+    return documents.read(study.folder / "train.json", TrainLog).data_wait_fraction
 
 
 def infer(study: Study) -> float:

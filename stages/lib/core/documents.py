@@ -1,4 +1,9 @@
-"""Documents: the JSON artifacts of the pipeline, each a frozen type of its own that writer and readers share."""
+"""Documents: the JSON artifacts of the pipeline, each a frozen type of its own that writer and readers share.
+
+A class made by `params.section` is a document. A field without a default is a key of every such file, null where it is
+undefined; a field with one is a key only where it differs from it, unless the class sets `keeps_defaults`. The class
+may say in `written_by` which stage writes it.
+"""
 
 import json
 from pathlib import Path
@@ -13,8 +18,10 @@ T = TypeVar("T")
 
 
 def as_mapping(document: Any) -> dict[str, Any]:
-    """Document as JSON has it: its fields by name, tuples as lists."""
-    found: dict[str, Any] = TypeAdapter(type(document)).dump_python(document, mode="json")
+    """Document as JSON has it: its fields by name, tuples as lists, paths as text."""
+    kind = type(document)
+    without = not getattr(kind, "keeps_defaults", False)
+    found: dict[str, Any] = TypeAdapter(kind).dump_python(document, mode="json", exclude_defaults=without)
     return found
 
 
@@ -28,18 +35,20 @@ def write(path: str | Path, document: Any) -> None:
     files.write_json(path, as_mapping(document))
 
 
-def read(path: str | Path, kind: type[T], remedy: str = "run the pipeline again") -> T:
+def read(path: str | Path, kind: type[T], remedy: str | None = None) -> T:
     """Document of a kind stored at `path`.
 
     Args:
         path: File.
         kind: Class made by `params.section`.
-        remedy: What to do about a file that is missing or of another kind, for the message.
+        remedy: What to do about a file that is missing or of another kind, for the message; by default, to run the
+            stage again that writes it.
 
     Raises:
         DocumentError: If there is no such file, it is not JSON, or not a document of this kind; with every key that is
             wrong, what was found and what was wanted.
     """
+    remedy = remedy or f"run {getattr(kind, 'written_by', 'the pipeline')} again"
     try:
         text = Path(path).read_text(encoding="utf-8")
         json.loads(text)

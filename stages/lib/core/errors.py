@@ -84,7 +84,7 @@ class CalibrationError(NoduleflowError):
 
 
 class ChoiceError(NoduleflowError):
-    """A prompt or a cutoff cannot be chosen, or the file of the choice cannot be used."""
+    """A prompt cannot be chosen, or the choice is not of the bank."""
 
 
 class ExperimentError(NoduleflowError):

@@ -16,6 +16,7 @@ from typing import Annotated, Any, TypeVar
 import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic_core import ErrorDetails
 from typing_extensions import dataclass_transform
 
 from stages.lib.core.errors import ParamsError
@@ -133,7 +134,7 @@ def _checked(value: Any, name: str, cls: type, problems: list[str], renamed: Map
         return TypeAdapter(cls).validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         keys = list(getattr(cls, "__dataclass_fields__", {}))
-        problems += [describe(name, dict(detail), keys, renamed) for detail in error.errors()]
+        problems += [describe(name, dict(detail), keys, renamed) + _dot(detail) for detail in error.errors()]
     except (TypeError, ValueError) as error:
         problems.append(f"{name}: {error}")
     return None
@@ -222,26 +223,25 @@ def unknown(name: str, known: Collection[str], renamed: Mapping[str, str] | None
 
 
 def describe(section_name: str, detail: Mapping[str, Any], keys: list[str], renamed: Mapping[str, str]) -> str:
-    """Return one sentence for one problem that pydantic found in a section."""
+    """Return one sentence for one problem that pydantic found in a section or a document."""
     where = ".".join([section_name, *(str(part) for part in detail["loc"])])
     if detail["type"] == "unexpected_keyword_argument":
-        return unknown(where, [f"{section_name}.{key}" for key in keys], renamed)
+        nested = len(detail["loc"]) > 1
+        return f"{where}: unknown" if nested else unknown(where, [f"{section_name}.{key}" for key in keys], renamed)
     if detail["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
         return f"{where}: missing"
     found = detail.get("input")
     wanted = str(detail["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
-    hint = ""
-    if isinstance(found, str) and _is_number(found):
-        hint = f" (YAML reads {found} as text; write it with a dot: {float(found)!r})"
-    return f"{where}: found {found!r}, wanted {wanted}{hint}"
+    return f"{where}: found {found!r}, wanted {wanted}"
 
 
-def _is_number(text: str) -> bool:
+def _dot(detail: ErrorDetails) -> str:
+    """Return what to write instead of a number that YAML reads as text; nothing about any other problem."""
+    found = detail["input"]
     try:
-        float(text)
+        return f" (YAML reads {found} as text; write it with a dot: {float(found)!r})" if isinstance(found, str) else ""
     except ValueError:
-        return False
-    return True
+        return ""
 
 
 def json_schema(sections: Mapping[str, Section], optional: Collection[str]) -> dict[str, Any]:

@@ -2,12 +2,11 @@
 choice.
 """
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from stages.lib.core import params
+from stages.lib.core import documents, params
 from stages.lib.core.errors import ChoiceError
 
 
@@ -19,6 +18,32 @@ class SelectParams:
         Literal["train", "val"], ...
     ]  # localizers are not trained, so train images choose as well as val ones
     max_prompts: params.Count  # best requests of a bank that are put to all images
+
+
+@params.section
+class BankRow:
+    """What a request of the bank finds on the images that choose, at its best cutoff."""
+
+    request: params.Text
+    cutoff: float | None  # least confidence of a point that counts; null if all do
+    f1: params.Fraction
+    hits: params.NonNegativeInt  # points on a nodule, one to one
+    points: params.NonNegativeInt
+    nodules: params.NonNegativeInt
+    images: params.Count
+    malformed: params.NonNegativeInt  # responses that could not be read
+
+
+@params.section
+class Choice:
+    """The requests that are put to all images, and what the whole bank found."""
+
+    written_by: ClassVar[str] = "select"
+
+    requests: tuple[params.Text, ...]  # none if nothing could be chosen: the first of the bank are put then
+    splits: tuple[Literal["train", "val"], ...]  # whose images chose
+    bank: tuple[BankRow, ...]  # the best first
+    reason: str | None = None  # why nothing could be chosen
 
 
 def images(split: Sequence[Mapping[str, Any]], marked: Collection[str], splits: Sequence[str]) -> set[str]:
@@ -35,23 +60,6 @@ def images(split: Sequence[Mapping[str, Any]], marked: Collection[str], splits: 
     return with_points | set(negatives[: len(with_points)])
 
 
-def read(path: str | Path) -> dict[str, Any]:
-    """Return a choice as `choose` or `merge` wrote it.
-
-    Raises:
-        ChoiceError: If the file is missing or not JSON.
-    """
-    try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ChoiceError(
-            f"{path}: found no choice of requests or cutoffs ({error}); run the study, or set predict.localize: none"
-        ) from error
-    if not isinstance(document, dict):
-        raise ChoiceError(f"{path}: found {type(document).__name__}, wanted a mapping")
-    return document
-
-
 def prompts(path: str | Path, bank: Sequence[str], kept: int) -> list[str]:
     """Return the chosen requests; the first of the bank if none was chosen.
 
@@ -61,9 +69,10 @@ def prompts(path: str | Path, bank: Sequence[str], kept: int) -> list[str]:
         kept: How many are put, `select.max_prompts`.
 
     Raises:
-        ChoiceError: If the file cannot be read, or names a request that is not in the bank.
+        DocumentError: If the file cannot be read.
+        ChoiceError: If it names a request that is not in the bank.
     """
-    found = read(path).get("requests", [])
+    found = documents.read(path, Choice).requests
     strange = [request for request in found if request not in bank]
     if strange:
         raise ChoiceError(

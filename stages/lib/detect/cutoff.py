@@ -5,10 +5,12 @@ One question, asked on validation images alone: of the prompts of a bank, which 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.lib.core import params
 from stages.lib.metrics.matching import distances, match
 from stages.lib.metrics.ratios import f1_score
 
@@ -50,6 +52,45 @@ class Counts:
     def f1(self) -> float:
         """F1 of the points; 0 without points or nodules."""
         return f1_score(self.hits, self.points, self.nodules) if self.points + self.nodules else 0.0
+
+
+@params.section
+class Cutoff:
+    """From which confidence on a localizer's points are shown, and what that finds on the images that choose.
+
+    Without such images there are no counts, and a reason.
+    """
+
+    written_by: ClassVar[str] = "merge or combine"
+
+    cutoff: float | None  # least confidence of a point that is shown; null if all are
+    f1: params.Fraction | None = None
+    hits: params.NonNegativeInt | None = None  # points on a nodule, one to one
+    points: params.NonNegativeInt | None = None
+    nodules: params.NonNegativeInt | None = None
+    images: params.Count | None = None
+    reason: str | None = None  # why nothing could be chosen
+
+    @property
+    def precision(self) -> float:
+        """Fraction of the points that were right on the images that choose; 1 if there was none.
+
+        >>> Cutoff(cutoff=None, hits=15, points=60).precision
+        0.25
+        """
+        return self.hits / self.points if self.hits is not None and self.points else 1.0
+
+
+def chosen(counts: Counts, images: int) -> Cutoff:
+    """Return the document of a cutoff with these counts on so many images."""
+    return Cutoff(
+        cutoff=counts.cutoff,
+        f1=counts.f1,
+        hits=counts.hits,
+        points=counts.points,
+        nodules=counts.nodules,
+        images=images,
+    )
 
 
 def best(images: Sequence[Shown]) -> Counts:

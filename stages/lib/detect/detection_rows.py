@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from stages.lib.core import params, tables
+from stages.lib.core import documents, params, tables
 from stages.lib.core.lengths import diagonal_px
 from stages.lib.detect import choice, fusion
-from stages.lib.detect.cutoff import Counts, Shown, best
+from stages.lib.detect.cutoff import Cutoff, Shown, best, chosen
 from stages.lib.detect.fusion import Place
 
 EDGES = ("x0", "y0", "x1", "y1")
@@ -87,11 +87,11 @@ class Chooser:
     tolerance_fraction: float
     points: pa.Table | None
     split: pa.Table | None
-    fitted: Mapping[str, Any] | None
+    fitted: Cutoff | None
 
     def settle(
         self, localize: pa.Table, asked: Iterable[str], diagonal: Mapping[str, float]
-    ) -> tuple[pa.Table, dict[str, Any]]:
+    ) -> tuple[pa.Table, Cutoff]:
         """Return `localize` with those findings shown whose confidence reaches the cutoff, and the cutoff's document.
 
         The cutoff is the one with the best F1 on the images that choose. Without such images, or without confidences,
@@ -103,12 +103,12 @@ class Chooser:
             diagonal: Of each image, pixels.
         """
         if self.fitted is not None:
-            return cut(localize, self.fitted["cutoff"]), dict(self.fitted)
+            return cut(localize, self.fitted.cutoff), self.fitted
         images = [] if self.points is None or self.split is None else choosing(asked, self.points, self.split, self.how)
         if not images:
-            return localize, {"cutoff": None, "reason": "no image with marked nodules is there to choose by"}
+            return localize, Cutoff(cutoff=None, reason="no image with marked nodules is there to choose by")
         counts = best(shown(localize.to_pylist(), images, self.points, diagonal, self.tolerance_fraction))
-        return cut(localize, counts.cutoff), document(counts, images)
+        return cut(localize, counts.cutoff), chosen(counts, len(images))
 
 
 def chooser(args: argparse.Namespace) -> Chooser:
@@ -118,7 +118,7 @@ def chooser(args: argparse.Namespace) -> Chooser:
         tolerance_fraction=args.params.tolerance.tolerant_fraction,
         points=tables.read(args.points, tables.POINTS) if args.points else None,
         split=tables.read(args.split, tables.SPLIT) if args.split else None,
-        fitted=choice.read(args.fitted) if args.fitted else None,
+        fitted=documents.read(args.fitted, Cutoff) if args.fitted else None,
     )
 
 
@@ -149,18 +149,6 @@ def shown(
         there = np.array(nodules[name], np.float64).reshape(-1, 2)
         made.append(Shown(here[:, :2], here[:, 2], there, tolerance_fraction * diagonal[name]))
     return made
-
-
-def document(counts: Counts, images: Sequence[str]) -> dict[str, Any]:
-    """Return counts as a choice has them."""
-    return {
-        "cutoff": counts.cutoff,
-        "f1": counts.f1,
-        "hits": counts.hits,
-        "points": counts.points,
-        "nodules": counts.nodules,
-        "images": len(images),
-    }
 
 
 def cut(localize: pa.Table, cutoff: float | None) -> pa.Table:

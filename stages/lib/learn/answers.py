@@ -13,6 +13,7 @@ from stages.lib.learn import loader, losses, samplers, validation
 from stages.lib.learn.task import LoopParams
 from stages.lib.metrics import calibration
 from stages.lib.models import features, gemma3, lora, prompts
+from stages.lib.models.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -90,7 +91,7 @@ class AnswerTask:
     train: Images
     val: Images
     preprocessing_hash: str
-    base: gemma3.Base
+    base: Snapshot
     model: gemma3.ModelParams
     prompt: prompts.PromptParams
     params: TrainParams

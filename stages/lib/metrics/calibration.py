@@ -1,15 +1,12 @@
 """From a score to a probability: p = sigmoid((z + shift) / temperature), z the difference of the two logits."""
 
-import dataclasses
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.lib.core import params
 from stages.lib.core.errors import CalibrationError
 
 Floats = NDArray[np.float64]
@@ -17,7 +14,7 @@ Floats = NDArray[np.float64]
 TEMPERATURES = (0.01, 20.0)  # a fit outside has no data behind it: separable classes, or a score that knows nothing
 
 
-@dataclass(frozen=True, kw_only=True)
+@params.section
 class Calibration:
     """How one model's scores become probabilities, and which scores call an image positive.
 
@@ -37,22 +34,20 @@ class Calibration:
         reason: Why nothing was fitted; None if it was.
     """
 
-    model: str
-    method: str
+    written_by: ClassVar[str] = "calibrate"
+
+    model: params.Text
+    method: Literal["prior and temperature", "platt", "none"]
     shift: float | None
-    temperature: float | None
+    temperature: params.PositiveFloat | None
     at_bound: bool
-    world_prevalence: float | None
+    world_prevalence: params.Fraction | None
     sources: tuple[str, ...]
-    n: int
-    n_positive: int
-    thresholds_on: str
+    n: params.NonNegativeInt
+    n_positive: params.NonNegativeInt
+    thresholds_on: Literal["score_calibrated", "score"]
     thresholds: Mapping[str, float | None]
     reason: str | None
-
-    def document(self) -> dict[str, Any]:
-        """Return it as JSON knows it."""
-        return dataclasses.asdict(self)
 
     def probability(self, z: Floats) -> Floats | None:
         """Return the calibrated probability for each difference of logits; None if nothing was fitted.
@@ -75,34 +70,6 @@ class Calibration:
             why = self.reason or "no score of a validation image fulfils it"
             raise CalibrationError(f"{self.model}: threshold {name!r} was not chosen ({why}); 'half' always exists")
         return value
-
-
-def read(path: str | Path) -> Calibration:
-    """Return the calibration stored at `path`.
-
-    Raises:
-        CalibrationError: If there is no such file, or it is not a calibration.
-    """
-    document = read_object(path)
-    wanted = {field.name for field in dataclasses.fields(Calibration)}
-    if set(document) != wanted:
-        raise CalibrationError(f"{path}: found the keys {sorted(document)}, wanted {sorted(wanted)}")
-    return Calibration(**{**document, "sources": tuple(document["sources"])})
-
-
-def read_object(path: str | Path) -> dict[str, Any]:
-    """Return the JSON object stored at `path`.
-
-    Raises:
-        CalibrationError: If there is no such file, or it is not a JSON object.
-    """
-    try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CalibrationError(f"{path}: {error}; wanted a JSON object") from error
-    if not isinstance(document, dict):
-        raise CalibrationError(f"{path}: found {type(document).__name__}, wanted a JSON object")
-    return document
 
 
 def sigmoid(z: Floats) -> Floats:

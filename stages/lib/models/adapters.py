@@ -2,44 +2,62 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
-from stages.lib.core import files
+from stages.lib.core import documents, files, params
 from stages.lib.core.errors import MismatchError, ModelError
-from stages.lib.models import gemma3
 from stages.lib.models.prompts import PromptParams
+from stages.lib.models.snapshot import Identity
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 CARD = "noduleflow.json"
 
 
-def card(preprocessing_hash: str, base: gemma3.Base, prompt: PromptParams, **more: Any) -> dict[str, Any]:
-    """Return what an adapter is bound to: the preprocessing hash, the base model, the prompt; and `more`."""
-    return {"preprocessing_hash": preprocessing_hash, "base": base.identity, "prompt": asdict(prompt), **more}
+Value = str | bool | int | float
 
 
-def write(folder: Path, checkpoint: Path, document: dict[str, Any]) -> None:
+@params.section
+class Card:
+    """noduleflow.json: what an adapter is bound to, and how it was trained.
+
+    The parameters are kept by name and not as their class, so that an adapter outlives a parameter that is renamed.
+    """
+
+    written_by: ClassVar[str] = "train"
+
+    preprocessing_hash: params.Text  # of the images that it was trained on
+    base: Identity
+    prompt: Mapping[str, Value]
+    model: Mapping[str, Value]
+    train: Mapping[str, Value]
+    step: params.Count  # of the optimizer, after which the checkpoint was written
+    training_odds: params.NonNegativeFloat
+    positive_weight: params.PositiveFloat
+
+
+def write(folder: Path, checkpoint: Path, card: Card) -> None:
     """Write the adapter of a checkpoint to `folder`, whole or not at all.
 
     Args:
         folder: The adapter's folder; replaced if it is there.
         checkpoint: Folder with the files that PEFT wrote.
-        document: See `card`.
+        card: What it is bound to.
     """
     config = json.loads((checkpoint / CONFIG).read_text())
-    config["base_model_name_or_path"] = document["base"]["base"]
+    config["base_model_name_or_path"] = card.base.base
     if isinstance(config["target_modules"], list):
         config["target_modules"].sort()  # PEFT keeps a set, in an order that changes from run to run
     with files.replacing_folder(folder) as beside:
         shutil.copyfile(checkpoint / WEIGHTS, beside / WEIGHTS)
         files.write_json(beside / CONFIG, config)
-        files.write_json(beside / CARD, document)
+        documents.write(beside / CARD, card)
 
 
-def check(folder: Path, preprocessing_hash: str, base: gemma3.Base, prompt: PromptParams) -> dict[str, Any]:
+def check(folder: Path, preprocessing_hash: str, base: Identity, prompt: PromptParams) -> Card:
     """Return an adapter's noduleflow.json, if the adapter fits the given pixels, base and prompt.
 
     Args:
@@ -49,18 +67,16 @@ def check(folder: Path, preprocessing_hash: str, base: gemma3.Base, prompt: Prom
         prompt: Its question and answers.
 
     Raises:
-        ModelError: If the folder is not an adapter of this project.
+        DocumentError: If the folder is not an adapter of this project.
+        ModelError: If it lacks a file.
         MismatchError: If it was trained on other pixels, another base or another prompt; all differences are shown.
     """
-    try:
-        found = json.loads((folder / CARD).read_text())
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{folder}: not an adapter of this project ({error}); train it, or name its folder") from error
+    found = documents.read(folder / CARD, Card, "train it, or name the folder of an adapter of this project")
     missing = [name for name in (WEIGHTS, CONFIG) if not (folder / name).is_file()]
     if missing:
         raise ModelError(f"{folder}: the adapter lacks {' and '.join(missing)}; train it again")
-    wanted = card(preprocessing_hash, base, prompt)
-    theirs, ours = _bound(found), _bound(wanted)
+    theirs = _bound(found.preprocessing_hash, found.base, found.prompt)
+    ours = _bound(preprocessing_hash, base, asdict(prompt))
     odd = [f"{name} {theirs.get(name)!r}, now {value!r}" for name, value in ours.items() if theirs.get(name) != value]
     if odd:
         raise MismatchError(
@@ -70,11 +86,7 @@ def check(folder: Path, preprocessing_hash: str, base: gemma3.Base, prompt: Prom
     return found
 
 
-def _bound(document: dict[str, Any]) -> dict[str, Any]:
+def _bound(preprocessing_hash: str, base: Identity, prompt: Mapping[str, Value]) -> dict[str, Value]:
     """Return what has to agree, by name."""
-    prompt = {f"prompt.{key}": value for key, value in document.get("prompt", {}).items()}
-    return {
-        "preprocessing hash": document.get("preprocessing_hash"),
-        "base sha256": document.get("base", {}).get("sha256"),
-        **prompt,
-    }
+    named = {f"prompt.{key}": value for key, value in prompt.items()}
+    return {"preprocessing hash": preprocessing_hash, "base sha256": base.sha256, **named}

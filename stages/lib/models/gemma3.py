@@ -4,7 +4,6 @@ The input is an image, an 8-bit square, and a text, in one conversation of one t
 images, so all its rows have the same tokens and nothing is padded. torch, transformers and peft are imported inside.
 """
 
-import json
 import logging
 import os
 import warnings
@@ -35,30 +34,6 @@ class ModelParams:
 
 
 @dataclass(frozen=True)
-class Base:
-    """The base model, as `fetch` resolved it.
-
-    Attributes:
-        base: Name on the hub, or folder, as the parameters have it.
-        revision: Branch, tag or commit, as the parameters have it; None for a folder.
-        commit: Commit that it resolved to; None for a folder.
-        folder: Where its files are.
-        sha256: Hash of its files.
-    """
-
-    base: str
-    revision: str | None
-    commit: str | None
-    folder: Path
-    sha256: str
-
-    @property
-    def identity(self) -> dict[str, str | None]:
-        """What has to be the same for an adapter to fit, and the name of the base."""
-        return {"base": self.base, "commit": self.commit, "sha256": self.sha256}
-
-
-@dataclass(frozen=True)
 class Loaded:
     """A model ready to be queried.
 
@@ -83,28 +58,6 @@ class Loaded:
     greys: Any
     tokens: dict[tuple[str, bool], Any] = field(default_factory=dict, repr=False)
     masks: dict[tuple[str, bool], Any] = field(default_factory=dict, repr=False)
-
-
-def read_base(path: str | Path) -> Base:
-    """Return the base model of results/weights/fetch.json.
-
-    Raises:
-        ModelError: If the file is missing or lacks a key, or the folder is not there.
-    """
-    try:
-        found = json.loads(Path(path).read_text())
-        base = Base(
-            base=found["base"],
-            revision=found["revision"],
-            commit=found["commit"],
-            folder=Path(found["folder"]),
-            sha256=found["sha256"],
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path}: cannot be read as the base model's record ({error!r}); run fetch again") from error
-    if not base.folder.is_dir():
-        raise ModelError(f"{path}: the base model's folder {base.folder} is not there; run fetch again")
-    return base
 
 
 def load(base: Path, params: ModelParams, *, adapter: Path | None = None, merged: bool = False) -> Loaded:

@@ -4,7 +4,7 @@ A chapter writes one `Section` as JSON; the page draws it without knowing the ch
 alone (`look`), which `palette` turns into colour, shape and dash.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -318,6 +318,9 @@ class Part:
 @block
 class Section:
     """What one chapter has to show."""
+
+    written_by: ClassVar[str] = "the chapter's section"
+    keeps_defaults: ClassVar[bool] = True  # blocks are told apart by their `kind`
 
     chapter: params.Text
     title: str

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
 
+from stages.lib.detect.choice import Choice
+from stages.lib.detect.cutoff import Cutoff
 from stages.lib.metrics import catalog
 from stages.lib.metrics.measures import Estimate, Key
 from stages.lib.report.blocks import Block, Charts, Column, Fold, Heading, Note, Number, Part, Row, Rows, Table
@@ -14,7 +15,6 @@ from stages.nodules.page import curves
 from stages.nodules.page.study import Study
 from stages.nodules.page.words import name
 
-Facts = Mapping[str, Any]
 Measured = Mapping[Key, Estimate]
 DIVISIONS = {"size": "Diameter", "contrast": "Contrast", "height": "Height on the image", "side": "Side"}
 UNITS = {"size": " mm"}
@@ -125,13 +125,13 @@ def _froc(at: str, key: Key) -> bool:
     return key.metric in FROC and key.at is not None and key.at.partition("/")[0] == at
 
 
-def _rows(
-    title: str, measured: Sequence[Measured], wanted: Callable[[Key], bool], prefix: str = ""
-) -> Iterator[Rows]:
+def _rows(title: str, measured: Sequence[Measured], wanted: Callable[[Key], bool], prefix: str = "") -> Iterator[Rows]:
     """A row per metric that is wanted and that a localizer has; nothing if there is none."""
     keys = sorted({key for found in measured for key in found if wanted(key)}, key=lambda key: key.order)
     rows = tuple(
-        Row(title=_title(key), key=f"{prefix}{key.text}", cells=tuple(number(key, found.get(key)) for found in measured))
+        Row(
+            title=_title(key), key=f"{prefix}{key.text}", cells=tuple(number(key, found.get(key)) for found in measured)
+        )
         for key in keys
     )
     if rows:
@@ -211,47 +211,47 @@ def stratum_name(bounds: tuple[float | None, float | None], key: str, unit: str 
 def _banks(study: Study) -> Iterator[Block]:
     """Every prompt of each localizer with what it found, and the cutoff of its confidence."""
     for system in study.localizers.values():
-        choice, cutoff = study.choice.get(system.name, {}), study.cutoff.get(system.name, {})
+        choice, cutoff = study.choice.get(system.name), study.cutoff.get(system.name)
         if choice or cutoff:
             title = f"Prompts of {system.label}, and the confidence from which its points are shown"
             yield Fold(title=title, blocks=bank(choice, cutoff))
 
 
-def bank(chosen: Facts, cutoff: Facts) -> tuple[Block, ...]:
+def bank(choice: Choice | None, cutoff: Cutoff | None) -> tuple[Block, ...]:
     """The prompt bank of one localizer, and its cutoff as a sentence."""
     blocks: list[Block] = []
-    rows = tuple(
-        Row(
-            title=row["request"],
-            cells=(
-                f"{row['hits']} of {row['nodules']}",
-                f"{row['points']:,}",
-                decimal(row["f1"]),
-                "none" if row["cutoff"] is None else decimal(row["cutoff"]),
-                str(row["malformed"]),
-                "chosen" if row["request"] in chosen["requests"] else "",
-            ),
+    if choice and choice.bank:
+        rows = tuple(
+            Row(
+                title=row.request,
+                cells=(
+                    f"{row.hits} of {row.nodules}",
+                    f"{row.points:,}",
+                    decimal(row.f1),
+                    "none" if row.cutoff is None else decimal(row.cutoff),
+                    str(row.malformed),
+                    "chosen" if row.request in choice.requests else "",
+                ),
+            )
+            for row in choice.bank
         )
-        for row in chosen.get("bank", ())
-    )
-    if rows:
         titles = ("Nodules found", "Points", "F1", "Least confidence", "Unreadable", "")
         columns = tuple(Column(title=title) for title in titles)
         blocks.append(Table(corner="Prompt", columns=columns, groups=(Rows(rows=rows),), style="measured"))
-        splits, plural = " and ".join(chosen["splits"]), "s" if len(chosen["splits"]) > 1 else ""
+        splits, plural = " and ".join(choice.splits), "s" if len(choice.splits) > 1 else ""
         text = (
-            f"Each prompt at its best, on {chosen['bank'][0]['images']} images of the {splits} split{plural}, negative "
-            "ones included; no test image is among them."
+            f"Each prompt at its best, on {choice.bank[0].images} images of the {splits} split{plural}, negative ones "
+            "included; no test image is among them."
         )
         blocks.append(Note(text=(text,)))
-    least = cutoff.get("cutoff")
+    least = cutoff.cutoff if cutoff else None
     sentence = "All its points are shown." if least is None else f"Points of {decimal(least)} or more are shown."
-    if "f1" in cutoff:
+    if cutoff and cutoff.f1 is not None:
         sentence += (
-            f" On the {cutoff['images']} images that choose, they find {cutoff['hits']} of {cutoff['nodules']} "
-            f"nodules with {cutoff['points']} points, F1 {decimal(cutoff['f1'])}."
+            f" On the {cutoff.images} images that choose, they find {cutoff.hits} of {cutoff.nodules} nodules with "
+            f"{cutoff.points} points, F1 {decimal(cutoff.f1)}."
         )
-    reason = chosen.get("reason") or cutoff.get("reason")
+    reason = (choice.reason if choice else None) or (cutoff.reason if cutoff else None)
     blocks.append(Note(text=(f"{sentence} Nothing could be chosen: {reason}." if reason else sentence,)))
     return tuple(blocks)
 

@@ -20,7 +20,7 @@ def part(study: Study) -> Part:
 def _blocks(study: Study) -> Iterator[Block]:
     facts = {key: value for key, value in study.notes.provenance.items() if key not in ("train", "git", *LONG)}
     git: dict[str, Any] = dict(study.notes.provenance.get("git") or {})
-    base = study.fetch or {}
+    base = documents.as_mapping(study.fetch) if study.fetch else {}
     model = {f"base model, {key}": base[key] for key in ("base", "revision", "commit", "sha256") if key in base}
     state = ", with changes that were not committed" if git.get("dirty") else ""
     revision = git.get("revision")

@@ -7,9 +7,13 @@ from typing import Any
 import pyarrow as pa
 
 from stages.lib.core.errors import ParamsError
+from stages.lib.detect.choice import Choice
+from stages.lib.detect.cutoff import Cutoff
+from stages.lib.learn.train_log import TrainLog
 from stages.lib.metrics.calibration import Calibration
 from stages.lib.metrics.curves import Curve
 from stages.lib.metrics.measures import Estimate, Key, Subject
+from stages.lib.models.snapshot import Snapshot
 from stages.nodules.notes import Notes
 
 
@@ -106,11 +110,11 @@ class Study:
     calibration: Mapping[str, Calibration]
     localize: Mapping[str, pa.Table]
     answers: Mapping[str, pa.Table]
-    choice: Mapping[str, Mapping[str, Any]]
-    cutoff: Mapping[str, Mapping[str, Any]]
-    train: Mapping[str, Any] | None
+    choice: Mapping[str, Choice]
+    cutoff: Mapping[str, Cutoff]
+    train: TrainLog | None
     training_curve: Sequence[Mapping[str, float | None]]
-    fetch: Mapping[str, Any] | None
+    fetch: Snapshot | None
     classifiers: Mapping[str, System]
     localizers: Mapping[str, System]
     settings: Settings

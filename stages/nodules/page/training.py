@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from stages.lib.core import documents
 from stages.lib.report import figures
 from stages.lib.report.blocks import Block, Charts, Column, Facts, Heading, Note, Part, Row, Rows, Table
 from stages.lib.report.numbers import fact, tree
@@ -26,24 +27,25 @@ def _blocks(study: Study) -> Iterator[Block]:
     ]
     if any(charts):
         yield Charts(charts=tuple(chart for chart in charts if chart))
-    log = study.train or {}
-    for note in log.get("notes", ()):
-        yield Note(text=(str(note),), style="warning")
-    plain = {name(key): fact(value) for key, value in log.items() if not isinstance(value, list | dict)}
-    if plain:
-        yield Heading(title="Key figures")
-        yield Facts(facts=tree(plain))
-    checkpoints = log.get("checkpoints", ())
-    if checkpoints:
+    if study.train is None:
+        return
+    for note in study.train.notes:
+        yield Note(text=(note,), style="warning")
+    log = documents.as_mapping(study.train)
+    yield Heading(title="Key figures")
+    yield Facts(
+        facts=tree({name(key): fact(value) for key, value in log.items() if not isinstance(value, list | dict)})
+    )
+    if log["checkpoints"]:
         yield Heading(title="Checkpoints", note="selected on validation")
-        first, *others = checkpoints[0]
+        first, *others = log["checkpoints"][0]
         rows = tuple(
             Row(
                 title=fact(row[first]),
                 cells=tuple(fact(row[key]) for key in others),
-                selected=row[first] == log.get("selected_step"),
+                selected=row[first] == study.train.selected_step,
             )
-            for row in checkpoints
+            for row in log["checkpoints"]
         )
         titles = tuple(Column(title=name(key)) for key in others)
         yield Table(corner=name(first), columns=titles, groups=(Rows(rows=rows),), scroll=True)

@@ -29,11 +29,19 @@ import pytest
 import standin
 from tiny_base import MODEL
 
-from stages.lib.core import files, tables
-from stages.lib.core.errors import BlindModelError, EnvironmentBuildError, ModelError, ParamsError, WorkerError
+from stages.lib.core import documents, files, tables
+from stages.lib.core.errors import (
+    BlindModelError,
+    DocumentError,
+    EnvironmentBuildError,
+    ModelError,
+    ParamsError,
+    WorkerError,
+)
 from stages.lib.core.params import parse
 from stages.lib.detect.chexagent import client, worker
 from stages.lib.detect.chexagent.boxes import FAILED, TRUNCATED
+from stages.lib.detect.chexagent.records import Environment, Parts
 from stages.lib.detect.detection import Query
 from stages.lib.images.geometry import Geometry
 from stages.lib.models import isolation
@@ -64,7 +72,7 @@ def section(**changes: Any) -> client.ChexagentParams:
 
 
 @pytest.fixture(scope="session")
-def environment(tmp_path_factory) -> dict[str, Any]:
+def environment(tmp_path_factory) -> Environment:
     """The layered environment, about 110 MB, made once."""
     try:
         return chexagent_env.build(tmp_path_factory.mktemp("environment") / "layered", layered=True)
@@ -132,7 +140,7 @@ def test_the_stand_in_finds_a_bright_disc_on_every_image_and_the_journal_says_ho
     assert f"{len(asked)} of {len(asked)} images" in caplog.text
     everything = b"".join(path.read_bytes() for path in (tmp_path / "journals").rglob("*") if path.is_file())
     assert TOKEN.encode() not in everything
-    nobody = replace(where, built={**where.built, "python": "/nowhere/python"})
+    nobody = replace(where, built=replace(where.built, python="/nowhere/python"))
     assert list(client.answer(asked, params, nobody, tmp_path / "journals")) == said
 
 
@@ -162,8 +170,8 @@ def test_the_stage_writes_the_stand_in_s_findings_in_pixels_of_images_that_are_n
     for name, rows in (("manifest", images), ("normalized", squares)):
         schema = tables.SCHEMAS[name]
         tables.write(tmp_path / f"{name}.parquet", tables.from_rows(rows, schema), schema)
-    files.write_json(tmp_path / "fetched.json", where.fetched)
-    files.write_json(tmp_path / "environment.json", environment)
+    documents.write(tmp_path / "fetched.json", where.fetched)
+    documents.write(tmp_path / "environment.json", environment)
     sections = {
         "localize": {"views": ["whole", "mirrored"], "images": "all"},
         "select": {"splits": ["val"], "max_prompts": 1},
@@ -209,13 +217,15 @@ def test_a_worker_killed_in_the_middle_goes_on_to_the_same_answers(ask, tmp_path
 @pytest.mark.slow
 def test_the_worker_ends_and_clears_the_images_away_when_its_client_is_killed(ask, tmp_path):
     params, where = ask(seconds=1.0, batch_size=1)
-    files.write_json(tmp_path / "where.json", {"fetched": where.fetched, "built": where.built})
+    fetched, built = str(tmp_path / "fetched.json"), str(tmp_path / "built.json")
+    documents.write(fetched, where.fetched)
+    documents.write(built, where.built)
     here = Path(__file__)
     program = f"""
-import json, sys
+import sys
 sys.path[:0] = {[str(here.parents[2] / "fakes"), str(here.parent), str(here.parents[3])]!r}
 import test_chexagent as t
-where = t.client.Setting(**json.load(open({str(tmp_path / "where.json")!r})))
+where = t.client.setting({fetched!r}, {built!r})
 params = t.section(model={params.model!r}, encoder={params.encoder!r}, batch_size=1)
 list(t.client.answer(t.queries(t.PLACES * 9)[:40], params, where, {str(tmp_path / "journals")!r}))
 """
@@ -338,7 +348,7 @@ def anywhere(tmp_path) -> tuple[client.ChexagentParams, client.Setting]:
     """A stand-in, and an environment that is this one: with another transformers."""
     model, encoder = standin.build(tmp_path / "standin")
     params = section(model=str(model), encoder=str(encoder))
-    built = {"python": sys.executable, "versions": {"transformers": "4.40.0"}}
+    built = Environment(python=sys.executable, kind="given", locks="0", versions={"transformers": "4.40.0"})
     return params, client.Setting(fetch_chexagent.fetch_chexagent(params, None, True), built)
 
 
@@ -382,7 +392,7 @@ def test_code_may_come_from_another_commit_than_the_weights(anywhere, tmp_path):
     other.mkdir()
     (other / "modeling_standin.py").write_text("pass\n")
     (tmp_path / "private").mkdir()
-    where = replace(where, fetched={**where.fetched, "code": {"folder": str(other), "files": {}}})
+    where = replace(where, fetched=replace(where.fetched, code=replace(where.fetched.code, folder=other)))
     client.prepare(tmp_path / "private", queries(), range(3), list("abcdefg"), params, where)
     linked = tmp_path / "private/model"
     assert [path.name for path in linked.glob("*.py")] == ["modeling_standin.py"]
@@ -424,12 +434,12 @@ def test_all_that_decides_the_answers_names_the_journal(anywhere, tmp_path):
     usual = name()
     assert name(replace(params, batch_size=1, probe_images=2)) == usual
     brighter = [replace(query, pixels=lambda: standin.image(0.4, 0.4)) for query in queries()]
-    model = {**where.fetched["model"], "sha256": "0"}
+    model = replace(where.fetched.model, sha256="0")
     changed = [
         name(params=replace(params, max_new_tokens=9)),
         name(params=replace(params, dtype="bfloat16")),
-        name(where=replace(where, fetched={**where.fetched, "model": model})),
-        name(where=replace(where, built={**where.built, "versions": {"transformers": "4.40.0", "torch": "9"}})),
+        name(where=replace(where, fetched=replace(where.fetched, model=model))),
+        name(where=replace(where, built=replace(where.built, versions={"transformers": "4.40.0", "torch": "9"}))),
         name(asked=queries(prompt="Where?")),
         name(asked=brighter),
     ]
@@ -445,21 +455,22 @@ def test_a_image_that_is_no_square_of_grey_is_refused(anywhere, tmp_path):
 def test_records_that_are_gone_are_named_with_what_makes_them_anew(anywhere, tmp_path):
     _, where = anywhere
     fetched, built = tmp_path / "fetch.json", tmp_path / "environment.json"
-    files.write_json(fetched, where.fetched)
-    files.write_json(built, where.built)
+    documents.write(fetched, where.fetched)
+    documents.write(built, where.built)
     assert client.setting(fetched, built) == where
-    with pytest.raises(ModelError, match="run fetch again"):
+    with pytest.raises(DocumentError, match="run fetch_chexagent again"):
         client.setting(tmp_path / "absent", built)
-    with pytest.raises(EnvironmentBuildError, match="make setup-chexagent"):
+    with pytest.raises(DocumentError, match="make setup-chexagent"):
         client.setting(fetched, tmp_path / "absent")
-    files.write_json(built, {**where.built, "python": str(tmp_path / "python")})
+    documents.write(built, replace(where.built, python=tmp_path / "python"))
     with pytest.raises(EnvironmentBuildError, match="make setup-chexagent"):
         client.setting(fetched, built)
-    files.write_json(built, {**where.built, "versions": {"transformers": "5.23.0"}})
+    documents.write(built, replace(where.built, versions={"transformers": "5.23.0"}))
     with pytest.raises(EnvironmentBuildError, match=r"wanted 4\.40\.0"):
         client.setting(fetched, built)
-    files.write_json(fetched, {**where.fetched, "encoder": {**where.fetched["encoder"], "folder": "/nowhere"}})
-    with pytest.raises(ModelError, match="fetch_chexagent"):
+    gone = replace(where.fetched, encoder=replace(where.fetched.encoder, folder="/nowhere"))
+    documents.write(fetched, gone)
+    with pytest.raises(ModelError, match="/nowhere is not there; run fetch_chexagent again"):
         client.setting(fetched, built)
 
 
@@ -566,10 +577,9 @@ def test_parameters_that_would_run_code_at_no_commit_or_mean_nothing_are_refused
 
 def test_fetching_records_the_files_of_model_code_and_encoder(anywhere):
     found = anywhere[1].fetched
-    assert set(found) == {"model", "code", "encoder"}
-    assert set(found["code"]["files"]) == {path.name for path in standin.CODE.glob("*.py")}
-    assert set(found["encoder"]["files"]) == {"config.json", "model.safetensors"}
-    assert found["model"]["commit"] is None
+    assert set(found.code.files) == {path.name for path in standin.CODE.glob("*.py")}
+    assert set(found.encoder.files) == {"config.json", "model.safetensors"}
+    assert found.model.commit is None
 
 
 def test_model_code_and_encoder_come_from_the_hub_at_their_own_commits(anywhere, tmp_path, monkeypatch):
@@ -593,9 +603,9 @@ def test_model_code_and_encoder_come_from_the_hub_at_their_own_commits(anywhere,
         ("a/b", "b" * 40, TOKEN, True),
         ("c/d", "c" * 40, TOKEN, False),
     ]
-    assert [found[part]["commit"] for part in ("model", "code", "encoder")] == list(commits.values())
-    assert set(found["code"]["files"]) == {path.name for path in standin.CODE.glob("*.py")}
-    assert TOKEN not in json.dumps(found)
+    assert [part.commit for part in (found.model, found.code, found.encoder)] == list(commits.values())
+    assert set(found.code.files) == {path.name for path in standin.CODE.glob("*.py")}
+    assert TOKEN not in json.dumps(documents.as_mapping(found))
 
 
 @pytest.mark.parametrize("part", ["model", "encoder"])
@@ -631,7 +641,7 @@ def test_the_fetched_record_is_written_by_the_command(anywhere, tmp_path):
     out = tmp_path / "out.json"
     sections = {"nodules": {"localizers": {"own": {"kind": "chexagent", **values}}}}
     fetch_chexagent.main(["--params", json.dumps(sections), "--localizer", "own", "--out", str(out)])
-    assert json.loads(out.read_text()) == where.fetched
+    assert documents.read(out, Parts) == where.fetched
 
 
 def test_the_locks_hold_what_the_model_s_code_was_written_for():
@@ -647,8 +657,8 @@ def test_the_locks_hold_what_the_model_s_code_was_written_for():
 def test_an_environment_is_built_again_when_its_locks_change_and_never_over_something_else(tmp_path, monkeypatch):
     folder = tmp_path / "environment"
     folder.mkdir()
-    record = {"python": sys.executable, "kind": "full", "locks": chexagent_env.digest(), "versions": {}}
-    files.write_json(folder / chexagent_env.READY, record)
+    record = Environment(python=sys.executable, kind="full", locks=chexagent_env.digest(), versions={})
+    documents.write(folder / chexagent_env.READY, record)
     assert chexagent_env.build(folder) == record
     monkeypatch.setattr(chexagent_env, "digest", lambda: "changed")
     assert chexagent_env.ready(folder) is None
@@ -660,14 +670,14 @@ def test_an_environment_is_built_again_when_its_locks_change_and_never_over_some
     assert (other / "image.png").exists()
 
 
-def test_the_record_names_an_environment_below_the_working_folder_by_a_relative_path(tmp_path, monkeypatch):
+def test_the_record_names_an_environment_below_the_working_folder_by_a_relative_path(anywhere, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(chexagent_env, "_install", lambda python: None)
     monkeypatch.setattr(chexagent_env, "check", lambda python: {"transformers": "4.40.0"})
     record = chexagent_env.build(Path("environment"))
-    assert record["python"] == "environment/bin/python"
+    assert record.python == Path("environment/bin/python")
     assert chexagent_env.ready(Path("environment")) == record
-    where = client.Setting({}, record)
+    where = replace(anywhere[1], built=record)
     assert str(tmp_path / "environment/bin/python") in client.command(where, Path("task"), Path("journal"))
 
 
@@ -687,8 +697,8 @@ def test_a_python_without_a_wheel_of_the_tokenizer_is_said_so(tmp_path, monkeypa
 
 @pytest.mark.slow
 def test_the_environment_of_the_tests_is_the_pinned_one_and_is_found_again(environment):
-    assert (environment["versions"]["transformers"], environment["kind"]) == ("4.40.0", "layered")
-    folder = Path(environment["python"]).parents[1]
+    assert (environment.versions["transformers"], environment.kind) == ("4.40.0", "layered")
+    folder = environment.python.parents[1]
     assert chexagent_env.build(folder) == environment
     with pytest.raises(EnvironmentBuildError, match=r"wanted exactly 4\.40\.0"):
         chexagent_env.check(Path(sys.executable))

@@ -277,19 +277,6 @@ def test_a_folder_that_is_not_a_model_is_refused_with_its_name(tmp_path):
         gemma3.load(tmp_path, EXACT)
 
 
-def test_a_record_of_a_base_that_is_gone_is_refused(tmp_path, tiny_base):
-    with pytest.raises(ModelError, match="run fetch again"):
-        gemma3.read_base(tmp_path / "fetch.json")
-    (tmp_path / "fetch.json").write_text('{"base": "b", "revision": "none", "commit": null}')
-    with pytest.raises(ModelError, match="'folder'"):
-        gemma3.read_base(tmp_path / "fetch.json")
-    (tmp_path / "fetch.json").write_text(
-        '{"base": "b", "revision": "none", "commit": null, "folder": "gone", "sha256": "0"}'
-    )
-    with pytest.raises(ModelError, match="gone is not there"):
-        gemma3.read_base(tmp_path / "fetch.json")
-
-
 def test_a_kernel_that_is_not_installed_frightens_nobody_and_other_warnings_are_shown(tiny_base):
     """In a process of its own, since the message comes when bitsandbytes is imported."""
     program = (

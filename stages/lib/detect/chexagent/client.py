@@ -23,14 +23,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from stages.lib.core import files, params
+from stages.lib.core import documents, files, params
 from stages.lib.core.errors import BlindModelError, EnvironmentBuildError, ModelError, ParamsError, WorkerError
 from stages.lib.core.log import LOG
 from stages.lib.core.progress import track
 from stages.lib.detect.chexagent import boxes, worker
 from stages.lib.detect.chexagent.boxes import FAILED, TRUNCATED
+from stages.lib.detect.chexagent.records import Environment, Parts
 from stages.lib.detect.detection import Query, Response, boxed
-from stages.lib.models import isolation
+from stages.lib.models import isolation, snapshot
 
 FOLDER = "none"
 COMMIT = r"[0-9a-f]{40}"
@@ -82,22 +83,23 @@ class Setting:
     """Where the model and its environment lie on this machine.
 
     Attributes:
-        fetched: The record of `fetch_chexagent`.
-        built: The record of `workflow.chexagent_env`.
+        fetched: What `fetch_chexagent` found.
+        built: What `workflow.chexagent_env` built.
     """
 
-    fetched: dict[str, Any]
-    built: dict[str, Any]
+    fetched: Parts
+    built: Environment
 
     @property
     def identity(self) -> dict[str, Any]:
         """What has to be the same for two runs to give the same words, device and batches aside."""
-        parts = {name: {"commit": part["commit"], "sha256": part["sha256"]} for name, part in self.fetched.items()}
+        fetched = self.fetched
+        parts = {"model": fetched.model, "code": fetched.code, "encoder": fetched.encoder}
         code = files.sha256_file(worker.__file__)
         return {
-            **parts,
-            "code_files": self.fetched["code"]["files"],
-            "versions": self.built["versions"],
+            **{name: {"commit": part.commit, "sha256": part.sha256} for name, part in parts.items()},
+            "code_files": fetched.code.files,
+            "versions": self.built.versions,
             "worker": code,
         }
 
@@ -110,25 +112,17 @@ def setting(fetched: str | Path, built: str | Path) -> Setting:
         built: results/environment_chexagent.json.
 
     Raises:
-        ModelError: If the model's record cannot be read, or a folder in it is gone.
-        EnvironmentBuildError: If the environment's record cannot be read, or its interpreter is gone.
+        DocumentError: If a record cannot be read.
+        ModelError: If a folder in the model's record is gone.
+        EnvironmentBuildError: If the environment's interpreter is gone, or transformers is another one.
     """
-    try:
-        model = json.loads(Path(fetched).read_text())
-        folders = [Path(model[part]["folder"]) for part in ("model", "code", "encoder")]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{fetched}: cannot be read as CheXagent-2's record ({error!r}); run fetch again") from error
-    for folder in folders:
-        if not folder.is_dir():
-            raise ModelError(f"{fetched}: the folder {folder} is not there; run fetch_chexagent again")
-    try:
-        environment = json.loads(Path(built).read_text())
-        python = Path(environment["python"])
-        found = environment["versions"]["transformers"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise EnvironmentBuildError(f"{built}: cannot be read ({error!r}); run 'make setup-chexagent'") from error
-    if not python.exists():
-        raise EnvironmentBuildError(f"{built}: there is no {python} any more; run 'make setup-chexagent'")
+    model = documents.read(fetched, Parts)
+    for part in (model.model, model.code, model.encoder):
+        snapshot.check_folder(fetched, part, Parts.written_by)
+    environment = documents.read(built, Environment, "run 'make setup-chexagent'")
+    found = environment.versions.get("transformers")
+    if not environment.python.exists():
+        raise EnvironmentBuildError(f"{built}: there is no {environment.python} any more; run 'make setup-chexagent'")
     if found != worker.TRANSFORMERS:
         raise EnvironmentBuildError(
             f"{built}: found transformers {found}, wanted {worker.TRANSFORMERS}; run 'make setup-chexagent'"
@@ -213,8 +207,8 @@ def prepare(
         params: See `ChexagentParams`.
         where: Model and environment.
     """
-    _link(Path(where.fetched["model"]["folder"]), private / "model", code=Path(where.fetched["code"]["folder"]))
-    _link(Path(where.fetched["encoder"]["folder"]), private / "encoder")
+    _link(where.fetched.model.folder, private / "model", code=where.fetched.code.folder)
+    _link(where.fetched.encoder.folder, private / "encoder")
     (private / "images").mkdir()
     probes = _spread(digests, params.probe_images)
     wanted = sorted({*left, *probes})
@@ -226,7 +220,7 @@ def prepare(
     head = {
         "model": "model",
         "encoder": "encoder",
-        "code": where.fetched["code"]["files"],
+        "code": where.fetched.code.files,
         "dtype": params.dtype,
         "max_new_tokens": params.max_new_tokens,
         "batch_size": params.batch_size,
@@ -264,7 +258,7 @@ def command(where: Setting, task: Path, journal: Path) -> list[str]:
             "warning: this system lets no process run without a network (unshare is missing or forbidden): "
             "CheXagent-2's own code runs with one, though without a token; the journal says so"
         )
-    python = Path(where.built["python"]).absolute()  # not resolved: a link into an environment is what makes it one
+    python = where.built.python.absolute()  # not resolved: a link into an environment is what makes it one
     program = [str(python), "-I", str(Path(worker.__file__).resolve())]
     return [*(prefix or []), *program, str(task), str(journal.resolve())]
 

@@ -24,7 +24,7 @@ from stages.lib.core import params
 from stages.lib.core.errors import ModelError
 from stages.lib.detect import driver
 from stages.lib.detect.detection import Detection, Query, Response, batches
-from stages.lib.models import gemma3
+from stages.lib.models import gemma3, snapshot
 from stages.lib.models.prompts import PromptParams
 
 Extent = tuple[float, float, float, float]
@@ -70,7 +70,7 @@ def localizer(params: Params, setting: driver.Setting) -> driver.Localizer:
         ParamsError: If no base model was given.
         ModelError: If the model cannot be loaded.
     """
-    loaded = gemma3.load(gemma3.read_base(setting.path("base")).folder, setting.model)
+    loaded = gemma3.load(snapshot.read(setting.path("base")).folder, setting.model)
 
     def ask(queries: Sequence[Query]) -> Iterator[Response]:
         for batch in batches(queries, params.batch_size):

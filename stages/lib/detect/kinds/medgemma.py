@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from stages.lib.core import params
 from stages.lib.detect import box_2d, driver
 from stages.lib.detect.detection import Query, Response, batches, boxed
-from stages.lib.models import gemma3
+from stages.lib.models import gemma3, snapshot
 
 
 @params.section
@@ -28,7 +28,7 @@ def localizer(params: Params, setting: driver.Setting) -> driver.Localizer:
         ParamsError: If no base model was given.
         ModelError: If the model cannot be loaded.
     """
-    loaded = gemma3.load(gemma3.read_base(setting.path("base")).folder, setting.model)
+    loaded = gemma3.load(snapshot.read(setting.path("base")).folder, setting.model)
 
     def ask(queries: Sequence[Query]) -> Iterator[Response]:
         for batch in batches(queries, params.batch_size):

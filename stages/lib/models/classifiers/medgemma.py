@@ -4,7 +4,7 @@ from pathlib import Path
 
 from stages.lib.core import params
 from stages.lib.images import normalized
-from stages.lib.models import adapters, features, gemma3
+from stages.lib.models import adapters, features, gemma3, snapshot
 from stages.lib.models.classify import Classifier, Setting
 
 
@@ -22,10 +22,10 @@ def classifier(params: Params, setting: Setting) -> Classifier:
         MismatchError: If the adapter was trained on other pixels, another base or another prompt.
         ModelError: If the model cannot be loaded.
     """
-    base = gemma3.read_base(setting.base)
+    base = snapshot.read(setting.base)
     adapter = None if params.adapter == "none" else Path(params.adapter)
     if adapter and setting.preprocessing_hash:
-        adapters.check(adapter, setting.preprocessing_hash, base, setting.prompt)
+        adapters.check(adapter, setting.preprocessing_hash, base.identity, setting.prompt)
     loaded = gemma3.load(base.folder, setting.model, adapter=adapter, merged=setting.merged)
     root = setting.features if setting.model.cache_features else None
     store = features.store(root, loaded, setting.preprocessing_hash)
