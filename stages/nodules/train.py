@@ -112,8 +112,8 @@ def train(
         coverage_of_negatives=float((labels[seen] == 0).sum() / negatives),
         training_odds=task.training_odds,
         positive_weight=params.positive_weight,
-        loss_first=_mean(losses[: max(len(losses) // 10, 1)]),
-        loss_last=_mean(losses[-max(len(losses) // 10, 1) :]),
+        loss_first=mean_loss(losses[: max(len(losses) // 10, 1)]),
+        loss_last=mean_loss(losses[-max(len(losses) // 10, 1) :]),
         selected_by=outcome.selected_by,
         selected_step=selected,
         checkpoints=tuple(
@@ -138,7 +138,12 @@ def train(
     return outcome.checkpoint, card, log, outcome.curve
 
 
-def _mean(losses: Sequence[float]) -> float | None:
+def mean_loss(losses: Sequence[float]) -> float | None:
+    """Mean of some steps' losses; None if one of them was not finite, as a single overflow may be.
+
+    >>> mean_loss([1.0, 2.0]), mean_loss([1.0, float("nan")])
+    (1.5, None)
+    """
     mean = float(np.mean(losses))
     return mean if np.isfinite(mean) else None
 
