@@ -8,7 +8,7 @@ out  infer        tables.INFER, all shards, with score_calibrated
      calibration  JSON, as lib.metrics.calibration.Calibration
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from stages.lib.core import cli, documents, params, tables
 from stages.lib.core.errors import CalibrationError, TableError
 from stages.lib.core.log import LOG
 from stages.lib.learn.train_log import TrainLog
-from stages.lib.metrics import calibration, thresholds
+from stages.lib.metrics import calibration, evaluation_sets, thresholds
 from stages.lib.metrics.calibration import Calibration
 from stages.lib.metrics.cohort import CohortParams
 
@@ -47,7 +47,7 @@ class Params(CalibrateParams, CohortParams):
 
 
 def calibrate(
-    infer: pa.Table, sources: Mapping[str, str], params: Params, *, model: str, training: TrainLog | None
+    infer: pa.Table, manifest: pa.Table, params: Params, *, model: str, training: TrainLog | None
 ) -> tuple[pa.Table, Calibration]:
     """Fit a model's calibration on its validation images and apply it to all.
 
@@ -55,7 +55,7 @@ def calibrate(
 
     Args:
         infer: Table tables.INFER, all images of the model.
-        sources: Source of each image by image_id.
+        manifest: Table tables.MANIFEST.
         params: How.
         model: Name of the model.
         training: Log of its training, for the odds; None for a model that was not trained here, whose shift is fitted.
@@ -65,23 +65,12 @@ def calibrate(
         score_calibrated is null, and the reason is kept.
 
     Raises:
-        TableError: If a number in `infer` is not finite, or an image is not in `sources`.
+        TableError: If a number in `infer` is not finite, or an image is not in the manifest.
         CalibrationError: If the odds of training are out of range.
     """
     check_finite(infer)
-    ids, splits, labels = (infer[name].to_pylist() for name in ("image_id", "split", "label"))
-    strangers = [image for image in ids if image not in sources]
-    if strangers:
-        raise TableError(f"infer: {len(strangers)} images are not in the manifest: {', '.join(strangers[:5])}")
-    chosen = np.array(
-        [
-            split == "val" and label is not None and sources[image] in params.sources
-            for image, split, label in zip(ids, splits, labels, strict=True)
-        ],
-        bool,
-    )
-    y = np.array([label for label, use in zip(labels, chosen, strict=True) if use], np.int64)
-    fitted = _fit(y, difference(infer)[chosen], params, model, training)
+    chosen = evaluation_sets.classifier_images(infer, manifest, params.sources, "val")
+    fitted = _fit(chosen["label"].to_numpy().astype(np.int64), difference(chosen), params, model, training)
     return apply(infer, fitted), fitted
 
 
@@ -184,10 +173,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         table = apply(infer, fitted)
     elif args.manifest:
         manifest = tables.read(args.manifest, tables.MANIFEST)
-        sources = dict(zip(manifest["image_id"].to_pylist(), manifest["source"].to_pylist(), strict=True))
         training = documents.read(args.train, TrainLog) if args.train else None
         section = Params(**vars(args.params.calibrate), sources=args.params.cohort.sources)
-        table, fitted = calibrate(infer, sources, section, model=Path(args.infer).stem, training=training)
+        table, fitted = calibrate(infer, manifest, section, model=Path(args.infer).stem, training=training)
     else:
         raise CalibrationError("found neither --fitted nor --manifest; wanted one of them")
     if fitted.reason:

@@ -44,7 +44,7 @@ def cascade(
         TableError: If no image of the localizer has a score.
     """
     threshold = fitted.threshold(params.threshold)
-    scores = dict(zip(*(infer[name].to_pylist() for name in ("image_id", fitted.thresholds_on)), strict=True))
+    scores = tables.mapping(infer, fitted.thresholds_on)
     asked = sorted({name for name in answers["image_id"].to_pylist() if scores.get(name) is not None})
     if not asked and answers.num_rows:
         raise TableError(f"none of the {answers.num_rows} images that were localized has a {fitted.thresholds_on}")

@@ -74,7 +74,7 @@ def submit(
         wanted = [row["image_id"] for row in split.to_pylist() if row["split"] == "test"]
     else:
         wanted = list(names)
-    scores = dict(zip(*(infer[name].to_pylist() for name in ("image_id", fitted.thresholds_on)), strict=True))
+    scores = tables.mapping(infer, fitted.thresholds_on)
     missing = [image for image in wanted if image not in names or scores.get(image) is None]
     if missing:
         shown = ", ".join(missing[:5])

@@ -23,12 +23,14 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from stages.lib.core import cli, documents, files, tables
 from stages.lib.core.errors import MismatchError, PreemptedError, TrainingError
 from stages.lib.core.log import LOG
 from stages.lib.learn import answers, curve, samplers, validation
 from stages.lib.learn.train_log import Checkpoint, TrainedBase, TrainLog
+from stages.lib.metrics import evaluation_sets
 from stages.lib.metrics.cohort import CohortParams
 from stages.lib.models import adapters, gemma3, prompts, snapshot
 
@@ -47,22 +49,21 @@ def images_of(
         MismatchError: If the images were normalized with several preprocessing hashes.
         TrainingError: If training images lack a class.
     """
-    source = dict(zip(manifest["image_id"].to_pylist(), manifest["source"].to_pylist(), strict=True))
-    images = {row["image_id"]: row for row in normalized.select(["image_id", "png", "preprocessing_hash"]).to_pylist()}
-    chosen = [row for row in split.to_pylist() if source[row["image_id"]] in sources and row["image_id"] in images]
-    parts = []
+    known = tables.lookup(split, normalized, ["png", "preprocessing_hash"])
+    known = known.filter(pc.is_valid(known["png"]))
+    parts, preprocessing_hashes = [], set()
     for name in ("train", "val"):
-        rows = [row for row in chosen if row["split"] == name]
-        ids = [row["image_id"] for row in rows]
-        labels = np.array([row["label"] for row in rows], dtype=np.int64)
-        parts.append(answers.Images(ids=ids, paths=[results / images[i]["png"] for i in ids], labels=labels))
+        chosen = evaluation_sets.classifier_images(known, manifest, sources, name)
+        paths = [results / png for png in chosen["png"].to_pylist()]
+        labels = chosen["label"].to_numpy().astype(np.int64)
+        parts.append(answers.Images(ids=chosen["image_id"].to_pylist(), paths=paths, labels=labels))
+        preprocessing_hashes |= set(chosen["preprocessing_hash"].to_pylist())
     positive, negative = int((parts[0].labels == 1).sum()), int((parts[0].labels == 0).sum())
     if not positive or not negative:
         raise TrainingError(
             f"training wants images with and without a nodule; the train split of the sources {list(sources)} "
             f"has {positive} with and {negative} without: change nodules.cohort.sources or data.split.fractions"
         )
-    preprocessing_hashes = {images[i]["preprocessing_hash"] for part in parts for i in part.ids}
     if len(preprocessing_hashes) > 1:
         raise MismatchError(
             f"found images normalized under {sorted(preprocessing_hashes)}, wanted one preprocessing hash; "

@@ -46,8 +46,14 @@ def study(n, seed=0, *, temperature=1.0, shift=0.0, prevalence=0.1):
     return infer(truth * temperature - shift, labels, ["val"] * n), truth
 
 
+def manifest(sources):
+    """The columns of a manifest that matter here, from the source of each image."""
+    ids = list(sources)
+    return pa.table({"image_id": ids, "source": list(sources.values()), "patient_id": ids})
+
+
 def of(table, source="nih"):
-    return dict.fromkeys(table["image_id"].to_pylist(), source)
+    return manifest(dict.fromkeys(table["image_id"].to_pylist(), source))
 
 
 def test_platt_finds_the_shift_and_temperature_that_were_hidden():
@@ -115,13 +121,18 @@ def test_only_labelled_validation_images_of_the_sources_are_looked_at():
     rng = np.random.default_rng(0)
     noise = infer(rng.normal(size=900), [1, 0, None] * 300, ["test"] * 300 + ["train"] * 300 + ["val"] * 300)
     renamed = noise.set_column(0, "image_id", pa.array([f"x{k}" for k in range(900)]))
-    sources = of(table) | {f"x{k}": "lidc" if k >= 600 else "nih" for k in range(900)}
+    sources = dict.fromkeys(table["image_id"].to_pylist(), "nih")
+    sources |= {f"x{k}": "lidc" if k >= 600 else "nih" for k in range(900)}
     both = tables.check(pa.concat_tables([table, renamed.cast(table.schema)]), tables.INFER)
     _, alone = stage.calibrate(table, of(table), PARAMS, model="m", training=None)
-    _, among = stage.calibrate(both, sources, PARAMS, model="m", training=None)
+    _, among = stage.calibrate(both, manifest(sources), PARAMS, model="m", training=None)
     assert alone == among and alone.n == 600
     _, more = stage.calibrate(
-        both, sources, stage.Params(sources=("nih", "lidc"), world_prevalence="validation"), model="m", training=None
+        both,
+        manifest(sources),
+        stage.Params(sources=("nih", "lidc"), world_prevalence="validation"),
+        model="m",
+        training=None,
     )
     assert more.n == 600 + 200
 
@@ -174,7 +185,7 @@ def test_a_score_that_is_not_a_number_is_refused_by_name(value):
 def test_a_image_that_is_not_in_the_manifest_is_refused():
     table = infer([0.1, 0.2], [0, 1], ["val"] * 2)
     with pytest.raises(TableError, match="1 images are not in the manifest: f00001"):
-        stage.calibrate(table, {"f00000": "nih"}, PARAMS, model="m", training=None)
+        stage.calibrate(table, manifest({"f00000": "nih"}), PARAMS, model="m", training=None)
 
 
 @pytest.mark.parametrize("numbers", [(0.0, 1.0), (1.0, 0.0), (float("inf"), 1.0)])

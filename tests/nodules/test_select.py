@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import pyarrow as pa
 import pytest
 
 from stages.lib.core import documents, tables
@@ -9,6 +10,7 @@ from stages.lib.core.errors import CalibrationError, ChoiceError, DocumentError,
 from stages.lib.core.params import parse
 from stages.lib.detect import choice, cutoff, detection_rows
 from stages.lib.metrics.calibration import Calibration
+from stages.lib.metrics.evaluation_sets import choosing_images
 from stages.nodules import cascade as cascade_stage
 from stages.nodules import combine as combine_stage
 from stages.nodules import merge as merge_stage
@@ -56,8 +58,9 @@ def answers(names=SPLITS, request="where", view="whole", parsed="ok"):
 
 
 def test_images_that_choose_are_marked_ones_with_as_many_negative_ones_and_never_a_test_image():
-    assert choice.images(SPLIT.to_pylist(), set(NODULES), ("train", "val")) == {"a", "b", "h", "i"}
-    assert choice.images(SPLIT.to_pylist(), set(NODULES), ("val",)) == {"b", "h"}
+    marked = pa.table({"image_id": list(NODULES)})
+    assert choosing_images(SPLIT, marked, ("train", "val")) == {"a", "b", "h", "i"}
+    assert choosing_images(SPLIT, marked, ("val",)) == {"b", "h"}
     with pytest.raises(Exception, match=r"select.splits"):
         parse(
             {"select": {"splits": ["test"], "max_prompts": 1}},

@@ -1,10 +1,8 @@
-"""What was chosen for a localizer, on images that are not test images: which images choose, and the file of the
-choice.
-"""
+"""Prompts chosen for a localizer on images that are not test images, and the document of the choice."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from stages.lib.core import documents, params
 from stages.lib.core.errors import ChoiceError
@@ -14,9 +12,8 @@ from stages.lib.core.errors import ChoiceError
 class SelectParams:
     """How requests and cutoffs are chosen, on images that are not test images."""
 
-    splits: tuple[
-        Literal["train", "val"], ...
-    ]  # localizers are not trained, so train images choose as well as val ones
+    # localizers are not trained, so train images choose as well as val ones
+    splits: tuple[Literal["train", "val"], ...]
     max_prompts: params.Count  # best requests of a bank that are put to all images
 
 
@@ -44,20 +41,6 @@ class Choice:
     splits: tuple[Literal["train", "val"], ...]  # whose images chose
     bank: tuple[BankRow, ...]  # the best first
     reason: str | None = None  # why nothing could be chosen
-
-
-def images(split: Sequence[Mapping[str, Any]], marked: Collection[str], splits: Sequence[str]) -> set[str]:
-    """Return the images that choose: those with points in some splits, and as many negative ones, the first by id.
-
-    Args:
-        split: Rows of `tables.SPLIT`.
-        marked: image_id of every image with points.
-        splits: The splits, `select.splits`; the test split is none of them.
-    """
-    known = [row for row in split if row["split"] in splits]
-    with_points = {row["image_id"] for row in known if row["image_id"] in marked}
-    negatives = sorted(row["image_id"] for row in known if row["label"] == 0)
-    return with_points | set(negatives[: len(with_points)])
 
 
 def prompts(path: str | Path, bank: Sequence[str], kept: int) -> list[str]:

@@ -14,6 +14,7 @@ from stages.lib.core.lengths import diagonal_px
 from stages.lib.detect import choice, fusion
 from stages.lib.detect.cutoff import Cutoff, Shown, best, chosen
 from stages.lib.detect.fusion import Place
+from stages.lib.metrics import evaluation_sets
 
 EDGES = ("x0", "y0", "x1", "y1")
 
@@ -124,8 +125,7 @@ def chooser(args: argparse.Namespace) -> Chooser:
 
 def choosing(asked: Iterable[str], points: pa.Table, split: pa.Table, how: choice.SelectParams) -> list[str]:
     """Return the images that choose, of those that were asked about."""
-    marked = set(points["image_id"].to_pylist())
-    return sorted(choice.images(split.to_pylist(), marked, how.splits) & set(asked))
+    return sorted(evaluation_sets.choosing_images(split, points, how.splits) & set(asked))
 
 
 def shown(

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from stages.lib.core import params, shards, tables
 from stages.lib.core.errors import ParamsError, TableError
@@ -26,6 +27,7 @@ from stages.lib.detect import choice, views
 from stages.lib.detect.detection import Detection, Query, Response
 from stages.lib.images.geometry import Geometry
 from stages.lib.images.normalized import load
+from stages.lib.metrics import evaluation_sets
 from stages.lib.models import gemma3
 
 Localizer = Callable[[Sequence[Query]], Iterator[Response]]
@@ -127,10 +129,9 @@ def localize(
 def chosen_images(
     normalized: pa.Table, split: pa.Table | None, points: pa.Table | None, params: Params, splits: Sequence[str]
 ) -> pa.Table:
-    """Return the images that are asked about.
+    """Images that the localizer is run on: those that choose prompts, those that are measured, or all.
 
-    "choosing" images are those of `choice.images`; "measured" ones are these, all others with points, and the test
-    split. Without a split and points there is nothing to choose by or to measure, and every image is asked about.
+    Without a split and points there is nothing to choose by and nothing to measure, and all are taken.
 
     Args:
         normalized: All images.
@@ -141,12 +142,11 @@ def chosen_images(
     """
     if params.images == "all" or (split is None and points is None):
         return normalized
-    known = split.to_pylist() if split is not None else []
-    marked = set(points["image_id"].to_pylist()) if points is not None else set()
-    wanted = choice.images(known, marked, splits)
-    if params.images == "measured":
-        wanted |= marked | {row["image_id"] for row in known if row["split"] == "test"}
-    return normalized.filter(pa.array([name in wanted for name in normalized["image_id"].to_pylist()], pa.bool_()))
+    split = tables.SPLIT.arrow.empty_table() if split is None else split
+    points = tables.POINTS.arrow.empty_table() if points is None else points
+    sets = {"choosing": evaluation_sets.choosing_images, "measured": evaluation_sets.localized_images}
+    wanted = sets[params.images](split, points, splits)
+    return normalized.filter(pc.is_in(normalized["image_id"], pa.array(sorted(wanted), pa.string())))
 
 
 def run(args: argparse.Namespace, bank: Sequence[str], localizer: Callable[[], Localizer]) -> None:

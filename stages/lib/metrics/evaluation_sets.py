@@ -73,3 +73,12 @@ def choosing_images(split: pa.Table, points: pa.Table, splits: Sequence[str]) ->
     marked = known["image_id"].filter(pc.is_in(known["image_id"], points["image_id"].combine_chunks()))
     negatives = sorted(known["image_id"].filter(pc.equal(known["label"], 0)).to_pylist())
     return {*marked.to_pylist(), *negatives[: len(marked)]}
+
+
+def localized_images(split: pa.Table, points: pa.Table, splits: Sequence[str]) -> set[str]:
+    """Images that a localizer is run on: those that choose, all others with points, and the test split.
+
+    Arguments as of `choosing_images`.
+    """
+    test = split.filter(pc.equal(split["split"], "test"))["image_id"].to_pylist()
+    return choosing_images(split, points, splits) | set(points["image_id"].to_pylist()) | set(test)
