@@ -64,14 +64,14 @@ rule data_normalize_shard:
         values=section("data.normalize"),
         paths=paths,
     shell:
-        "python -m stages.data.normalize --params {params.values:q} {params.paths} --part {wildcards.scatteritem}"
+        "python -m stages.data.normalize --params {params.values:q} {params.paths} --shard {wildcards.scatteritem}"
         " --results results 2>&1 | tee {log}"
 
 
 rule data_normalize:
     """Put the shards' tables together."""
     input:
-        parts=gather.shard("results/shards/data_normalize/{scatteritem}.parquet"),
+        shards=gather.shard("results/shards/data_normalize/{scatteritem}.parquet"),
         code=code("data.gather"),
     output:
         out="results/data/normalized.parquet",

@@ -4,7 +4,7 @@ A localizer is a row of nodules.localizers. Prompts and cutoffs are chosen on im
 them a test image.
 
 in   results/data/  results/weights/
-out  results/nodules/localize/{localizer}.parquet, its responses in {localizer}_answers.parquet, and what was chosen for
+out  results/nodules/localize/{localizer}.parquet, its responses in {localizer}_responses.parquet, and what was chosen for
      it in {localizer}_choice.json and {localizer}_cutoff.json; combined.parquet, and cascade.parquet
 """
 
@@ -25,8 +25,8 @@ rule nodules_select_shard:
         points="results/data/points.parquet",
         code=code_of_localizer,
     output:
-        votes=temp("results/shards/nodules_select/{localizer}/{scatteritem}.parquet"),
-        answers=temp("results/shards/nodules_select/{localizer}/{scatteritem}_answers.parquet"),
+        detections=temp("results/shards/nodules_select/{localizer}/{scatteritem}.parquet"),
+        responses=temp("results/shards/nodules_select/{localizer}/{scatteritem}_responses.parquet"),
     log:
         "results/logs/nodules_select/{localizer}/{scatteritem}.log",
     resources:
@@ -40,15 +40,15 @@ rule nodules_select_shard:
         paths=paths,
     shell:
         "python -m stages.nodules.localize --params {params.values:q} --localizer {wildcards.localizer} {params.paths}"
-        " --part {wildcards.scatteritem} --results results --journals results/nodules/journals/{wildcards.localizer}"
+        " --shard {wildcards.scatteritem} --results results --journals results/nodules/journals/{wildcards.localizer}"
         " 2>&1 | tee {log}"
 
 
 rule nodules_select:
     """Choose the prompt that finds most and misses least, on images that are not test images."""
     input:
-        votes=gather.shard("results/shards/nodules_select/{{localizer}}/{scatteritem}.parquet"),
-        answers=gather.shard("results/shards/nodules_select/{{localizer}}/{scatteritem}_answers.parquet"),
+        detections=gather.shard("results/shards/nodules_select/{{localizer}}/{scatteritem}.parquet"),
+        responses=gather.shard("results/shards/nodules_select/{{localizer}}/{scatteritem}_responses.parquet"),
         manifest="results/data/manifest.parquet",
         split="results/data/split.parquet",
         points="results/data/points.parquet",
@@ -78,8 +78,8 @@ use rule nodules_select_shard as nodules_localize_shard with:
         choice=f"{FOUND}/{{localizer}}_choice.json",
         code=code_of_localizer,
     output:
-        votes=temp("results/shards/nodules_localize/{localizer}/{scatteritem}.parquet"),
-        answers=temp("results/shards/nodules_localize/{localizer}/{scatteritem}_answers.parquet"),
+        detections=temp("results/shards/nodules_localize/{localizer}/{scatteritem}.parquet"),
+        responses=temp("results/shards/nodules_localize/{localizer}/{scatteritem}_responses.parquet"),
     log:
         "results/logs/nodules_localize/{localizer}/{scatteritem}.log",
     params:
@@ -90,15 +90,15 @@ use rule nodules_select_shard as nodules_localize_shard with:
 rule nodules_localize:
     """Merge what each prompt and view found, and choose from which confidence on a point is shown."""
     input:
-        votes=gather.shard("results/shards/nodules_localize/{{localizer}}/{scatteritem}.parquet"),
-        answers=gather.shard("results/shards/nodules_localize/{{localizer}}/{scatteritem}_answers.parquet"),
+        detections=gather.shard("results/shards/nodules_localize/{{localizer}}/{scatteritem}.parquet"),
+        responses=gather.shard("results/shards/nodules_localize/{{localizer}}/{scatteritem}_responses.parquet"),
         manifest="results/data/manifest.parquet",
         split="results/data/split.parquet",
         points="results/data/points.parquet",
         code=code("nodules.merge"),
     output:
         localize=f"{FOUND}/{{localizer}}.parquet",
-        words=f"{FOUND}/{{localizer}}_answers.parquet",
+        all_responses=f"{FOUND}/{{localizer}}_responses.parquet",
         cutoff=f"{FOUND}/{{localizer}}_cutoff.json",
     log:
         "results/logs/nodules_localize/{localizer}.log",
@@ -114,7 +114,7 @@ rule nodules_combine:
     """Trust more what more localizers point at."""
     input:
         localize=expand(f"{FOUND}/{{localizer}}.parquet", localizer=LOCALIZERS),
-        answers=expand(f"{FOUND}/{{localizer}}_answers.parquet", localizer=LOCALIZERS),
+        responses=expand(f"{FOUND}/{{localizer}}_responses.parquet", localizer=LOCALIZERS),
         cutoffs=expand(f"{FOUND}/{{localizer}}_cutoff.json", localizer=LOCALIZERS),
         manifest="results/data/manifest.parquet",
         split="results/data/split.parquet",
@@ -122,7 +122,7 @@ rule nodules_combine:
         code=code("nodules.combine"),
     output:
         combined=f"{FOUND}/combined.parquet",
-        words=f"{FOUND}/combined_answers.parquet",
+        all_responses=f"{FOUND}/combined_responses.parquet",
         cutoff=f"{FOUND}/combined_cutoff.json",
     log:
         "results/logs/nodules_combine.log",
@@ -138,13 +138,13 @@ rule nodules_cascade:
     """Keep points on images alone that a classifier takes for positive."""
     input:
         localize=f"{FOUND}/{CASCADE['localizer']}.parquet",
-        answers=f"{FOUND}/{CASCADE['localizer']}_answers.parquet",
+        responses=f"{FOUND}/{CASCADE['localizer']}_responses.parquet",
         infer=f"results/nodules/infer/{CASCADE['classifier']}.parquet",
         calibration=f"results/nodules/infer/{CASCADE['classifier']}_calibration.json",
         code=code("nodules.cascade"),
     output:
         cascade=f"{FOUND}/cascade.parquet",
-        words=f"{FOUND}/cascade_answers.parquet",
+        all_responses=f"{FOUND}/cascade_responses.parquet",
     log:
         "results/logs/nodules_cascade.log",
     localrule: True

@@ -4,10 +4,10 @@ A classifier is a row of nodules.classifiers; base and adapter are run by the sa
 
 in   results/data/  results/weights/fetch.json
 out  results/nodules/train/  results/nodules/infer/{classifier}.parquet and its calibration
-     results/nodules/infer/tuned_twin.parquet: validation images with the adapter merged if it was not, and vice versa
+     results/nodules/infer/tuned_other_form.parquet: validation images with the adapter merged if it was not, and vice versa
 """
 
-OTHER = {"as_trained": "merged", "merged": "as_trained"}
+OTHER = {"unmerged": "merged", "merged": "unmerged"}
 
 
 rule nodules_train:
@@ -60,13 +60,13 @@ rule nodules_infer_shard:
         paths=paths,
     shell:
         "python -m stages.nodules.infer --params {params.values:q} --classifier {wildcards.classifier} {params.paths}"
-        " --part {wildcards.scatteritem} --results results --features results/nodules/features 2>&1 | tee {log}"
+        " --shard {wildcards.scatteritem} --results results --features results/nodules/features 2>&1 | tee {log}"
 
 
 rule nodules_infer:
     """Put the shards together, and fit scores to probabilities on validation alone."""
     input:
-        parts=gather.shard("results/shards/nodules_infer/{{classifier}}/{scatteritem}.parquet"),
+        shards=gather.shard("results/shards/nodules_infer/{{classifier}}/{scatteritem}.parquet"),
         manifest="results/data/manifest.parquet",
         train=training_of,
         code=code("nodules.calibrate"),
@@ -83,11 +83,11 @@ rule nodules_infer:
         "python -m stages.nodules.calibrate --params {params.values:q} {params.paths} 2>&1 | tee {log}"
 
 
-use rule nodules_infer_shard as nodules_infer_twin_shard with:
+use rule nodules_infer_shard as nodules_infer_other_form_shard with:
     output:
-        infer=temp("results/shards/nodules_infer_twin/{classifier}/{scatteritem}.parquet"),
+        infer=temp("results/shards/nodules_infer_other_form/{classifier}/{scatteritem}.parquet"),
     log:
-        "results/logs/nodules_infer_twin/{classifier}/{scatteritem}.log",
+        "results/logs/nodules_infer_other_form/{classifier}/{scatteritem}.log",
     params:
         values=with_row(
             "classifier",
@@ -100,15 +100,15 @@ use rule nodules_infer_shard as nodules_infer_twin_shard with:
         paths=paths,
 
 
-rule nodules_infer_twin:
+rule nodules_infer_other_form:
     """Put together what the tuned model says of validation images with its adapter merged, if it was not."""
     input:
-        parts=gather.shard("results/shards/nodules_infer_twin/{{classifier}}/{scatteritem}.parquet"),
+        shards=gather.shard("results/shards/nodules_infer_other_form/{{classifier}}/{scatteritem}.parquet"),
         code=code("data.gather"),
     output:
-        out="results/nodules/infer/{classifier}_twin.parquet",
+        out="results/nodules/infer/{classifier}_other_form.parquet",
     log:
-        "results/logs/nodules_infer_twin/{classifier}.log",
+        "results/logs/nodules_infer_other_form/{classifier}.log",
     localrule: True
     params:
         paths=paths,

@@ -47,7 +47,7 @@ use rule data_normalize_shard as predict_normalize_shard with:
 
 use rule data_normalize as predict_normalize with:
     input:
-        parts=gather.shard("results/shards/predict_normalize/{scatteritem}.parquet"),
+        shards=gather.shard("results/shards/predict_normalize/{scatteritem}.parquet"),
         code=code("data.gather"),
     output:
         out="results/predict/normalized.parquet",
@@ -75,7 +75,7 @@ use rule nodules_infer_shard as predict_infer_shard with:
 
 use rule nodules_infer as predict_infer with:
     input:
-        parts=gather.shard(f"results/shards/predict_infer/{SUBMIT['classifier']}/{{scatteritem}}.parquet"),
+        shards=gather.shard(f"results/shards/predict_infer/{SUBMIT['classifier']}/{{scatteritem}}.parquet"),
         manifest="results/predict/manifest.parquet",
         code=code("nodules.calibrate"),
     output:
@@ -98,8 +98,8 @@ use rule nodules_localize_shard as predict_localize_shard with:
         images=gather.shard("results/predict/normalized/{scatteritem}"),
         code=code_of_localizer,
     output:
-        votes=temp("results/shards/predict_localize/{localizer}/{scatteritem}.parquet"),
-        answers=temp("results/shards/predict_localize/{localizer}/{scatteritem}_answers.parquet"),
+        detections=temp("results/shards/predict_localize/{localizer}/{scatteritem}.parquet"),
+        responses=temp("results/shards/predict_localize/{localizer}/{scatteritem}_responses.parquet"),
     log:
         "results/logs/predict/localize/{localizer}/{scatteritem}.log",
     params:
@@ -110,13 +110,13 @@ use rule nodules_localize_shard as predict_localize_shard with:
 
 use rule nodules_localize as predict_localize with:
     input:
-        votes=gather.shard("results/shards/predict_localize/{{localizer}}/{scatteritem}.parquet"),
-        answers=gather.shard("results/shards/predict_localize/{{localizer}}/{scatteritem}_answers.parquet"),
+        detections=gather.shard("results/shards/predict_localize/{{localizer}}/{scatteritem}.parquet"),
+        responses=gather.shard("results/shards/predict_localize/{{localizer}}/{scatteritem}_responses.parquet"),
         manifest="results/predict/manifest.parquet",
         code=code("nodules.merge"),
     output:
         localize=f"{PREDICTED}/{{localizer}}.parquet",
-        words=f"{PREDICTED}/{{localizer}}_answers.parquet",
+        all_responses=f"{PREDICTED}/{{localizer}}_responses.parquet",
     log:
         "results/logs/predict/localize/{localizer}.log",
     params:
@@ -128,12 +128,12 @@ use rule nodules_localize as predict_localize with:
 use rule nodules_combine as predict_combine with:
     input:
         localize=expand(f"{PREDICTED}/{{localizer}}.parquet", localizer=LOCALIZERS),
-        answers=expand(f"{PREDICTED}/{{localizer}}_answers.parquet", localizer=LOCALIZERS),
+        responses=expand(f"{PREDICTED}/{{localizer}}_responses.parquet", localizer=LOCALIZERS),
         manifest="results/predict/manifest.parquet",
         code=code("nodules.combine"),
     output:
         combined=f"{PREDICTED}/combined.parquet",
-        words=f"{PREDICTED}/combined_answers.parquet",
+        all_responses=f"{PREDICTED}/combined_responses.parquet",
     log:
         "results/logs/predict/combine.log",
     params:
@@ -145,12 +145,12 @@ use rule nodules_combine as predict_combine with:
 use rule nodules_cascade as predict_cascade with:
     input:
         localize=f"{PREDICTED}/{CASCADE['localizer']}.parquet",
-        answers=f"{PREDICTED}/{CASCADE['localizer']}_answers.parquet",
+        responses=f"{PREDICTED}/{CASCADE['localizer']}_responses.parquet",
         infer="results/predict/infer.parquet",
         code=code("nodules.cascade"),
     output:
         cascade=f"{PREDICTED}/cascade.parquet",
-        words=f"{PREDICTED}/cascade_answers.parquet",
+        all_responses=f"{PREDICTED}/cascade_responses.parquet",
     log:
         "results/logs/predict/cascade.log",
     params:

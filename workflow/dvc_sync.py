@@ -30,7 +30,7 @@ LIVE = {  # what training writes while it runs
 }
 CHAPTERS, ROWS = ("data", "weights", "nodules"), ("classifiers", "localizers")
 SYSTEMS = ("classifier", "localizer")  # wildcards: a stage of DVC is one system's
-PART = re.compile(r"^\d+-of-\d+$")
+SHARD = re.compile(r"^\d+-of-\d+$")
 
 
 @dataclass
@@ -137,7 +137,7 @@ def _temporary(path: str) -> bool:
 
 def _whole(path: str) -> str:
     """The folder that holds a shard's folder: the number of shards is no part of the DAG."""
-    return str(Path(path).parent) if PART.match(Path(path).name) else path
+    return str(Path(path).parent) if SHARD.match(Path(path).name) else path
 
 
 def _sections(command: str) -> list[str]:
@@ -155,7 +155,7 @@ def _sections(command: str) -> list[str]:
 def _digest(members: list[Job]) -> str:
     """A hash of the commands without the values of the parameters and the numbers of the shards."""
     texts = {re.sub(r"--params '.*?}' --", "--params --", job.command) for job in members}
-    texts = {re.sub(r"(\S*\d+-of-\d+\S*\s*)+", "PART ", text) for text in texts}
+    texts = {re.sub(r"(\S*\d+-of-\d+\S*\s*)+", "SHARD ", text) for text in texts}
     return hashlib.sha256("\n".join(sorted(texts)).encode()).hexdigest()[:8]
 
 

@@ -1,6 +1,6 @@
 """Join the shards of a table.
 
-in   parts  the shards: tables of one kind, each with rows of its own
+in   shards  tables of one kind, each with rows of its own
 out  out    the whole table, of the schema that --table names
 """
 
@@ -12,11 +12,11 @@ from stages.lib.core.errors import ParamsError
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the stage from the command line."""
-    args = cli.parse(__doc__, argv, reads=["table", "parts"], writes=["out"], many=["parts"])
+    args = cli.parse(__doc__, argv, reads=["table", "shards"], writes=["out"], many=["shards"])
     if args.table not in tables.SCHEMAS:
         raise ParamsError("--table:", [params.unknown(args.table, tables.SCHEMAS)])
     schema = tables.SCHEMAS[args.table]
-    tables.write(args.out, shards.gather([tables.read(part, schema) for part in args.parts], schema), schema)
+    tables.write(args.out, shards.gather([tables.read(path, schema) for path in args.shards], schema), schema)
 
 
 if __name__ == "__main__":

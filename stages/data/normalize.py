@@ -1,6 +1,6 @@
 """Normalize every image to a square of 0..255, and keep the geometry of its original pixels.
 
-in   manifest    tables.MANIFEST, of which the images that take part; shard k of n with --part k-of-n
+in   manifest    tables.MANIFEST, of which the images that take part; shard k of n with --shard k-of-n
 out  folder      one PNG per image, below --results
      normalized  tables.NORMALIZED
 
@@ -126,11 +126,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         __doc__,
         argv,
         params={"data.normalize": Params},
-        reads=["manifest", "part", "results"],
+        reads=["manifest", "shard", "results"],
         writes=["folder", "normalized"],
     )
     manifest = tables.read(args.manifest, tables.MANIFEST)
-    images = shards.take(manifest.filter(pc.equal(manifest["status"], "ok")), args.part)
+    images = shards.take(manifest.filter(pc.equal(manifest["status"], "ok")), args.shard)
     normalized = normalize(images, args.params.normalize, results=Path(args.results), folder=Path(args.folder))
     tables.write(args.normalized, normalized, tables.NORMALIZED)
 

@@ -1,6 +1,6 @@
 """Turn scores into probabilities that hold at the world's prevalence, and choose thresholds: on validation only.
 
-in   parts        tables.INFER, the shards of one model
+in   shards       tables.INFER, the shards of one model
      manifest     tables.MANIFEST, for the source of each image (not needed with --fitted)
      train        train.json of a tuned model, as lib.learn.train_log.TrainLog (left out: Platt's fit)
      fitted       a calibration to apply instead of fitting one
@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from stages.lib.core import cli, documents, params, tables
+from stages.lib.core import cli, documents, params, shards, tables
 from stages.lib.core.errors import CalibrationError, TableError
 from stages.lib.core.log import LOG
 from stages.lib.learn.train_log import TrainLog
@@ -161,13 +161,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         __doc__,
         argv,
         params={"nodules.calibrate": CalibrateParams, "nodules.cohort": CohortParams},
-        reads=("parts", "manifest", "train", "fitted"),
+        reads=("shards", "manifest", "train", "fitted"),
         writes=("infer", "calibration"),
-        many=("parts",),
+        many=("shards",),
         optional=("manifest", "train", "fitted", "calibration"),
     )
-    parts = [tables.read(part, tables.INFER) for part in args.parts]
-    infer = tables.check(pa.concat_tables(parts), tables.INFER)
+    infer = shards.gather([tables.read(path, tables.INFER) for path in args.shards], tables.INFER)
     if args.fitted:
         fitted = documents.read(args.fitted, Calibration)
         table = apply(infer, fitted)

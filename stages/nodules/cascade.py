@@ -1,8 +1,8 @@
-"""Leave points on those images alone whose score speaks for a nodule: the classifier asked first, the localizer then.
+"""Leave points on those images alone whose score speaks for a nodule: the classifier first, the localizer then.
 
-in   localize     tables.LOCALIZE; answers  tables.ANSWERS of the localizer
+in   localize     tables.LOCALIZE; responses  tables.RESPONSES of the localizer
      infer        tables.INFER of the classifier; calibration  its thresholds, chosen on validation
-out  cascade      tables.LOCALIZE; words  tables.ANSWERS: what became of each image
+out  cascade      tables.LOCALIZE; all_responses  tables.RESPONSES: what became of each image
 """
 
 from collections.abc import Sequence
@@ -26,15 +26,15 @@ class Params:
 
 
 def cascade(
-    localize: pa.Table, answers: pa.Table, infer: pa.Table, fitted: Calibration, params: Params
+    localize: pa.Table, responses: pa.Table, infer: pa.Table, fitted: Calibration, params: Params
 ) -> tuple[pa.Table, pa.Table]:
     """Return the findings on images whose score reaches the threshold, and a sentence about each image with a score.
 
-    An image without a score is left out of both: the cascade has no answer to it.
+    An image without a score is left out of both: the cascade has no response to it.
 
     Args:
         localize: Table of `tables.LOCALIZE`.
-        answers: Table of `tables.ANSWERS`: the images that the localizer was asked about.
+        responses: Table of `tables.RESPONSES`: the images that the localizer was asked about.
         infer: Table of `tables.INFER`.
         fitted: Calibration of its scores.
         params: See `Params`.
@@ -45,18 +45,18 @@ def cascade(
     """
     threshold = fitted.threshold(params.threshold)
     scores = tables.mapping(infer, fitted.thresholds_on)
-    asked = sorted({name for name in answers["image_id"].to_pylist() if scores.get(name) is not None})
-    if not asked and answers.num_rows:
-        raise TableError(f"none of the {answers.num_rows} images that were localized has a {fitted.thresholds_on}")
+    asked = sorted({name for name in responses["image_id"].to_pylist() if scores.get(name) is not None})
+    if not asked and responses.num_rows:
+        raise TableError(f"none of the {responses.num_rows} images that were localized has a {fitted.thresholds_on}")
     passed = {name for name in asked if scores[name] >= threshold}
     kept = localize.filter(pa.array([name in passed for name in localize["image_id"].to_pylist()], pa.bool_()))
     found = set(kept["image_id"].to_pylist())
-    words = [
-        {"image_id": name, "request": "cascade", "view": "whole", "parsed": "ok" if name in found else "empty"}
-        | {"answer": f"score {scores[name]:.3f} {'reaches' if name in passed else 'is below'} {threshold:.3f}"}
+    all_responses = [
+        {"image_id": name, "prompt": "cascade", "view": "whole", "parsed": "ok" if name in found else "empty"}
+        | {"response": f"score {scores[name]:.3f} {'reaches' if name in passed else 'is below'} {threshold:.3f}"}
         for name in asked
     ]
-    return tables.check(kept, tables.LOCALIZE), tables.from_rows(words, tables.ANSWERS)
+    return tables.check(kept, tables.LOCALIZE), tables.from_rows(all_responses, tables.RESPONSES)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -65,19 +65,19 @@ def main(argv: Sequence[str] | None = None) -> None:
         __doc__,
         argv,
         params={"nodules.cascade": Params},
-        reads=["localize", "answers", "infer", "calibration"],
-        writes=["cascade", "words"],
+        reads=["localize", "responses", "infer", "calibration"],
+        writes=["cascade", "all_responses"],
     )
-    table, words = cascade(
+    table, all_responses = cascade(
         tables.read(args.localize, tables.LOCALIZE),
-        tables.read(args.answers, tables.ANSWERS),
+        tables.read(args.responses, tables.RESPONSES),
         tables.read(args.infer, tables.INFER),
         documents.read(args.calibration, Calibration),
         args.params.cascade,
     )
-    LOG.info("cascade: points on %d of %d images", len(set(table["image_id"].to_pylist())), words.num_rows)
+    LOG.info("cascade: points on %d of %d images", len(set(table["image_id"].to_pylist())), all_responses.num_rows)
     tables.write(args.cascade, table, tables.LOCALIZE)
-    tables.write(args.words, words, tables.ANSWERS)
+    tables.write(args.all_responses, all_responses, tables.RESPONSES)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """Bring several localizers together: what more of them point at is trusted more.
 
 in   localize  tables.LOCALIZE and
-     answers   tables.ANSWERS of each localizer; the file's name is the localizer's
+     responses  tables.RESPONSES of each localizer; the file's name is the localizer's
      cutoffs   JSON of each localizer, written by merge: how often its points were right on the images that choose
      manifest  tables.MANIFEST
      split, points  tables.SPLIT, tables.POINTS: images to choose the cutoff of the confidence by
      fitted    a cutoff chosen before, to apply instead
-out  combined  tables.LOCALIZE; words  tables.ANSWERS: which localizers found something on an image
+out  combined  tables.LOCALIZE
+     all_responses  tables.RESPONSES: which localizers found something on an image
      cutoff    JSON: from which confidence on points are shown, and what that finds on the images that choose
 """
 
@@ -23,13 +24,13 @@ from stages.lib.detect import detection_rows
 from stages.lib.detect.choice import SelectParams
 from stages.lib.detect.cutoff import Cutoff
 from stages.lib.detect.detection_rows import LinkParams
-from stages.lib.detect.fusion import Place, consensus
+from stages.lib.detect.fusion import Candidate, consensus
 from stages.lib.metrics.cohort import ToleranceParams
 
 
 def combine(
     localize: Mapping[str, pa.Table],
-    answers: Mapping[str, pa.Table],
+    responses: Mapping[str, pa.Table],
     trust: Mapping[str, float],
     manifest: pa.Table,
     params: LinkParams,
@@ -40,37 +41,40 @@ def combine(
     One localizer alone is left as it is.
 
     Args:
-        localize: Findings of each localizer; those below its own cutoff are votes too, of little weight.
-        answers: Images that each localizer was asked about; an image is combined if all of them were.
+        localize: Findings of each localizer; those below its own cutoff are detections too, of little weight.
+        responses: Images that each localizer was asked about; an image is combined if all of them were.
         trust: Confidence of a finding that has none, by localizer, see `Cutoff.precision`.
         manifest: Table of `tables.MANIFEST`.
-        params: See `places.LinkParams`.
+        params: See `candidates.LinkParams`.
 
     Raises:
         TableError: If no image was put to all localizers.
     """
     diagonal = detection_rows.diagonals(manifest)
     found = {name: detection_rows.by_image(table.to_pylist(), ()) for name, table in localize.items()}
-    asked = set.intersection(*(set(table["image_id"].to_pylist()) for table in answers.values()))
-    if not asked and any(table.num_rows for table in answers.values()):
-        raise TableError(f"no image was put to all of {', '.join(answers)}; run the localizers again")
-    merged, words = {}, []
+    asked = set.intersection(*(set(table["image_id"].to_pylist()) for table in responses.values()))
+    if not asked and any(table.num_rows for table in responses.values()):
+        raise TableError(f"no image was put to all of {', '.join(responses)}; run the localizers again")
+    merged, all_responses = {}, []
     for image in sorted(asked):
-        voters = {name: here[image].get((), []) if image in here else [] for name, here in found.items()}
-        if len(voters) > 1:
-            voters = {name: [trusted(place, trust[name]) for place in voter] for name, voter in voters.items()}
-        merged[image] = consensus(list(voters.values()), params.near(diagonal[image]))
-        spoke = [f"{name} {len(places_)}" for name, places_ in voters.items() if places_]
-        words.append(
-            {"image_id": image, "request": "combine", "view": "whole", "answer": ", ".join(spoke) or "nothing"}
+        detectors = {name: here[image].get((), []) if image in here else [] for name, here in found.items()}
+        if len(detectors) > 1:
+            detectors = {
+                name: [trusted(candidate, trust[name]) for candidate in detector]
+                for name, detector in detectors.items()
+            }
+        merged[image] = consensus(list(detectors.values()), params.near(diagonal[image]))
+        spoke = [f"{name} {len(candidates)}" for name, candidates in detectors.items() if candidates]
+        all_responses.append(
+            {"image_id": image, "prompt": "combine", "view": "whole", "response": ", ".join(spoke) or "nothing"}
             | {"parsed": "ok" if merged[image] else "empty"}
         )
-    return detection_rows.table(merged, params.max_points), tables.from_rows(words, tables.ANSWERS)
+    return detection_rows.table(merged, params.max_points), tables.from_rows(all_responses, tables.RESPONSES)
 
 
-def trusted(place: Place, confidence: float) -> Place:
+def trusted(candidate: Candidate, confidence: float) -> Candidate:
     """Return a finding with a confidence: its own, or else the one given."""
-    return place if place.confidence is not None else replace(place, confidence=confidence)
+    return candidate if candidate.confidence is not None else replace(candidate, confidence=confidence)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -79,27 +83,27 @@ def main(argv: Sequence[str] | None = None) -> None:
         __doc__,
         argv,
         params={"nodules.link": LinkParams, "nodules.select": SelectParams, "nodules.tolerance": ToleranceParams},
-        reads=["localize", "answers", "cutoffs", "manifest", "split", "points", "fitted"],
-        writes=["combined", "words", "cutoff"],
-        many=["localize", "answers", "cutoffs"],
+        reads=["localize", "responses", "cutoffs", "manifest", "split", "points", "fitted"],
+        writes=["combined", "all_responses", "cutoff"],
+        many=["localize", "responses", "cutoffs"],
         optional=["cutoffs", "split", "points", "fitted", "cutoff"],
     )
     manifest = tables.read(args.manifest, tables.MANIFEST)
     localize = {Path(path).stem: tables.read(path, tables.LOCALIZE) for path in args.localize}
     cutoffs = {Path(path).stem.removesuffix("_cutoff"): documents.read(path, Cutoff) for path in args.cutoffs or ()}
     trust = dict.fromkeys(localize, 1.0) | {name: found.precision for name, found in cutoffs.items()}
-    merged, words = combine(
+    merged, all_responses = combine(
         localize,
-        {Path(path).stem.removesuffix("_answers"): tables.read(path, tables.ANSWERS) for path in args.answers},
+        {Path(path).stem.removesuffix("_responses"): tables.read(path, tables.RESPONSES) for path in args.responses},
         trust,
         manifest,
         args.params.link,
     )
-    asked = words["image_id"].to_pylist()
+    asked = all_responses["image_id"].to_pylist()
     table, cutoff = detection_rows.chooser(args).settle(merged, asked, detection_rows.diagonals(manifest))
     LOG.info("combine: %d findings on %d images, cutoff %s", table.num_rows, len(asked), cutoff.cutoff)
     tables.write(args.combined, table, tables.LOCALIZE)
-    tables.write(args.words, words, tables.ANSWERS)
+    tables.write(args.all_responses, all_responses, tables.RESPONSES)
     if args.cutoff:
         documents.write(args.cutoff, cutoff)
 

@@ -30,7 +30,7 @@ class Tables:
     infer: Mapping[str, pa.Table]
     calibration: Mapping[str, Calibration]
     localize: Mapping[str, pa.Table]
-    answers: Mapping[str, pa.Table]
+    responses: Mapping[str, pa.Table]
 
 
 def check(study: Tables, sources: Sequence[str]) -> None:
@@ -64,12 +64,12 @@ def check(study: Tables, sources: Sequence[str]) -> None:
         if model not in study.calibration:
             problems.append(f"{model}: there is no calibration")
     for name, table in study.localize.items():
-        if name not in study.answers:
-            problems.append(f"{name}: there is no table of answers")
+        if name not in study.responses:
+            problems.append(f"{name}: there is no table of responses")
             continue
-        answered = set(study.answers[name]["image_id"].to_pylist())
+        answered = set(study.responses[name]["image_id"].to_pylist())
         found = sorted(set(table["image_id"].to_pylist()) - answered)
-        problems += _named(found, f"{name}: images have points but no answer")
+        problems += _named(found, f"{name}: images have points but no response")
         problems += _named(sorted(answered - known), f"{name}: images are not in the manifest")
     for what, table in (("split", study.split), ("points", study.points)):
         strangers = sorted(set(table["image_id"].to_pylist()) - known)
@@ -100,7 +100,7 @@ def counts(study: Tables) -> Counts:
         images_with_points=len(set(study.points["image_id"].to_pylist())),
         by_source=dict(sorted(Counter(study.manifest["source"].to_pylist()).items())),
         by_split=by_split,
-        responses={name: responses(table) for name, table in study.answers.items()},
+        responses={name: count_responses(table) for name, table in study.responses.items()},
     )
 
 
@@ -115,10 +115,10 @@ def sides(study: Tables, localizer: str) -> tuple[int, int]:
     return sum(views.contradicts(phrase, u) for phrase, u in placed), len(placed)
 
 
-def responses(answers: pa.Table) -> Responses:
+def count_responses(responses: pa.Table) -> Responses:
     """Number of responses of a localizer, and of each kind."""
-    parsed = Counter(answers["parsed"].to_pylist())
-    return Responses(n=answers.num_rows, ok=parsed["ok"], empty=parsed["empty"], malformed=parsed["malformed"])
+    parsed = Counter(responses["parsed"].to_pylist())
+    return Responses(n=responses.num_rows, ok=parsed["ok"], empty=parsed["empty"], malformed=parsed["malformed"])
 
 
 def warnings(
@@ -142,7 +142,7 @@ def warnings(
             found.append(f"{model}: every image of {name} has the same score.")
     with_points = set(study.points["image_id"].to_pylist())
     for name, ones in asked.items():
-        said = responses(study.answers[name])
+        said = count_responses(study.responses[name])
         if said.malformed:
             found.append(f"{name}: {said.malformed} of {said.n} responses cannot be read; they count as no point.")
         unasked = len(with_points - {one.image.image_id for one in ones})
@@ -177,7 +177,7 @@ def leaks(study: Tables) -> list[str]:
         shared = sum(len(splits) > 1 for splits in groups.values())
         if shared:
             sentences.append(
-                f"LEAK: {what} are shared between parts: {shared} of {len(groups)} {what} are in more than one split, "
+                f"LEAK: {what} are shared between splits: {shared} of {len(groups)} {what} are in more than one split, "
                 "so the numbers flatter the model."
             )
     return sentences

@@ -37,7 +37,7 @@ class Params:
     batch_size: params.Count  # images in one forward pass
     readers: params.NonNegativeInt  # threads that read images ahead; 0 reads them between the passes
     weights: Literal[
-        "as_trained", "merged"
+        "unmerged", "merged"
     ]  # adapter on the base as model.quantization holds it; or merged into model.dtype
     splits: tuple[
         Literal["train", "val", "test"], ...
@@ -119,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "nodules.prompt": prompts.PromptParams,
             "nodules.classifiers": kinds.rows(kinds.CLASSIFIERS),
         },
-        reads=["normalized", "split", "base", "classifier", "part", "results"],
+        reads=["normalized", "split", "base", "classifier", "shard", "results"],
         writes=["infer", "features"],
         optional=["split", "features"],
     )
@@ -133,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = args.params.classifiers
     if args.classifier not in rows:
         raise ParamsError("--classifier:", [params.unknown(args.classifier, rows)])
-    row, asked, results = rows[args.classifier], shards.take(normalized, args.part), Path(args.results)
+    row, asked, results = rows[args.classifier], shards.take(normalized, args.shard), Path(args.results)
     setting = Setting(
         base=Path(args.base),
         model=args.params.model,

@@ -6,13 +6,13 @@ in   manifest    tables.MANIFEST
      points      tables.POINTS, which decide which images are "choosing" and "measured" ones
      choice      JSON by `select`: the prompts of the bank to use; left out, all of them
      localizer   its name, a row of nodules.localizers
-     part        shard of the images, k-of-n
+     shard       shard of the images, k-of-n
      results     folder that the images' paths are relative to
      base        fetch.json of the base model, for kinds that want it
      fetched     fetch.json of a model of the row's own, and
      environment its environment, for kinds that run in a process of their own
-out  votes       tables.VOTES: an image without detections has no row
-     answers     tables.ANSWERS: one row per image, view and prompt
+out  detections  tables.DETECTIONS: an image without detections has no row
+     responses   tables.RESPONSES: one row per image, view and prompt
      journals    folder of responses as they arrive, which an interrupted run goes on from
 """
 
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "nodules.localizers": kinds.rows(kinds.LOCALIZERS),
         },
         reads=[*driver.FILES, "localizer", "base", "fetched", "environment"],
-        writes=["votes", "answers", "journals"],
+        writes=["detections", "responses", "journals"],
         optional=[*driver.OPTIONAL, "base", "fetched", "environment", "journals"],
     )
     rows = args.params.localizers

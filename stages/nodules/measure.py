@@ -5,9 +5,9 @@ in   manifest     tables.MANIFEST
      points       tables.POINTS
      infer        tables.INFER of each classifier; the file's name is the classifier's
      calibration  <classifier>_calibration.json of each classifier
-     twin         tables.INFER: the tuned model on validation images, its weights in the other form
+     other_form   tables.INFER: the tuned model on validation images, its weights in the other form
      localize     tables.LOCALIZE of each localizer; the file's name is the localizer's
-     answers      <localizer>_answers.parquet of each localizer: the images it was run on
+     responses      <localizer>_responses.parquet of each localizer: the images it was run on
      train        train.json; its notes become warnings, and it is kept with the provenance
 out  measures     tables.MEASURES
      curves       tables.CURVES
@@ -187,7 +187,7 @@ def gather(study: Tables, localizer: str) -> list[Asked]:
     for row in study.localize[localizer].to_pylist():
         confidence = np.nan if row["confidence"] is None else row["confidence"]
         predictions[row["image_id"]].append((row["x"], row["y"], confidence, row["shown"]))
-    run = pa.table({"image_id": sorted(set(study.answers[localizer]["image_id"].to_pylist()))})
+    run = pa.table({"image_id": sorted(set(study.responses[localizer]["image_id"].to_pylist()))})
     run = tables.lookup(run, study.manifest, ["patient_id", "width_px", "height_px", "spacing_mm", "label"])
     asked = []
     for facts in tables.lookup(run, study.split, ["split"]).to_pylist():
@@ -256,10 +256,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             "nodules.cohort": CohortParams,
             "nodules.tolerance": ToleranceParams,
         },
-        reads=("manifest", "split", "points", "infer", "calibration", "twin", "localize", "answers", "train"),
+        reads=("manifest", "split", "points", "infer", "calibration", "other_form", "localize", "responses", "train"),
         writes=("measures", "curves", "outcomes", "notes"),
-        many=("infer", "calibration", "localize", "answers"),
-        optional=("twin", "localize", "answers", "train"),
+        many=("infer", "calibration", "localize", "responses"),
+        optional=("other_form", "localize", "responses", "train"),
     )
     study = Tables(
         manifest=tables.read(args.manifest, tables.MANIFEST),
@@ -268,21 +268,21 @@ def main(argv: Sequence[str] | None = None) -> None:
         infer={Path(path).stem: tables.read(path, tables.INFER) for path in args.infer},
         calibration={_stem(path, "_calibration"): documents.read(path, Calibration) for path in args.calibration},
         localize={Path(path).stem: tables.read(path, tables.LOCALIZE) for path in args.localize or ()},
-        answers={_stem(path, "_answers"): tables.read(path, tables.ANSWERS) for path in args.answers or ()},
+        responses={_stem(path, "_responses"): tables.read(path, tables.RESPONSES) for path in args.responses or ()},
     )
     params = Params(**vars(args.params.measure), **vars(args.params.cohort), **vars(args.params.tolerance))
     results = measure(study, params)
     whole = args.document
-    if args.twin:
+    if args.other_form:
         weights = whole.get("nodules", {}).get("infer", {}).get("weights")
         if weights not in merged_adapter.OTHER:
             raise ParamsError(
-                "--twin:", [f"found infer.weights {weights!r}, wanted one of {list(merged_adapter.OTHER)}"]
+                "--other-form:", [f"found infer.weights {weights!r}, wanted one of {list(merged_adapter.OTHER)}"]
             )
-        twin = tables.read(args.twin, tables.INFER)
+        other = tables.read(args.other_form, tables.INFER)
         both = [
             evaluation_sets.classifier_images(table, study.manifest, params.sources, "val")
-            for table in (study.infer[FIRST], twin)
+            for table in (study.infer[FIRST], other)
         ]
         results.measures |= merged_adapter.measure(both[0], both[1], weights, params.of_scores)
     train = documents.read(args.train, TrainLog) if args.train else None

@@ -16,7 +16,7 @@ from stages.lib.metrics.binary_suite import Scored, Settings
 from stages.lib.metrics.measures import Estimate, Key, Subject, estimate
 from stages.lib.metrics.thresholds import HALF
 
-OTHER = {"as_trained": "merged", "merged": "as_trained"}
+OTHER = {"unmerged": "merged", "merged": "unmerged"}
 TASK = "adapter"
 METRICS = ("roc_auc", "pr_auc", "brier")
 

@@ -8,7 +8,7 @@ in   measures     tables.MEASURES
      infer        tables.INFER of each classifier; the file's name is the classifier's
      calibration  <classifier>_calibration.json of each classifier
      localize     tables.LOCALIZE of each localizer; the file's name is the localizer's
-     answers      <localizer>_answers.parquet of each localizer
+     responses      <localizer>_responses.parquet of each localizer
      choice       <localizer>_choice.json of each localizer
      cutoff       <localizer>_cutoff.json of each localizer
      train        train.json
@@ -94,7 +94,7 @@ def _stem(path: str, ending: str = "") -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Read the study, make its section, write it."""
-    many = ("infer", "calibration", "localize", "answers", "choice", "cutoff")
+    many = ("infer", "calibration", "localize", "responses", "choice", "cutoff")
     single = ("measures", "curves", "outcomes", "notes", "manifest", "points", "normalized", "split")
     args = cli.parse(
         __doc__,
@@ -121,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         infer=infer,
         calibration={_stem(path, "_calibration"): documents.read(path, Calibration) for path in args.calibration or ()},
         localize=localize,
-        answers={_stem(path, "_answers"): tables.read(path, tables.ANSWERS) for path in args.answers or ()},
+        responses={_stem(path, "_responses"): tables.read(path, tables.RESPONSES) for path in args.responses or ()},
         choice={_stem(path, "_choice"): documents.read(path, Choice) for path in args.choice or ()},
         cutoff={_stem(path, "_cutoff"): documents.read(path, Cutoff) for path in args.cutoff or ()},
         train=documents.read(args.train, TrainLog) if args.train else None,

@@ -1,9 +1,9 @@
-"""Choose the requests that a localizer puts to all images: the best of its bank on images that are not test images.
+"""Choose the prompts that a localizer puts to all images: the best of its bank on images that are not test images.
 
-in   votes     tables.VOTES and
-     answers   tables.ANSWERS of the bank, in parts
-     manifest  tables.MANIFEST; split  tables.SPLIT; points  tables.POINTS
-out  choice    JSON: the requests chosen, and what each request of the bank found
+in   detections  tables.DETECTIONS and
+     responses   tables.RESPONSES of the bank, the shards of one localizer
+     manifest    tables.MANIFEST; split  tables.SPLIT; points  tables.POINTS
+out  choice      JSON: the prompts chosen, and what each prompt of the bank found
 """
 
 from collections.abc import Sequence
@@ -20,63 +20,63 @@ from stages.lib.metrics.cohort import ToleranceParams
 
 
 def choose(
-    votes: pa.Table,
-    answers: pa.Table,
+    detections: pa.Table,
+    responses: pa.Table,
     manifest: pa.Table,
     split: pa.Table,
     points: pa.Table,
     params: SelectParams,
     tolerance_fraction: float,
 ) -> Choice:
-    """Return the requests with the largest F1, each at its best cutoff, and what the whole bank found.
+    """Return the prompts with the largest F1, each at its best cutoff, and what the whole bank found.
 
     Of equals the one that found more, then the first by name. F1 counts points within the tolerance on the images that
     choose, negative ones included.
 
-    Without an image to choose by, no request is chosen, and the reason is told: localizers then put the first of their
+    Without an image to choose by, no prompt is chosen, and the reason is told: localizers then put the first of their
     bank.
     """
-    asked = set(answers["image_id"].to_pylist())
+    asked = set(responses["image_id"].to_pylist())
     images = detection_rows.choosing(asked, points, split, params)
     if not images:
         reason = f"no image with marked nodules is in the splits {', '.join(params.splits)}"
-        if not answers.num_rows:
-            reason = f"the bank has no more requests than are kept, or {reason}"
-        return Choice(requests=(), splits=params.splits, bank=(), reason=reason)
+        if not responses.num_rows:
+            reason = f"the bank has no more prompts than are kept, or {reason}"
+        return Choice(prompts=(), splits=params.splits, bank=(), reason=reason)
     diagonal, rows = detection_rows.diagonals(manifest), []
-    for request in sorted(set(answers["request"].to_pylist())):
-        found = [row for row in votes.to_pylist() if row["request"] == request]
+    for prompt in sorted(set(responses["prompt"].to_pylist())):
+        found = [row for row in detections.to_pylist() if row["prompt"] == prompt]
         counts = best(detection_rows.shown(found, images, points, diagonal, tolerance_fraction))
-        words = [row["parsed"] for row in answers.to_pylist() if row["request"] == request]
+        words = [row["parsed"] for row in responses.to_pylist() if row["prompt"] == prompt]
         row = BankRow(
-            request=request,
+            prompt=prompt,
             cutoff=counts.cutoff,
             f1=counts.f1,
-            hits=counts.hits,
+            true_positives=counts.true_positives,
             points=counts.points,
             nodules=counts.nodules,
             images=len(images),
             malformed=words.count("malformed"),
         )
         rows.append(row)
-    ranked = tuple(sorted(rows, key=lambda row: (-row.f1, -row.hits)))
-    kept = tuple(row.request for row in ranked[: params.max_prompts])
-    return Choice(requests=kept, splits=params.splits, bank=ranked)
+    ranked = tuple(sorted(rows, key=lambda row: (-row.f1, -row.true_positives)))
+    kept = tuple(row.prompt for row in ranked[: params.max_prompts])
+    return Choice(prompts=kept, splits=params.splits, bank=ranked)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Read the answers to the bank, choose, write the choice."""
+    """Read the responses to the bank, choose, write the choice."""
     args = cli.parse(
         __doc__,
         argv,
         params={"nodules.select": SelectParams, "nodules.tolerance": ToleranceParams},
-        reads=["votes", "answers", "manifest", "split", "points"],
+        reads=["detections", "responses", "manifest", "split", "points"],
         writes=["choice"],
-        many=["votes", "answers"],
+        many=["detections", "responses"],
     )
     found = choose(
-        gather([tables.read(path, tables.VOTES) for path in args.votes], tables.VOTES),
-        gather([tables.read(path, tables.ANSWERS) for path in args.answers], tables.ANSWERS),
+        gather([tables.read(path, tables.DETECTIONS) for path in args.detections], tables.DETECTIONS),
+        gather([tables.read(path, tables.RESPONSES) for path in args.responses], tables.RESPONSES),
         tables.read(args.manifest, tables.MANIFEST),
         tables.read(args.split, tables.SPLIT),
         tables.read(args.points, tables.POINTS),
@@ -84,12 +84,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.params.tolerance.tolerant_fraction,
     )
     if found.reason:
-        LOG.info("choose: no request is chosen, the first of the bank is put: %s", found.reason)
+        LOG.info("choose: no prompt is chosen, the first of the bank is put: %s", found.reason)
     for row in found.bank:
-        kept = "chosen" if row.request in found.requests else "not chosen"
+        kept = "chosen" if row.prompt in found.prompts else "not chosen"
         LOG.info(
             "choose: %d of %d nodules with %d points on %d images, F1 %.3f, %s: %s",
-            *(row.hits, row.nodules, row.points, row.images, row.f1, kept, row.request),
+            *(row.true_positives, row.nodules, row.points, row.images, row.f1, kept, row.prompt),
         )
     documents.write(args.choice, found)
 

@@ -18,7 +18,7 @@ def test_the_parts_become_the_whole_table_to_the_byte(tmp_path: Path) -> None:
         tables.write(parts[-1], tables.from_rows(ROWS[k::3] if k < 2 else [], tables.SPLIT), tables.SPLIT)
     parts.append(str(tmp_path / "rest.parquet"))
     tables.write(parts[-1], tables.from_rows(ROWS[2::3], tables.SPLIT), tables.SPLIT)
-    gather.main(["--table", "split", "--parts", *parts, "--out", str(tmp_path / "all.parquet")])
+    gather.main(["--table", "split", "--shards", *parts, "--out", str(tmp_path / "all.parquet")])
     tables.write(tmp_path / "whole.parquet", tables.from_rows(ROWS, tables.SPLIT), tables.SPLIT)
     assert (tmp_path / "all.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
 
@@ -33,7 +33,7 @@ def test_an_unknown_table_and_a_part_of_another_kind_are_named(tmp_path: Path) -
     part = str(tmp_path / "part.parquet")
     tables.write(part, tables.from_rows(ROWS, tables.SPLIT), tables.SPLIT)
     with pytest.raises(ParamsError, match="did you mean 'split'"):
-        gather.main(["--table", "splits", "--parts", part, "--out", str(tmp_path / "out.parquet")])
+        gather.main(["--table", "splits", "--shards", part, "--out", str(tmp_path / "out.parquet")])
     with pytest.raises(TableError, match=r"part\.parquet: points"):
-        gather.main(["--table", "points", "--parts", part, "--out", str(tmp_path / "out.parquet")])
+        gather.main(["--table", "points", "--shards", part, "--out", str(tmp_path / "out.parquet")])
     assert not (tmp_path / "out.parquet").exists()

@@ -162,7 +162,7 @@ def folder(tmp_path: Path) -> pa.Table:
 
 def command(tmp_path: Path, part: str, png_folder: Path, out: Path) -> None:
     words = ["--params", json.dumps({"data": {"normalize": RULE}}), "--manifest", str(tmp_path / "manifest.parquet")]
-    words += ["--part", part, "--results", str(tmp_path), "--folder", str(png_folder), "--normalized", str(out)]
+    words += ["--shard", part, "--results", str(tmp_path), "--folder", str(png_folder), "--normalized", str(out)]
     normalize.main(words)
 
 

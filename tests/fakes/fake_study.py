@@ -33,7 +33,7 @@ PARAMETERS: dict[str, Any] = {
     },
     "nodules": {
         "prompt": {"question": "Nodule? </script>"},
-        "infer": {"weights": "as_trained"},
+        "infer": {"weights": "unmerged"},
         "classifiers": {"zero_shot": {"label": "Zero-shot"}, "tuned": {"label": "Tuned"}},
         "localizers": {
             "medgemma": {"label": "MedGemma"},
@@ -71,7 +71,7 @@ def write(folder: Path, seed: int = 7) -> Path:
         (results / _png(image)).write_bytes(_pixels(rng, image, mine))
     for model, strength in MODELS.items():
         _infer(results, rng, model, strength, used)
-    _twin(results)
+    _other_form(results)
     for localizer, spread in LOCALIZERS.items():
         _localize(results, rng, localizer, spread, points, used)
     _choice(results)
@@ -86,7 +86,7 @@ def measure_options(results: Path) -> list[str]:
     named = {
         **_inputs(results),
         "train": [results / "train/train.json"],
-        "twin": [results / "infer/tuned_twin.parquet"],
+        "other_form": [results / "infer/tuned_other_form.parquet"],
         **_measured(results),
     }
     return _line(named)
@@ -131,7 +131,7 @@ def _inputs(results: Path) -> dict[str, list[Path]]:
         "infer": [results / f"infer/{model}.parquet" for model in MODELS],
         "calibration": [results / f"infer/{model}_calibration.json" for model in MODELS],
         "localize": [results / f"localize/{localizer}.parquet" for localizer in LOCALIZERS],
-        "answers": [results / f"localize/{localizer}_answers.parquet" for localizer in LOCALIZERS],
+        "responses": [results / f"localize/{localizer}_responses.parquet" for localizer in LOCALIZERS],
     }
 
 
@@ -142,7 +142,11 @@ def _measured(results: Path) -> dict[str, list[Path]]:
 
 
 def _line(named: Mapping[str, Sequence[Path]]) -> list[str]:
-    return ["--params", json.dumps(PARAMETERS), *(text for k, v in named.items() for text in (f"--{k}", *map(str, v)))]
+    return [
+        "--params",
+        json.dumps(PARAMETERS),
+        *(text for k, v in named.items() for text in (f"--{k.replace('_', '-')}", *map(str, v))),
+    ]
 
 
 def _images(rng: np.random.Generator) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -241,7 +245,7 @@ def _infer(results: Path, rng: np.random.Generator, model: str, strength: float,
     documents.write(results / f"infer/{model}_calibration.json", fitted)
 
 
-def _twin(results: Path) -> None:
+def _other_form(results: Path) -> None:
     """The tuned model again on validation images, as if its weights had been in another form."""
     rows = [
         row for row in tables.read(results / "infer/tuned.parquet", tables.INFER).to_pylist() if row["split"] == "val"
@@ -249,7 +253,7 @@ def _twin(results: Path) -> None:
     for number, row in enumerate(rows):
         row["logit_positive"] += 0.3 * (number % 3)
         row["score"] = float(1 / (1 + np.exp(-row["logit_positive"])))
-    tables.write(results / "infer/tuned_twin.parquet", tables.from_rows(rows, tables.INFER), tables.INFER)
+    tables.write(results / "infer/tuned_other_form.parquet", tables.from_rows(rows, tables.INFER), tables.INFER)
 
 
 def _localize(
@@ -261,7 +265,7 @@ def _localize(
     used: list[dict[str, Any]],
 ) -> None:
     confident = localizer in CONFIDENT
-    rows, answers = [], []
+    rows, responses = [], []
     for number, image in enumerate(used):
         mine = [point for point in points if point["image_id"] == image["image_id"]]
         away = 600 if number % 5 == 0 else 0
@@ -279,21 +283,21 @@ def _localize(
             rows.append(row)
         words = "".join(f'{{"box_2d": [{y:.0f}, {x:.0f}], "label": "nodule"}}' for x, y in centres)
         parsed = "malformed" if number % 23 == 5 else "ok" if centres else "empty"
-        answer = "I see <b>something" if parsed == "malformed" else f"Final Answer: [{words}]"
-        asked = {"image_id": image["image_id"], "request": "Where?", "view": "whole"}
-        answers.append(asked | {"answer": answer, "parsed": parsed})
-    for name, stem, found in (("localize", localizer, rows), ("answers", f"{localizer}_answers", answers)):
+        response = "I see <b>something" if parsed == "malformed" else f"Final Answer: [{words}]"
+        asked = {"image_id": image["image_id"], "prompt": "Where?", "view": "whole"}
+        responses.append(asked | {"response": response, "parsed": parsed})
+    for name, stem, found in (("localize", localizer, rows), ("responses", f"{localizer}_responses", responses)):
         schema = tables.SCHEMAS[name]
         tables.write(results / f"localize/{stem}.parquet", tables.from_rows(found, schema), schema)
 
 
 def _choice(results: Path) -> None:
     """What was chosen for the localizer with confidences."""
-    counts = {"f1": 0.5, "hits": 3, "points": 8, "nodules": 4, "images": 6, "malformed": 1, "cutoff": None}
-    rows = BankRow(request="Where?", **counts), BankRow(request="<b>?", **{**counts, "f1": 0.25, "cutoff": 0.125})
-    choice = Choice(requests=("Where?",), splits=("val",), bank=rows)
+    counts = {"f1": 0.5, "true_positives": 3, "points": 8, "nodules": 4, "images": 6, "malformed": 1, "cutoff": None}
+    rows = BankRow(prompt="Where?", **counts), BankRow(prompt="<b>?", **{**counts, "f1": 0.25, "cutoff": 0.125})
+    choice = Choice(prompts=("Where?",), splits=("val",), bank=rows)
     documents.write(results / "localize/attribution_choice.json", choice)
-    cutoff = Cutoff(cutoff=0.25, f1=0.75, hits=3, points=4, nodules=4, images=6)
+    cutoff = Cutoff(cutoff=0.25, f1=0.75, true_positives=3, points=4, nodules=4, images=6)
     documents.write(results / "localize/attribution_cutoff.json", cutoff)
 
 

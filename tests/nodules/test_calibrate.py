@@ -209,7 +209,7 @@ def test_the_world_prevalence_is_a_fraction_or_the_word_validation(value, fine):
 def command(folder, *more):
     sections = {"nodules": {"calibrate": {"world_prevalence": "validation"}, "cohort": {"sources": ["nih"]}}}
     parts = [str(folder / "a.parquet"), str(folder / "b.parquet")]
-    return ["--params", json.dumps(sections), "--parts", *parts, "--infer", str(folder / "tuned.parquet"), *more]
+    return ["--params", json.dumps(sections), "--shards", *parts, "--infer", str(folder / "tuned.parquet"), *more]
 
 
 def write_parts(folder):

@@ -18,7 +18,7 @@ ALL = ("train", "val", "test")
 
 
 def params(batch_size=4, splits=ALL, readers=0):
-    return stage.Params(batch_size=batch_size, splits=splits, readers=readers, weights="as_trained")
+    return stage.Params(batch_size=batch_size, splits=splits, readers=readers, weights="unmerged")
 
 
 def brightness(images):
@@ -40,7 +40,7 @@ def sections(infer, model=MODEL, prompt=ASKED, adapter="none"):
 def run(study, out, *more, splits=ALL, part="1-of-1", adapter="none", **asked):
     document = sections(params(splits=splits), prompt={**ASKED, **asked}, adapter=adapter)
     named = {"params": document, "normalized": study / "normalized.parquet", "base": study / "fetch.json"}
-    named |= {"classifier": "one", "part": part, "results": study, "infer": out}
+    named |= {"classifier": "one", "shard": part, "results": study, "infer": out}
     stage.main([text for name, value in named.items() for text in (f"--{name}", str(value))] + list(map(str, more)))
     return tables.read(out, tables.INFER)
 
@@ -185,7 +185,7 @@ def test_a_merged_adapter_answers_as_it_does_beside_the_unquantized_base(tiny_ba
 def test_kept_features_change_no_byte_and_readers_no_row(tiny_study, tmp_path):
     for name, kept in (("images", False), ("kept", True), ("again", True)):
         document = sections(params(readers=2), {**MODEL, "cache_features": kept})
-        named = {"params": document, "normalized": tiny_study / "normalized.parquet", "part": "1-of-1"}
+        named = {"params": document, "normalized": tiny_study / "normalized.parquet", "shard": "1-of-1"}
         named |= {"classifier": "one"}
         named |= {"base": tiny_study / "fetch.json", "results": tiny_study, "features": tmp_path / "features"}
         named |= {"infer": tmp_path / f"{name}.parquet"}

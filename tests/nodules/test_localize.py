@@ -49,16 +49,16 @@ NORMALIZED = tables.from_rows([square(name, *size) for name, size in SIZES.items
 
 
 class FromTable:
-    """A localizer that answers from a table, and remembers what it was asked."""
+    """A localizer that responses from a table, and remembers what it was asked."""
 
-    def __init__(self, answers: dict[str, Response]) -> None:
-        self.answers = answers
+    def __init__(self, responses: dict[str, Response]) -> None:
+        self.responses = responses
         self.asked: list[str] = []
 
     def __call__(self, queries: Sequence[Query]) -> Iterator[Response]:
         for query in queries:
             self.asked.append(query.key)
-            yield self.answers.get(query.key.split("\t")[0], Response("nothing", "empty", ()))
+            yield self.responses.get(query.key.split("\t")[0], Response("nothing", "empty", ()))
 
 
 def ask(folder: Path, localizer: FromTable, params: Params = PARAMS, manifest: pa.Table = MANIFEST):
@@ -69,8 +69,8 @@ MIDDLE = Detection(u=0.5, v=0.5, box=(0.25, 0.4, 0.75, 0.6), confidence=None, ph
 
 
 def test_a_box_lands_in_pixels_of_the_original_whatever_its_shape(tmp_path: Path) -> None:
-    answer = Response("text", "ok", (MIDDLE,))
-    found, _ = ask(tmp_path, FromTable(dict.fromkeys(SIZES, answer)))
+    response = Response("text", "ok", (MIDDLE,))
+    found, _ = ask(tmp_path, FromTable(dict.fromkeys(SIZES, response)))
     rows = {row["image_id"]: row for row in found.to_pylist()}
     assert [(row["x"], row["y"]) for row in rows.values()] == [(199.5, 99.5), (99.5, 199.5), (149.5, 149.5)]
     assert [rows["a"][edge] for edge in ("x0", "y0", "x1", "y1")] == pytest.approx([99.5, 59.5, 299.5, 139.5])
@@ -80,10 +80,10 @@ def test_a_box_lands_in_pixels_of_the_original_whatever_its_shape(tmp_path: Path
 def test_the_words_of_every_image_are_kept_and_a_image_without_findings_has_no_row(tmp_path: Path) -> None:
     said = {"a": Response("Final Answer: []", "empty", ()), "b": Response("{oops", "malformed", ())}
     said["c"] = Response("two", "ok", (MIDDLE, MIDDLE))
-    found, answers = ask(tmp_path, FromTable(said))
+    found, responses = ask(tmp_path, FromTable(said))
     assert [(row["image_id"], row["rank"]) for row in found.to_pylist()] == [("c", 0), ("c", 1)]
     assert found["phrase"].to_pylist() == ["nodule on the left"] * 2
-    assert [(row["answer"], row["parsed"]) for row in answers.to_pylist()] == [
+    assert [(row["response"], row["parsed"]) for row in responses.to_pylist()] == [
         ("Final Answer: []", "empty"),
         ("{oops", "malformed"),
         ("two", "ok"),
@@ -93,10 +93,10 @@ def test_the_words_of_every_image_are_kept_and_a_image_without_findings_has_no_r
 def test_each_view_of_each_image_is_asked_and_its_places_are_brought_back(tmp_path: Path) -> None:
     left = Response("text", "ok", (Detection(u=0.25, v=0.5, box=None, confidence=0.5, phrase="left"),))
     localizer = FromTable({"c": left})
-    votes, answers = ask(tmp_path, localizer, BOTH)
+    detections, responses = ask(tmp_path, localizer, BOTH)
     assert localizer.asked == [f"{name}\t{view}\tWhere?" for view in ("whole", "mirrored") for name in "abc"]
-    assert answers.num_rows == 6
-    assert [(row["view"], row["x"], row["phrase"]) for row in votes.to_pylist()] == [
+    assert responses.num_rows == 6
+    assert [(row["view"], row["x"], row["phrase"]) for row in detections.to_pylist()] == [
         ("mirrored", 224.5, "right"),
         ("whole", 74.5, "left"),
     ]
@@ -154,11 +154,11 @@ def test_a_bank_that_leaves_nothing_to_choose_is_not_asked_and_its_model_not_loa
         "localize": Params(views=("whole",), images="choosing"),
         "select": SelectParams(splits=("val",), max_prompts=2),
     }
-    named = {name: tmp_path / f"{name}.parquet" for name in ("manifest", "normalized", "votes", "answers")}
+    named = {name: tmp_path / f"{name}.parquet" for name in ("manifest", "normalized", "detections", "responses")}
     absent = dict.fromkeys(stage.OPTIONAL)
-    args = Namespace(params=Namespace(**sections), part="1-of-1", results=tmp_path, **named, **absent)
+    args = Namespace(params=Namespace(**sections), shard="1-of-1", results=tmp_path, **named, **absent)
     stage.run(args, ["one", "two"], lambda: pytest.fail("the model was loaded"))
-    assert tables.read(tmp_path / "answers.parquet", tables.ANSWERS).num_rows == 0
+    assert tables.read(tmp_path / "responses.parquet", tables.RESPONSES).num_rows == 0
     with pytest.raises(pytest.fail.Exception, match="was loaded"):
         stage.run(args, ["one", "two", "three"], lambda: pytest.fail("the model was loaded"))
 
@@ -170,8 +170,8 @@ def test_the_base_model_is_asked_by_the_same_interface(tiny_base: Snapshot, tmp_
     params = medgemma.Params(prompts=("Where?",), image_first=True, max_new_tokens=8, batch_size=2)
     localizer = medgemma.localizer(params, localizer_setting(tmp_path, tiny_base.folder, EXACT))
     together = list(localizer(queries))
-    assert [answer.text for answer in together] == [next(localizer([query])).text for query in queries]
-    assert {answer.parsed for answer in together} <= {"ok", "empty", "malformed"}
+    assert [response.text for response in together] == [next(localizer([query])).text for query in queries]
+    assert {response.parsed for response in together} <= {"ok", "empty", "malformed"}
 
 
 @pytest.mark.parametrize(("width", "height"), [(300, 200), (200, 300), (401, 400)])
@@ -198,10 +198,10 @@ def test_a_spot_on_a_16_bit_image_that_is_not_square_comes_back_to_its_pixel(
             yield Response("", "ok", (Detection(*place, box=None, confidence=None, phrase=None),))
 
     params = Params(views=(view,), images="all")
-    votes, _ = stage.localize(
+    detections, _ = stage.localize(
         tables.from_rows([known], tables.MANIFEST),
         tables.from_rows([normalized], tables.NORMALIZED),
         *(["Where?"], tmp_path, brightest, params),
     )
-    assert votes["x"][0].as_py() == pytest.approx(truth[0], abs=0.6)
-    assert votes["y"][0].as_py() == pytest.approx(truth[1], abs=0.6)
+    assert detections["x"][0].as_py() == pytest.approx(truth[0], abs=0.6)
+    assert detections["y"][0].as_py() == pytest.approx(truth[1], abs=0.6)

@@ -132,13 +132,13 @@ def study():
                 ("n01", 0, 5.0, 5.0, None),
             )
         },
-        answers={
+        responses={
             "medgemma": tables.from_rows(
                 [
-                    {"image_id": image, "request": "where", "view": "whole", "answer": "...", "parsed": parsed}
+                    {"image_id": image, "prompt": "where", "view": "whole", "response": "...", "parsed": parsed}
                     for image, parsed in asked
                 ],
-                tables.ANSWERS,
+                tables.RESPONSES,
             )
         },
     )
@@ -197,7 +197,7 @@ def test_the_published_confusion_comes_out_of_the_whole_stage(study):
         points=study.points.slice(0, 0),
         infer={"tuned": scores(rows, [score for _, score in pairs])},
         localize={},
-        answers={},
+        responses={},
     )
     found = metrics(published, replace(PARAMS, draws=5))["classification"]["tuned"]["test"]
     wanted = {"precision": 0.3740, "sensitivity": 0.3621, "specificity": 0.9728, "f1": 0.3680, "accuracy": 0.9466}
@@ -414,13 +414,13 @@ def test_shared_patients_and_pictures_are_named_as_leaks(study):
     assert not any("LEAK" in sentence for sentence in consistency.leaks(study))
     rows = [row | ({"split": "train"} if row["image_id"] == "n00" else {}) for row in study.split.to_pylist()]
     shared = consistency.leaks(replace(study, split=tables.from_rows(rows, tables.SPLIT)))
-    assert len(shared) == 1 and "patients are shared between parts: 1 of 43" in shared[0]
+    assert len(shared) == 1 and "patients are shared between splits: 1 of 43" in shared[0]
     images = study.manifest.to_pylist()
     for row in images:
         if row["image_id"] in ("n00", "n79"):
-            row["pixel_sha256"] = "twins"
-    twins = consistency.leaks(replace(study, manifest=tables.from_rows(images, tables.MANIFEST)))
-    assert len(twins) == 1 and "1 of 82 images are in more than one split" in twins[0]
+            row["pixel_sha256"] = "copies"
+    copies = consistency.leaks(replace(study, manifest=tables.from_rows(images, tables.MANIFEST)))
+    assert len(copies) == 1 and "1 of 82 images are in more than one split" in copies[0]
 
 
 def test_what_was_lost_on_the_way_is_counted_and_warned_of(study):
@@ -432,7 +432,7 @@ def test_what_was_lost_on_the_way_is_counted_and_warned_of(study):
     sentences = " ".join(document["warnings"])
     assert "1 of 84 images were rejected" in sentences and "1 of 6 responses cannot be read" in sentences
     fewer = replace(
-        study, answers={"medgemma": study.answers["medgemma"].slice(0, 2)}, localize={"medgemma": findings()}
+        study, responses={"medgemma": study.responses["medgemma"].slice(0, 2)}, localize={"medgemma": findings()}
     )
     sentences = " ".join(metrics(fewer, PARAMS)["warnings"])
     assert "1 of 3 images with points were not asked" in sentences
@@ -468,7 +468,7 @@ def test_tables_that_contradict_each_other_are_refused_with_every_reason(study):
     message = str(caught.value)
     for words in ("tuned: images have no score", "zero_shot: images have another split", "zero_shot: there is no cal"):
         assert words in message
-    assert "chexagent: there is no table of answers" in message and "points but no answer: 1 (n33)" in message
+    assert "chexagent: there is no table of responses" in message and "points but no response: 1 (n33)" in message
 
 
 def test_parameters_out_of_range_are_refused():
@@ -497,11 +497,11 @@ def write(study, folder):
         tables.write(folder / f"{model}.parquet", study.infer[model], tables.INFER)
         documents.write(folder / f"{model}_calibration.json", study.calibration[model])
     tables.write(folder / "medgemma.parquet", study.localize["medgemma"], tables.LOCALIZE)
-    tables.write(folder / "medgemma_answers.parquet", study.answers["medgemma"], tables.ANSWERS)
+    tables.write(folder / "medgemma_responses.parquet", study.responses["medgemma"], tables.RESPONSES)
     documents.write(folder / "train.json", train_log(notes=(NOTE,)))
     options = {name: [f"{name}.parquet"] for name in named}
     options |= {"infer": [f"{m}.parquet" for m in MODELS], "calibration": [f"{m}_calibration.json" for m in MODELS]}
-    options |= {"localize": ["medgemma.parquet"], "answers": ["medgemma_answers.parquet"], "train": ["train.json"]}
+    options |= {"localize": ["medgemma.parquet"], "responses": ["medgemma_responses.parquet"], "train": ["train.json"]}
     options |= {name: [f"{name}.parquet"] for name in ("measures", "curves", "outcomes")} | {"notes": ["notes.json"]}
     argv = ["--params", json.dumps({"nodules": SECTIONS, "data": {"split": {"seed": 11, "unit": "patient"}}})]
     return argv + [t for name, paths in options.items() for t in (f"--{name}", *(str(folder / p) for p in paths))]

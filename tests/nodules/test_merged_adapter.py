@@ -25,13 +25,13 @@ def answers(shift=0.0, splits=("val",), images=20):
     return tables.from_rows(rows, tables.INFER)
 
 
-def measure(infer, other, weights="as_trained"):
+def measure(infer, other, weights="unmerged"):
     both = [table.filter(pc.field("split") == "val") for table in (infer, other)]
     both = [table.append_column("patient_id", pc.utf8_slice_codeunits(table["image_id"], 0, 4)) for table in both]
     return merged_adapter.measure(*both, weights, SETTINGS)
 
 
-def change(found, weights="as_trained"):
+def change(found, weights="unmerged"):
     """What differs between the two forms."""
     return found[Subject("adapter", weights, "val", merged_adapter.OTHER[weights])]
 
@@ -55,7 +55,7 @@ def test_changes_are_those_of_the_margin_on_validation_images_alone():
     labels, scores = np.arange(20) % 2, 1 / (1 + np.exp(-np.array(margins)))
     used = measured[Subject("adapter", "merged", "val")][Key("brier")].value
     assert used == pytest.approx(((scores - labels) ** 2).mean())
-    other = measured[Subject("adapter", "as_trained", "val")][Key("brier")].value
+    other = measured[Subject("adapter", "unmerged", "val")][Key("brier")].value
     assert brier.value == pytest.approx(used - other)
 
 

@@ -1,4 +1,4 @@
-"""What is chosen on images that are not test images: requests, cutoffs; and what comes of several voters."""
+"""What is chosen on images that are not test images: prompts, cutoffs; and what comes of several sources."""
 
 from functools import partial
 
@@ -44,17 +44,17 @@ SPLIT = rows(
 POINTS = rows(tables.POINTS, [{"image_id": name, "point": 0, "x": x, "y": y} for name, (x, y) in NODULES.items()])
 
 
-def votes(found, request="where", view="whole"):
-    """Rows of VOTES from {image: [(x, y, confidence)]}."""
+def detections(found, prompt="where", view="whole"):
+    """Rows of DETECTIONS from {image: [(x, y, confidence)]}."""
     return [
-        {"image_id": name, "request": request, "view": view, "rank": rank, "x": x, "y": y, "confidence": confidence}
+        {"image_id": name, "prompt": prompt, "view": view, "rank": rank, "x": x, "y": y, "confidence": confidence}
         for name, points in found.items()
         for rank, (x, y, confidence) in enumerate(points)
     ]
 
 
-def answers(names=SPLITS, request="where", view="whole", parsed="ok"):
-    return [{"image_id": n, "request": request, "view": view, "answer": "...", "parsed": parsed} for n in names]
+def responses(names=SPLITS, prompt="where", view="whole", parsed="ok"):
+    return [{"image_id": n, "prompt": prompt, "view": view, "response": "...", "parsed": parsed} for n in names]
 
 
 def test_images_that_choose_are_marked_ones_with_as_many_negative_ones_and_never_a_test_image():
@@ -74,12 +74,12 @@ def test_the_request_with_the_best_f1_is_chosen_and_the_test_images_have_no_say(
     talkative = {n: [(x, y, None), (0, 0, None), (299, 0, None)] for n, (x, y) in NODULES.items()}
     banks = {"good": good, "test": good_on_test, "talkative": talkative}
     found = choose_stage.choose(
-        rows(tables.VOTES, [row for name, bank in banks.items() for row in votes(bank, name)]),
-        rows(tables.ANSWERS, [row for name in banks for row in answers(request=name)]),
+        rows(tables.DETECTIONS, [row for name, bank in banks.items() for row in detections(bank, name)]),
+        rows(tables.RESPONSES, [row for name in banks for row in responses(prompt=name)]),
         *(MANIFEST, SPLIT, POINTS, HOW, NEAR),
     )
-    assert found.requests == ("good",)
-    assert [(row.request, row.hits, row.points, row.nodules) for row in found.bank] == [
+    assert found.prompts == ("good",)
+    assert [(row.prompt, row.true_positives, row.points, row.nodules) for row in found.bank] == [
         ("good", 2, 2, 2),
         ("talkative", 2, 6, 2),
         ("test", 0, 1, 2),
@@ -90,9 +90,9 @@ def test_the_request_with_the_best_f1_is_chosen_and_the_test_images_have_no_say(
 
 def test_without_images_to_choose_by_the_first_of_the_bank_is_put_and_the_reason_told(tmp_path):
     how = choice.SelectParams(splits=("val",), max_prompts=1)
-    nothing = rows(tables.VOTES, []), rows(tables.ANSWERS, answers(["c", "j"])), MANIFEST, SPLIT
+    nothing = rows(tables.DETECTIONS, []), rows(tables.RESPONSES, responses(["c", "j"])), MANIFEST, SPLIT
     found = choose_stage.choose(*nothing, rows(tables.POINTS, []), how, NEAR)
-    assert (found.requests, found.reason) == ((), "no image with marked nodules is in the splits val")
+    assert (found.prompts, found.reason) == ((), "no image with marked nodules is in the splits val")
     documents.write(tmp_path / "choice.json", found)
     assert [choice.prompts(tmp_path / "choice.json", ["one", "two"], k) for k in (1, 2)] == [["one"], ["one", "two"]]
 
@@ -101,10 +101,10 @@ def test_a_choice_that_is_not_of_the_bank_or_not_there_is_refused(tmp_path):
     path = tmp_path / "choice.json"
     with pytest.raises(DocumentError, match=r"choice\.json: no such file; run select again"):
         choice.prompts(path, ["one"], 1)
-    documents.write(path, choice.Choice(requests=("other",), splits=("val",), bank=()))
-    with pytest.raises(ChoiceError, match=r"found the requests \['other'\], wanted some of the bank \['one'\]"):
+    documents.write(path, choice.Choice(prompts=("other",), splits=("val",), bank=()))
+    with pytest.raises(ChoiceError, match=r"found the prompts \['other'\], wanted some of the bank \['one'\]"):
         choice.prompts(path, ["one"], 1)
-    documents.write(path, choice.Choice(requests=("one",), splits=("val",), bank=()))
+    documents.write(path, choice.Choice(prompts=("one",), splits=("val",), bank=()))
     assert choice.prompts(path, ["one", "two"], 1) == ["one"]
 
 
@@ -113,8 +113,8 @@ def test_the_cutoff_is_the_one_with_the_best_f1_on_the_images_that_choose():
     localize = detection_rows.table(
         {
             n: [
-                detection_rows.place({**r, **dict.fromkeys(detection_rows.EDGES), "phrase": None})
-                for r in votes({n: p})
+                detection_rows.candidate({**r, **dict.fromkeys(detection_rows.EDGES), "phrase": None})
+                for r in detections({n: p})
             ]
             for n, p in found.items()
         },
@@ -151,16 +151,18 @@ def test_of_equal_cutoffs_the_one_that_shows_most_is_taken():
 
 
 def test_votes_of_requests_and_views_are_merged_and_silent_voters_count():
-    spoken = votes({"a": [(100, 100, None)]}, "one") + votes({"a": [(104, 100, None)], "b": [(5, 5, None)]}, "two")
-    asked = answers(["a", "b"], "one") + answers(["a", "b"], "two") + answers(["a", "b"], "two", "mirrored")
-    merged = merge_stage.merge(rows(tables.VOTES, spoken), rows(tables.ANSWERS, asked), MANIFEST, MERGE)
+    spoken = detections({"a": [(100, 100, None)]}, "one") + detections(
+        {"a": [(104, 100, None)], "b": [(5, 5, None)]}, "two"
+    )
+    asked = responses(["a", "b"], "one") + responses(["a", "b"], "two") + responses(["a", "b"], "two", "mirrored")
+    merged = merge_stage.merge(rows(tables.DETECTIONS, spoken), rows(tables.RESPONSES, asked), MANIFEST, MERGE)
     found = {row["image_id"]: (row["x"], row["confidence"]) for row in merged.to_pylist()}
     assert found == {"a": (102.0, pytest.approx(2 / 3)), "b": (5.0, pytest.approx(1 / 3))}
 
 
 def test_a_single_request_and_view_is_left_in_its_own_words_and_cut_to_the_most_points():
-    spoken = votes({"a": [(k, 0, None) for k in (9.0, 3.0, 7.0, 1.0)]})
-    merged = merge_stage.merge(rows(tables.VOTES, spoken), rows(tables.ANSWERS, answers()), MANIFEST, MERGE)
+    spoken = detections({"a": [(k, 0, None) for k in (9.0, 3.0, 7.0, 1.0)]})
+    merged = merge_stage.merge(rows(tables.DETECTIONS, spoken), rows(tables.RESPONSES, responses()), MANIFEST, MERGE)
     assert merged["x"].to_pylist() == [9.0, 3.0, 7.0]
     assert merged["confidence"].null_count == 3
 
@@ -181,19 +183,22 @@ def test_localizers_that_agree_are_trusted_more_and_images_not_put_to_all_are_le
         "medgemma": localized({"a": [(100.0, 100.0, None)], "b": [(10.0, 10.0, None)]}),
         "attribution": localized({"a": [(110.0, 100.0, 0.5)], "c": [(7.0, 7.0, 0.5)]}),
     }
-    asked = {"medgemma": rows(tables.ANSWERS, answers("abh")), "attribution": rows(tables.ANSWERS, answers("abc"))}
-    trust = {"medgemma": cutoff.Cutoff(cutoff=None, hits=1, points=4).precision, "attribution": 1.0}
+    asked = {
+        "medgemma": rows(tables.RESPONSES, responses("abh")),
+        "attribution": rows(tables.RESPONSES, responses("abc")),
+    }
+    trust = {"medgemma": cutoff.Cutoff(cutoff=None, true_positives=1, points=4).precision, "attribution": 1.0}
     table, words = combine_stage.combine(found, asked, trust, MANIFEST, MERGE)
     assert [(r["image_id"], round(r["x"], 2), r["confidence"]) for r in table.to_pylist()] == [
         ("a", 106.67, 0.375),
         ("b", 10.0, 0.125),
     ]
-    assert words["answer"].to_pylist() == ["medgemma 1, attribution 1", "medgemma 1"]
+    assert words["response"].to_pylist() == ["medgemma 1, attribution 1", "medgemma 1"]
     alone = combine_stage.combine(
         {"medgemma": found["medgemma"]}, {"medgemma": asked["medgemma"]}, trust, MANIFEST, MERGE
     )
     assert alone[0]["confidence"].null_count == 2
-    asked["attribution"] = rows(tables.ANSWERS, answers("c"))
+    asked["attribution"] = rows(tables.RESPONSES, responses("c"))
     with pytest.raises(TableError, match="no image was put to all of medgemma, attribution"):
         combine_stage.combine(found, asked, trust, MANIFEST, MERGE)
 
@@ -212,10 +217,10 @@ def test_the_cascade_keeps_points_on_images_whose_score_reaches_the_threshold():
             for n, s in (("a", 0.3), ("b", 0.29), ("h", 0.9))
         ],
     )
-    found, asked = localized({n: [(1.0, 1.0, None)] for n in "abc"}), rows(tables.ANSWERS, answers("abch"))
+    found, asked = localized({n: [(1.0, 1.0, None)] for n in "abc"}), rows(tables.RESPONSES, responses("abch"))
     table, words = cascade_stage.cascade(found, asked, infer, fitted(), gate(threshold="youden"))
     assert table["image_id"].to_pylist() == ["a"]
-    assert [(r["image_id"], r["parsed"], r["answer"]) for r in words.to_pylist()] == [
+    assert [(r["image_id"], r["parsed"], r["response"]) for r in words.to_pylist()] == [
         ("a", "ok", "score 0.300 reaches 0.300"),
         ("b", "empty", "score 0.290 is below 0.300"),
         ("h", "empty", "score 0.900 reaches 0.300"),
@@ -223,4 +228,4 @@ def test_the_cascade_keeps_points_on_images_whose_score_reaches_the_threshold():
     with pytest.raises(CalibrationError):
         cascade_stage.cascade(found, asked, infer, fitted(), gate(threshold="f1"))
     with pytest.raises(TableError, match="none of the 1 images"):
-        cascade_stage.cascade(found, rows(tables.ANSWERS, answers("c")), infer, fitted(), gate(threshold="half"))
+        cascade_stage.cascade(found, rows(tables.RESPONSES, responses("c")), infer, fitted(), gate(threshold="half"))

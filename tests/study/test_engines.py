@@ -12,12 +12,12 @@ from stages.lib.core import tables
 
 pytestmark = pytest.mark.slow
 
-MEASURE = {"nodules_measure", "report"}
+MEASURE = {"nodules_measure", "nodules_section", "report"}
 CLASSIFIED = {
     "nodules_infer_shard",
     "nodules_infer",
-    "nodules_infer_twin_shard",
-    "nodules_infer_twin",
+    "nodules_infer_other_form_shard",
+    "nodules_infer_other_form",
     "nodules_cascade",
 }
 COMBINED = {"nodules_combine", "nodules_cascade", "nodules_submit"}
@@ -65,11 +65,11 @@ def test_every_artifact_is_there_and_every_table_reads(study: Path) -> None:
         ("nodules/infer/zero_shot.parquet", tables.INFER),
         ("nodules/infer/tuned.parquet", tables.INFER),
         ("nodules/localize/medgemma.parquet", tables.LOCALIZE),
-        ("nodules/localize/medgemma_answers.parquet", tables.ANSWERS),
+        ("nodules/localize/medgemma_responses.parquet", tables.RESPONSES),
         ("nodules/localize/attribution.parquet", tables.LOCALIZE),
         ("nodules/localize/combined.parquet", tables.LOCALIZE),
         ("nodules/localize/cascade.parquet", tables.LOCALIZE),
-        ("nodules/infer/tuned_twin.parquet", tables.INFER),
+        ("nodules/infer/tuned_other_form.parquet", tables.INFER),
     ):
         table = tables.read(results / path, schema)
         assert table.num_rows or schema is tables.LOCALIZE, path
@@ -93,7 +93,8 @@ def test_every_artifact_is_there_and_every_table_reads(study: Path) -> None:
         ("nodules.link", {"link_fraction": 0.1}, {*MERGED, *COMBINED, *MEASURE}),
         ("nodules.cascade", {"threshold": "half"}, {"nodules_cascade", *MEASURE}),
         ("nodules.submit", {"threshold": "half"}, {"nodules_submit"}),
-        ("report", {"examples": 1}, {"report"}),
+        ("nodules.section", {"examples": 1}, {"nodules_section", "report"}),
+        ("report", {"title": "Another"}, {"report"}),
         ("weights.pretrain", {"seed": 99}, set()),
         ("predict", {"root": "nowhere"}, set()),
     ],
@@ -179,7 +180,7 @@ def test_an_experiment_changes_what_it_should_and_both_engines_stay_clean(study:
 def test_the_same_seed_gives_the_same_bytes(study: Path, tmp_path: Path) -> None:
     """A second run, by Snakemake instead of DVC and in another folder: every Parquet file is the same."""
     again = checkouts.copy(tmp_path / "again")
-    targets = ("results/nodules/infer/tuned_twin.parquet", "results/nodules/localize/cascade.parquet")
+    targets = ("results/nodules/infer/tuned_other_form.parquet", "results/nodules/localize/cascade.parquet")
     checkouts.run(again, "snakemake", "--cores", "1", "--", *targets)
     found = sorted(path.relative_to(again) for path in again.rglob("results/**/*.parquet"))
     assert len(found) >= 7

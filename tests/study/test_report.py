@@ -259,10 +259,13 @@ def test_the_points_of_all_localizers_are_on_an_image_each_with_its_own_mark(res
 
 def test_the_page_tells_how_answers_change_with_the_form_of_the_weights(results: Path, page: Page) -> None:
     found = measured(results)
-    change = found[Subject("adapter", "as_trained", "val", "merged")]
+    change = found[Subject("adapter", "unmerged", "val", "merged")]
     assert change[Key("margin_change_largest")].value == pytest.approx(0.6)
     assert "by 0.300 in the median and by 0.600 at most" in page.text
-    for form, words in (("as_trained", "Adapter on the base as it was trained"), ("merged", "unquantized base")):
+    for form, words in (
+        ("unmerged", "Unmerged adapter, on the base as it was trained"),
+        ("merged", "unquantized base"),
+    ):
         assert words in page.text
         assert f"{found[Subject('adapter', form, 'val')][Key('brier')].value:.3f}" in page.text
 
@@ -311,7 +314,9 @@ def test_every_unreadable_response_is_listed(page: Page, results: Path) -> None:
     parsed = [
         kind
         for localizer in fake_study.LOCALIZERS
-        for kind in tables.read(results / f"localize/{localizer}_answers.parquet", tables.ANSWERS)["parsed"].to_pylist()
+        for kind in tables.read(results / f"localize/{localizer}_responses.parquet", tables.RESPONSES)[
+            "parsed"
+        ].to_pylist()
     ]
     assert parsed.count("malformed") > 0
     listed = sum(str(attrs.get("data-key")).startswith("unread/") for _, attrs in page.tags)
@@ -335,7 +340,7 @@ def test_the_page_is_small_enough_to_be_sent(html: str) -> None:
 
 
 def test_a_study_without_localizer_training_and_calibration_still_has_a_page(results: Path, tmp_path: Path) -> None:
-    missing = ("localize", "answers", "choice", "cutoff", "train", "curve", "fetch", "calibration")
+    missing = ("localize", "responses", "choice", "cutoff", "train", "curve", "fetch", "calibration")
     arguments = fake_study.section_options(results, without=missing)
     arguments[arguments.index("--section") + 1] = str(tmp_path / "bare.json")
     section.main(arguments)
@@ -461,10 +466,10 @@ class Browser:
         self._number += 1
         message = {"id": self._number, "method": method, "params": given}
         os.write(self._say, json.dumps(message | ({"sessionId": session} if session else {})).encode() + b"\0")
-        while (answer := self._next()).get("id") != self._number:
-            self.events.append(answer)
-        assert "error" not in answer, answer
-        return dict(answer["result"])
+        while (response := self._next()).get("id") != self._number:
+            self.events.append(response)
+        assert "error" not in response, response
+        return dict(response["result"])
 
     def wait(self, event: str) -> None:
         while not any(heard.get("method") == event for heard in self.events):
@@ -533,6 +538,6 @@ def test_a_browser_shows_the_page_without_error_or_overflow(
     assert seen["line"] == ("rgb(0, 103, 172)" if scheme == "light" else "rgb(94, 179, 240)")
     complaints = ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Network.loadingFailed")
     assert not [event for event in browser.events if event.get("method") in complaints]
-    asked = [e["params"]["request"]["url"] for e in browser.events if e.get("method") == "Network.requestWillBeSent"]
+    asked = [e["params"]["prompt"]["url"] for e in browser.events if e.get("method") == "Network.requestWillBeSent"]
     assert asked
     assert all(url.startswith(("file:", "data:")) for url in asked)

@@ -13,7 +13,7 @@ import slurm_cluster as fixture
 pytestmark = pytest.mark.slow
 
 ON_A_GPU = {
-    *("nodules_train", "nodules_infer_shard", "nodules_infer_twin_shard"),
+    *("nodules_train", "nodules_infer_shard", "nodules_infer_other_form_shard"),
     *("nodules_select_shard", "nodules_localize_shard"),
 }
 SHARDS = {"nodules_train": 1, "nodules_infer_shard": 4}  # jobs; the others have two: one system, two shards

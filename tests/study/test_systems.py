@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import yaml
 
-from stages.lib.core import tables
+from stages.lib.core import documents, tables
 from stages.lib.detect import detection
+from stages.lib.report import blocks, palette
 
+STANDS_ON_ALL = {"nodules_measure", "nodules_section", "report"}
 FAKES = Path(__file__).parents[1] / "fakes"
 
 
@@ -78,8 +80,52 @@ def test_a_new_row_runs_itself_and_what_stands_on_it_alone(study: Path) -> None:
         document["nodules"]["classifiers"]["darker"] = {"kind": "brightness", "scale": 128.0}
         (study / "params.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
         text = checkouts.run(study, "snakemake", "-n", "--nocolor")
-        assert checkouts.planned(study) == {"nodules_infer_shard", "nodules_infer", "nodules_measure", "report"}
+        assert checkouts.planned(study) == {"nodules_infer_shard", "nodules_infer", *STANDS_ON_ALL}
         assert text.count("wildcards: classifier=") == 2
         assert text.count("wildcards: classifier=darker") == 2
     finally:
         (study / "params.yaml").write_text(before)
+
+
+@pytest.mark.slow
+def test_what_a_row_is_called_reruns_no_model(study: Path) -> None:
+    before = (study / "params.yaml").read_text()
+    try:
+        document = yaml.safe_load(before)
+        document["nodules"]["localizers"]["spot"]["label"] = "Brightest spot"
+        (study / "params.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+        assert checkouts.planned(study) == STANDS_ON_ALL
+    finally:
+        (study / "params.yaml").write_text(before)
+
+
+@pytest.mark.slow
+def test_eight_localizers_and_five_classifiers_are_measured_each_with_a_look_of_its_own(study: Path) -> None:
+    """Last of the file, since it changes the study."""
+    document = yaml.safe_load((study / "params.yaml").read_text())
+    rows = document["nodules"]
+    for number in range(8 - len(rows["localizers"])):
+        rows["localizers"][f"spot_{number}"] = {**rows["localizers"]["spot"], "label": f"Spot {number}"}
+    for number in range(5 - len(rows["classifiers"])):
+        rows["classifiers"][f"glow_{number}"] = {"kind": "brightness", "label": f"Glow {number}", "scale": 32.0}
+    rows["submit"] |= {"localizer": "spot_4", "classifier": "glow_1"}
+    (study / "params.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+    checkouts.run(study, "python", "-m", "workflow.dvc_sync")
+    checkouts.run(study, "snakemake", "--cores", "2")
+    metrics = json.loads((study / "results/metrics.json").read_text())["nodules"]
+    assert len(metrics["classification"]) == 5
+    assert len(metrics["localization"]) == 8 + 2  # combined and cascade
+    looks = {}
+    for part in documents.read(study / "results/nodules/section.json", blocks.Section).parts:
+        for block in part.blocks:
+            for column in block.columns if isinstance(block, blocks.Table) else ():
+                if column.look is not None:
+                    looks[column.title] = column.look
+    assert len(looks) == len(set(looks.values())) == 5 + 8 + 2
+    assert len({(palette.style(look).split()[0], palette.mark(5, 5, look)) for look in looks.values()}) == len(looks)
+    page = (study / "results/report.html").read_text()
+    assert all(label in page for label in looks)
+    rows_ = (study / "results/submission/classification_test_results.csv").read_text().splitlines()
+    assert len(rows_) > 10
+    checkouts.run(study, "dvc", "commit", "-f")
+    assert json.loads(checkouts.run(study, "dvc", "status", "--json")) == {}

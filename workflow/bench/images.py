@@ -63,7 +63,7 @@ def make(folder: Path, demo: Mapping[str, Mapping[str, Any]]) -> Study:
         [
             *study.options("data.normalize"),
             *study.named(manifest="manifest.parquet", folder="normalized/1-of-1", normalized="normalized.parquet"),
-            *("--part", "1-of-1", "--results", str(folder)),
+            *("--shard", "1-of-1", "--results", str(folder)),
         ]
     )
     split.main([*study.options("data.split"), *study.named(manifest="manifest.parquet", split="split.parquet")])

@@ -49,7 +49,7 @@ def asked(study: Study, n: int) -> float:
         *study.options("nodules.infer", "nodules.model", "nodules.prompt", "nodules.classifiers"),
         *("--classifier", "zero_shot"),
         *study.named(normalized=table.name, base="fetch.json", infer=f"infer_{n}.parquet"),
-        *("--part", "1-of-1", "--results", str(study.folder)),
+        *("--shard", "1-of-1", "--results", str(study.folder)),
     ]
     command = [sys.executable, "-m", "workflow.bench.memory", json.dumps(options)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

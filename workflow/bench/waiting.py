@@ -37,7 +37,7 @@ def infer(study: Study) -> float:
         *study.options("nodules.infer", "nodules.model", "nodules.prompt", "nodules.classifiers"),
         *("--classifier", "zero_shot"),
         *study.named(normalized="normalized.parquet", base="fetch.json", infer="infer.parquet"),
-        *("--part", "1-of-1", "--results", str(study.folder)),
+        *("--shard", "1-of-1", "--results", str(study.folder)),
     )
     found = SAID.findall(log)
     if not found:

@@ -28,10 +28,10 @@ def take(table: pa.Table, part: str) -> pa.Table:
     return table.take(pa.array(range(int(match[1]) - 1, table.num_rows, int(match[2])), pa.int64()))
 
 
-def gather(parts: Sequence[pa.Table], schema: tables.Schema) -> pa.Table:
+def gather(shards: Sequence[pa.Table], schema: tables.Schema) -> pa.Table:
     """Return one table with the rows of all shards, sorted by key.
 
     Raises:
         TableError: If two shards have a row of the same key, or a shard is not of `schema`.
     """
-    return tables.check(pa.concat_tables([tables.check(part, schema) for part in parts]), schema)
+    return tables.check(pa.concat_tables([tables.check(shard, schema) for shard in shards]), schema)

@@ -120,7 +120,7 @@ INFER = Schema(
         Column("answer_mass", FLOAT, "probability that the model gave to the two answers together, [0, 1]"),
     ),
 )
-PLACE = (
+POSITION = (
     Column("x", FLOAT, "column of the point, pixels of the original"),
     Column("y", FLOAT, "row of the point, pixels of the original"),
     Column("x0", FLOAT, "left edge of the box, pixels of the original; null if the localizer gives points", True),
@@ -130,14 +130,14 @@ PLACE = (
     Column("confidence", FLOAT, "confidence, [0, 1]; null where the model gives none", nullable=True),
     Column("phrase", STRING, "the model's name of the detection; null if it gave none", nullable=True),
 )
-ASKED = (
-    Column("request", STRING, "prompt of the localizer"),
+QUERY = (
+    Column("prompt", STRING, "prompt of the localizer"),
     Column("view", STRING, "view of the image that it was shown"),
 )
-VOTES = Schema(
-    "votes",
-    ("image_id", "request", "view", "rank"),
-    (IMAGE_ID, *ASKED, Column("rank", INT, "number of the detection in its response, from 0"), *PLACE),
+DETECTIONS = Schema(
+    "detections",
+    ("image_id", "prompt", "view", "rank"),
+    (IMAGE_ID, *QUERY, Column("rank", INT, "number of the detection in its response, from 0"), *POSITION),
 )
 LOCALIZE = Schema(
     "localize",
@@ -147,17 +147,17 @@ LOCALIZE = Schema(
         Column(
             "rank", INT, "number of the detection on its image, from 0, in the order of the response or by confidence"
         ),
-        *PLACE,
+        *POSITION,
         Column("shown", BOOL, "whether its confidence reaches the chosen cutoff; true without either"),
     ),
 )
-ANSWERS = Schema(
-    "answers",
-    ("image_id", "request", "view"),
+RESPONSES = Schema(
+    "responses",
+    ("image_id", "prompt", "view"),
     (
         IMAGE_ID,
-        *ASKED,
-        Column("answer", STRING, "the response, verbatim"),
+        *QUERY,
+        Column("response", STRING, "the response, verbatim"),
         Column("parsed", STRING, "what the parser made of it", values=("ok", "empty", "malformed")),
     ),
 )
@@ -235,7 +235,7 @@ OUTCOMES = Schema(
 )
 SCHEMAS: Mapping[str, Schema] = {
     s.name: s
-    for s in (MANIFEST, POINTS, NORMALIZED, SPLIT, INFER, VOTES, LOCALIZE, ANSWERS, MEASURES, CURVES, OUTCOMES)
+    for s in (MANIFEST, POINTS, NORMALIZED, SPLIT, INFER, DETECTIONS, LOCALIZE, RESPONSES, MEASURES, CURVES, OUTCOMES)
 }
 
 

@@ -10,21 +10,21 @@ from stages.lib.core.errors import ChoiceError
 
 @params.section
 class SelectParams:
-    """How requests and cutoffs are chosen, on images that are not test images."""
+    """How prompts and cutoffs are chosen, on images that are not test images."""
 
     # localizers are not trained, so train images choose as well as val ones
     splits: tuple[Literal["train", "val"], ...]
-    max_prompts: params.Count  # best requests of a bank that are put to all images
+    max_prompts: params.Count  # best prompts of a bank that are put to all images
 
 
 @params.section
 class BankRow:
-    """What a request of the bank finds on the images that choose, at its best cutoff."""
+    """What a prompt of the bank finds on the images that choose, at its best cutoff."""
 
-    request: params.Text
+    prompt: params.Text
     cutoff: float | None  # least confidence of a point that counts; null if all do
     f1: params.Fraction
-    hits: params.NonNegativeInt  # points on a nodule, one to one
+    true_positives: params.NonNegativeInt  # points on a nodule, one to one
     points: params.NonNegativeInt
     nodules: params.NonNegativeInt
     images: params.Count
@@ -33,32 +33,32 @@ class BankRow:
 
 @params.section
 class Choice:
-    """The requests that are put to all images, and what the whole bank found."""
+    """The prompts that are put to all images, and what the whole bank found."""
 
     written_by: ClassVar[str] = "select"
 
-    requests: tuple[params.Text, ...]  # none if nothing could be chosen: the first of the bank are put then
+    prompts: tuple[params.Text, ...]  # none if nothing could be chosen: the first of the bank are put then
     splits: tuple[Literal["train", "val"], ...]  # whose images chose
     bank: tuple[BankRow, ...]  # the best first
     reason: str | None = None  # why nothing could be chosen
 
 
 def prompts(path: str | Path, bank: Sequence[str], kept: int) -> list[str]:
-    """Return the chosen requests; the first of the bank if none was chosen.
+    """Return the chosen prompts; the first of the bank if none was chosen.
 
     Args:
         path: The file of the choice.
-        bank: All requests.
+        bank: All prompts.
         kept: How many are put, `select.max_prompts`.
 
     Raises:
         DocumentError: If the file cannot be read.
-        ChoiceError: If it names a request that is not in the bank.
+        ChoiceError: If it names a prompt that is not in the bank.
     """
-    found = documents.read(path, Choice).requests
-    strange = [request for request in found if request not in bank]
+    found = documents.read(path, Choice).prompts
+    strange = [prompt for prompt in found if prompt not in bank]
     if strange:
         raise ChoiceError(
-            f"{path}: found the requests {strange}, wanted some of the bank {list(bank)}; run select again"
+            f"{path}: found the prompts {strange}, wanted some of the bank {list(bank)}; run select again"
         )
     return list(found or bank[:kept])

@@ -38,20 +38,20 @@ class Counts:
 
     Attributes:
         cutoff: Least confidence of a point that is shown; None if all are.
-        hits: Points on a nodule, one to one.
+        true_positives: Points on a nodule, one to one.
         points: Points shown.
         nodules: Nodules there are.
     """
 
     cutoff: float | None
-    hits: int
+    true_positives: int
     points: int
     nodules: int
 
     @property
     def f1(self) -> float:
         """F1 of the points; 0 without points or nodules."""
-        return f1_score(self.hits, self.points, self.nodules) if self.points + self.nodules else 0.0
+        return f1_score(self.true_positives, self.points, self.nodules) if self.points + self.nodules else 0.0
 
 
 @params.section
@@ -65,7 +65,7 @@ class Cutoff:
 
     cutoff: float | None  # least confidence of a point that is shown; null if all are
     f1: params.Fraction | None = None
-    hits: params.NonNegativeInt | None = None  # points on a nodule, one to one
+    true_positives: params.NonNegativeInt | None = None  # points on a nodule, one to one
     points: params.NonNegativeInt | None = None
     nodules: params.NonNegativeInt | None = None
     images: params.Count | None = None
@@ -75,10 +75,10 @@ class Cutoff:
     def precision(self) -> float:
         """Fraction of the points that were right on the images that choose; 1 if there was none.
 
-        >>> Cutoff(cutoff=None, hits=15, points=60).precision
+        >>> Cutoff(cutoff=None, true_positives=15, points=60).precision
         0.25
         """
-        return self.hits / self.points if self.hits is not None and self.points else 1.0
+        return self.true_positives / self.points if self.true_positives is not None and self.points else 1.0
 
 
 def chosen(counts: Counts, images: int) -> Cutoff:
@@ -86,7 +86,7 @@ def chosen(counts: Counts, images: int) -> Cutoff:
     return Cutoff(
         cutoff=counts.cutoff,
         f1=counts.f1,
-        hits=counts.hits,
+        true_positives=counts.true_positives,
         points=counts.points,
         nodules=counts.nodules,
         images=images,
@@ -106,9 +106,9 @@ def best(images: Sequence[Shown]) -> Counts:
 
 def count(images: Sequence[Shown], cutoff: float | None) -> Counts:
     """Return the counts if points of a confidence of `cutoff` or more, and those without one, are shown."""
-    hits = points = 0
+    true_positives = points = 0
     for image in images:
         shown = image.points if cutoff is None else image.points[~(image.confidence < cutoff)]
-        hits += len(match(distances(shown, image.nodules), image.threshold_px)[0])
+        true_positives += len(match(distances(shown, image.nodules), image.threshold_px)[0])
         points += len(shown)
-    return Counts(cutoff, hits, points, sum(len(image.nodules) for image in images))
+    return Counts(cutoff, true_positives, points, sum(len(image.nodules) for image in images))

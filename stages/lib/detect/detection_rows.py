@@ -13,7 +13,7 @@ from stages.lib.core import documents, params, tables
 from stages.lib.core.lengths import diagonal_px
 from stages.lib.detect import choice, fusion
 from stages.lib.detect.cutoff import Cutoff, Shown, best, chosen
-from stages.lib.detect.fusion import Place
+from stages.lib.detect.fusion import Candidate
 from stages.lib.metrics import evaluation_sets
 
 EDGES = ("x0", "y0", "x1", "y1")
@@ -21,9 +21,9 @@ EDGES = ("x0", "y0", "x1", "y1")
 
 @params.section
 class LinkParams:
-    """How votes for one place become one finding."""
+    """How detections of one nodule become one."""
 
-    link: fusion.Link  # votes are one finding if their points are near, or if their boxes overlap
+    link: fusion.Link  # detections are one finding if their points are near, or if their boxes overlap
     link_fraction: (
         params.Fraction
     )  # of the diagonal of the original: greatest distance of two points that are one finding
@@ -36,22 +36,24 @@ class LinkParams:
         return fusion.by_distance(radius) if self.link == "distance" else fusion.by_iou(self.link_iou, radius)
 
 
-def place(row: Mapping[str, Any]) -> Place:
-    """Return a row of `tables.VOTES` or `tables.LOCALIZE` as a place."""
+def candidate(row: Mapping[str, Any]) -> Candidate:
+    """Return a row of `tables.DETECTIONS` or `tables.LOCALIZE` as a candidate."""
     box = None if row["x0"] is None else (row["x0"], row["y0"], row["x1"], row["y1"])
-    return Place(row["x"], row["y"], box, row["confidence"], row["phrase"])
+    return Candidate(row["x"], row["y"], box, row["confidence"], row["phrase"])
 
 
-def by_image(rows: Iterable[Mapping[str, Any]], voter: Sequence[str]) -> dict[str, dict[tuple[Any, ...], list[Place]]]:
-    """Return the places of each image by voter, in the order of the rows.
+def by_image(
+    rows: Iterable[Mapping[str, Any]], detector: Sequence[str]
+) -> dict[str, dict[tuple[Any, ...], list[Candidate]]]:
+    """Return the candidates of each image by detector, in the order of the rows.
 
     Args:
-        rows: Rows of `tables.VOTES` or `tables.LOCALIZE`.
-        voter: Columns that tell voters apart.
+        rows: Rows of `tables.DETECTIONS` or `tables.LOCALIZE`.
+        detector: Columns that tell detectors apart.
     """
-    found: dict[str, dict[tuple[Any, ...], list[Place]]] = defaultdict(lambda: defaultdict(list))
+    found: dict[str, dict[tuple[Any, ...], list[Candidate]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        found[row["image_id"]][tuple(row[name] for name in voter)].append(place(row))
+        found[row["image_id"]][tuple(row[name] for name in detector)].append(candidate(row))
     return found
 
 
@@ -61,11 +63,11 @@ def diagonals(manifest: pa.Table) -> dict[str, float]:
     return {name: diagonal_px(width, height) for name, width, height in sizes if width is not None}
 
 
-def table(found: Mapping[str, Sequence[Place]], max_points: int) -> pa.Table:
+def table(found: Mapping[str, Sequence[Candidate]], max_points: int) -> pa.Table:
     """Return the findings of each image, at most `max_points` of each, as `tables.LOCALIZE` with all of them shown."""
     rows = []
-    for image_id, places in found.items():
-        for rank, one in enumerate(places[:max_points]):
+    for image_id, candidates in found.items():
+        for rank, one in enumerate(candidates[:max_points]):
             row = {"image_id": image_id, "rank": rank, "x": one.x, "y": one.y, "shown": True}
             row |= {"confidence": one.confidence, "phrase": one.phrase}
             rows.append(row | (dict(zip(EDGES, one.box, strict=True)) if one.box else {}))
@@ -135,7 +137,7 @@ def shown(
     diagonal: Mapping[str, float],
     tolerance_fraction: float,
 ) -> list[Shown]:
-    """Return images with the places of `rows` on them and the nodules that are there."""
+    """Return images with the candidates of `rows` on them and the nodules that are there."""
     nodules: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for point in points.to_pylist():
         nodules[point["image_id"]].append((point["x"], point["y"]))

@@ -6,7 +6,8 @@ in   manifest  tables.MANIFEST; normalized  tables.NORMALIZED; split  tables.SPL
      decide what images are "choosing" and "measured" ones
      choice    JSON written by select: the prompts of the bank to put; left out, all of them are put
      results   folder that the images' paths are relative to
-out  votes     tables.VOTES: an image without detections has no row; answers  tables.ANSWERS: one row per query
+out  detections  tables.DETECTIONS: an image without detections has no row
+     responses   tables.RESPONSES: one row per query
 """
 
 import argparse
@@ -31,7 +32,7 @@ from stages.lib.metrics import evaluation_sets
 from stages.lib.models import gemma3
 
 Localizer = Callable[[Sequence[Query]], Iterator[Response]]
-FILES = ("manifest", "normalized", "split", "points", "choice", "part", "results")
+FILES = ("manifest", "normalized", "split", "points", "choice", "shard", "results")
 OPTIONAL = ("split", "points", "choice")
 
 
@@ -39,7 +40,7 @@ OPTIONAL = ("split", "points", "choice")
 class Params:
     """Which views of which images localizers are queried about."""
 
-    views: tuple[views.Name, ...]  # of each image; several are merged to votes, and cost as many times the work
+    views: tuple[views.Name, ...]  # of each image; several are merged to detections, and cost as many times the work
     images: Literal["choosing", "measured", "all"]  # "measured": those with points, test images, and choosing ones
 
     def __post_init__(self) -> None:
@@ -92,11 +93,11 @@ def localize(
         normalized: Table of `tables.NORMALIZED`: the images to ask about.
         prompts: What is asked about each view of each image.
         results: The folder that the images' paths are relative to.
-        localizer: Takes queries, those of one prompt in a row, and yields their answers in order.
+        localizer: Takes queries, those of one prompt in a row, and yields their responses in order.
         params: See `Params`.
 
     Returns:
-        Tables of `tables.VOTES` and of `tables.ANSWERS`.
+        Tables of `tables.DETECTIONS` and of `tables.RESPONSES`.
 
     Raises:
         TableError: If an image is not in the manifest.
@@ -112,18 +113,18 @@ def localize(
         )
         for prompt, view, image in asked
     ]
-    votes: list[dict[str, Any]] = []
-    answers: list[dict[str, Any]] = []
+    detections: list[dict[str, Any]] = []
+    responses: list[dict[str, Any]] = []
     said = track(localizer(queries), total=len(queries), what="localize", unit="questions")
-    for (prompt, view, image), answer in zip(asked, said, strict=True):
+    for (prompt, view, image), response in zip(asked, said, strict=True):
         name = image["image_id"]
-        known = {"image_id": name, "request": prompt, "view": view}
-        answers.append({**known, "answer": answer.text, "parsed": answer.parsed})
-        votes += [
+        known = {"image_id": name, "prompt": prompt, "view": view}
+        responses.append({**known, "response": response.text, "parsed": response.parsed})
+        detections += [
             {**known, "rank": rank, **_original(views.VIEWS[view].back(detection), geometries[name])}
-            for rank, detection in enumerate(answer.detections)
+            for rank, detection in enumerate(response.detections)
         ]
-    return tables.from_rows(votes, tables.VOTES), tables.from_rows(answers, tables.ANSWERS)
+    return tables.from_rows(detections, tables.DETECTIONS), tables.from_rows(responses, tables.RESPONSES)
 
 
 def chosen_images(
@@ -163,16 +164,16 @@ def run(args: argparse.Namespace, bank: Sequence[str], localizer: Callable[[], L
     images = chosen_images(
         tables.read(args.normalized, tables.NORMALIZED), split, points, section, args.params.select.splits
     )
-    images = shards.take(images, args.part)
+    images = shards.take(images, args.shard)
     kept = args.params.select.max_prompts
     if section.images == "choosing" and len(bank) <= kept:
         images = images.slice(0, 0)  # there is nothing to choose between
     prompts = choice.prompts(args.choice, bank, kept) if args.choice else bank
     ask = localizer() if images.num_rows else lambda queries: iter(())
     manifest = tables.read(args.manifest, tables.MANIFEST)
-    votes, answers = localize(manifest, images, prompts, Path(args.results), ask, section)
-    tables.write(args.votes, votes, tables.VOTES)
-    tables.write(args.answers, answers, tables.ANSWERS)
+    detections, responses = localize(manifest, images, prompts, Path(args.results), ask, section)
+    tables.write(args.detections, detections, tables.DETECTIONS)
+    tables.write(args.responses, responses, tables.RESPONSES)
 
 
 def _shown(png: Path, view: str) -> np.ndarray:

@@ -72,11 +72,11 @@ def _problems(rows: list[dict[str, Any]]) -> Iterator[Block]:
 
 def _responses(study: Study) -> Iterator[Block]:
     """Responses by kind, and each that could not be read."""
-    if not study.answers:
+    if not study.responses:
         return
     counts = {
         study.localizers[localizer].label: Counter(table["parsed"].to_pylist())
-        for localizer, table in study.answers.items()
+        for localizer, table in study.responses.items()
     }
     note = "; ".join(
         f"{label}: " + ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
@@ -87,9 +87,9 @@ def _responses(study: Study) -> Iterator[Block]:
         Row(
             title=row["image_id"],
             key=f"unread/{row['image_id']}",
-            cells=(study.localizers[localizer].label, _short(row["answer"])),
+            cells=(study.localizers[localizer].label, _short(row["response"])),
         )
-        for localizer, table in study.answers.items()
+        for localizer, table in study.responses.items()
         for row in table.to_pylist()
         if row["parsed"] == "malformed"
     ]

@@ -79,7 +79,7 @@ def records(study: Study) -> dict[str, Record]:
     for classifier, table in study.infer.items():
         for image_id, score in tables.mapping(table, score_column(table)).items():
             found[image_id].scores[classifier] = score
-    for localizer, table in study.answers.items():
+    for localizer, table in study.responses.items():
         said: dict[str, list[Mapping[str, Any]]] = {}
         for response in table.to_pylist():
             said.setdefault(response["image_id"], []).append(response)
@@ -95,9 +95,9 @@ def records(study: Study) -> dict[str, Record]:
 def joined(responses: Sequence[Mapping[str, Any]]) -> Said:
     """Responses to several prompts and views of one image as one: each told, and read if any of them was."""
     if len(responses) == 1:
-        return Said(responses[0]["parsed"], responses[0]["answer"])
+        return Said(responses[0]["parsed"], responses[0]["response"])
     kinds = {one["parsed"] for one in responses}
-    text = "\n".join(f"{one['view']}, {one['request']}: {one['answer']}" for one in responses)
+    text = "\n".join(f"{one['view']}, {one['prompt']}: {one['response']}" for one in responses)
     return Said(next(kind for kind in ("ok", "malformed", "empty") if kind in kinds), text)
 
 

@@ -223,14 +223,14 @@ def bank(choice: Choice | None, cutoff: Cutoff | None) -> tuple[Block, ...]:
     if choice and choice.bank:
         rows = tuple(
             Row(
-                title=row.request,
+                title=row.prompt,
                 cells=(
-                    f"{row.hits} of {row.nodules}",
+                    f"{row.true_positives} of {row.nodules}",
                     f"{row.points:,}",
                     decimal(row.f1),
                     "none" if row.cutoff is None else decimal(row.cutoff),
                     str(row.malformed),
-                    "chosen" if row.request in choice.requests else "",
+                    "chosen" if row.prompt in choice.prompts else "",
                 ),
             )
             for row in choice.bank
@@ -248,8 +248,8 @@ def bank(choice: Choice | None, cutoff: Cutoff | None) -> tuple[Block, ...]:
     sentence = "All its points are shown." if least is None else f"Points of {decimal(least)} or more are shown."
     if cutoff and cutoff.f1 is not None:
         sentence += (
-            f" On the {cutoff.images} images that choose, they find {cutoff.hits} of {cutoff.nodules} nodules with "
-            f"{cutoff.points} points, F1 {decimal(cutoff.f1)}."
+            f" On the {cutoff.images} images that choose, they find {cutoff.true_positives} of {cutoff.nodules} "
+            f"nodules with {cutoff.points} points, F1 {decimal(cutoff.f1)}."
         )
     reason = (choice.reason if choice else None) or (cutoff.reason if cutoff else None)
     blocks.append(Note(text=(f"{sentence} Nothing could be chosen: {reason}." if reason else sentence,)))

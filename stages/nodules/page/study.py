@@ -109,7 +109,7 @@ class Study:
     infer: Mapping[str, pa.Table]
     calibration: Mapping[str, Calibration]
     localize: Mapping[str, pa.Table]
-    answers: Mapping[str, pa.Table]
+    responses: Mapping[str, pa.Table]
     choice: Mapping[str, Choice]
     cutoff: Mapping[str, Cutoff]
     train: TrainLog | None

@@ -7,7 +7,7 @@ NAMES: Mapping[str, str] = {
     "lidc": "LIDC",
     "train": "Training",
     "val": "Validation",
-    "as_trained": "Adapter on the base as it was trained",
+    "unmerged": "Unmerged adapter, on the base as it was trained",
     "merged": "Adapter merged into the unquantized base",
     "positive_images": "Images with a nodule",
     "positive_validation_images": "Validation images with a nodule",

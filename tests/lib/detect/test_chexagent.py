@@ -178,8 +178,8 @@ def test_the_stage_writes_the_stand_in_s_findings_in_pixels_of_images_that_are_n
         "model": MODEL,
         "localizers": {"own": {"kind": "chexagent", **asdict(params)}},
     }
-    options = {"params": json.dumps({"nodules": sections}), "localizer": "own", "part": "1-of-1", "results": tmp_path}
-    options |= {name: tmp_path / f"{name}.parquet" for name in ("manifest", "normalized", "votes", "answers")}
+    options = {"params": json.dumps({"nodules": sections}), "localizer": "own", "shard": "1-of-1", "results": tmp_path}
+    options |= {name: tmp_path / f"{name}.parquet" for name in ("manifest", "normalized", "detections", "responses")}
     options |= {name: tmp_path / f"{name}.json" for name in ("fetched", "environment")}
     options |= {"journals": tmp_path / "journals"}
     localize.main([text for name, value in options.items() for text in (f"--{name}", str(value))])

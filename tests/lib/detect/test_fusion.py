@@ -3,21 +3,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib.detect.fusion import Place, by_distance, by_iou, consensus, iou
+from stages.lib.detect.fusion import Candidate, by_distance, by_iou, consensus, iou
 
-place = st.builds(
-    Place,
+candidate = st.builds(
+    Candidate,
     x=st.floats(0, 1000),
     y=st.floats(0, 1000),
     box=st.none(),
     confidence=st.one_of(st.none(), st.floats(0, 1)),
     phrase=st.none(),
 )
-voters = st.lists(st.lists(place, max_size=4), min_size=2, max_size=5)
+detectors = st.lists(st.lists(candidate, max_size=4), min_size=2, max_size=5)
 
 
 def point(x, y=0.0, confidence=None, phrase=None):
-    return Place(x, y, None, confidence, phrase)
+    return Candidate(x, y, None, confidence, phrase)
 
 
 def test_a_single_voter_is_left_as_it_is():
@@ -40,7 +40,7 @@ def test_one_voter_has_one_vote_for_a_place():
     assert sorted((one.x, one.confidence) for one in found) == [(0.5, 1.0), (2.0, 0.5)]
 
 
-@given(voters)
+@given(detectors)
 def test_nothing_is_lost_or_made_up_and_order_is_by_confidence(found):
     merged = consensus(found, by_distance(50))
     assert sum(one.weight for one in merged) * len(found) == pytest.approx(sum(p.weight for v in found for p in v))
@@ -50,7 +50,7 @@ def test_nothing_is_lost_or_made_up_and_order_is_by_confidence(found):
     assert all(min(xs) - 1e-6 <= one.x <= max(xs) + 1e-6 for one in merged)
 
 
-@given(voters)
+@given(detectors)
 def test_findings_of_one_place_are_no_farther_apart_than_is_allowed(found):
     assert len(consensus(found, by_distance(0))) >= len({(p.x, p.y) for v in found for p in v})
     everything = consensus(found, by_distance(1e6))
@@ -58,9 +58,9 @@ def test_findings_of_one_place_are_no_farther_apart_than_is_allowed(found):
 
 
 def test_boxes_are_averaged_and_linked_by_their_overlap():
-    one = Place(5, 5, (0, 0, 10, 10), None, "a")
-    near = Place(6, 5, (2, 0, 10, 10), None, "b")
-    inside = Place(5, 5, (4, 4, 6, 6), None, "c")
+    one = Candidate(5, 5, (0, 0, 10, 10), None, "a")
+    near = Candidate(6, 5, (2, 0, 10, 10), None, "b")
+    inside = Candidate(5, 5, (4, 4, 6, 6), None, "c")
     merged = consensus([[one], [near]], by_iou(0.5, 1))
     assert [found.box for found in merged] == [(1.0, 0.0, 10.0, 10.0)]
     assert len(consensus([[one], [inside]], by_iou(0.5, 100))) == 2
