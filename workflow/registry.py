@@ -103,6 +103,7 @@ def check(document: Any) -> None:
         for key, (found, known) in named.items()
         if found not in known
     ]
+    problems += renamed.moved_paths(document)
     problems += [
         f"nodules.localizers.{name}: wanted another name, this one is a localizer of the study's own"
         for name in derived

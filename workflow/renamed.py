@@ -4,6 +4,10 @@ The old names are those of version 0.2.0, before the chapters. `workflow.registr
 CHANGELOG.md has the same table.
 """
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 RENAMED = {
     "simulate": "data.simulate",
     "simulate.seed": "data.simulate.seed",
@@ -169,6 +173,31 @@ RENAMED = {
     "report.examples": "nodules.section.examples",
     "report.operating_point": "nodules.section.operating_point",
 }
+
+
+FOLDERS = {  # of results/
+    "simulate": "data/simulate",
+    "normalized": "data/normalized",
+    "pretrain": "weights/pretrain",
+    "train": "nodules/train",
+    "infer": "nodules/infer",
+    "localize": "nodules/localize",
+}
+
+
+def moved_paths(document: Any, name: str = "") -> list[str]:
+    """A sentence for each value that is a path of the old layout of results/.
+
+    >>> moved_paths({"predict": {"adapter": "results/train/adapter", "root": "data"}})
+    ["predict.adapter: found 'results/train/adapter', which is results/nodules/train/adapter now"]
+    """
+    if isinstance(document, Mapping):
+        return [problem for key, value in document.items() for problem in moved_paths(value, f"{name}{key}.")]
+    parts = Path(document).parts if isinstance(document, str) else ()
+    if parts[:1] != ("results",) or len(parts) < 2 or parts[1] not in FOLDERS:
+        return []
+    now = Path("results", FOLDERS[parts[1]], *parts[2:])
+    return [f"{name.rstrip('.')}: found {document!r}, which is {now} now"]
 
 
 def everywhere() -> dict[str, str]:

@@ -72,6 +72,18 @@ def test_an_old_name_is_refused_beside_other_problems_and_in_its_section_s_new_p
     }
 
 
+def test_a_path_of_the_old_layout_is_refused_with_the_new_one() -> None:
+    document = shipped("demo")
+    document["predict"] |= {"calibration": "results/infer/tuned_calibration.json", "localize": "results/localize"}
+    document["nodules"]["classifiers"]["tuned"]["adapter"] = "results/train/adapter"
+    assert problems(document) == [
+        "nodules.classifiers.tuned.adapter: found 'results/train/adapter', which is results/nodules/train/adapter now",
+        "predict.calibration: found 'results/infer/tuned_calibration.json', which is "
+        "results/nodules/infer/tuned_calibration.json now",
+        "predict.localize: found 'results/localize', which is results/nodules/localize now",
+    ]
+
+
 def test_every_new_name_is_a_name_of_today() -> None:
     today: set[str] = set()
     for preset in ("demo", "nodulocc", "nodulocc_published"):
