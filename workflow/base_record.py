@@ -35,7 +35,7 @@ REMAKE = "make it anew: snakemake --cores 1 results/weights/pretrain, copy it to
 
 
 def record(root: Path) -> dict[str, Any]:
-    """Return the record of the base in a checkout, of its parameters and its code.
+    """Record of the base in a checkout, of its parameters and its code.
 
     Args:
         root: Folder of the checkout.
@@ -56,7 +56,7 @@ def record(root: Path) -> dict[str, Any]:
 
 
 def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """Return what differs between two records, one sentence each; losses may differ by rounding.
+    """What differs between two records, one sentence each; losses may differ by rounding.
 
     >>> differences({"a": 1.0, "b": [2.0]}, {"a": 1.0001, "b": [2.5]})
     ['b.0: found 2.0, recorded 2.5']

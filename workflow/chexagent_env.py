@@ -42,7 +42,7 @@ MEND = "run 'make setup-chexagent' where the package index can be reached"
 
 
 def build(folder: Path, *, layered: bool = False, python: Path | None = None) -> Environment:
-    """Return the record of the environment in `folder`, built if it is not there as its locks say.
+    """Record of the environment in `folder`, built if it is not there as its locks say.
 
     Args:
         folder: Where it is, or shall be.
@@ -78,7 +78,7 @@ def build(folder: Path, *, layered: bool = False, python: Path | None = None) ->
 
 
 def ready(folder: Path) -> Environment | None:
-    """Return the record of an environment that was built whole and of the locks as they are now, else None."""
+    """Record of an environment that was built whole and of the locks as they are now, else None."""
     try:
         record = documents.read(folder / READY, Environment)
     except DocumentError:
@@ -87,12 +87,12 @@ def ready(folder: Path) -> Environment | None:
 
 
 def digest() -> str:
-    """Return a hash of the lock files."""
+    """A hash of the lock files."""
     return files.sha256_json([files.sha256_file(path) for path in sorted(LOCKS.glob("*.lock"))])[:16]
 
 
 def check(python: Path) -> dict[str, str | None]:
-    """Return the versions that an interpreter finds, after it has imported torch and transformers.
+    """Versions that an interpreter finds, after it has imported torch and transformers.
 
     Raises:
         EnvironmentBuildError: If it cannot import them, or transformers is another one.
@@ -119,14 +119,14 @@ def check(python: Path) -> dict[str, str | None]:
 
 
 def fit_python(version: tuple[int, int] = sys.version_info[:2]) -> str | None:
-    """Return an interpreter that the pins have wheels for, this one (of `version`) first; None without one."""
+    """An interpreter that the pins have wheels for, this one (of `version`) first; None without one."""
     if version in PYTHONS:
         return sys.executable
     return next(filter(None, (shutil.which(f"python{major}.{minor}") for major, minor in PYTHONS)), None)
 
 
 def layer_of(text: str) -> str:
-    """Return a lock file's text with only the packages of the layer.
+    """A lock file's text with only the packages of the layer.
 
     >>> layer_of("idna==3 \\\\\\n    --hash=x\\nnumpy==2 \\\\\\n    --hash=y\\n")
     'idna==3 \\\\\\n    --hash=x\\n'

@@ -28,7 +28,7 @@ NOTE = (
 
 
 def compare(a: Mapping[str, Any], b: Mapping[str, Any], *, every: bool = False) -> dict[str, Any]:
-    """Return what differs between two experiments.
+    """What differs between two experiments.
 
     Args:
         a: "params" and "metrics" of the first, as its files have them.
@@ -67,7 +67,7 @@ def headline(names: Iterable[str]) -> list[str]:
 
 
 def load(revision: str, root: Path = Path()) -> dict[str, Any]:
-    """Return "params" and "metrics" of an experiment, a Git revision, or the working folder.
+    """ "params" and "metrics" of an experiment, a Git revision, or the working folder.
 
     Raises:
         ExperimentError: If there is no such revision, it has no metrics, or they are not on this machine.
@@ -103,7 +103,7 @@ def _text(revision: str, name: str, root: Path) -> str:
 
 
 def _experiments(root: Path) -> list[str]:
-    """Return the names of the experiments that DVC keeps as Git references."""
+    """Names of the experiments that DVC keeps as Git references."""
     command = ["git", "-C", str(root), "for-each-ref", "--format=%(refname)", "refs/exps"]
     listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
     parts = [name.split("/") for name in listed]
@@ -141,7 +141,7 @@ def _versus(a: Mapping[str, Any] | None, b: Mapping[str, Any] | None) -> dict[st
 
 
 def show(found: Mapping[str, Any], a: str, b: str) -> str:
-    """Return `found`, as `compare` gives it, as text for a terminal."""
+    """`found`, as `compare` gives it, as text for a terminal."""
     lines = ["Parameters that differ" if found["params"] else "The parameters are the same."]
     if found["params"]:
         rows = [[entry["key"], *(_word(entry[side]) for side in "ab")] for entry in found["params"]]

@@ -104,7 +104,7 @@ class Range:
 
 
 def needs_gpu(document: Mapping[str, Any]) -> bool:
-    """Return whether the study runs a model too large for a processor: one of the hub, or one in bfloat16.
+    """Whether the study runs a model too large for a processor: one of the hub, or one in bfloat16.
 
     >>> needs_gpu({"weights": {"fetch": {"base": "a/b", "revision": "main"}}})
     True
@@ -116,7 +116,7 @@ def needs_gpu(document: Mapping[str, Any]) -> bool:
 
 
 def gpu(text: str) -> Gpu:
-    """Return a GPU by its name, or by operations per second, bytes per second and bytes of memory.
+    """A GPU by its name, or by operations per second, bytes per second and bytes of memory.
 
     >>> gpu("165e12,1008e9,24e9").memory
     24000000000.0
@@ -137,7 +137,7 @@ def gpu(text: str) -> Gpu:
 
 
 def count_images(results: Path, document: Mapping[str, Any]) -> Images:
-    """Return the number of images of a results folder; where it has no manifest yet, those of the challenge.
+    """Number of images of a results folder; where it has no manifest yet, those of the challenge.
 
     Only the columns counted are read, without their checksums: a dry run has no time for more.
     """
@@ -162,7 +162,7 @@ def count_images(results: Path, document: Mapping[str, Any]) -> Images:
 
 
 def lora_parameters(targets: str, rank: int) -> int:
-    """Return the parameters that LoRA trains: rank x (inputs + outputs) of each layer it is put on.
+    """Parameters that LoRA trains: rank x (inputs + outputs) of each layer it is put on.
 
     >>> round(lora_parameters("language", 16) / 1e6, 2)
     29.8
@@ -173,20 +173,20 @@ def lora_parameters(targets: str, rank: int) -> int:
 
 
 def tower_flops() -> tuple[float, float]:
-    """Return the operations of the tower's weights, patches and projector included, and of its attention, per image."""
+    """Operations of the tower's weights, patches and projector included, and of its attention, per image."""
     weights = PATCHES * (TOWER_LAYERS * sum(a * b for a, b in TOWER_SHAPES) + PATCH_VALUES * TOWER_HIDDEN)
     attention = TOWER_LAYERS * 2 * PATCHES**2 * TOWER_HIDDEN
     return 2.0 * (weights + IMAGE_TOKENS * TOWER_HIDDEN * HIDDEN), 2.0 * attention
 
 
 def language_flops(text_tokens: int = TEXT_TOKENS) -> tuple[float, float]:
-    """Return the operations of the language model's weights and of its attention, per image."""
+    """Operations of the language model's weights and of its attention, per image."""
     tokens = IMAGE_TOKENS + text_tokens
     return 2.0 * QUANTIZED * tokens, 2.0 * LAYERS * 2 * tokens**2 * QUERY
 
 
 def forward_flops(*, cached: bool = False, text_tokens: int = TEXT_TOKENS) -> float:
-    """Return the operations of inference on one image, with logits of the last token alone.
+    """Operations of inference on one image, with logits of the last token alone.
 
     >>> round(forward_flops() / TERA, 2)
     7.27
@@ -204,7 +204,7 @@ def training_flops(
     positions: int = 1,
     text_tokens: int = TEXT_TOKENS,
 ) -> float:
-    """Return the operations of training on one image.
+    """Operations of training on one image.
 
     A frozen weight is multiplied forward and, for the gradient of its input, backward; LoRA's also for its own
     gradient; attention twice backward. Checkpointing adds a second forward pass of what is trained. A tower without
@@ -235,7 +235,7 @@ def training_flops(
 
 
 def weight_bytes(quantization: str, dtype: str) -> float:
-    """Return the bytes of the base model's weights in the GPU's memory.
+    """Bytes of the base model's weights in the GPU's memory.
 
     >>> round(weight_bytes("nf4", "bfloat16") / GB, 2), round(weight_bytes("none", "bfloat16") / GB, 2)
     (3.84, 8.6)
@@ -247,7 +247,7 @@ def weight_bytes(quantization: str, dtype: str) -> float:
 
 
 def activation_bytes(targets: str, *, checkpointing: bool, cached: bool) -> float:
-    """Return the bytes that one image leaves for the backward pass.
+    """Bytes that one image leaves for the backward pass.
 
     With checkpointing each layer leaves its input, in bfloat16, and one layer at a time all it computes.
     """
@@ -260,7 +260,7 @@ def activation_bytes(targets: str, *, checkpointing: bool, cached: bool) -> floa
 
 
 def estimate(document: Mapping[str, Any], on: Gpu, images: Images) -> list[Range]:
-    """Return what the study takes on one GPU: hours, images per second, memory and disk.
+    """What the study takes on one GPU: hours, images per second, memory and disk.
 
     Responses of localizers are left out: their length is not known before.
 
@@ -353,7 +353,7 @@ def estimate(document: Mapping[str, Any], on: Gpu, images: Images) -> list[Range
 
 
 def lines(document: Mapping[str, Any], on: Gpu, images: Images) -> list[str]:
-    """Return the estimate as lines of text, or one that says why there is none."""
+    """Estimate as lines of text, or one that says why there is none."""
     if not needs_gpu(document):
         base = document.get("weights", {}).get("fetch", {}).get("base")
         return [f"estimate: none for {base}, which runs on a processor in minutes; it is for MedGemma 1.5 4B"]

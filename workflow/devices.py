@@ -5,7 +5,7 @@ import subprocess
 
 
 def count() -> int:
-    """Return the number of GPUs, 1 where there is none: jobs that want one then still run one after the other.
+    """Number of GPUs, 1 where there is none: jobs that want one then still run one after the other.
 
     CUDA_VISIBLE_DEVICES counts if it is set, else the answer of nvidia-smi.
     """

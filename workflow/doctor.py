@@ -83,7 +83,7 @@ class Machine:
 
 
 def checks(document: Mapping[str, Any], machine: Machine) -> list[Check]:
-    """Return every line about `machine` for the study that `document` describes.
+    """Every line about `machine` for the study that `document` describes.
 
     Args:
         document: The parameters, section by section.
@@ -293,7 +293,7 @@ def _is_made(path: str) -> bool:
 
 
 def look(document: Mapping[str, Any]) -> Machine:
-    """Return the facts about this machine, but only those that matter for the study of `document`.
+    """Facts about this machine, but only those that matter for the study of `document`.
 
     Raises:
         ImportError: If the environment is not whole.
@@ -333,7 +333,7 @@ def look(document: Mapping[str, Any]) -> Machine:
 
 
 def hub(document: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """Return where the hub's token was found and whether the base model may be had; None, None for a folder."""
+    """Where the hub's token was found and whether the base model may be had; None, None for a folder."""
     from stages.lib.core import params
     from stages.lib.core.errors import ModelError
     from stages.weights import fetch
@@ -352,13 +352,13 @@ def hub(document: Mapping[str, Any]) -> tuple[str | None, str | None]:
 
 
 def own_models(document: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Return the rows of the localizers that bring a model and an environment of their own."""
+    """Rows of the localizers that bring a model and an environment of their own."""
     rows = document.get("nodules", {}).get("localizers", {})
     return {name: row for name, row in rows.items() if row.get("kind") == "chexagent"}
 
 
 def chexagent(document: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """Return the state of CheXagent-2's environment and whether model and encoder may be had; None, None without it."""
+    """State of CheXagent-2's environment and whether model and encoder may be had; None, None without it."""
     rows = own_models(document)
     if not rows:
         return None, None
@@ -385,7 +385,7 @@ def chexagent(document: Mapping[str, Any]) -> tuple[str | None, str | None]:
 
 
 def locked(text: str) -> dict[str, str]:
-    """Return name and version of each package that a lock file wants on this Python and system.
+    """Name and version of each package that a lock file wants on this Python and system.
 
     >>> locked("a-b==1.0 \\\\\\n    --hash=sha256:00\\nc==2 ; python_version < '3'\\n# via d\\n")
     {'a-b': '1.0'}
@@ -400,14 +400,14 @@ def locked(text: str) -> dict[str, str]:
 
 
 def installed() -> dict[str, str]:
-    """Return name (as a lock file spells it) and version of each package of this environment."""
+    """Name (as a lock file spells it) and version of each package of this environment."""
     from packaging.utils import canonicalize_name
 
     return {canonicalize_name(name): one.version for one in metadata.distributions() if (name := one.metadata["Name"])}
 
 
 def gpus(answer: str | None) -> list[Gpu]:
-    """Return the GPUs in an answer of nvidia-smi (name, MiB, compute capability); none if it did not answer.
+    """GPUs in an answer of nvidia-smi (name, MiB, compute capability); none if it did not answer.
 
     >>> gpus("NVIDIA GeForce RTX 4090, 24564, 8.9")
     [Gpu(name='NVIDIA GeForce RTX 4090', memory_gb=25.757220864, capability=(8, 9))]
@@ -423,7 +423,7 @@ def gpus(answer: str | None) -> list[Gpu]:
 
 
 def _memory_limit(total: int) -> int:
-    """Return the bytes of memory that this process may use: those of the machine, or of its control group."""
+    """Bytes of memory that this process may use: those of the machine, or of its control group."""
     limit = Path("/sys/fs/cgroup/memory.max")
     text = limit.read_text().strip() if limit.is_file() else "max"
     return min(total, int(text)) if text.isdigit() else total
@@ -438,7 +438,7 @@ def _answer(command: Sequence[str]) -> str | None:
 
 
 def examine(path: str, look: Callable[[Mapping[str, Any]], Machine] = look) -> list[Check]:
-    """Return every line about this machine for the parameters in the file `path`."""
+    """Every line about this machine for the parameters in the file `path`."""
     try:
         import yaml
 

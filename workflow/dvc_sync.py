@@ -45,7 +45,7 @@ class Job:
 
 
 def dry_run(root: Path) -> str:
-    """Return the text of a dry run of everything in `root`.
+    """Text of a dry run of everything in `root`.
 
     Raises:
         SystemExit: If Snakemake refuses, with its message.
@@ -58,7 +58,7 @@ def dry_run(root: Path) -> str:
 
 
 def jobs(text: str) -> list[Job]:
-    """Return the jobs of a dry run's text, in its order."""
+    """Jobs of a dry run's text, in its order."""
     found: list[Job] = []
     for line in text.splitlines():
         if match := re.match(r"(?:local)?rule (\w+):$", line):
@@ -74,7 +74,7 @@ def jobs(text: str) -> list[Job]:
 
 
 def dvc(found: list[Job], params: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the document of dvc.yaml.
+    """Document of dvc.yaml.
 
     Args:
         found: All jobs of the study.
@@ -160,7 +160,7 @@ def _digest(members: list[Job]) -> str:
 
 
 def render(root: Path) -> str:
-    """Return the text that dvc.yaml must have."""
+    """Text that dvc.yaml must have."""
     params = yaml.safe_load((root / "params.yaml").read_text())
     document = dvc(jobs(dry_run(root)), params)
     return HEADER + yaml.safe_dump(document, sort_keys=False, width=1000)

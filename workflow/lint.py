@@ -14,7 +14,7 @@ EXCUSED = {
 
 
 def findings(text: str) -> list[str]:
-    """Return the findings in the text of `snakemake --lint` that are not excused, one line each."""
+    """Findings in the text of `snakemake --lint` that are not excused, one line each."""
     found, place = [], ""
     for line in text.splitlines():
         if match := re.match(r"Lints for (?:rule (\w+)|snakefile (\S+)) ?.*:$", line):

@@ -31,7 +31,7 @@ HEADER = """\
 
 
 def without_torch(text: str) -> str:
-    """Return a lock file's text without torch and the packages of its CUDA build; its other dependencies stay.
+    """A lock file's text without torch and the packages of its CUDA build; its other dependencies stay.
 
     >>> without_torch("a==1 \\\\\\n    --hash=x\\ntorch==2 \\\\\\n    --hash=y\\n    # via a\\nnvidia-ml-py==3 \\\\\\n")
     'a==1 \\\\\\n    --hash=x\\nnvidia-ml-py==3 \\\\\\n'
@@ -41,7 +41,7 @@ def without_torch(text: str) -> str:
 
 
 def lock(root: Path, upgrade: bool, source: str = "pyproject.toml") -> str:
-    """Return the text of the lock file in `root`.
+    """Text of the lock file in `root`.
 
     Args:
         root: Folder of the lock files.

@@ -17,7 +17,7 @@ PLACEHOLDERS = ("{refresh_tag}", "{plot_divs}")
 
 
 def page(scripts: list[str]) -> str:
-    """Return the page that DVC fills: its two placeholders, and the scripts themselves.
+    """Page that DVC fills: its two placeholders, and the scripts themselves.
 
     Args:
         scripts: Texts of the scripts, in order.

@@ -24,14 +24,14 @@ INFO = Path("/proc/cpuinfo")
 
 
 def processor() -> str:
-    """Return the name of this machine's processor."""
+    """Name of this machine's processor."""
     lines = INFO.read_text().splitlines() if INFO.exists() else []
     named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return named[0] if named else platform.processor() or platform.machine()
 
 
 def record(metrics: Mapping[str, Any], *, processor: str, cores: int, seconds: int | None) -> dict[str, Any]:
-    """Return the document of a reference run.
+    """Document of a reference run.
 
     Args:
         metrics: metrics.json of the run.
@@ -53,7 +53,7 @@ def record(metrics: Mapping[str, Any], *, processor: str, cores: int, seconds: i
 
 
 def paragraph(document: Mapping[str, Any]) -> str:
-    """Return what README says of a reference run, as Markdown.
+    """What README says of a reference run, as Markdown.
 
     >>> metrics = {"tuned: ROC AUC": {"value": 0.8, "low": 0.7, "high": 0.9, "n": 20}}
     >>> run = {"command": "make demo", "processor": "a", "cores": 2, "seconds": 90, "metrics": metrics}

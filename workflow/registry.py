@@ -67,7 +67,7 @@ DEMO = ("data.simulate", "weights.pretrain")  # what only the demo study has: th
 
 
 def sections() -> dict[str, params.Section]:
-    """Return the class of every section of params.yaml, in the order of the flow; of systems, how rows are checked."""
+    """Class of every section of params.yaml, in the order of the flow; of systems, how rows are checked."""
     found: dict[str, params.Section] = {}
     for name, home in HOMES.items():
         module, _, cls = home.partition(":")
@@ -76,7 +76,7 @@ def sections() -> dict[str, params.Section]:
 
 
 def has(document: Any, name: str) -> bool:
-    """Return whether a section, by its dotted name, is in a parameter document."""
+    """Whether a section, by its dotted name, is in a parameter document."""
     chapter, _, last = name.rpartition(".")
     inside = document.get(chapter) if chapter else document
     return isinstance(inside, Mapping) and last in inside

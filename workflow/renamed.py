@@ -201,7 +201,7 @@ def moved_paths(document: Any, name: str = "") -> list[str]:
 
 
 def everywhere() -> dict[str, str]:
-    """Return the table, and each old name in its new place too: a file may have been changed in part.
+    """Table, and each old name in its new place too: a file may have been changed in part.
 
     >>> table = everywhere()
     >>> table["train.peak_lr"], table["nodules.train.peak_lr"], table["nodules.choose"]

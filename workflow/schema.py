@@ -12,7 +12,7 @@ PATH = Path("workflow/schemas/params.schema.json")
 
 
 def render() -> str:
-    """Return the text that the schema must have."""
+    """Text that the schema must have."""
     return json.dumps(params.json_schema(registry.sections(), registry.DEMO), indent=2) + "\n"
 
 

@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def written(entry: Mapping[str, Any]) -> str:
-    """Return a number with its interval and n, or the reason why there is none.
+    """A number with its interval and n, or the reason why there is none.
 
     >>> written({"value": 0.912, "low": 0.85, "high": 0.95, "n": 142})
     '0.912  [0.850, 0.950]  n = 142'

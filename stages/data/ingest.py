@@ -38,7 +38,7 @@ class Params:
 
 
 def ingest(params: Params) -> tuple[pa.Table, pa.Table]:
-    """Return the manifest and the points of the data folder.
+    """Manifest and the points of the data folder.
 
     Raises:
         DataError: With all problems, if the tables of the folder contradict themselves or more images are rejected than
@@ -104,7 +104,7 @@ def facts(paths: Sequence[str], max_pixels: int) -> Iterator[reading.Facts]:
 
 
 def judge(image: nodulocc.Image, found: reading.Facts, points: Sequence[Point]) -> dict[str, Any]:
-    """Return the manifest row of one image: ok, or rejected with the reason.
+    """Manifest row of one image: ok, or rejected with the reason.
 
     Contradictory labels (a point outside of the image, or on an image labelled No Finding) reject the image.
 
@@ -146,7 +146,7 @@ def judge(image: nodulocc.Image, found: reading.Facts, points: Sequence[Point]) 
 
 
 def remark_duplicates(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows, with a remark on each image that takes part and has the same pixels as another one."""
+    """Rows, with a remark on each image that takes part and has the same pixels as another one."""
     groups: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for row in rows:
         if row["status"] == "ok":
@@ -186,7 +186,7 @@ def refuse(rows: Sequence[Mapping[str, Any]], problems: Sequence[str], params: P
 
 
 def first(sentences: Sequence[str]) -> list[str]:
-    """Return the first sentences, and how many more there are.
+    """First sentences, and how many more there are.
 
     >>> first(["a", "b"])
     ['a', 'b']

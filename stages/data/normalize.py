@@ -41,7 +41,7 @@ class Params:
 
 
 def normalize(images: pa.Table, params: Params, *, results: Path, folder: Path) -> pa.Table:
-    """Return the geometry of each image, its PNG written to `folder`.
+    """Geometry of each image, its PNG written to `folder`.
 
     Args:
         images: Rows of the manifest that take part.
@@ -88,7 +88,7 @@ def normalize(images: pa.Table, params: Params, *, results: Path, folder: Path) 
 
 
 def unchanged(image: Mapping[str, Any]) -> reading.Decoded:
-    """Return an image of the manifest, if its file is still the one that was ingested.
+    """An image of the manifest, if its file is still the one that was ingested.
 
     Args:
         image: Row of the manifest.
@@ -107,7 +107,7 @@ def unchanged(image: Mapping[str, Any]) -> reading.Decoded:
 
 
 def encoded(square: Any) -> bytes:
-    """Return a normalized image, uint8 of shape (side, side), as the bytes of a PNG file.
+    """A normalized image, uint8 of shape (side, side), as the bytes of a PNG file.
 
     Raises:
         ImageError: If the encoder fails.

@@ -105,7 +105,7 @@ class Stored:
 
 
 def plan(params: Params) -> list[Order]:
-    """Return the images to make; the fraction with nodules is exact, and which they are is drawn over all images."""
+    """Images to make; the fraction with nodules is exact, and which they are is drawn over all images."""
     rng = np.random.default_rng([params.seed, PLAN_STREAM])
     counts = rng.integers(1, params.max_images_per_patient + 1, params.nih_patients)
     total = int(counts.sum())
@@ -147,7 +147,7 @@ def _sizes(rng: np.random.Generator, count: int, side_px: int) -> list[tuple[int
 
 
 def simulate(order: Order, params: Params) -> Stored:
-    """Return one image; it depends on the seed, the order, and the ranges of diameter and contrast alone."""
+    """One image; it depends on the seed, the order, and the ranges of diameter and contrast alone."""
     rng = np.random.default_rng([params.seed, IMAGE_STREAM, FOLDERS.index(order.folder), order.number])
     image = images.draw(
         rng,
@@ -168,7 +168,7 @@ def simulate(order: Order, params: Params) -> Stored:
 
 
 def tables(made: Sequence[tuple[Order, Sequence[images.Nodule]]]) -> dict[str, list[dict[str, Any]]]:
-    """Return the rows of each CSV file by its name, in the challenge's order: positives last."""
+    """Rows of each CSV file by its name, in the challenge's order: positives last."""
     classes, points, lesions, unlabelled = [], [], [], []
     for order, nodules in sorted(made, key=lambda item: (bool(item[1]), FOLDERS.index(item[0].folder))):
         label = {"file_name": order.file_name, "label": LABELS[bool(nodules)]}

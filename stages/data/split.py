@@ -32,7 +32,7 @@ class Params:
 
 
 def split(manifest: pa.Table, params: Params) -> pa.Table:
-    """Return one row per labelled usable image with the split it belongs to, stratified by label and source.
+    """One row per labelled usable image with the split it belongs to, stratified by label and source.
 
     Images of one patient, and images with equal decoded pixels, stay together unless `unit` is "image". Groups are
     dealt out largest first, each to the split that is furthest below its fraction of that group's kinds of image.
@@ -73,7 +73,7 @@ def split(manifest: pa.Table, params: Params) -> pa.Table:
 
 
 def missing_classes(table: pa.Table) -> list[str]:
-    """Return one sentence for each split of a `tables.SPLIT` table that lacks a class."""
+    """One sentence for each split of a `tables.SPLIT` table that lacks a class."""
     present = {(row["split"], row["label"]) for row in table.to_pylist()}
     return [
         f"split {name} has no image {'with' if label else 'without'} a nodule"
@@ -106,7 +106,7 @@ def _linked(images: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 def _deal(
     groups: Sequence[Sequence[dict[str, Any]]], fractions: Sequence[float], rng: np.random.Generator
 ) -> np.ndarray:
-    """Return the split (index into `fractions`) of each group.
+    """Split (index into `fractions`) of each group.
 
     Every split wants its fraction of each kind of image (label and source) and of all images. A group goes where its
     images are wanted most, relative to the size of the split; large groups first, while there is room to even them out.

@@ -77,7 +77,7 @@ def calibrate(
 def _fit(
     y: NDArray[np.int64], z: NDArray[np.float64], params: Params, model: str, training: TrainLog | None
 ) -> Calibration:
-    """Return the calibration fitted on labels and differences of logits of validation images, each of shape (n,)."""
+    """Calibration fitted on labels and differences of logits of validation images, each of shape (n,)."""
     n, n_positive = len(y), int(y.sum())
     if n_positive in (0, n):
         return Calibration(
@@ -120,7 +120,7 @@ def _fit(
 
 
 def apply(infer: pa.Table, fitted: Calibration) -> pa.Table:
-    """Return `infer` with score_calibrated as `fitted` has it; null if nothing was fitted.
+    """`infer` with score_calibrated as `fitted` has it; null if nothing was fitted.
 
     Raises:
         TableError: If a number in `infer` is not finite.
@@ -133,7 +133,7 @@ def apply(infer: pa.Table, fitted: Calibration) -> pa.Table:
 
 
 def difference(infer: pa.Table) -> NDArray[np.float64]:
-    """Return logit_positive - logit_negative of every image, shape (n,)."""
+    """Logit_positive - logit_negative of every image, shape (n,)."""
     return infer["logit_positive"].to_numpy() - infer["logit_negative"].to_numpy()
 
 

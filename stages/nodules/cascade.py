@@ -28,7 +28,7 @@ class Params:
 def cascade(
     localize: pa.Table, responses: pa.Table, infer: pa.Table, fitted: Calibration, params: Params
 ) -> tuple[pa.Table, pa.Table]:
-    """Return the findings on images whose score reaches the threshold, and a sentence about each image with a score.
+    """Findings on images whose score reaches the threshold, and a sentence about each image with a score.
 
     An image without a score is left out of both: the cascade has no response to it.
 

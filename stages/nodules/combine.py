@@ -35,7 +35,7 @@ def combine(
     manifest: pa.Table,
     params: LinkParams,
 ) -> tuple[pa.Table, pa.Table]:
-    """Return what the localizers agree on, see `consensus.consensus`, and a sentence about each image.
+    """What the localizers agree on, see `consensus.consensus`, and a sentence about each image.
 
     A localizer without confidences speaks with that of its record, so that it does not drown one that knows its doubts.
     One localizer alone is left as it is.
@@ -73,7 +73,7 @@ def combine(
 
 
 def trusted(candidate: Candidate, confidence: float) -> Candidate:
-    """Return a finding with a confidence: its own, or else the one given."""
+    """A finding with a confidence: its own, or else the one given."""
     return candidate if candidate.confidence is not None else replace(candidate, confidence=confidence)
 
 

@@ -14,10 +14,10 @@ from stages.lib.detect import views
 from stages.lib.metrics.binary_suite import Scored
 from stages.lib.metrics.calibration import Calibration
 from stages.lib.metrics.evaluation_sets import MEASURED_SPLITS, classifier_images
-from stages.lib.metrics.localization_suite import Asked
+from stages.lib.metrics.localization_suite import Examined
 from stages.nodules.notes import Counts, Responses, SplitCounts
 
-DERIVED = ("combined", "cascade")  # they speak of images that localizers were asked about
+DERIVED = ("combined", "cascade")  # they speak of images that localizers were examined
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,7 @@ def check(study: Tables, sources: Sequence[str]) -> None:
 
 
 def _named(images: Sequence[str], what: str) -> list[str]:
-    """Return a sentence about some images, or nothing if there are none."""
+    """A sentence about some images, or nothing if there are none."""
     shown = ", ".join(images[:5]) + (", ..." if len(images) > 5 else "")
     return [f"{what}: {len(images)} ({shown})"] if images else []
 
@@ -105,7 +105,7 @@ def counts(study: Tables) -> Counts:
 
 
 def sides(study: Tables, localizer: str) -> tuple[int, int]:
-    """Return how many findings lie on the other side of the patient than they say, and how many name a side."""
+    """How many findings lie on the other side of the patient than they say, and how many name a side."""
     width = tables.mapping(study.manifest, "width_px")
     placed = [
         (row["phrase"], (row["x"] + 0.5) / width[row["image_id"]])
@@ -122,9 +122,9 @@ def count_responses(responses: pa.Table) -> Responses:
 
 
 def warnings(
-    study: Tables, scored: Mapping[tuple[str, str], Scored], asked: Mapping[str, Sequence[Asked]]
+    study: Tables, scored: Mapping[tuple[str, str], Scored], examined: Mapping[str, Sequence[Examined]]
 ) -> list[str]:
-    """Return a sentence for everything that a reader must know before trusting a number."""
+    """A sentence for everything that a reader must know before trusting a number."""
     found = leaks(study)
     rejected = Counter(study.manifest["status"].to_pylist())["rejected"]
     if rejected:
@@ -141,13 +141,13 @@ def warnings(
         elif len(np.unique(sample.scores)) == 1:
             found.append(f"{model}: every image of {name} has the same score.")
     with_points = set(study.points["image_id"].to_pylist())
-    for name, ones in asked.items():
+    for name, ones in examined.items():
         said = count_responses(study.responses[name])
         if said.malformed:
             found.append(f"{name}: {said.malformed} of {said.n} responses cannot be read; they count as no point.")
         unasked = len(with_points - {one.image.image_id for one in ones})
         if unasked and name not in DERIVED:
-            found.append(f"{name}: {unasked} of {len(with_points)} images with points were not asked about.")
+            found.append(f"{name}: {unasked} of {len(with_points)} images with points were not examined.")
         wrong, named = sides(study, name)
         if wrong:
             found.append(
@@ -157,15 +157,15 @@ def warnings(
         tested = [one for one in ones if one.split == "test"]
         if with_points and not any(one.located for one in tested):
             found.append(
-                f"{name}: no test image with a marked nodule was asked about, so its headline metrics are unknown."
+                f"{name}: no test image with a marked nodule was examined, so its headline metrics are unknown."
             )
         if not any(one.negative for one in tested):
-            found.append(f"{name}: no negative test image was asked about, so its false points are unknown.")
+            found.append(f"{name}: no negative test image was examined, so its false points are unknown.")
     return found
 
 
 def leaks(study: Tables) -> list[str]:
-    """Return a sentence for patients, and one for images, that are in more than one split."""
+    """A sentence for patients, and one for images, that are in more than one split."""
     pixels = tables.mapping(study.manifest, "pixel_sha256")
     patients, images = defaultdict(set), defaultdict(set)
     for row in study.split.to_pylist():

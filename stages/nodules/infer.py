@@ -52,7 +52,7 @@ def infer(
     params: Params,
     load: Callable[[Path], Any] = load,
 ) -> pa.Table:
-    """Return what the model answers about each image, in batches in the order of their ids.
+    """What the model answers about each image, in batches in the order of their ids.
 
     Args:
         normalized: Table of `tables.NORMALIZED`.
@@ -89,7 +89,7 @@ def infer(
 
 
 def chosen(normalized: pa.Table, split: pa.Table | None, params: Params) -> list[dict[str, Any]]:
-    """Return image_id, png, split and label of the images that are to be asked, in the order of their ids."""
+    """Image_id, png, split and label of the images that are to be asked, in the order of their ids."""
     known = {row["image_id"]: row for row in split.to_pylist()} if split is not None else {}
     rows = []
     for image_id, png in zip(normalized["image_id"].to_pylist(), normalized["png"].to_pylist(), strict=True):
@@ -100,7 +100,7 @@ def chosen(normalized: pa.Table, split: pa.Table | None, params: Params) -> list
 
 
 def score(logit_negative: float, logit_positive: float) -> float:
-    """Return the probability of the positive answer, of the two.
+    """Probability of the positive answer, of the two.
 
     >>> score(1.0, 1.0)
     0.5

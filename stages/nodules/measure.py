@@ -40,7 +40,7 @@ from stages.lib.metrics.binary_suite import Scored
 from stages.lib.metrics.calibration import Calibration
 from stages.lib.metrics.cohort import CohortParams, OpenFraction, ToleranceParams
 from stages.lib.metrics.curves import Curve
-from stages.lib.metrics.localization_suite import Asked
+from stages.lib.metrics.localization_suite import Examined
 from stages.lib.metrics.measures import Estimate, Key, Subject
 from stages.lib.metrics.outcomes import Row
 from stages.nodules import consistency, merged_adapter
@@ -130,10 +130,10 @@ def measure(study: Tables, params: Params) -> Results:
     consistency.check(study, params.sources)
     results = Results()
     scored = classify(study, params, results)
-    asked = {name: gather(study, name) for name in study.localize}
-    for name, images in asked.items():
+    examined = {name: gather(study, name) for name in study.localize}
+    for name, images in examined.items():
         locate(name, images, study, params, results)
-    results.warnings += consistency.warnings(study, scored, asked)
+    results.warnings += consistency.warnings(study, scored, examined)
     return results
 
 
@@ -177,7 +177,7 @@ def with_scores(images: pa.Table, fitted: Calibration) -> Scored:
     )
 
 
-def gather(study: Tables, localizer: str) -> list[Asked]:
+def gather(study: Tables, localizer: str) -> list[Examined]:
     """Every image that a localizer was run on, with its nodules and the points predicted."""
     points: dict[str, list[list[float]]] = defaultdict(list)
     for row in study.points.to_pylist():
@@ -189,7 +189,7 @@ def gather(study: Tables, localizer: str) -> list[Asked]:
         predictions[row["image_id"]].append((row["x"], row["y"], confidence, row["shown"]))
     run = pa.table({"image_id": sorted(set(study.responses[localizer]["image_id"].to_pylist()))})
     run = tables.lookup(run, study.manifest, ["patient_id", "width_px", "height_px", "spacing_mm", "label"])
-    asked = []
+    examined = []
     for facts in tables.lookup(run, study.split, ["split"]).to_pylist():
         found = np.array(predictions.get(facts["image_id"], []), np.float64).reshape(-1, 4)
         true = np.array(points.get(facts["image_id"], []), np.float64).reshape(-1, 4)
@@ -204,15 +204,15 @@ def gather(study: Tables, localizer: str) -> list[Asked]:
             diameter_mm=true[:, 2],
             contrast=true[:, 3],
         )
-        asked.append(Asked(image, found[:, :2], found[:, 2], facts["label"], facts["split"]))
-    return asked
+        examined.append(Examined(image, found[:, :2], found[:, 2], facts["label"], facts["split"]))
+    return examined
 
 
-def locate(localizer: str, asked: Sequence[Asked], study: Tables, params: Params, results: Results) -> None:
+def locate(localizer: str, examined: Sequence[Examined], study: Tables, params: Params, results: Results) -> None:
     """Measure a localizer on its evaluation sets, on test images also together with each classifier."""
     settings = params.of_points
     for name in ("test", "all"):
-        images = localization_suite.subset(asked, name)
+        images = localization_suite.subset(examined, name)
         subject = Subject(LOCALIZATION, localizer, name)
         results.measures[subject] = localization_suite.measure(images, settings, negatives_too=name == "test")
         strata = localization_suite.measure_strata(images, settings)
@@ -231,10 +231,10 @@ def locate(localizer: str, asked: Sequence[Asked], study: Tables, params: Params
                 )
             )
     test = Subject(LOCALIZATION, localizer, "test")
-    images = localization_suite.subset(asked, "test")
+    images = localization_suite.subset(examined, "test")
     results.measures[test._replace(subset="test/negatives")] = localization_suite.measure_negatives(images, settings)
     results.curves[test] = curves.of_localizer(images, settings.tolerances)
-    results.outcomes[test] = outcomes.of_localizer(asked, settings.tolerances)
+    results.outcomes[test] = outcomes.of_localizer(examined, settings.tolerances)
     for classifier, infer in study.infer.items():
         fitted = study.calibration[classifier]
         threshold = fitted.thresholds.get("f1")

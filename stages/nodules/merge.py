@@ -24,7 +24,7 @@ from stages.lib.metrics.cohort import ToleranceParams
 
 
 def merge(detections: pa.Table, responses: pa.Table, manifest: pa.Table, params: LinkParams) -> pa.Table:
-    """Return what the detectors on each image agree on, a detector being a prompt and a view, as `tables.LOCALIZE`.
+    """What the detectors on each image agree on, a detector being a prompt and a view, as `tables.LOCALIZE`.
 
     With one detector its findings are left as they are; else see `consensus.consensus`.
     """

@@ -28,7 +28,7 @@ def choose(
     params: SelectParams,
     tolerance_fraction: float,
 ) -> Choice:
-    """Return the prompts with the largest F1, each at its best cutoff, and what the whole bank found.
+    """Prompts with the largest F1, each at its best cutoff, and what the whole bank found.
 
     Of equals the one that found more, then the first by name. F1 counts points within the tolerance on the images that
     choose, negative ones included.

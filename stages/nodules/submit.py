@@ -44,7 +44,7 @@ def submit(
     fitted: Calibration,
     params: Params,
 ) -> tuple[list[list[Any]], list[list[Any]]]:
-    """Return the rows of the two files, without headings, by image_id.
+    """Rows of the two files, without headings, by image_id.
 
     The confidence of an image is its calibrated score, or the score itself if nothing was fitted; that of a point is
     its own, or that of its image if the localizer gives none. Rejected images cannot be submitted.
@@ -96,14 +96,14 @@ def submit(
 
 
 def _best(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the points of an image, the most confident first if all have a confidence, else in their own order."""
+    """Points of an image, the most confident first if all have a confidence, else in their own order."""
     if any(row["confidence"] is None for row in points):
         return points
     return sorted(points, key=lambda row: -row["confidence"])
 
 
 def csv_bytes(heading: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
-    """Return a CSV file; a name with a comma, a quote or a line break is quoted.
+    """A CSV file; a name with a comma, a quote or a line break is quoted.
 
     >>> csv_bytes(["file_name"], [['a,"b".png']])
     b'file_name\\n"a,""b"".png"\\n'

@@ -41,7 +41,7 @@ GO_ON = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, start it again
 def images_of(
     manifest: pa.Table, normalized: pa.Table, split: pa.Table, sources: Sequence[str], results: Path
 ) -> tuple[answers.Images, answers.Images, str]:
-    """Return the training images, the validation images and the preprocessing hash.
+    """Training images, the validation images and the preprocessing hash.
 
     Test images are not looked at.
 
@@ -75,7 +75,7 @@ def images_of(
 def train(
     task: answers.AnswerTask, checkpoints: Path, live: Path | None = None
 ) -> tuple[Path, adapters.Card, TrainLog, list[curve.Row]]:
-    """Return the selected checkpoint, the card of its adapter, the log, and the curve.
+    """Selected checkpoint, the card of its adapter, the log, and the curve.
 
     Args:
         task: What to train on what.

@@ -93,7 +93,7 @@ class Params:
 
 
 def fetch(params: Params | Source, token: str | None, offline: bool) -> Snapshot:
-    """Return the place and identity of the model on this machine; download it if it is not there.
+    """Place and identity of the model on this machine; download it if it is not there.
 
     Args:
         params: Which model.
@@ -123,7 +123,7 @@ def fetch(params: Params | Source, token: str | None, offline: bool) -> Snapshot
 
 
 def access(params: Params | Source, token: str | None, offline: bool, timeout_s: float) -> str:
-    """Return whether a model of the hub is available, without fetching it.
+    """Whether a model of the hub is available, without fetching it.
 
     Args:
         params: Which model.
@@ -158,7 +158,7 @@ def access(params: Params | Source, token: str | None, offline: bool, timeout_s:
 
 
 def read_token(environ: Mapping[str, str], dotenv: str | Path = ".env") -> str | None:
-    """Return the hub's token from HF_TOKEN in the environment, else in the file `dotenv`; None if neither has one.
+    """Hub's token from HF_TOKEN in the environment, else in the file `dotenv`; None if neither has one.
 
     Raises:
         ModelError: If it holds characters that no token has. The message does not repeat it.
@@ -175,7 +175,7 @@ def read_token(environ: Mapping[str, str], dotenv: str | Path = ".env") -> str |
 
 
 def is_offline(environ: Mapping[str, str]) -> bool:
-    """Return whether HF_HUB_OFFLINE forbids the network, spelt as the hub's library reads it.
+    """Whether HF_HUB_OFFLINE forbids the network, spelt as the hub's library reads it.
 
     >>> is_offline({"HF_HUB_OFFLINE": "1"}), is_offline({"HF_HUB_OFFLINE": "0"}), is_offline({})
     (True, False, False)
@@ -256,7 +256,7 @@ def _commit(source: Source, folder: Path) -> str:
 
 
 def _names(source: Source, folder: Path) -> list[str]:
-    """Return the names of the model's files, sorted; refuse a folder where they are not whole."""
+    """Names of the model's files, sorted; refuse a folder where they are not whole."""
     if not folder.is_dir():
         base_key, revision_key = source.keys
         hint = f"; for a model on the hub set {revision_key} to its commit hash, tag or branch"
@@ -282,7 +282,7 @@ def _problems(folder: Path, names: Sequence[str], whole: Sequence[str]) -> list[
 
 
 def _damage(path: Path) -> str | None:
-    """Return what is wrong with a file of weights, by its header alone; None if its length is what the header says."""
+    """What is wrong with a file of weights, by its header alone; None if its length is what the header says."""
     size = path.stat().st_size
     with path.open("rb") as handle:
         start = handle.read(8)

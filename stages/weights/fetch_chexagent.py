@@ -25,7 +25,7 @@ CODE_PATTERNS = ("*.py",)
 
 
 def sources(params: ChexagentParams) -> dict[str, fetch.Source]:
-    """Return what has to be found: model, code and encoder."""
+    """What has to be found: model, code and encoder."""
     keys = ("chexagent.model", "chexagent.revision")
     return {
         "model": fetch.Source(params.model, params.revision, keys, MODEL_PATTERNS),
@@ -42,7 +42,7 @@ def sources(params: ChexagentParams) -> dict[str, fetch.Source]:
 
 
 def fetch_chexagent(params: ChexagentParams, token: str | None, offline: bool) -> Parts:
-    """Return the place and identity of model, code and encoder on this machine; download what is not there.
+    """Place and identity of model, code and encoder on this machine; download what is not there.
 
     Args:
         params: Of the localizer.

@@ -137,7 +137,7 @@ def pretrain(folder: Path, params: Params, prompt: prompts.PromptParams, boxes: 
 
 
 def talks(prompt: prompts.PromptParams, boxes: medgemma.Params, box_fraction: float) -> list[pretraining.Talk]:
-    """Return the prompts that the text model is trained on: whether there is a nodule, and where."""
+    """Prompts that the text model is trained on: whether there is a nodule, and where."""
     return [
         pretraining.Talk(
             text=prompt.question,
@@ -152,7 +152,7 @@ def talks(prompt: prompts.PromptParams, boxes: medgemma.Params, box_fraction: fl
 
 
 def in_reading_order(nodules: Sequence[Box]) -> str:
-    """Return the response with these nodules from top to bottom, each a box of two lattice steps about its place.
+    """Response with these nodules from top to bottom, each a box of two lattice steps about its place.
 
     >>> in_reading_order([Box(411, 305, 470, 361, "nodule")])
     '[{"box_2d": [400, 300, 500, 400], "label": "nodule"}]'
@@ -170,7 +170,7 @@ def _on_lattice(box: Box) -> Box:
 def examples(
     rng: np.random.Generator, numbers: Sequence[int] | np.ndarray, params: Params
 ) -> tuple[np.ndarray, list[list[Box]]]:
-    """Return normalized images, and the boxes of their nodules.
+    """Normalized images, and the boxes of their nodules.
 
     Args:
         rng: Each image has random numbers of its own, spawned from it.
@@ -214,7 +214,7 @@ def _example(rng: np.random.Generator, number: int, params: Params) -> tuple[np.
 
 
 def box_about(x: float, y: float, diameter_px: float, geometry: Geometry) -> Box:
-    """Return the box about a nodule, cut to the square; its side is the diameter, but at least LEAST_BOX_PX.
+    """Box about a nodule, cut to the square; its side is the diameter, but at least LEAST_BOX_PX.
 
     >>> box_about(49.5, 24.5, 20.0, Geometry(width_px=100, height_px=100, side_px=100))
     Box(y0=150.0, x0=400.0, y1=350.0, x1=600.0, label='nodule')

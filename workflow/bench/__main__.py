@@ -29,7 +29,7 @@ NAMES = ("flops", "speed", "memory", "waiting", "matching")
 
 
 def benches(study: Callable[[], images.Study]) -> dict[str, Callable[[], dict[str, Result]]]:
-    """Return what can be measured, by name.
+    """What can be measured, by name.
 
     Args:
         study: Makes the bench's images, or returns them if they are made.
@@ -51,7 +51,7 @@ def benches(study: Callable[[], images.Study]) -> dict[str, Callable[[], dict[st
 
 
 def cpu() -> str:
-    """Return the name of the processor and the number of threads that torch may use."""
+    """Name of the processor and the number of threads that torch may use."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
@@ -60,7 +60,7 @@ def cpu() -> str:
 
 
 def run(names: Sequence[str]) -> dict[str, Result]:
-    """Return the results of the benches named."""
+    """Results of the benches named."""
     folder = Path(tempfile.mkdtemp(prefix="noduleflow-bench-"))
     try:
 

@@ -14,7 +14,7 @@ DEMO_BASE = Path(__file__).parents[1] / "demo_base"
 
 
 def real_4b() -> Any:
-    """Return Gemma 3 4B, which is MedGemma's architecture, on the meta device."""
+    """Gemma 3 4B, which is MedGemma's architecture, on the meta device."""
     import torch
     from transformers import Gemma3Config, Gemma3ForConditionalGeneration, Gemma3TextConfig, SiglipVisionConfig
 
@@ -41,7 +41,7 @@ def real_4b() -> Any:
 
 
 def loaded(model: Any, prompt: prompts.PromptParams, text_tokens: int) -> gemma3.Loaded:
-    """Return `real_4b`, bare or in a PEFT model, as the project's own functions take it.
+    """`real_4b`, bare or in a PEFT model, as the project's own functions take it.
 
     Args:
         model: The model.
@@ -66,7 +66,7 @@ def loaded(model: Any, prompt: prompts.PromptParams, text_tokens: int) -> gemma3
 
 
 def text_tokens(prompt: prompts.PromptParams) -> int:
-    """Return the tokens of the project's conversation beside those of the image, in the demo's tokenizer.
+    """Tokens of the project's conversation beside those of the image, in the demo's tokenizer.
 
     It knows the words of the question as Gemma's does; the real one may need a token or two more.
     """

@@ -46,7 +46,7 @@ RECIPES = {
 
 
 def count(work: Callable[[], Any]) -> float:
-    """Return the floating-point operations of `work`, two per multiply-add."""
+    """Floating-point operations of `work`, two per multiply-add."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with architecture.without_values(), FlopCounterMode(display=False) as counter:
@@ -55,7 +55,7 @@ def count(work: Callable[[], Any]) -> float:
 
 
 def images(loaded: gemma3.Loaded, n: int, *, cached: bool) -> Any:
-    """Return n images without values, as pixels or as features."""
+    """N images without values, as pixels or as features."""
     import torch
 
     if cached:
@@ -65,7 +65,7 @@ def images(loaded: gemma3.Loaded, n: int, *, cached: bool) -> Any:
 
 
 def forward(prompt: prompts.PromptParams, text_tokens: int, *, cached: bool = False, n: int = 1) -> float:
-    """Return the operations of inference of the real model on one image, by the project's own `gemma3.ask`."""
+    """Operations of inference of the real model on one image, by the project's own `gemma3.ask`."""
     import torch
 
     loaded = architecture.loaded(architecture.real_4b(), prompt, text_tokens)
@@ -78,7 +78,7 @@ def forward(prompt: prompts.PromptParams, text_tokens: int, *, cached: bool = Fa
 
 
 def step(recipe: Recipe, prompt: prompts.PromptParams, text_tokens: int, params: answers.TrainParams) -> float:
-    """Return the operations of training on one image: forward, backward, and what is computed twice."""
+    """Operations of training on one image: forward, backward, and what is computed twice."""
     changed = replace(params, lora_target_modules=recipe.targets)
     model = lora.add(architecture.real_4b(), changed).train()
     if recipe.checkpointing:
@@ -98,7 +98,7 @@ def step(recipe: Recipe, prompt: prompts.PromptParams, text_tokens: int, params:
 
 
 def bench(prompt: prompts.PromptParams, params: answers.TrainParams) -> dict[str, Result]:
-    """Return the operations per image of inference and of training.
+    """Operations per image of inference and of training.
 
     Args:
         prompt: The question, whose length counts.

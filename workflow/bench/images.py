@@ -34,16 +34,16 @@ class Study:
         return tables.read(self.folder / "normalized.parquet", tables.NORMALIZED)
 
     def options(self, *sections: str) -> list[str]:
-        """Return the option that hands these sections to a stage."""
+        """Option that hands these sections to a stage."""
         return ["--params", json.dumps(params.subset(self.params, sections))]
 
     def named(self, **paths: str) -> list[str]:
-        """Return options that name files of this study."""
+        """Options that name files of this study."""
         return [word for name, path in paths.items() for word in (f"--{name}", str(self.folder / path))]
 
 
 def make(folder: Path, demo: Mapping[str, Mapping[str, Any]]) -> Study:
-    """Return a study of `IMAGES` distinct images, made in `folder`.
+    """A study of `IMAGES` distinct images, made in `folder`.
 
     Args:
         folder: Where it goes.

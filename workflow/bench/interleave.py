@@ -36,7 +36,7 @@ class Ratios:
 
 
 def processor_seconds() -> float:
-    """Return the processor time that this process and its finished children have used, seconds, to the microsecond.
+    """Processor time that this process and its finished children have used, seconds, to the microsecond.
 
     `os.times` counts the same in ticks of 10 ms, which is longer than some of what is measured here.
     """
@@ -56,7 +56,7 @@ class Interleaved(Generic[T]):
         self.first, self.second, self.clock = first, second, clock
 
     def run(self, pieces: Sequence[T], *, what: str) -> Ratios:
-        """Return the ratios over `pieces`, one round each; both ways are warmed up on the first piece, untimed."""
+        """Ratios over `pieces`, one round each; both ways are warmed up on the first piece, untimed."""
         self.first(pieces[0])
         self.second(pieces[0])
         ratios, control, seconds = [], [], []

@@ -17,13 +17,13 @@ RUNS = 3
 
 
 def images(rng: np.random.Generator, n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return predictions on n images and the points that they are about, each of shape (n, points, 2), pixels."""
+    """Predictions on n images and the points that they are about, each of shape (n, points, 2), pixels."""
     points = rng.uniform(0.2 * SIDE_PX, 0.8 * SIDE_PX, (n, POINTS, 2))
     return points + rng.normal(0, OFF_PX, points.shape), points
 
 
 def bench(n: int = IMAGES) -> dict[str, Result]:
-    """Return the processor seconds from coordinates to pairs."""
+    """Processor seconds from coordinates to pairs."""
     predictions, points = images(np.random.default_rng(SEED), n)
     thresholds = np.full(n, FRACTION * SIDE_PX * 2**0.5)
     seconds = []

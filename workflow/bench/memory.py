@@ -18,7 +18,7 @@ RUNS = 2
 
 
 def peak_mb() -> float:
-    """Return the largest resident size that this process has had, MB.
+    """Largest resident size that this process has had, MB.
 
     Linux hands `ru_maxrss` of the parent down to a child; VmHWM begins anew with each program.
     """
@@ -33,7 +33,7 @@ def peak_mb() -> float:
 
 
 def repeated(images: pa.Table, n: int) -> pa.Table:
-    """Return a table of n images, ids distinct, that shows the first `FEW` of `images` over and over."""
+    """A table of n images, ids distinct, that shows the first `FEW` of `images` over and over."""
     rows = images.slice(0, FEW).to_pylist()
     return tables.from_rows(
         [{**rows[i % len(rows)], "image_id": f"{i:06d}"} for i in range(n)],
@@ -42,7 +42,7 @@ def repeated(images: pa.Table, n: int) -> pa.Table:
 
 
 def asked(study: Study, n: int) -> float:
-    """Return the largest size of a process that runs stages.nodules.infer on n images, MB."""
+    """Largest size of a process that runs stages.nodules.infer on n images, MB."""
     table = study.folder / f"normalized_{n}.parquet"
     tables.write(table, repeated(study.normalized, n), tables.NORMALIZED)
     options = [
@@ -57,7 +57,7 @@ def asked(study: Study, n: int) -> float:
 
 
 def bench(study: Study) -> dict[str, Result]:
-    """Return how much larger the process is for `MANY` images than for `FEW`."""
+    """How much larger the process is for `MANY` images than for `FEW`."""
     few, many = ([asked(study, n) for _ in range(RUNS)] for n in (FEW, MANY))
     ratios = [b / a for a, b in zip(few, many, strict=True)]
     return {

@@ -46,13 +46,13 @@ class Result:
         )
 
     def row(self) -> dict[str, Any]:
-        """Return it as results/bench.json has it."""
+        """Document of results/bench.json."""
         known = {name: value for name, value in vars(self).items() if value is not None and value != "" and value != ()}
         return {"value": self.value, **known, **({} if self.kept is None else {"kept": self.kept})}
 
 
 def table(results: dict[str, Result]) -> str:
-    """Return the results as lines of text.
+    """Results as lines of text.
 
     >>> print(table({"a": Result(value=9.14, unit="TFLOP", label="counted", command="c", at_most=9.7)}))
     a  9.14 TFLOP  counted  at most 9.7: kept

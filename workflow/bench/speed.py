@@ -22,7 +22,7 @@ NEW_TOKENS = 2  # the answer and the end of the turn
 
 
 def bench(study: Study) -> dict[str, Result]:
-    """Return how many times faster `infer.infer` is, as the demo runs it and without kept vision features.
+    """How many times faster `infer.infer` is, as the demo runs it and without kept vision features.
 
     Both ways read the images from their files.
     """

@@ -16,7 +16,7 @@ SAID = re.compile(r"waited for images ([\d.]+) %")
 
 
 def train(study: Study) -> float:
-    """Return the fraction in a short training by stages.nodules.train."""
+    """Fraction in a short training by stages.nodules.train."""
     names = ("nodules.train", "nodules.cohort", "nodules.model", "nodules.prompt")
     short = {"nodules.train": {"max_steps": STEPS, "eval_steps": STEPS, "save_steps": STEPS}}
     given = json.dumps(params.subset(study.params, names, short))
@@ -31,7 +31,7 @@ def train(study: Study) -> float:
 
 
 def infer(study: Study) -> float:
-    """Return the fraction that stages.nodules.infer logs."""
+    """Fraction that stages.nodules.infer logs."""
     log = _run(
         "stages.nodules.infer",
         *study.options("nodules.infer", "nodules.model", "nodules.prompt", "nodules.classifiers"),
@@ -53,7 +53,7 @@ def _run(module: str, *options: str) -> str:
 
 
 def bench(study: Study) -> dict[str, Result]:
-    """Return the fraction of the time that the model waits for images, in training and in inference."""
+    """Fraction of the time that the model waits for images, in training and in inference."""
     return {
         f"waiting.{name}": Result(value=fraction, unit="of the time", label=MEASURED, command=COMMAND, note=note)
         for name, fraction, note in (

@@ -19,7 +19,7 @@ def parse(
     optional: Sequence[str] = (),
     many: Sequence[str] = (),
 ) -> argparse.Namespace:
-    """Return the arguments of a stage; every file is a named option.
+    """Arguments of a stage; every file is a named option.
 
     `params` holds the checked sections, and `document` the whole document that they were taken from.
 

@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def closure(module: str) -> list[str]:
-    """Return the source files of `module` and of every module of `stages` that it imports, directly or not.
+    """Source files of `module` and of every module of `stages` that it imports, directly or not.
 
     Imports inside functions count. Paths are relative to the repository, sorted, without the bare package files.
 

@@ -18,7 +18,7 @@ LEFT_BEHIND = re.compile(rf"\.(?P<name>.+)\.{HOST}\.(?P<process>\d+)\.(?P<kind>p
 
 
 def beside(path: Path, kind: Literal["part", "old"] = "part") -> Path:
-    """Return a name beside `path` that belongs to this process alone, in a folder that is there and swept.
+    """A name beside `path` that belongs to this process alone, in a folder that is there and swept.
 
     Args:
         path: What is to be replaced.
@@ -123,7 +123,7 @@ def write_json(path: str | Path, document: Any) -> None:
 
 
 def sha256_file(path: str | Path) -> str:
-    """Return the SHA-256 of the bytes of a file, as 64 hexadecimal digits."""
+    """SHA-256 of the bytes of a file, as 64 hexadecimal digits."""
     digest = sha256()
     with Path(path).open("rb") as handle:
         while block := handle.read(1 << 20):
@@ -132,7 +132,7 @@ def sha256_file(path: str | Path) -> str:
 
 
 def sha256_json(document: Any) -> str:
-    """Return the SHA-256 of a JSON document, independent of the order of its keys.
+    """SHA-256 of a JSON document, independent of the order of its keys.
 
     >>> sha256_json({"a": 1, "b": 2}) == sha256_json({"b": 2, "a": 1})
     True
@@ -141,7 +141,7 @@ def sha256_json(document: Any) -> str:
 
 
 def fingerprint(path: str) -> str:
-    """Return a hash of the names, sizes and times of all files below `path`; "absent" if there is none.
+    """A hash of the names, sizes and times of all files below `path`; "absent" if there is none.
 
     It notices a changed image without opening 60,000 of them.
     """

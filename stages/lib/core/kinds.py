@@ -15,7 +15,7 @@ CLASSIFIERS = "stages.lib.models.classifiers"
 
 
 def names(package: str) -> list[str]:
-    """Return the kinds of a package, sorted.
+    """Kinds of a package, sorted.
 
     >>> "medgemma" in names(LOCALIZERS)
     True
@@ -24,10 +24,10 @@ def names(package: str) -> list[str]:
 
 
 def module(package: str, kind: str) -> ModuleType:
-    """Return the module of a kind. It is imported by name, so that a system's code is that of its own kind alone."""
+    """Module of a kind. It is imported by name, so that a system's code is that of its own kind alone."""
     return import_module(f"{package}.{kind}")
 
 
 def rows(package: str) -> Rows:
-    """Return how the rows of a section are checked whose kinds are those of a package."""
+    """How the rows of a section are checked whose kinds are those of a package."""
     return Rows({kind: module(package, kind).Params for kind in names(package)})

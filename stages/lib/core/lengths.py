@@ -4,7 +4,7 @@ import math
 
 
 def diagonal_px(width_px: float, height_px: float) -> float:
-    """Return the diagonal of an image of width_px columns and height_px rows; tolerances are fractions of it.
+    """Diagonal of an image of width_px columns and height_px rows; tolerances are fractions of it.
 
     >>> diagonal_px(30, 40)
     50.0

@@ -73,7 +73,7 @@ Section = type | Rows
 def parse(
     document: Any, sections: Mapping[str, Section], *, whole: bool = False, renamed: Mapping[str, str] | None = None
 ) -> SimpleNamespace:
-    """Return one checked instance per section of `document`, under the last part of the section's name.
+    """One checked instance per section of `document`, under the last part of the section's name.
 
     Args:
         document: Nested mappings, as YAML or JSON gives them: chapter, section, key, value.
@@ -107,7 +107,7 @@ def parse(
 
 
 def names(document: Mapping[Any, Any], sections: Collection[str]) -> list[str]:
-    """Return the dotted names of the sections that are in a document, of which some are known."""
+    """Dotted names of the sections that are in a document, of which some are known."""
     chapters = {name.partition(".")[0] for name in sections if "." in name}
     found: list[str] = []
     for name, value in document.items():
@@ -117,7 +117,7 @@ def names(document: Mapping[Any, Any], sections: Collection[str]) -> list[str]:
 
 
 def _unknown_sections(document: Mapping[Any, Any], sections: Collection[str], renamed: Mapping[str, str]) -> list[str]:
-    """Return a sentence for each unknown section; for each of its keys if the section has moved."""
+    """A sentence for each unknown section; for each of its keys if the section has moved."""
     problems = []
     for name in names(document, sections):
         value = document.get(name)
@@ -129,7 +129,7 @@ def _unknown_sections(document: Mapping[Any, Any], sections: Collection[str], re
 
 
 def _checked(value: Any, name: str, cls: type, problems: list[str], renamed: Mapping[str, str]) -> Any:
-    """Return an instance of `cls`; None if there are problems, which are added to the list."""
+    """An instance of `cls`; None if there are problems, which are added to the list."""
     try:
         return TypeAdapter(cls).validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
@@ -141,7 +141,7 @@ def _checked(value: Any, name: str, cls: type, problems: list[str], renamed: Map
 
 
 def _rows(value: Any, name: str, rows: Rows, problems: list[str], renamed: Mapping[str, str]) -> dict[str, Row]:
-    """Return each row; problems are added to the list."""
+    """Each row; problems are added to the list."""
     if not isinstance(value, Mapping):
         problems.append(f"{name}: found {value!r}, wanted a mapping of names to rows")
         return {}
@@ -178,7 +178,7 @@ def document(source: str) -> Any:
 
 
 def read(source: str, sections: Mapping[str, Section]) -> SimpleNamespace:
-    """Return the checked sections from `source`, see `document`.
+    """Checked sections from `source`, see `document`.
 
     Raises:
         ParamsError: As `document`, or if a value is not as wanted.
@@ -189,7 +189,7 @@ def read(source: str, sections: Mapping[str, Section]) -> SimpleNamespace:
 def subset(
     document: Mapping[str, Any], names: Iterable[str], changes: Mapping[str, Mapping[str, Any]] | None = None
 ) -> dict[str, Any]:
-    """Return a document with some sections alone.
+    """A document with some sections alone.
 
     Args:
         document: All parameters.
@@ -208,7 +208,7 @@ def subset(
 
 
 def unknown(name: str, known: Collection[str], renamed: Mapping[str, str] | None = None) -> str:
-    """Return the sentence about an unknown name: what it is called now, or the nearest known one.
+    """Sentence about an unknown name: what it is called now, or the nearest known one.
 
     >>> unknown("train.learning_rat", ["train.learning_rate", "train.seed"])
     "train.learning_rat: unknown; did you mean 'train.learning_rate'?"
@@ -223,7 +223,7 @@ def unknown(name: str, known: Collection[str], renamed: Mapping[str, str] | None
 
 
 def describe(section_name: str, detail: Mapping[str, Any], keys: list[str], renamed: Mapping[str, str]) -> str:
-    """Return one sentence for one problem that pydantic found in a section or a document."""
+    """One sentence for one problem that pydantic found in a section or a document."""
     where = ".".join([section_name, *(str(part) for part in detail["loc"])])
     if detail["type"] == "unexpected_keyword_argument":
         nested = len(detail["loc"]) > 1
@@ -236,7 +236,7 @@ def describe(section_name: str, detail: Mapping[str, Any], keys: list[str], rena
 
 
 def _dot(detail: ErrorDetails) -> str:
-    """Return what to write instead of a number that YAML reads as text; nothing about any other problem."""
+    """What to write instead of a number that YAML reads as text; nothing about any other problem."""
     found = detail["input"]
     try:
         return f" (YAML reads {found} as text; write it with a dot: {float(found)!r})" if isinstance(found, str) else ""
@@ -245,7 +245,7 @@ def _dot(detail: ErrorDetails) -> str:
 
 
 def json_schema(sections: Mapping[str, Section], optional: Collection[str]) -> dict[str, Any]:
-    """Return the JSON Schema of the whole parameter file, for editors."""
+    """JSON Schema of the whole parameter file, for editors."""
     whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "noduleflow parameters", **_object()}
     for name, section_ in sections.items():
         chapter, _, last = name.rpartition(".")

@@ -30,7 +30,7 @@ PACKAGES = (
 
 
 def record(parameters: Mapping[str, Any], manifest: pa.Table, points: pa.Table) -> dict[str, Any]:
-    """Return everything that decided the numbers, without a clock or a path in it.
+    """Everything that decided the numbers, without a clock or a path in it.
 
     Args:
         parameters: The parameters as given, all sections.
@@ -50,7 +50,7 @@ def record(parameters: Mapping[str, Any], manifest: pa.Table, points: pa.Table) 
 
 
 def seeds(parameters: Mapping[str, Any], within: str = "") -> dict[str, Any]:
-    """Return every seed of nested parameters by its dotted name.
+    """Every seed of nested parameters by its dotted name.
 
     >>> seeds({"data": {"split": {"seed": 1, "unit": "patient"}}})
     {'data.split.seed': 1}
@@ -65,7 +65,7 @@ def seeds(parameters: Mapping[str, Any], within: str = "") -> dict[str, Any]:
 
 
 def revision(root: Path = closure.ROOT) -> dict[str, Any] | None:
-    """Return the git revision and whether files differ from it; None if `root` is not the top of a clone."""
+    """Git revision and whether files differ from it; None if `root` is not the top of a clone."""
     try:
         top, head, changes = (
             subprocess.run(["git", *command], cwd=root, capture_output=True, text=True, check=True, timeout=60).stdout
@@ -79,7 +79,7 @@ def revision(root: Path = closure.ROOT) -> dict[str, Any] | None:
 
 
 def data_sha256(manifest: pa.Table, points: pa.Table) -> str:
-    """Return a hash of the images' pixels and sizes, their labels, patients and points.
+    """A hash of the images' pixels and sizes, their labels, patients and points.
 
     No path is in it.
     """
@@ -88,7 +88,7 @@ def data_sha256(manifest: pa.Table, points: pa.Table) -> str:
 
 
 def versions() -> dict[str, str | None]:
-    """Return the version of Python and of each package that a number may depend on; None if it is not installed."""
+    """Version of Python and of each package that a number may depend on; None if it is not installed."""
     found: dict[str, str | None] = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

@@ -10,7 +10,7 @@ from stages.lib.core.errors import ParamsError
 
 
 def take(table: pa.Table, part: str) -> pa.Table:
-    """Return the rows of one shard of `table`, in order.
+    """Rows of one shard of `table`, in order.
 
     Args:
         table: Any table in key order.
@@ -29,7 +29,7 @@ def take(table: pa.Table, part: str) -> pa.Table:
 
 
 def gather(shards: Sequence[pa.Table], schema: tables.Schema) -> pa.Table:
-    """Return one table with the rows of all shards, sorted by key.
+    """One table with the rows of all shards, sorted by key.
 
     Raises:
         TableError: If two shards have a row of the same key, or a shard is not of `schema`.

@@ -240,7 +240,7 @@ SCHEMAS: Mapping[str, Schema] = {
 
 
 def from_rows(rows: Sequence[Mapping[str, Any]], schema: Schema) -> pa.Table:
-    """Return rows (one mapping of column name to value each) as a table of `schema`.
+    """Rows (one mapping of column name to value each) as a table of `schema`.
 
     Raises:
         TableError: As `check`.
@@ -256,7 +256,7 @@ def from_rows(rows: Sequence[Mapping[str, Any]], schema: Schema) -> pa.Table:
 
 
 def check(table: pa.Table, schema: Schema) -> pa.Table:
-    """Return `table` in the column order of `schema`, sorted by key.
+    """`table` in the column order of `schema`, sorted by key.
 
     Raises:
         TableError: If a column is missing, superfluous or of another type, a value is null or outside of the allowed
@@ -296,7 +296,7 @@ def write(path: str | Path, table: pa.Table, schema: Schema) -> None:
 
 
 def read(path: str | Path, schema: Schema) -> pa.Table:
-    """Return the table of `schema` stored at `path`, its checksums verified.
+    """Table of `schema` stored at `path`, its checksums verified.
 
     Raises:
         TableError: If the file is missing, damaged, or not a table of `schema`.

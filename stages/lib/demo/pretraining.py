@@ -43,7 +43,7 @@ class Talk:
 
 
 def dense_targets(boxes: Sequence[Sequence[Box]], grid: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the targets of the tower for each patch.
+    """Targets of the tower for each patch.
 
     Args:
         boxes: The nodules of n images.
@@ -72,7 +72,7 @@ def dense_targets(boxes: Sequence[Sequence[Box]], grid: int) -> tuple[np.ndarray
 
 
 def moved(image: np.ndarray, boxes: Sequence[Box], right_px: int, down_px: int) -> tuple[np.ndarray, tuple[Box, ...]]:
-    """Return an image and its nodules moved by whole pixels; zeros come in, and a nodule whose centre leaves is
+    """An image and its nodules moved by whole pixels; zeros come in, and a nodule whose centre leaves is
     dropped.
 
     >>> image, boxes = moved(np.eye(10, dtype=np.uint8), [Box(100, 0, 300, 200, None)], 2, 0)
@@ -96,7 +96,7 @@ def moved(image: np.ndarray, boxes: Sequence[Box], right_px: int, down_px: int) 
 
 
 def rate(step: int, steps: int, peak: float) -> float:
-    """Return the learning rate of a step: a linear warm-up, then half a cosine down to zero.
+    """Learning rate of a step: a linear warm-up, then half a cosine down to zero.
 
     >>> [round(rate(step, 100, 1.0), 3) for step in (0, 4, 5, 99)]
     [0.2, 1.0, 1.0, 0.0]
@@ -276,7 +276,7 @@ def _moved_about(
     chosen: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[Any, list[tuple[Box, ...]]]:
-    """Return the chosen images, each shifted a little, as the tower takes them, and their nodules."""
+    """Chosen images, each shifted a little, as the tower takes them, and their nodules."""
     import torch
 
     shifts = rng.integers(-SHIFT_PX, SHIFT_PX + 1, (len(chosen), 2))
@@ -286,14 +286,14 @@ def _moved_about(
 
 
 def _prompt(loaded: gemma3.Loaded, talk: Talk) -> dict[str, Any]:
-    """Return the tokens up to the answer, as in inference."""
+    """Tokens up to the answer, as in inference."""
     blank = np.zeros((1, loaded.side_px, loaded.side_px), np.uint8)
     prompt = gemma3.encode(loaded, blank, talk.text, image_first=talk.image_first)
     return {name: ids for name, ids in prompt.items() if name != "pixel_values"}
 
 
 def _answers(loaded: gemma3.Loaded, answers: Sequence[str]) -> Any:
-    """Return the tokens of each response with its end of turn, int tensor of shape (n, longest), -1 after the end."""
+    """Tokens of each response with its end of turn, int tensor of shape (n, longest), -1 after the end."""
     import torch
 
     end = loaded.tokenizer.convert_tokens_to_ids("<end_of_turn>")

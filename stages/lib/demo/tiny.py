@@ -69,7 +69,7 @@ CHAT_TEMPLATE = """\
 
 
 def vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Return the tokens with their numbers, and the merges of a byte-fallback BPE that makes each of `WORDS` one token.
+    """Tokens with their numbers, and the merges of a byte-fallback BPE that makes each of `WORDS` one token.
 
     A word is merged from its left end, or of "▁" (the space before it) and a word that came earlier; digits are never
     merged, as in Gemma.
@@ -91,7 +91,7 @@ def vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
 
 
 def configuration(vocabulary_size: int) -> Any:
-    """Return the Gemma 3 configuration of the tiny base."""
+    """Gemma 3 configuration of the tiny base."""
     from transformers import Gemma3Config, Gemma3TextConfig, SiglipVisionConfig
 
     text = Gemma3TextConfig(
@@ -129,7 +129,7 @@ def configuration(vocabulary_size: int) -> Any:
 
 
 def processor() -> Any:
-    """Return the processor: tokenizer, chat template, and an image processor without torchvision."""
+    """Processor: tokenizer, chat template, and an image processor without torchvision."""
     from transformers import Gemma3ImageProcessorPil, Gemma3Processor, GemmaTokenizer
 
     tokens, merges = vocabulary()
@@ -180,7 +180,7 @@ def save(folder: Path, model: Any) -> None:
 
 
 def parameters(folder: Path) -> int:
-    """Return how many parameters the model in `folder` has, read from the header of its weights."""
+    """How many parameters the model in `folder` has, read from the header of its weights."""
     from safetensors import safe_open
 
     with safe_open(folder / "model.safetensors", framework="np") as weights:

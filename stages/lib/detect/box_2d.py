@@ -69,7 +69,7 @@ class Parsed:
 
 
 def write(boxes: Sequence[Box]) -> str:
-    """Return the answer with these boxes, edges rounded outwards to whole units.
+    """Answer with these boxes, edges rounded outwards to whole units.
 
     >>> write([Box(411.6, 305, 470, 361, "nodule")])
     '[{"box_2d": [411, 305, 470, 361], "label": "nodule"}]'
@@ -88,7 +88,7 @@ def write(boxes: Sequence[Box]) -> str:
 
 
 def parse(answer: str) -> Parsed:
-    """Return the boxes in an answer, and whether it could be read; never raises.
+    """Boxes in an answer, and whether it could be read; never raises.
 
     >>> parse('Final Response: [{"box_2d": [411, 305, 470, 361], "label": "nodule"}]').boxes
     (Box(y0=411.0, x0=305.0, y1=470.0, x1=361.0, label='nodule'),)
@@ -130,7 +130,7 @@ def parse(answer: str) -> Parsed:
 
 
 def final_part(answer: str) -> str:
-    """Return the part of an answer that states the result: after the thought, after "Final Response", in the last
+    """Part of an answer that states the result: after the thought, after "Final Response", in the last
     fence.
 
     >>> final_part('I see [one]. Final Response: ```json\\n[]\\n```')
@@ -148,13 +148,13 @@ def final_part(answer: str) -> str:
 
 
 def balanced(text: str) -> bool:
-    """Return whether every bracket and brace outside of the labels is closed."""
+    """Whether every bracket and brace outside of the labels is closed."""
     text = LABEL.sub("", text)
     return text.count("[") == text.count("]") and text.count("{") == text.count("}")
 
 
 def label_of(text: str, begin: int, key_end: int, end: int) -> str | None:
-    """Return the label of the object that lies around the key in text[begin:end], or None if it has none."""
+    """Label of the object that lies around the key in text[begin:end], or None if it has none."""
     close = text.find("}", key_end, end)
     found = LABEL.search(text, begin, end if close < 0 else close + 1)
     if found is None:
@@ -169,7 +169,7 @@ def label_of(text: str, begin: int, key_end: int, end: int) -> str | None:
 
 
 def read(group: str, label: str | None) -> Box | None:
-    """Return the box of "y0, x0, y1, x1", corners in order and cut to the square, or None if it is not one.
+    """Box of "y0, x0, y1, x1", corners in order and cut to the square, or None if it is not one.
 
     >>> read("470, 305, 411, 1361", None)
     Box(y0=411.0, x0=305.0, y1=470.0, x1=1000.0, label=None)

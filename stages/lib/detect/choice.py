@@ -44,7 +44,7 @@ class Choice:
 
 
 def prompts(path: str | Path, bank: Sequence[str], kept: int) -> list[str]:
-    """Return the chosen prompts; the first of the bank if none was chosen.
+    """Chosen prompts; the first of the bank if none was chosen.
 
     Args:
         path: The file of the choice.

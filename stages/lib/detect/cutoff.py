@@ -82,7 +82,7 @@ class Cutoff:
 
 
 def chosen(counts: Counts, images: int) -> Cutoff:
-    """Return the document of a cutoff with these counts on so many images."""
+    """Document of a cutoff with these counts on so many images."""
     return Cutoff(
         cutoff=counts.cutoff,
         f1=counts.f1,
@@ -94,7 +94,7 @@ def chosen(counts: Counts, images: int) -> Cutoff:
 
 
 def best(images: Sequence[Shown]) -> Counts:
-    """Return the counts at the cutoff with the largest F1; of equals the one that shows the most points.
+    """Counts at the cutoff with the largest F1; of equals the one that shows the most points.
 
     Args:
         images: Images with nodules and without: a point on a negative image is a false one.
@@ -105,7 +105,7 @@ def best(images: Sequence[Shown]) -> Counts:
 
 
 def count(images: Sequence[Shown], cutoff: float | None) -> Counts:
-    """Return the counts if points of a confidence of `cutoff` or more, and those without one, are shown."""
+    """Counts if points of a confidence of `cutoff` or more, and those without one, are shown."""
     true_positives = points = 0
     for image in images:
         shown = image.points if cutoff is None else image.points[~(image.confidence < cutoff)]

@@ -57,7 +57,7 @@ class Response:
 
 
 def boxed(edges: tuple[float, float, float, float], units: float, phrase: str | None) -> Detection:
-    """Return a box without a confidence as a detection; its point is the centre.
+    """A box without a confidence as a detection; its point is the centre.
 
     Args:
         edges: Left, top, right, bottom, from 0 to `units` on the padded square.

@@ -31,13 +31,13 @@ class LinkParams:
     max_points: params.Count  # findings kept of an image, the most confident or the first
 
     def near(self, diagonal_px: float) -> Any:
-        """Return what decides whether two findings are one on an image of such a diagonal."""
+        """What decides whether two findings are one on an image of such a diagonal."""
         radius = self.link_fraction * diagonal_px
         return fusion.by_distance(radius) if self.link == "distance" else fusion.by_iou(self.link_iou, radius)
 
 
 def candidate(row: Mapping[str, Any]) -> Candidate:
-    """Return a row of `tables.DETECTIONS` or `tables.LOCALIZE` as a candidate."""
+    """A row of `tables.DETECTIONS` or `tables.LOCALIZE` as a candidate."""
     box = None if row["x0"] is None else (row["x0"], row["y0"], row["x1"], row["y1"])
     return Candidate(row["x"], row["y"], box, row["confidence"], row["phrase"])
 
@@ -45,7 +45,7 @@ def candidate(row: Mapping[str, Any]) -> Candidate:
 def by_image(
     rows: Iterable[Mapping[str, Any]], detector: Sequence[str]
 ) -> dict[str, dict[tuple[Any, ...], list[Candidate]]]:
-    """Return the candidates of each image by detector, in the order of the rows.
+    """Candidates of each image by detector, in the order of the rows.
 
     Args:
         rows: Rows of `tables.DETECTIONS` or `tables.LOCALIZE`.
@@ -58,13 +58,13 @@ def by_image(
 
 
 def diagonals(manifest: pa.Table) -> dict[str, float]:
-    """Return the diagonal of each original that has a size, pixels."""
+    """Diagonal of each original that has a size, pixels."""
     sizes = zip(*(manifest[name].to_pylist() for name in ("image_id", "width_px", "height_px")), strict=True)
     return {name: diagonal_px(width, height) for name, width, height in sizes if width is not None}
 
 
 def table(found: Mapping[str, Sequence[Candidate]], max_points: int) -> pa.Table:
-    """Return the findings of each image, at most `max_points` of each, as `tables.LOCALIZE` with all of them shown."""
+    """Findings of each image, at most `max_points` of each, as `tables.LOCALIZE` with all of them shown."""
     rows = []
     for image_id, candidates in found.items():
         for rank, one in enumerate(candidates[:max_points]):
@@ -95,7 +95,7 @@ class Chooser:
     def settle(
         self, localize: pa.Table, asked: Iterable[str], diagonal: Mapping[str, float]
     ) -> tuple[pa.Table, Cutoff]:
-        """Return `localize` with those findings shown whose confidence reaches the cutoff, and the cutoff's document.
+        """`localize` with those findings shown whose confidence reaches the cutoff, and the cutoff's document.
 
         The cutoff is the one with the best F1 on the images that choose. Without such images, or without confidences,
         there is none, and all findings are shown.
@@ -115,7 +115,7 @@ class Chooser:
 
 
 def chooser(args: argparse.Namespace) -> Chooser:
-    """Return what the arguments `split`, `points` and `fitted` of a stage say of choosing a cutoff."""
+    """What the arguments `split`, `points` and `fitted` of a stage say of choosing a cutoff."""
     return Chooser(
         how=args.params.select,
         tolerance_fraction=args.params.tolerance.tolerant_fraction,
@@ -126,7 +126,7 @@ def chooser(args: argparse.Namespace) -> Chooser:
 
 
 def choosing(asked: Iterable[str], points: pa.Table, split: pa.Table, how: choice.SelectParams) -> list[str]:
-    """Return the images that choose, of those that were asked about."""
+    """Images that choose, of those that were asked about."""
     return sorted(evaluation_sets.choosing_images(split, points, how.splits) & set(asked))
 
 
@@ -137,7 +137,7 @@ def shown(
     diagonal: Mapping[str, float],
     tolerance_fraction: float,
 ) -> list[Shown]:
-    """Return images with the candidates of `rows` on them and the nodules that are there."""
+    """Images with the candidates of `rows` on them and the nodules that are there."""
     nodules: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for point in points.to_pylist():
         nodules[point["image_id"]].append((point["x"], point["y"]))
@@ -154,7 +154,7 @@ def shown(
 
 
 def cut(localize: pa.Table, cutoff: float | None) -> pa.Table:
-    """Return `localize` with those findings shown that reach the cutoff or have no confidence."""
+    """`localize` with those findings shown that reach the cutoff or have no confidence."""
     confidence = localize["confidence"].to_pylist()
     reached = [cutoff is None or one is None or one >= cutoff for one in confidence]
     at = localize.schema.get_field_index("shown")

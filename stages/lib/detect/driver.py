@@ -67,7 +67,7 @@ class Setting:
     journals: str | None
 
     def path(self, name: str) -> str:
-        """Return a path that the kind cannot do without.
+        """A path that the kind cannot do without.
 
         Raises:
             ParamsError: If it was not given.
@@ -86,7 +86,7 @@ def localize(
     localizer: Localizer,
     params: Params,
 ) -> tuple[pa.Table, pa.Table]:
-    """Return the detections in each image of `normalized` in original pixels, and the responses.
+    """Detections in each image of `normalized` in original pixels, and the responses.
 
     Args:
         manifest: Table of `tables.MANIFEST` with at least the images of `normalized`.

@@ -45,7 +45,7 @@ class Candidate:
 def consensus(
     detectors: Sequence[Sequence[Candidate]], near: Callable[[Candidate, Candidate], float | None]
 ) -> list[Candidate]:
-    """Return the fused candidates of one image, the most confident first.
+    """Fused candidates of one image, the most confident first.
 
     Args:
         detectors: Candidates of each detector, an empty sequence for one that found nothing. A single detector is left
@@ -90,7 +90,7 @@ def consensus(
 
 
 def by_distance(radius_px: float) -> Callable[[Candidate, Candidate], float | None]:
-    """Return a measure for which two findings are one if their points are at most `radius_px` apart."""
+    """A measure for which two findings are one if their points are at most `radius_px` apart."""
 
     def near(one: Candidate, other: Candidate) -> float | None:
         gap = float(np.hypot(one.x - other.x, one.y - other.y))
@@ -100,7 +100,7 @@ def by_distance(radius_px: float) -> Callable[[Candidate, Candidate], float | No
 
 
 def by_iou(least: float, radius_px: float) -> Callable[[Candidate, Candidate], float | None]:
-    """Return a measure for which two boxes are one if their intersection over union is at least `least`.
+    """A measure for which two boxes are one if their intersection over union is at least `least`.
 
     A finding without a box is compared by its point, as `by_distance` does.
     """
@@ -116,7 +116,7 @@ def by_iou(least: float, radius_px: float) -> Callable[[Candidate, Candidate], f
 
 
 def iou(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
-    """Return the intersection over union of two boxes (left, top, right, bottom); 0 if neither has an area.
+    """Intersection over union of two boxes (left, top, right, bottom); 0 if neither has an area.
 
     >>> iou((0, 0, 2, 2), (1, 0, 3, 2))
     0.3333333333333333

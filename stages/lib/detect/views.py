@@ -35,7 +35,7 @@ class View:
     mirrored: bool
 
     def show(self, image: np.ndarray) -> np.ndarray:
-        """Return the image as this view shows it: uint8 array of the image's shape (side, side)."""
+        """Image as this view shows it: uint8 array of the image's shape (side, side)."""
         side = len(image)
         if self.fraction < 1:
             import cv2
@@ -47,7 +47,7 @@ class View:
         return np.ascontiguousarray(image[:, ::-1]) if self.mirrored else image
 
     def back(self, detection: Detection) -> Detection:
-        """Return a detection in this view as one on the whole image, in fractions of the padded square.
+        """A detection in this view as one on the whole image, in fractions of the padded square.
 
         >>> VIEWS["mirrored"].back(Detection(u=0.1, v=0.2, box=None, confidence=None, phrase="Left lung")).phrase
         'Right lung'
@@ -77,7 +77,7 @@ NAMES: tuple[str, ...] = get_args(Name)
 
 
 def contradicts(phrase: str | None, u: float) -> bool:
-    """Return whether a phrase names one side of the patient and the place is on the other; left is the patient's left.
+    """Whether a phrase names one side of the patient and the place is on the other; left is the patient's left.
 
     The patient's left is on the right of the image. A phrase that names both sides, or none, contradicts nothing.
 

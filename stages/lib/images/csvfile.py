@@ -21,7 +21,7 @@ class Row:
 
 
 def read(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> tuple[list[Row], list[str]]:
-    """Return the rows of a CSV, and one sentence for each thing that is wrong with it as a CSV.
+    """Rows of a CSV, and one sentence for each thing that is wrong with it as a CSV.
 
     Other columns than these are left out, empty rows skipped, missing trailing cells empty. Names of columns are
     compared without regard to case.
@@ -41,7 +41,7 @@ def read(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> tu
 
 
 def parse(text: str, columns: Sequence[str], name: str, optional: Sequence[str] = ()) -> tuple[list[Row], list[str]]:
-    r"""Return the rows and problems of the CSV `text`, as `read`; `name` is how the problems call it.
+    r"""Rows and problems of the CSV `text`, as `read`; `name` is how the problems call it.
 
     >>> parse("file_name;x\r\n007.png ;1\r\n", ["file_name", "x"], "points.csv")
     ([Row(line=2, cells={'file_name': '007.png', 'x': '1'})], [])
@@ -74,7 +74,7 @@ def parse(text: str, columns: Sequence[str], name: str, optional: Sequence[str] 
 
 
 def _header(text: str, columns: Sequence[str]) -> tuple[list[str], str]:
-    """Return the titles, split by the delimiter that finds most of the wanted ones, and that delimiter."""
+    """Titles, split by the delimiter that finds most of the wanted ones, and that delimiter."""
     wanted = {column.casefold() for column in columns}
     best: tuple[list[str], str] = ([], DELIMITERS[0])
     for delimiter in DELIMITERS:

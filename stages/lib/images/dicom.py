@@ -47,7 +47,7 @@ class Read:
 
 
 def read_dicom(path: str | Path, *, max_pixels: int) -> Read:
-    """Return the grey values of a DICOM image, and what its header says of them.
+    """Grey values of a DICOM image, and what its header says of them.
 
     Args:
         path: File with the DICOM preamble.
@@ -84,7 +84,7 @@ def _read(path: str | Path, max_pixels: int) -> Read:
 
 
 def spacing(header: "Dataset | Mapping[str, Any]") -> tuple[float | None, str | None]:
-    """Return millimetres per pixel, and a remark if the header has a spacing that cannot be used.
+    """Millimetres per pixel, and a remark if the header has a spacing that cannot be used.
 
     >>> spacing({"ImagerPixelSpacing": [0.175, 0.175], "PixelSpacing": [0.168, 0.168]})
     (0.175, None)
@@ -134,7 +134,7 @@ def check_header(header: "Dataset", max_pixels: int) -> None:
 
 
 def decode(path: str | Path) -> np.ndarray:
-    """Return the stored values of a DICOM file, decompressed if a decoder is installed.
+    """Stored values of a DICOM file, decompressed if a decoder is installed.
 
     Raises:
         ImageError: If its transfer syntax has no decoder here.
@@ -155,7 +155,7 @@ def decode(path: str | Path) -> np.ndarray:
 
 
 def grey(stored: np.ndarray, header: "Dataset") -> np.ndarray:
-    """Return stored values as grey values, dense bright, rescaled: uint8 or uint16 of the same shape.
+    """Stored values as grey values, dense bright, rescaled: uint8 or uint16 of the same shape.
 
     Raises:
         ImageError: If the rescale takes a value out of the whole numbers 0..65535.

@@ -49,7 +49,7 @@ class Geometry:
         return lengths.diagonal_px(self.width_px, self.height_px)
 
     def to_normalized(self, x: float, y: float) -> tuple[float, float]:
-        """Return the point (x, y) of the original as a point of the normalized image.
+        """Point (x, y) of the original as a point of the normalized image.
 
         >>> Geometry(width_px=4, height_px=2, side_px=2).to_normalized(0.0, 0.0)
         (-0.25, 0.25)
@@ -60,7 +60,7 @@ class Geometry:
         )
 
     def to_original(self, x: float, y: float) -> tuple[float, float]:
-        """Return the point (x, y) of the normalized image as a point of the original.
+        """Point (x, y) of the normalized image as a point of the original.
 
         >>> Geometry(width_px=4, height_px=2, side_px=2).to_original(-0.25, 0.25)
         (0.0, 0.0)
@@ -71,7 +71,7 @@ class Geometry:
         )
 
     def from_unit(self, u: float, v: float) -> tuple[float, float]:
-        """Return the point at fractions (u, v) of the padded square, [0, 1] from edge to edge, in original pixels.
+        """Point at fractions (u, v) of the padded square, [0, 1] from edge to edge, in original pixels.
 
         >>> Geometry(width_px=4, height_px=2, side_px=2).from_unit(0.5, 0.5)
         (1.5, 0.5)
@@ -79,7 +79,7 @@ class Geometry:
         return u * self.square_px - 0.5 - self.pad_x_px, v * self.square_px - 0.5 - self.pad_y_px
 
     def to_unit(self, x: float, y: float) -> tuple[float, float]:
-        """Return the point (x, y) of the original as fractions of the padded square, from edge to edge.
+        """Point (x, y) of the original as fractions of the padded square, from edge to edge.
 
         >>> Geometry(width_px=4, height_px=2, side_px=2).to_unit(1.5, 0.5)
         (0.5, 0.5)

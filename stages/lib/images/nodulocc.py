@@ -73,7 +73,7 @@ class Point:
     contrast: float | None = None
 
     def diameter(self, spacing_mm: float | None) -> float | None:
-        """Return the diameter in millimetres; None if it is not known.
+        """Diameter in millimetres; None if it is not known.
 
         >>> Point(1, 2, diameter_px=20).diameter(0.5), Point(1, 2, diameter_px=20).diameter(None)
         (10.0, None)
@@ -104,7 +104,7 @@ class Label:
 
 
 def png_name(image_id: str) -> str:
-    """Return a file name for the normalized image: any id gives one plain name, and no two ids the same.
+    """A file name for the normalized image: any id gives one plain name, and no two ids the same.
 
     >>> png_name("00000012_000"), png_name("../a b")
     ('00000012_000.png', '..%2Fa%20b.png')
@@ -113,7 +113,7 @@ def png_name(image_id: str) -> str:
 
 
 def nih_patient(stem: str) -> str | None:
-    """Return the patient of an image named as in ChestX-ray14 (patient, underscore, number of the image), else None.
+    """Patient of an image named as in ChestX-ray14 (patient, underscore, number of the image), else None.
 
     >>> nih_patient("00000012_001")
     'nih-00000012'
@@ -125,7 +125,7 @@ def nih_patient(stem: str) -> str | None:
 
 
 def read(root: str | Path) -> Folder:
-    """Return what is in a data folder, with all problems of its tables.
+    """What is in a data folder, with all problems of its tables.
 
     Args:
         root: The folder; a relative one gives relative paths.
@@ -246,7 +246,7 @@ def _without_file(base: Path, name: str, label: Label) -> Image:
 
 
 def _refusal(path: Path, base: Path, image_id: str) -> str | None:
-    """Return why the file must not be opened, judged by its name and kind alone."""
+    """Why the file must not be opened, judged by its name and kind alone."""
     if _shown(str(path)) != str(path):
         return "unsafe name: not UTF-8"
     if CONTROL.search(str(path.relative_to(base))):
@@ -270,12 +270,12 @@ def _leaves(path: Path, base: Path) -> bool:
 
 
 def _shown(text: str) -> str:
-    """Return `text` as it can be stored: bytes of a file name that are not UTF-8 are spelt out."""
+    """`text` as it can be stored: bytes of a file name that are not UTF-8 are spelt out."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def read_labels(path: Path) -> tuple[dict[str, Label], list[str]]:
-    """Return the label of each file name in the label table, and the problems of the table.
+    """Label of each file name in the label table, and the problems of the table.
 
     Args:
         path: CSV with file_name, label ("Nodule", "No Finding", or empty) and LIDC_ID (empty for NIH); perhaps with
@@ -307,7 +307,7 @@ def read_labels(path: Path) -> tuple[dict[str, Label], list[str]]:
 
 
 def read_points(path: Path) -> tuple[dict[str, list[Point]], dict[str, tuple[str, ...]], list[str]]:
-    """Return the points of each file name in the point table, remarks by file name, and the problems of the table.
+    """Points of each file name in the point table, remarks by file name, and the problems of the table.
 
     Args:
         path: CSV with file_name, x and y, pixels of the original, and perhaps diameter_mm, diameter_px and contrast.
@@ -334,7 +334,7 @@ def read_points(path: Path) -> tuple[dict[str, list[Point]], dict[str, tuple[str
 
 
 def read_lesions(path: Path) -> tuple[dict[tuple[str, int, int], Point], list[str]]:
-    """Return what a table beside the challenge's says of each nodule, by file name and whole pixels, and its problems.
+    """What a table beside the challenge's says of each nodule, by file name and whole pixels, and its problems.
 
     Nodules that no point is marked for are among them: only those of the point table are ever measured.
 
@@ -350,7 +350,7 @@ def _pixel(point: Point) -> tuple[int, int]:
 
 
 def _sized(point: Point, lesion: Point | None) -> Point:
-    """Return the point with what the lesion says of it, where its own table says nothing."""
+    """Point with what the lesion says of it, where its own table says nothing."""
     if lesion is None:
         return point
     known = {name: getattr(point, name) for name in SIZES if getattr(point, name) is not None}
@@ -358,7 +358,7 @@ def _sized(point: Point, lesion: Point | None) -> Point:
 
 
 def _numbers(cells: Mapping[str, str], columns: Sequence[str]) -> tuple[dict[str, float | None], str]:
-    """Return the number in each column, None where the cell is empty, and a sentence about the first wrong one.
+    """Number in each column, None where the cell is empty, and a sentence about the first wrong one.
 
     A contrast may be any number; a length is above 0.
     """
@@ -373,7 +373,7 @@ def _numbers(cells: Mapping[str, str], columns: Sequence[str]) -> tuple[dict[str
 
 
 def number(text: str) -> float | None:
-    """Return the finite number that `text` is, else None.
+    """Finite number that `text` is, else None.
 
     >>> number("443.5"), number("443,5"), number("nan"), number("1_0")
     (443.5, None, None, None)

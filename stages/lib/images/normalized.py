@@ -8,7 +8,7 @@ from stages.lib.core.errors import ImageError
 
 
 def load(path: Path) -> np.ndarray:
-    """Return a normalized image: uint8 array of shape (side, side).
+    """A normalized image: uint8 array of shape (side, side).
 
     Raises:
         ImageError: If the file is missing or damaged, or is not an 8-bit grey square.

@@ -16,7 +16,7 @@ EXACT_COUNT_PX = 1 << 24  # cv2 counts in float32, which is exact up to here
 
 
 def histogram(pixels: np.ndarray) -> np.ndarray:
-    """Return how often each grey value occurs.
+    """How often each grey value occurs.
 
     Args:
         pixels: Grey values, uint8 or uint16, shape (height, width).
@@ -44,7 +44,7 @@ def histogram(pixels: np.ndarray) -> np.ndarray:
 
 
 def percentile(counts: np.ndarray, percent: float) -> float:
-    """Return a percentile of the values that `counts` counts, to the last bit that of `np.percentile(method="linear")`.
+    """A percentile of the values that `counts` counts, to the last bit that of `np.percentile(method="linear")`.
 
     Args:
         counts: How often each value 0, 1, 2, ... occurs; at least one value does.
@@ -73,7 +73,7 @@ def normalize_pixels(
     side_px: int,
     counts: np.ndarray | None = None,
 ) -> tuple[np.ndarray, float, float]:
-    """Return the normalized image, and the grey values that became 0 and 255.
+    """Normalized image, and the grey values that became 0 and 255.
 
     Shrinking averages over areas: it keeps small nodules, which sampling would lose. Enlarging is bilinear: it invents
     no grey value beyond those of the neighbours, as a cubic would.
@@ -121,7 +121,7 @@ def normalize_pixels(
 
 
 def preprocessing_hash(*, low_percentile: float, high_percentile: float, side_px: int) -> str:
-    """Return the hash of everything that decides the pixels of a normalized image, 64 hexadecimal digits.
+    """Hash of everything that decides the pixels of a normalized image, 64 hexadecimal digits.
 
     It travels with an adapter; two images are comparable only if their hashes are equal.
     """

@@ -67,7 +67,7 @@ class Facts:
 
 
 def examine(path: str, max_pixels: int) -> Facts:
-    """Return the facts of the file at `path`; that it cannot be read as an image is a fact too, not an error.
+    """Facts of the file at `path`; that it cannot be read as an image is a fact too, not an error.
 
     Args:
         path: File to open.
@@ -88,7 +88,7 @@ def examine(path: str, max_pixels: int) -> Facts:
 
 
 def pixel_sha256(pixels: np.ndarray) -> str:
-    """Return the SHA-256 over the type, shape and values of an image, as 64 hexadecimal digits.
+    """SHA-256 over the type, shape and values of an image, as 64 hexadecimal digits.
 
     >>> flat = np.zeros((2, 3), np.uint8)
     >>> pixel_sha256(flat) == pixel_sha256(flat.T)
@@ -101,7 +101,7 @@ def pixel_sha256(pixels: np.ndarray) -> str:
 
 
 def read_grey(path: str | Path, *, max_pixels: int) -> Decoded:
-    """Return the image stored at `path`.
+    """Image stored at `path`.
 
     Args:
         path: PNG or DICOM file; its first bytes decide which, not its name.
@@ -138,7 +138,7 @@ def check_size(path: str | Path, max_pixels: int) -> None:
 
 
 def check_image(image: np.ndarray) -> np.ndarray:
-    """Return the histogram of an image that is large enough for one, and not (nearly) all of one grey value.
+    """Histogram of an image that is large enough for one, and not (nearly) all of one grey value.
 
     Args:
         image: Grey values, uint8 or uint16, shape (height, width).
@@ -157,7 +157,7 @@ def check_image(image: np.ndarray) -> np.ndarray:
 
 
 def read_png(data: bytes, max_pixels: int) -> Decoded:
-    """Return the image in the bytes of a PNG file.
+    """Image in the bytes of a PNG file.
 
     Args:
         data: The whole file, beginning with the signature of PNG.
@@ -195,7 +195,7 @@ def read_png(data: bytes, max_pixels: int) -> Decoded:
 
 
 def png_header(data: bytes) -> tuple[int, int, int, int]:
-    """Return width, height, bit depth and colour type as the first chunk of a PNG file states them.
+    """Width, height, bit depth and colour type as the first chunk of a PNG file states them.
 
     Raises:
         ImageError: If the first chunk is not a whole header.
@@ -209,7 +209,7 @@ def png_header(data: bytes) -> tuple[int, int, int, int]:
 
 
 def one_channel(decoded: np.ndarray) -> np.ndarray:
-    """Return a decoded image as one grey channel.
+    """A decoded image as one grey channel.
 
     Args:
         decoded: uint8 or uint16 of shape (height, width), (height, width, 3), or with alpha (height, width, 4).

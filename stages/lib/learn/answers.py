@@ -133,7 +133,7 @@ class AnswerTask:
         return int(labels.sum()) / max(int((1 - labels).sum()), 1)
 
     def load(self) -> "AnswerLearner":
-        """Return a freshly loaded base with a fresh adapter."""
+        """A freshly loaded base with a fresh adapter."""
         loaded = gemma3.load(self.base.folder, self.model)
         loaded = gemma3.ready(lora.add(loaded.model, self.params), loaded.processor)
         if self.params.gradient_checkpointing:
@@ -165,19 +165,19 @@ class AnswerLearner:
         return self.task.train
 
     def collate(self, samples: Sequence[tuple[Any, int]]) -> Answered:
-        """Return images (or their vision features) and labels as one batch."""
+        """Images (or their vision features) and labels as one batch."""
         import torch
 
         images, labels = zip(*samples, strict=True)
         return Answered(torch.stack([torch.as_tensor(one) for one in images]), torch.tensor(labels))
 
     def loss(self, model: "Module", batch: Answered, samples: int) -> "Tensor":
-        """Return the loss of one micro-batch as its fraction of the optimizer step's."""
+        """Loss of one micro-batch as its fraction of the optimizer step's."""
         pair = self._pair(model, batch.images)  # (n, 2)
         return losses.answer_loss(pair, batch.labels, self.task.params.positive_weight, samples)
 
     def evaluate(self, batch_size: int) -> dict[str, float | None]:
-        """Return the validation metrics; several processes share the images."""
+        """Validation metrics; several processes share the images."""
         from accelerate import PartialState
         from accelerate.utils import gather_object
 
@@ -205,17 +205,17 @@ class AnswerLearner:
         self.loaded.model.load_adapter(str(folder), "default", is_trainable=True)
 
     def count(self) -> tuple[int, int]:
-        """Return the parameters of the adapter, and all, as PEFT counts them: of 4-bit weights too."""
+        """Parameters of the adapter, and all, as PEFT counts them: of 4-bit weights too."""
         trained, total = self.loaded.model.get_nb_trainable_parameters()
         return trained, total
 
     def _pair(self, model: "Module", images: "Tensor") -> "Tensor":
-        """Return the logits of the negative and the positive answer, float32 tensor of shape (n, 2)."""
+        """Logits of the negative and the positive answer, float32 tensor of shape (n, 2)."""
         return gemma3.ask(self.loaded, images, self.task.prompt, through=model)[:, self.pair]
 
 
 def _with_features(task: AnswerTask, loaded: gemma3.Loaded) -> AnswerTask:
-    """Return `task` with vision features in the place of images, if the tower is not tuned and they are to be kept.
+    """`task` with vision features in the place of images, if the tower is not tuned and they are to be kept.
 
     Several processes share the images that have none yet, and wait for each other.
     """

@@ -29,7 +29,7 @@ def commit(folder: Path) -> None:
 
 
 def problem(folder: Path) -> str | None:
-    """Return what is wrong with a checkpoint, or None if it is complete and its bytes are as they were written."""
+    """What is wrong with a checkpoint, or None if it is complete and its bytes are as they were written."""
     try:
         sums = json.loads((folder / COMMIT).read_text())
     except FileNotFoundError:
@@ -44,7 +44,7 @@ def problem(folder: Path) -> str | None:
 
 
 def complete(root: Path) -> list[Path]:
-    """Return the complete checkpoints below `root`, oldest step first; set broken ones aside, and say so.
+    """Complete checkpoints below `root`, oldest step first; set broken ones aside, and say so.
 
     A broken `checkpoint-40` becomes `broken-checkpoint-40`, so that it is neither used nor lost.
     """
@@ -63,7 +63,7 @@ def complete(root: Path) -> list[Path]:
 
 
 def step(folder: Path) -> int:
-    """Return the optimizer step that a checkpoint was written after.
+    """Optimizer step that a checkpoint was written after.
 
     >>> step(Path("checkpoints/checkpoint-40"))
     40

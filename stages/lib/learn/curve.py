@@ -29,7 +29,7 @@ class Row:
     validation: Mapping[str, float | None] = field(default_factory=dict)
 
     def flat(self, metrics: Sequence[str]) -> dict[str, float | None]:
-        """Return the row by column; a metric that was not measured is None.
+        """Row by column; a metric that was not measured is None.
 
         >>> Row(2, 0.5, 1.0, 0.1, {"f1": 0.7}).flat(["f1", "auc"])
         {'step': 2, 'loss': 0.5, 'grad_norm': 1.0, 'learning_rate': 0.1, 'val_f1': 0.7, 'val_auc': None}
@@ -44,5 +44,5 @@ def write(path: Path, rows: Sequence[Row]) -> None:
 
 
 def read(path: Path) -> list[Row]:
-    """Return the rows that `write` wrote, bit by bit."""
+    """Rows that `write` wrote, bit by bit."""
     return [Row(**row) for row in json.loads(path.read_text())]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def deal(order: np.ndarray, size: int, process: int, processes: int) -> list[list[int]]:
-    """Return the micro-batches of one process: every `processes`-th of an order that is cut into batches of `size`.
+    """Micro-batches of one process: every `processes`-th of an order that is cut into batches of `size`.
 
     >>> deal(np.arange(7), 2, process=1, processes=2)
     [[2, 3], [6]]
@@ -24,7 +24,7 @@ def deal(order: np.ndarray, size: int, process: int, processes: int) -> list[lis
 def batches(
     examples: Examples[Sample], dealt: Sequence[list[int]], collate: Callable[[list[Sample]], Batch], workers: int
 ) -> "DataLoader[Batch]":
-    """Return micro-batches in their order, whatever the number of workers.
+    """Micro-batches in their order, whatever the number of workers.
 
     Args:
         examples: Samples by number.

@@ -219,7 +219,7 @@ def _attempt(
 
 
 def _passes(params: LoopParams, micro: int, processes: int) -> int:
-    """Return the forward passes of one process in one optimizer step."""
+    """Forward passes of one process in one optimizer step."""
     passes, rest = divmod(params.samples_per_step // micro, processes)
     if rest:
         raise TrainingError(
@@ -232,7 +232,7 @@ def _passes(params: LoopParams, micro: int, processes: int) -> int:
 def _load(
     task: Task[Sample, Batch], accelerator: "Accelerator", newest: Path | None
 ) -> tuple[Learner[Sample, Batch], "Module", "Optimizer"]:
-    """Return a learner, its model in the wrapper of the processes, and the optimizer, as a checkpoint left them."""
+    """A learner, its model in the wrapper of the processes, and the optimizer, as a checkpoint left them."""
     import torch
     from accelerate.utils import set_seed
 
@@ -254,7 +254,7 @@ def _load(
 
 
 def _adamw(model: "Module", params: LoopParams) -> "Optimizer":
-    """Return the optimizer of the parameters that require a gradient.
+    """Optimizer of the parameters that require a gradient.
 
     Source: Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2019; biases and other vectors do not decay.
     """
@@ -301,7 +301,7 @@ def _step(
 
 
 def _measure(learner: Learner[Sample, Batch], model: "Module", micro: int) -> dict[str, float | None]:
-    """Return the validation metrics of the model as it is now."""
+    """Validation metrics of the model as it is now."""
     import torch
 
     model.eval()
@@ -314,7 +314,7 @@ def _identity(task: Task[Sample, Batch]) -> dict[str, Any]:
 
 
 def _newest(task: Task[Sample, Batch], accelerator: "Accelerator", folder: Path) -> Path | None:
-    """Return the newest complete checkpoint of this run; if there is none, say how other runs here differ from it."""
+    """Newest complete checkpoint of this run; if there is none, say how other runs here differ from it."""
     with accelerator.main_process_first():
         found = checkpoints.complete(folder)
         mine = folder / IDENTITY
@@ -355,7 +355,7 @@ def _save(
 
 
 def _generators() -> dict[str, Any]:
-    """Return the states of torch's generators in this process."""
+    """States of torch's generators in this process."""
     import torch
 
     cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None

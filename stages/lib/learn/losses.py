@@ -7,7 +7,7 @@ if TYPE_CHECKING:
 
 
 def answer_loss(pair: "Tensor", labels: "Tensor", positive_weight: float, samples: int) -> "Tensor":
-    """Return the weighted cross-entropy of the two answers, as this micro-batch's fraction of the optimizer step's
+    """Weighted cross-entropy of the two answers, as this micro-batch's fraction of the optimizer step's
     loss.
 
     Each image's loss is multiplied by its class's weight, and the sum divided by the number of images of the *whole*

@@ -15,7 +15,7 @@ Sampler = Literal["balanced_rotation", "shuffled", "weighted"]
 
 
 def stream(labels: np.ndarray, sampler: Sampler, seed: int, length: int) -> np.ndarray:
-    """Return the first `length` images to train on, as indices into `labels`.
+    """First `length` images to train on, as indices into `labels`.
 
     Args:
         labels: Labels of the training images, int array of shape (n,), 0 or 1.
@@ -50,7 +50,7 @@ def stream(labels: np.ndarray, sampler: Sampler, seed: int, length: int) -> np.n
 
 
 def epoch_length(labels: np.ndarray, sampler: Sampler) -> int:
-    """Return how many samples make an epoch: twice the smaller class in balanced rotation, else all images.
+    """How many samples make an epoch: twice the smaller class in balanced rotation, else all images.
 
     >>> epoch_length(np.array([0, 0, 0, 1]), "balanced_rotation")
     2

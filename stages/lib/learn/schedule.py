@@ -4,7 +4,7 @@ import math
 
 
 def learning_rate(step: int, peak: float, warmup: int, steps: int) -> float:
-    """Return the learning rate of one optimizer step.
+    """Learning rate of one optimizer step.
 
     Args:
         step: Number of the step, from 0.
@@ -20,7 +20,7 @@ def learning_rate(step: int, peak: float, warmup: int, steps: int) -> float:
 
 
 def warmup_steps(warmup_ratio: float, steps: int) -> int:
-    """Return the number of steps in which the learning rate rises.
+    """Number of steps in which the learning rate rises.
 
     >>> warmup_steps(0.03, 4400)
     132

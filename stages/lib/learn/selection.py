@@ -8,20 +8,20 @@ from stages.lib.learn.task import LoopParams
 
 
 def planned(curve: Sequence[Row], params: LoopParams) -> list[Row]:
-    """Return the rows so far after which a checkpoint is planned: each `save_steps`, and the end of the run."""
+    """Rows so far after which a checkpoint is planned: each `save_steps`, and the end of the run."""
     end = len(curve) if exhausted(curve, params) else params.max_steps
     return [row for row in curve if row.step % params.save_steps == 0 or row.step in (end, params.max_steps)]
 
 
 def rule(rows: Sequence[Row], select_by: str) -> tuple[str, list[str]]:
-    """Return what the checkpoint is selected by, and why, if it is not what was asked for."""
+    """What the checkpoint is selected by, and why, if it is not what was asked for."""
     if select_by == "last" or all(row.validation.get(select_by) is not None for row in rows):
         return select_by, []
     return "last", [f"{select_by} is undefined on the validation images: the last checkpoint is taken"]
 
 
 def best(rows: Sequence[Row], select_by: str) -> int:
-    """Return the step of the best checkpoint; of equals the earliest, and the last one for "last".
+    """Step of the best checkpoint; of equals the earliest, and the last one for "last".
 
     >>> best([Row(2, 1.0, 1.0, 0.1, {"loss": 0.4}), Row(4, 1.0, 1.0, 0.1, {"loss": 0.5})], "loss")
     2
@@ -32,7 +32,7 @@ def best(rows: Sequence[Row], select_by: str) -> int:
 
 
 def merit(row: Row, metric: str) -> float:
-    """Return a validation metric so that a larger value is a better one, -inf where it is undefined.
+    """A validation metric so that a larger value is a better one, -inf where it is undefined.
 
     As in scikit-learn the name says the direction: less of a `loss` or an `error` is better, and more of all else.
 
@@ -46,7 +46,7 @@ def merit(row: Row, metric: str) -> float:
 
 
 def exhausted(curve: Sequence[Row], params: LoopParams) -> bool:
-    """Return whether the last `patience` measurements were none of them better than the best one before.
+    """Whether the last `patience` measurements were none of them better than the best one before.
 
     A measurement without a value counts as no better. Before `patience` + 1 measurements the answer is no.
 

@@ -82,10 +82,10 @@ class Learner(Protocol[Sample, Batch]):
         """Training samples, by the numbers of the task's `order`."""
 
     def collate(self, samples: list[Sample], /) -> Batch:
-        """Return samples as one batch of tensors: a tuple, a named tuple or a dict."""
+        """Samples as one batch of tensors: a tuple, a named tuple or a dict."""
 
     def loss(self, model: "Module", batch: Batch, samples: int, /) -> "Tensor":
-        """Return the loss of one micro-batch as its fraction of the optimizer step's, a float tensor of shape ().
+        """Loss of one micro-batch as its fraction of the optimizer step's, a float tensor of shape ().
 
         The fractions of a step's micro-batches, over all processes, are added.
 
@@ -96,7 +96,7 @@ class Learner(Protocol[Sample, Batch]):
         """
 
     def evaluate(self, batch_size: int, /) -> Mapping[str, float | None]:
-        """Return each validation metric, None where undefined, the same in every process; empty without validation.
+        """Each validation metric, None where undefined, the same in every process; empty without validation.
 
         Args:
             batch_size: Samples that are known to fit into memory in training.
@@ -109,7 +109,7 @@ class Learner(Protocol[Sample, Batch]):
         """Read it back, bit by bit."""
 
     def count(self) -> tuple[int, int]:
-        """Return the numbers of parameters: those that are trained, and all."""
+        """Numbers of parameters: those that are trained, and all."""
 
 
 class Task(Protocol[Sample, Batch]):
@@ -140,4 +140,4 @@ class Task(Protocol[Sample, Batch]):
         """Samples in the order of training, int array of shape (max_steps * samples_per_step,)."""
 
     def load(self) -> Learner[Sample, Batch]:
-        """Return a learner as it is before the first step, the same each time."""
+        """A learner as it is before the first step, the same each time."""

@@ -9,7 +9,7 @@ METRICS = ("loss", "balanced_accuracy", "f1", "average_precision")
 
 
 def validation_metrics(pair: np.ndarray, labels: np.ndarray, shift: float) -> dict[str, float | None]:
-    """Return the metrics of `METRICS` on validation images; None for one that needs a class which is not there.
+    """Metrics of `METRICS` on validation images; None for one that needs a class which is not there.
 
     The margin z = logit_positive - logit_negative of a model trained at odds o with weight w holds ln(o w) too much; an
     image speaks for a nodule where z > ln(o w). `loss` is the mean cross-entropy after z is moved to the validation

@@ -34,7 +34,7 @@ class Confusion:
 
 
 def confusion(labels: NDArray[Any], called: NDArray[Any], weights: ArrayLike | None = None) -> Confusion:
-    """Return the confusion of images called positive (1) or negative (0).
+    """Confusion of images called positive (1) or negative (0).
 
     Args:
         labels: 0 or 1, shape (n,).
@@ -50,38 +50,38 @@ def confusion(labels: NDArray[Any], called: NDArray[Any], weights: ArrayLike | N
 
 
 def accuracy(c: Confusion) -> float:
-    """Return the fraction of images called rightly, [0, 1]."""
+    """Fraction of images called rightly, [0, 1]."""
     return ratio(c.true_positives + c.true_negatives, c.n, "there is no image")
 
 
 def sensitivity(c: Confusion) -> float:
-    """Return the fraction of the images with a nodule that were called positive (recall), [0, 1]."""
+    """Fraction of the images with a nodule that were called positive (recall), [0, 1]."""
     return ratio(c.true_positives, c.true_positives + c.false_negatives, "no image has a nodule")
 
 
 def specificity(c: Confusion) -> float:
-    """Return the fraction of the images without a nodule that were called negative, [0, 1]."""
+    """Fraction of the images without a nodule that were called negative, [0, 1]."""
     return ratio(c.true_negatives, c.true_negatives + c.false_positives, "every image has a nodule")
 
 
 def balanced_accuracy(c: Confusion) -> float:
-    """Return the mean of sensitivity and specificity, [0, 1]; 0.5 is chance."""
+    """Mean of sensitivity and specificity, [0, 1]; 0.5 is chance."""
     return (sensitivity(c) + specificity(c)) / 2
 
 
 def precision(c: Confusion) -> float:
-    """Return the fraction of the images called positive that have a nodule (positive predictive value), [0, 1]."""
+    """Fraction of the images called positive that have a nodule (positive predictive value), [0, 1]."""
     return ratio(c.true_positives, c.true_positives + c.false_positives, "no image was called positive")
 
 
 def f1(c: Confusion) -> float:
-    """Return the harmonic mean of precision and sensitivity, [0, 1]."""
+    """Harmonic mean of precision and sensitivity, [0, 1]."""
     predicted, actual = c.true_positives + c.false_positives, c.true_positives + c.false_negatives
     return f1_score(c.true_positives, predicted, actual, "no image has a nodule or was called positive")
 
 
 def mcc(c: Confusion) -> float:
-    """Return Matthews' correlation of labels and calls, [-1, 1]; 0 is chance.
+    """Matthews' correlation of labels and calls, [-1, 1]; 0 is chance.
 
     Raises:
         UndefinedMetricError: If all images have one label, or all were called the same.
@@ -105,7 +105,7 @@ THRESHOLD_METRICS: Mapping[str, Callable[[Confusion], float]] = {
 
 
 def trials(c: Confusion) -> dict[str, tuple[float, float]]:
-    """Return successes and trials of those threshold metrics that are plain proportions, for Wilson's interval."""
+    """Successes and trials of those threshold metrics that are plain proportions, for Wilson's interval."""
     return {
         "accuracy": (c.true_positives + c.true_negatives, c.n),
         "sensitivity": (c.true_positives, c.true_positives + c.false_negatives),
@@ -115,7 +115,7 @@ def trials(c: Confusion) -> dict[str, tuple[float, float]]:
 
 
 def predictive_values(sensitivity: float, specificity: float, prevalence: float) -> tuple[float, float]:
-    """Return the positive and the negative predictive value at another prevalence, by Bayes' rule.
+    """Positive and the negative predictive value at another prevalence, by Bayes' rule.
 
     Args:
         sensitivity: In [0, 1].
@@ -153,27 +153,27 @@ class Ranking:
         self.thresholds: Floats = ordered[self._ends]
 
     def cumulate(self, weights: ArrayLike | None = None) -> tuple[Floats, Floats]:
-        """Return how many images with and how many without a nodule reach each threshold, each of shape (u,)."""
+        """How many images with and how many without a nodule reach each threshold, each of shape (u,)."""
         w = np.ones(len(self._order)) if weights is None else np.asarray(weights, np.float64)[self._order]
         reached = np.cumsum(w)[self._ends]
         tp = np.cumsum(w * self._positive)[self._ends]
         return tp, reached - tp
 
     def roc_auc(self, weights: ArrayLike | None = None) -> float:
-        """Return the area under the ROC curve, as `roc_auc`."""
+        """Area under the ROC curve, as `roc_auc`."""
         tp, fp = self.curve(weights)
         area = np.dot(np.diff(fp), tp[1:] + tp[:-1]) + fp[0] * tp[0]
         return float(area / (2 * tp[-1] * fp[-1]))
 
     def average_precision(self, weights: ArrayLike | None = None) -> float:
-        """Return the average precision, as `average_precision`."""
+        """Average precision, as `average_precision`."""
         tp, fp = self.curve(weights)
         gains = np.diff(tp, prepend=0.0)
         # A weight of 0 for the first images leaves 0 of 0; nothing is gained there, so its term is 0.
         return float(np.dot(gains, tp / np.maximum(tp + fp, 1e-300)) / tp[-1])
 
     def curve(self, weights: ArrayLike | None = None) -> tuple[Floats, Floats]:
-        """Return what `cumulate` does.
+        """What `cumulate` does.
 
         Raises:
             UndefinedMetricError: If a class has no image.
@@ -185,7 +185,7 @@ class Ranking:
 
 
 def checked(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.int64], Floats]:
-    """Return labels and scores as arrays of one length.
+    """Labels and scores as arrays of one length.
 
     Raises:
         MetricInputError: If a label is not 0 or 1, a score is not finite, or the lengths differ.
@@ -204,7 +204,7 @@ def checked(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.int64], Fl
 
 
 def roc_auc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> float:
-    """Return the area under the ROC curve: how often an image with a nodule outscores one without, a tie counting half.
+    """Area under the ROC curve: how often an image with a nodule outscores one without, a tie counting half.
 
     Args:
         labels: 0 or 1, shape (n,).
@@ -225,7 +225,7 @@ def roc_auc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = No
 
 
 def average_precision(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> float:
-    """Return the average precision: the precision at each distinct score, weighted by the sensitivity gained there.
+    """Average precision: the precision at each distinct score, weighted by the sensitivity gained there.
 
     Steps, not trapezoids: between two points of the curve nothing can be reached by interpolation. Arguments and errors
     as of `roc_auc`. A score that knows nothing has about the prevalence.
@@ -239,7 +239,7 @@ def average_precision(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike |
 
 
 def brier(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> float:
-    """Return the mean squared distance of score and label, [0, 1], lower is better.
+    """Mean squared distance of score and label, [0, 1], lower is better.
 
     Source: Brier, 1950, Monthly Weather Review 78: 1. His sum over both classes is twice this.
 
@@ -252,7 +252,7 @@ def brier(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None
 
 
 def equal_mass_bins(scores: ArrayLike, bins: int) -> NDArray[np.intp]:
-    """Return the bin of each score, 0 .. bins - 1 from low to high, each bin with about as many images.
+    """Bin of each score, 0 .. bins - 1 from low to high, each bin with about as many images.
 
     An image goes where its mid-rank lies, so equal scores share a bin and the order of the images plays no part. A bin
     may then stay empty.
@@ -269,7 +269,7 @@ def equal_mass_bins(scores: ArrayLike, bins: int) -> NDArray[np.intp]:
 def calibration_error(
     labels: ArrayLike, scores: ArrayLike, where: NDArray[np.intp], weights: ArrayLike | None = None
 ) -> float:
-    """Return the expected calibration error: how far mean score and fraction with a nodule lie apart in a bin, on
+    """Expected calibration error: how far mean score and fraction with a nodule lie apart in a bin, on
     average.
 
     Args:
@@ -294,7 +294,7 @@ def calibration_error(
 
 
 def reliability(labels: ArrayLike, scores: ArrayLike, bins: int, confidence: float) -> list[dict[str, float]]:
-    """Return the reliability curve: for each bin that holds images, what was said and what came true.
+    """Reliability curve: for each bin that holds images, what was said and what came true.
 
     Args:
         labels: 0 or 1, shape (n,).
@@ -322,7 +322,7 @@ def reliability(labels: ArrayLike, scores: ArrayLike, bins: int, confidence: flo
 
 
 def roc_curve(labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats, Floats]:
-    """Return the ROC curve: false positive rates and sensitivities from (0, 0) to (1, 1), and the thresholds.
+    """ROC curve: false positive rates and sensitivities from (0, 0) to (1, 1), and the thresholds.
 
     The first threshold is infinite: nothing is called positive there. Errors as of `roc_auc`.
 
@@ -337,7 +337,7 @@ def roc_curve(labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats, Flo
 
 
 def precision_recall_curve(labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats, Floats]:
-    """Return the precision-recall curve: sensitivities, rising, the precision at each, and the thresholds, falling.
+    """Precision-recall curve: sensitivities, rising, the precision at each, and the thresholds, falling.
 
     It is to be drawn as a staircase whose level from one sensitivity to the next is the precision at the next: then the
     area under it is the average precision. Errors as of `roc_auc`.

@@ -18,7 +18,7 @@ Draws = Mapping[K, NDArray[np.float64]]
 
 
 def attempt(metric: Callable[..., float], *args: Any) -> Outcome:
-    """Return what `metric` returns for `args`, or the error that says why it has no value."""
+    """What `metric` returns for `args`, or the error that says why it has no value."""
     try:
         return metric(*args)
     except UndefinedMetricError as reason:
@@ -32,7 +32,7 @@ def replicate(
     draws: int,
     seed: int,
 ) -> dict[K, NDArray[np.float64]]:
-    """Return every metric on `draws` resamples of patients.
+    """Every metric on `draws` resamples of patients.
 
     The same patients and seed give the same resamples, so that two models measured on the same images are paired.
 
@@ -62,7 +62,7 @@ def replicate(
 
 
 def percentile(values: NDArray[np.float64], confidence: float) -> tuple[float | None, float | None, int]:
-    """Return the percentile interval of a metric's resampled values, and how many resamples were skipped as undefined.
+    """Percentile interval of a metric's resampled values, and how many resamples were skipped as undefined.
 
     Args:
         values: Values on the resamples, NaN where undefined.
@@ -83,7 +83,7 @@ def percentile(values: NDArray[np.float64], confidence: float) -> tuple[float | 
 
 
 def wilson(successes: float, trials: float, confidence: float) -> tuple[float, float]:
-    """Return Wilson's score interval of a proportion: it holds for few trials and stays in [0, 1].
+    """Wilson's score interval of a proportion: it holds for few trials and stays in [0, 1].
 
     It takes the trials as independent, which images of one patient are not: it stands beside the patient interval.
 

@@ -50,7 +50,7 @@ class Calibration:
     reason: str | None
 
     def probability(self, z: Floats) -> Floats | None:
-        """Return the calibrated probability for each difference of logits; None if nothing was fitted.
+        """Calibrated probability for each difference of logits; None if nothing was fitted.
 
         Args:
             z: Logit of the positive answer minus logit of the negative one, shape (n,).
@@ -60,7 +60,7 @@ class Calibration:
         return sigmoid((z + self.shift) / self.temperature)
 
     def threshold(self, name: str) -> float:
-        """Return a threshold by its name.
+        """A threshold by its name.
 
         Raises:
             CalibrationError: If it was not chosen.
@@ -73,7 +73,7 @@ class Calibration:
 
 
 def sigmoid(z: Floats) -> Floats:
-    """Return 1 / (1 + exp(-z)), without overflow.
+    """1 / (1 + exp(-z)), without overflow.
 
     >>> sigmoid(np.array([-1000.0, 0.0]))
     array([0. , 0.5])
@@ -82,7 +82,7 @@ def sigmoid(z: Floats) -> Floats:
 
 
 def log_loss(labels: NDArray[Any], z: Floats, weights: Floats) -> float:
-    """Return the weighted mean of -ln(probability given to the truth), z being the logit of the positive answer.
+    """Weighted mean of -ln(probability given to the truth), z being the logit of the positive answer.
 
     >>> round(log_loss(np.array([1, 0]), np.array([0.0, 0.0]), np.ones(2)), 6)
     0.693147
@@ -91,7 +91,7 @@ def log_loss(labels: NDArray[Any], z: Floats, weights: Floats) -> float:
 
 
 def prior_shift(prevalence: float, training_odds: float, positive_weight: float) -> float:
-    """Return what to add to a logit that was trained at other odds than the world's.
+    """What to add to a logit that was trained at other odds than the world's.
 
     Args:
         prevalence: Fraction of images with a nodule in the world, in (0, 1).
@@ -115,7 +115,7 @@ def prior_shift(prevalence: float, training_odds: float, positive_weight: float)
 
 
 def fit_temperature(labels: NDArray[Any], z: Floats, weights: Floats) -> float:
-    """Return the temperature T in `TEMPERATURES` with the least log loss of z / T.
+    """Temperature T in `TEMPERATURES` with the least log loss of z / T.
 
     Source: Guo et al., ICML 2017, section 4.2.
     """
@@ -132,7 +132,7 @@ def fit_temperature(labels: NDArray[Any], z: Floats, weights: Floats) -> float:
 
 
 def fit_platt(labels: NDArray[Any], z: Floats, weights: Floats) -> tuple[float, float]:
-    """Return the shift and the temperature in `TEMPERATURES` with the least log loss of (z + shift) / temperature.
+    """Shift and the temperature in `TEMPERATURES` with the least log loss of (z + shift) / temperature.
 
     Source: Platt, Advances in Large Margin Classifiers, 1999, without his smoothed targets.
     """
@@ -157,6 +157,6 @@ def fit_platt(labels: NDArray[Any], z: Floats, weights: Floats) -> tuple[float, 
 
 
 def at_bound(temperature: float) -> bool:
-    """Return whether a fitted temperature stopped at an end of `TEMPERATURES`."""
+    """Whether a fitted temperature stopped at an end of `TEMPERATURES`."""
     low, high = TEMPERATURES
     return temperature <= low * 1.001 or temperature >= high / 1.001

@@ -24,7 +24,7 @@ class AreaTest:
 
 
 def delong(labels: ArrayLike, first: ArrayLike, second: ArrayLike) -> AreaTest:
-    """Return DeLong's paired test of the ROC areas of two scores of the same images.
+    """DeLong's paired test of the ROC areas of two scores of the same images.
 
     Args:
         labels: 0 or 1, shape (n,).
@@ -52,12 +52,12 @@ def delong(labels: ArrayLike, first: ArrayLike, second: ArrayLike) -> AreaTest:
 
 
 def area_standard_error(labels: ArrayLike, scores: ArrayLike) -> float:
-    """Return DeLong's standard error of the area under the ROC curve; arguments, errors and source as of `delong`."""
+    """DeLong's standard error of the area under the ROC curve; arguments, errors and source as of `delong`."""
     return float(_variance(*_placements(*checked(labels, scores))) ** 0.5)
 
 
 def _placements(labels: NDArray[np.int64], scores: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-    """Return for each positive the fraction of negatives below it, and for each negative the fraction of positives
+    """For each positive the fraction of negatives below it, and for each negative the fraction of positives
     above.
     """
     from scipy.stats import rankdata
@@ -78,7 +78,7 @@ def _variance(of_positives: NDArray[np.float64], of_negatives: NDArray[np.float6
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """Return the exact two-sided p of McNemar's test.
+    """Exact two-sided p of McNemar's test.
 
     Args:
         only_first: Images that only the first model called rightly.

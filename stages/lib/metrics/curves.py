@@ -11,7 +11,7 @@ from stages.lib.core import tables
 from stages.lib.metrics import binary, froc
 from stages.lib.metrics import localization_suite as suite
 from stages.lib.metrics.binary_suite import Scored
-from stages.lib.metrics.localization_suite import Asked
+from stages.lib.metrics.localization_suite import Examined
 from stages.lib.metrics.measures import Subject
 
 AS_GIVEN, CALIBRATED = "as_given", "calibrated"
@@ -70,20 +70,20 @@ def of_classifier(images: Scored, bins: int, confidence: float) -> list[Curve]:
     return made
 
 
-def of_localizer(asked: Sequence[Asked], tolerances: Mapping[str, float]) -> list[Curve]:
+def of_localizer(examined: Sequence[Examined], tolerances: Mapping[str, float]) -> list[Curve]:
     """FROC curve at each tolerance; none where a prediction has no confidence, or no image has a nodule.
 
     Args:
-        asked: Images of one evaluation set.
+        examined: Images of one evaluation set.
         tolerances: Fraction of the diagonal, by name.
     """
-    confidences = np.concatenate([np.zeros(0), *(one.confidence for one in asked)])
-    points = sum(len(one.image.points) for one in asked)
+    confidences = np.concatenate([np.zeros(0), *(one.confidence for one in examined)])
+    points = sum(len(one.image.points) for one in examined)
     if suite.no_curve(confidences) is not None or not points:
         return []
     made = []
     for name, fraction in tolerances.items():
-        false, found = froc.curve(confidences, suite.judged(asked, fraction)[0], len(asked), points)
+        false, found = froc.curve(confidences, suite.judged(examined, fraction)[0], len(examined), points)
         thresholds = np.append(np.inf, np.unique(confidences)[::-1])
         made.append(Curve(curve="froc", at=name, x=false, y=found, threshold=thresholds))
     return made

@@ -14,7 +14,7 @@ RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # false points per image
 def judge(
     predictions: NDArray[np.float64], confidence: NDArray[np.float64], points: NDArray[np.float64], threshold: float
 ) -> NDArray[np.int64]:
-    """Return what each prediction of one image is: 1 finds a nodule, 0 finds one that is found already, -1 is false.
+    """What each prediction of one image is: 1 finds a nodule, 0 finds one that is found already, -1 is false.
 
     Predictions are taken by falling confidence, and each takes the nearest nodule in reach that is not yet found.
 
@@ -47,7 +47,7 @@ def sensitivities(
     points: float,
     rates: Sequence[float] = RATES,
 ) -> tuple[float, ...]:
-    """Return the greatest sensitivity with at most so many false points per image, for each rate.
+    """Greatest sensitivity with at most so many false points per image, for each rate.
 
     Args:
         confidence: Of every prediction on all images, shape (n,).
@@ -74,7 +74,7 @@ def sensitivities(
 def curve(
     confidence: NDArray[np.float64], verdicts: NDArray[np.int64], images: float, points: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return false points per image and sensitivity as the least confidence falls; equal confidences are one step.
+    """False points per image and sensitivity as the least confidence falls; equal confidences are one step.
 
     Arguments and errors as of `sensitivities`.
 

@@ -18,7 +18,7 @@ from stages.lib.metrics.ratios import f1_score, ratio
 
 @dataclass(frozen=True)
 class Image:
-    """One image that was asked about, in pixels of the original.
+    """One image that was examined, in pixels of the original.
 
     Attributes:
         image_id: Its name.
@@ -43,7 +43,7 @@ class Image:
     contrast: NDArray[np.float64] | None = None
 
     def threshold_px(self, fraction: float) -> float:
-        """Return a fraction of the diagonal of the original, pixels."""
+        """A fraction of the diagonal of the original, pixels."""
         return fraction * diagonal_px(self.width_px, self.height_px)
 
 
@@ -121,7 +121,7 @@ def find_pairs(images: Sequence[Image], fraction: float) -> Pairs:
 
 
 def by_size(images: Sequence[Image]) -> list[NDArray[np.int64]]:
-    """Return the numbers of the images in groups that have equally many predictions and equally many nodules."""
+    """Numbers of the images in groups that have equally many predictions and equally many nodules."""
     sizes: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
     for number, image in enumerate(images):
         sizes[len(image.predictions), len(image.points)].append(number)
@@ -129,7 +129,7 @@ def by_size(images: Sequence[Image]) -> list[NDArray[np.int64]]:
 
 
 def chance_hits(image: Image, fraction: float, throws: int, rng: np.random.Generator) -> float:
-    """Return how many nodules as many points as were predicted would find if thrown evenly over the whole image.
+    """How many nodules as many points as were predicted would find if thrown evenly over the whole image.
 
     It is the mean over `throws` throws, so it has an error of its own of about 0.5 / sqrt(throws).
     """
@@ -147,7 +147,7 @@ def chance_hits(image: Image, fraction: float, throws: int, rng: np.random.Gener
 
 
 def precision_recall_f1(true_positives: float, predictions: float, points: float) -> dict[str, Outcome]:
-    """Return micro-averaged precision, recall and F1 = 2 PR / (P + R), each [0, 1].
+    """Micro-averaged precision, recall and F1 = 2 PR / (P + R), each [0, 1].
 
     The tight row of the published study, 10 hits of 53 predictions on 179 points:
 
@@ -162,7 +162,7 @@ def precision_recall_f1(true_positives: float, predictions: float, points: float
 
 
 def measure_hits(hits: Hits, weights: NDArray[Any]) -> dict[str, Outcome]:
-    """Return the measures at one tolerance, of images with nodules.
+    """Measures at one tolerance, of images with nodules.
 
     Radial errors are those of matched pairs only, so they grow with the tolerance and flatter a tight one.
 
@@ -216,7 +216,7 @@ def measure_mm(
     why: str,
     weights: NDArray[Any],
 ) -> dict[str, Outcome]:
-    """Return mean and median of distances in millimetres, over the images whose spacing is known.
+    """Mean and median of distances in millimetres, over the images whose spacing is known.
 
     Args:
         errors_px: Distances, shape (k,), pixels.
@@ -240,7 +240,7 @@ def measure_mm(
 
 
 def _median(values: NDArray[np.float64]) -> float:
-    """Return the median; NumPy's own takes ten times as long on so few values, and resampling asks for it often."""
+    """Median; NumPy's own takes ten times as long on so few values, and resampling asks for it often."""
     ordered = np.sort(values)
     return float((ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2)
 
@@ -281,7 +281,7 @@ def count(images: Sequence[Image]) -> Counted:
 
 
 def measure_counts(counted: Counted, weights: NDArray[Any]) -> dict[str, Outcome]:
-    """Return the measures of images with nodules that need no tolerance.
+    """Measures of images with nodules that need no tolerance.
 
     Returns:
         Value or reason of: nearest_point_px (median over all predictions of the distance to the nearest nodule);
@@ -300,7 +300,7 @@ def measure_counts(counted: Counted, weights: NDArray[Any]) -> dict[str, Outcome
 
 
 def measure_negatives(predictions: NDArray[np.int64], weights: NDArray[Any]) -> dict[str, Outcome]:
-    """Return what a localizer does on images without a nodule.
+    """What a localizer does on images without a nodule.
 
     Args:
         predictions: Points predicted on each negative image, shape (n,).
@@ -312,7 +312,7 @@ def measure_negatives(predictions: NDArray[np.int64], weights: NDArray[Any]) -> 
     >>> measure_negatives(np.array([0, 2, 0, 0]), np.ones(4))
     {'false_points_per_image': 0.5, 'fraction_with_point': 0.25}
     """
-    mean = partial(ratio, whole=float(weights.sum()), why="no negative image was asked about")
+    mean = partial(ratio, whole=float(weights.sum()), why="no negative image was examined")
     return {
         "false_points_per_image": attempt(mean, np.dot(weights, predictions)),
         "fraction_with_point": attempt(mean, np.dot(weights, predictions > 0)),

@@ -43,8 +43,8 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One image that a localizer was asked about.
+class Examined:
+    """One image that a localizer was examined.
 
     Attributes:
         image: Its nodules, and the predictions that are shown.
@@ -71,16 +71,18 @@ class Asked:
         return evaluation_sets.is_negative(self.label, len(self.image.points))
 
 
-def subset(asked: Sequence[Asked], name: str) -> list[Asked]:
+def subset(examined: Sequence[Examined], name: str) -> list[Examined]:
     """Images of one evaluation set, see `evaluation_sets.localizer_sets`."""
-    return [one for one in asked if name in evaluation_sets.localizer_sets(one.split, one.label, len(one.image.points))]
+    return [
+        one for one in examined if name in evaluation_sets.localizer_sets(one.split, one.label, len(one.image.points))
+    ]
 
 
-def measure(asked: Sequence[Asked], settings: Settings, *, negatives_too: bool = True) -> dict[Key, Estimate]:
+def measure(examined: Sequence[Examined], settings: Settings, *, negatives_too: bool = True) -> dict[Key, Estimate]:
     """Measures of a localizer on some images.
 
     Args:
-        asked: Images it was run on, whatever it answered, each with nodules or known to have none.
+        examined: Images it was run on, whatever it answered, each with nodules or known to have none.
         settings: How.
         negatives_too: Whether to measure what needs negative images.
 
@@ -89,8 +91,8 @@ def measure(asked: Sequence[Asked], settings: Settings, *, negatives_too: bool =
         at none, those of `loc.measure_counts`. With negative images also the false points per image over these and
         those (at each tolerance), the fraction of all images with the right number of points, and FROC.
     """
-    located = [one.image for one in asked if one.located]
-    negatives = [one.image for one in asked if one.negative]
+    located = [one.image for one in examined if one.located]
+    negatives = [one.image for one in examined if one.negative]
     n_predictions = sum(len(image.predictions) for image in located)
     counts = {"n_points": sum(len(image.points) for image in located), "n_predictions": n_predictions}
     spacing = np.array([np.nan if image.spacing_mm is None else image.spacing_mm for image in located])
@@ -129,13 +131,13 @@ def measure(asked: Sequence[Asked], settings: Settings, *, negatives_too: bool =
             {"n_negative": len(negatives)},
             {"count_exact_with_negatives": (int(right.sum()), len(right))},
         )
-        made |= _froc(asked, settings)
+        made |= _froc(examined, settings)
     return made | {Key(metric): one for metric, one in free.items()}
 
 
-def measure_negatives(asked: Sequence[Asked], settings: Settings) -> dict[Key, Estimate]:
+def measure_negatives(examined: Sequence[Examined], settings: Settings) -> dict[Key, Estimate]:
     """Measures of a localizer on the negative ones of some images, as `loc.measure_negatives`."""
-    negatives = [one.image for one in asked if one.negative]
+    negatives = [one.image for one in examined if one.negative]
     points = np.array([len(image.predictions) for image in negatives], np.int64)
     made = _table(
         negatives,
@@ -177,9 +179,9 @@ class Strata:
     strata: tuple[Stratum, ...]
 
 
-def measure_strata(asked: Sequence[Asked], settings: Settings) -> Strata:
+def measure_strata(examined: Sequence[Examined], settings: Settings) -> Strata:
     """Recall on each kind of nodule of some images, at each tolerance, or why there is none."""
-    images = [one.image for one in asked if one.located]
+    images = [one.image for one in examined if one.located]
     divisions = strata.divide(images, size_edges_mm=settings.size_edges_mm, contrast_edges=settings.contrast_edges)
     owner = np.repeat(np.arange(len(images)), [len(image.points) for image in images])
     patients = np.array([image.patient_id for image in images], str)
@@ -232,17 +234,15 @@ def _table(
 
 def _false_points(false: NDArray[np.int64], weights: NDArray[Any]) -> dict[str, Outcome]:
     """Non-lesion localization fraction: false points per image, images with and without nodules together."""
-    return {
-        "non_lesion_fraction": attempt(loc.ratio, np.dot(weights, false), weights.sum(), "no image was asked about")
-    }
+    return {"non_lesion_fraction": attempt(loc.ratio, np.dot(weights, false), weights.sum(), "no image was examined")}
 
 
-def _froc(asked: Sequence[Asked], settings: Settings) -> dict[Key, Estimate]:
+def _froc(examined: Sequence[Examined], settings: Settings) -> dict[Key, Estimate]:
     """Sensitivities at fixed rates of false points and their mean (CPM), or why there are none."""
-    confidences = np.concatenate([np.zeros(0), *(one.confidence for one in asked)])
-    points = np.array([len(one.image.points) for one in asked])
+    confidences = np.concatenate([np.zeros(0), *(one.confidence for one in examined)])
+    points = np.array([len(one.image.points) for one in examined])
     facts = {"n_points": int(points.sum()), "n_predictions": len(confidences)}
-    images = [one.image for one in asked]
+    images = [one.image for one in examined]
     why = no_curve(confidences)
     made: dict[Key, Estimate] = {}
     for name, fraction in settings.tolerances.items():
@@ -250,7 +250,7 @@ def _froc(asked: Sequence[Asked], settings: Settings) -> dict[Key, Estimate]:
             known = {"n": len(images), "n_patients": len({image.patient_id for image in images}), **facts}
             made[Key("cpm", name)] = estimate(why, **known)
             continue
-        call = partial(_operating_points, confidences, *judged(asked, fraction), points)
+        call = partial(_operating_points, confidences, *judged(examined, fraction), points)
         for metric, one in _table(images, call, settings, facts).items():
             made[Key("cpm", name) if metric == "cpm" else Key("froc_sensitivity", f"{name}/{metric}")] = one
     return made
@@ -265,12 +265,12 @@ def no_curve(confidences: NDArray[np.float64]) -> UndefinedMetricError | None:
     return None
 
 
-def judged(asked: Sequence[Asked], fraction: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def judged(examined: Sequence[Examined], fraction: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Verdict on every prediction as `froc.judge` has it, and the number of its image, each of shape (predictions,)."""
     verdicts = [
-        froc.judge(one.ranked, one.confidence, one.image.points, one.image.threshold_px(fraction)) for one in asked
+        froc.judge(one.ranked, one.confidence, one.image.points, one.image.threshold_px(fraction)) for one in examined
     ]
-    owner = np.repeat(np.arange(len(asked)), [len(one.confidence) for one in asked])
+    owner = np.repeat(np.arange(len(examined)), [len(one.confidence) for one in examined])
     return np.concatenate([np.zeros(0, np.int64), *verdicts]), owner
 
 
@@ -297,7 +297,7 @@ def _operating_points(
 
 
 def joint(
-    asked: Sequence[Asked], called: Mapping[str, bool], threshold: float, settings: Settings
+    examined: Sequence[Examined], called: Mapping[str, bool], threshold: float, settings: Settings
 ) -> dict[Key, Estimate]:
     """How often label and points of an image are both right, at each tolerance.
 
@@ -305,7 +305,7 @@ def joint(
     if it was called negative and no point was predicted.
 
     Args:
-        asked: Images of one evaluation set that the localizer was run on.
+        examined: Images of one evaluation set that the localizer was run on.
         called: Whether the classifier calls an image positive, by image_id.
         threshold: Of the calls.
         settings: How.
@@ -314,7 +314,7 @@ def joint(
         joint_right (fraction of all images), joint_right_nodule (fraction of images with points) and
         joint_right_negative.
     """
-    images = [one for one in asked if one.image.image_id in called]
+    images = [one for one in examined if one.image.image_id in called]
     nodule = np.array([one.located for one in images], bool)
     positive = np.array([called[one.image.image_id] for one in images], bool)
     made: dict[Key, Estimate] = {}

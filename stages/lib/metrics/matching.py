@@ -13,7 +13,7 @@ AT_ONCE = 1 << 20  # ways that are in memory at once, of all images together
 
 
 def distances(predictions: ArrayLike, points: ArrayLike) -> NDArray[np.float64]:
-    """Return the distance of every prediction to every point.
+    """Distance of every prediction to every point.
 
     Args:
         predictions: x and y, shape (n, 2), pixels; or of several images, shape (images, n, 2).
@@ -39,7 +39,7 @@ def distances(predictions: ArrayLike, points: ArrayLike) -> NDArray[np.float64]:
 
 
 def match(gaps: NDArray[np.float64], threshold: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the pairs of predictions and points: as many as can be, and of those the ones least far apart in all.
+    """Pairs of predictions and points: as many as can be, and of those the ones least far apart in all.
 
     Nearest-first is not that: with predictions at 2 and 4.9, points at 0 and 3 and a threshold of 2 it pairs 2 with 3
     and finds one pair where there are two.
@@ -72,7 +72,7 @@ def match(gaps: NDArray[np.float64], threshold: float) -> tuple[NDArray[np.intp]
 
 
 def match_many(gaps: NDArray[np.float64], thresholds: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return the pairs of `match` on many images that have equally many predictions and equally many points.
+    """Pairs of `match` on many images that have equally many predictions and equally many points.
 
     Where there are at most `TRIED` ways to pair them, all are tried, on all images at once; else each image is matched
     by itself. Of ways that are equally good it may take another one than `match`.
@@ -114,7 +114,7 @@ def match_many(gaps: NDArray[np.float64], thresholds: NDArray[np.float64]) -> ND
 
 
 def _profit(gaps: NDArray[np.float64], thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return what each pair of each image is worth, so that the worthiest set of pairs is the one wanted."""
+    """What each pair of each image is worth, so that the worthiest set of pairs is the one wanted."""
     # With k the most pairs there can be, one pair more is worth at least (k + 1 - k) thresholds more than any saving.
     most = (min(gaps.shape[1:]) + 1) * thresholds
     most = np.where(most > 0, most, 1.0)[:, None, None]

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from stages.lib.core import tables
 from stages.lib.metrics import localization
 from stages.lib.metrics.binary_suite import Scored, calls
-from stages.lib.metrics.localization_suite import Asked
+from stages.lib.metrics.localization_suite import Examined
 from stages.lib.metrics.measures import Subject
 
 Row = Mapping[str, Any]
@@ -26,12 +26,12 @@ def of_classifier(images: Scored) -> Sequence[Row]:
     return rows
 
 
-def of_localizer(asked: Sequence[Asked], tolerances: Mapping[str, float]) -> Sequence[Row]:
+def of_localizer(examined: Sequence[Examined], tolerances: Mapping[str, float]) -> Sequence[Row]:
     """A row for each image with nodules, or known to have none, and each tolerance: what was found of what there is.
 
     It is correct if each nodule was found and no other point was predicted.
     """
-    known = [one for one in asked if one.located or one.negative]
+    known = [one for one in examined if one.located or one.negative]
     rows = []
     for at, fraction in tolerances.items():
         found = localization.find_pairs([one.image for one in known], fraction).true_positives

@@ -14,7 +14,7 @@ Floats = NDArray[np.float64]
 
 
 def ratio(part: float, whole: float, why: str) -> float:
-    """Return part / whole.
+    """Part / whole.
 
     Args:
         part: Count, or sum of weights.
@@ -41,7 +41,7 @@ def f1_score(tp: NDArray[Any], predicted: NDArray[Any], actual: Any, why: str = 
 
 
 def f1_score(tp: Any, predicted: Any, actual: Any, why: str = "there is nothing, predicted or true") -> Any:
-    """Return F1 = 2 tp / (predicted + actual), the harmonic mean of precision and recall, [0, 1].
+    """F1 = 2 tp / (predicted + actual), the harmonic mean of precision and recall, [0, 1].
 
     Args:
         tp: Right ones among the predicted, a number or an array of shape (n,).

@@ -56,7 +56,7 @@ class Division:
 def divide(
     images: Sequence[Image], *, size_edges_mm: Sequence[float], contrast_edges: Sequence[float]
 ) -> dict[str, Division]:
-    """Return the ways to divide the nodules of `images`: by size, contrast, height and side.
+    """Ways to divide the nodules of `images`: by size, contrast, height and side.
 
     Args:
         images: Their nodules, in this order, are those of `members`.
@@ -88,7 +88,7 @@ def divide(
 
 
 def by_edges(values: NDArray[np.float64], edges: Sequence[float], nothing: str) -> Division:
-    """Return a division of numbers at `edges`; a number that is not known (NaN) is in no part.
+    """A division of numbers at `edges`; a number that is not known (NaN) is in no part.
 
     >>> [(part.key, part.members.tolist()) for part in by_edges(np.array([9.0, 12.5, np.nan]), [12.5], "").parts]
     [('below_12_5', [True, False, False]), ('from_12_5', [False, True, False])]

@@ -16,7 +16,7 @@ NAMES = ("half", "f1", "youden", "specificity_95")
 
 
 def choose(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> dict[str, float | None]:
-    """Return every threshold by name; None for one that does not exist on these images.
+    """Every threshold by name; None for one that does not exist on these images.
 
     Args:
         labels: 0 or 1, shape (n,).
@@ -43,7 +43,7 @@ def choose(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = Non
 
 
 def _highest(thresholds: NDArray[np.float64], quality: NDArray[np.float64]) -> float | None:
-    """Return the highest of the thresholds whose quality is best, up to rounding."""
+    """Highest of the thresholds whose quality is best, up to rounding."""
     if not len(quality):
         return None
     return float(thresholds[np.argmax(quality >= quality.max() - 1e-12)])

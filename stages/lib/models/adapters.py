@@ -58,7 +58,7 @@ def write(folder: Path, checkpoint: Path, card: Card) -> None:
 
 
 def check(folder: Path, preprocessing_hash: str, base: Identity, prompt: PromptParams) -> Card:
-    """Return an adapter's noduleflow.json, if the adapter fits the given pixels, base and prompt.
+    """An adapter's noduleflow.json, if the adapter fits the given pixels, base and prompt.
 
     Args:
         folder: The adapter's folder.
@@ -87,6 +87,6 @@ def check(folder: Path, preprocessing_hash: str, base: Identity, prompt: PromptP
 
 
 def _bound(preprocessing_hash: str, base: Identity, prompt: Mapping[str, Value]) -> dict[str, Value]:
-    """Return what has to agree, by name."""
+    """What has to agree, by name."""
     named = {f"prompt.{key}": value for key, value in prompt.items()}
     return {"preprocessing hash": preprocessing_hash, "base sha256": base.sha256, **named}

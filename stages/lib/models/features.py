@@ -34,12 +34,12 @@ class Store:
     folder: Path
 
     def path(self, png: Path) -> Path:
-        """Return where the features of a normalized image are, or would be."""
+        """Where the features of a normalized image are, or would be."""
         digest = files.sha256_file(png)
         return self.folder / digest[:2] / f"{digest}.safetensors"
 
     def load(self, png: Path) -> Any:
-        """Return the features of an image that `fill` was given, tensor of shape (image tokens, hidden).
+        """Features of an image that `fill` was given, tensor of shape (image tokens, hidden).
 
         Raises:
             ModelError: If they are not there, or are not the bytes that were written; such a file is deleted.
@@ -79,7 +79,7 @@ class Store:
 
 
 def store(root: Path | None, loaded: gemma3.Loaded, preprocessing_hash: str) -> Store | None:
-    """Return the store of the features that `loaded` makes of images of one preprocessing hash; None if there is none.
+    """Store of the features that `loaded` makes of images of one preprocessing hash; None if there is none.
 
     Args:
         root: Folder for features of all towers; None if none are to be kept.
@@ -92,7 +92,7 @@ def store(root: Path | None, loaded: gemma3.Loaded, preprocessing_hash: str) -> 
 
 
 def _tower(loaded: gemma3.Loaded) -> list[tuple[str, Any]]:
-    """Return the names and values of all weights that an image passes on its way to its features."""
+    """Names and values of all weights that an image passes on its way to its features."""
     core = loaded.model.base_model.model if hasattr(loaded.model, "peft_config") else loaded.model
     modules = {"tower": core.model.vision_tower, "projector": core.model.multi_modal_projector}
     return [
@@ -107,7 +107,7 @@ def _tuned(loaded: gemma3.Loaded) -> bool:
 
 
 def _digest(loaded: gemma3.Loaded) -> str:
-    """Return the hash of the tower's weights, of its grey values, and of the code and device that compute."""
+    """Hash of the tower's weights, of its grey values, and of the code and device that compute."""
     import torch
     import transformers
 

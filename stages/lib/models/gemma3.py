@@ -61,7 +61,7 @@ class Loaded:
 
 
 def load(base: Path, params: ModelParams, *, adapter: Path | None = None, merged: bool = False) -> Loaded:
-    """Return the model in a local folder, in eval mode, on the GPU if there is one.
+    """Model in a local folder, in eval mode, on the GPU if there is one.
 
     Args:
         base: Folder with weights, configuration, processor and tokenizer.
@@ -107,7 +107,7 @@ def load(base: Path, params: ModelParams, *, adapter: Path | None = None, merged
 
 
 def ready(model: Any, processor: Any) -> Loaded:
-    """Return a model and its processor with the facts that `encode` needs.
+    """A model and its processor with the facts that `encode` needs.
 
     Raises:
         ModelError: If the processor cuts images into several images.
@@ -132,7 +132,7 @@ def ready(model: Any, processor: Any) -> Loaded:
 
 
 def quantization_config(params: ModelParams) -> Any:
-    """Return the configuration of doubly quantized NF4 for the linear layers of the language model."""
+    """Configuration of doubly quantized NF4 for the linear layers of the language model."""
     import torch
     from transformers import BitsAndBytesConfig
 
@@ -146,7 +146,7 @@ def quantization_config(params: ModelParams) -> Any:
 
 
 def quantized(model: Any) -> dict[str, Any]:
-    """Return the 4-bit layers of `model` by name."""
+    """4-bit layers of `model` by name."""
     from bitsandbytes.nn import Linear4bit
 
     return {name: module for name, module in model.named_modules() if isinstance(module, Linear4bit)}
@@ -163,7 +163,7 @@ def keep_autograd(model: Any) -> None:
 
 
 def answer_ids(loaded: Loaded, prompt: prompts.PromptParams) -> tuple[int, int]:
-    """Return the token of the negative and of the positive answer.
+    """Token of the negative and of the positive answer.
 
     Raises:
         ModelError: If an answer is not exactly one known token of the model.
@@ -183,7 +183,7 @@ def answer_ids(loaded: Loaded, prompt: prompts.PromptParams) -> tuple[int, int]:
 
 
 def encode(loaded: Loaded, images: Any, text: str, *, image_first: bool) -> dict[str, Any]:
-    """Return the inputs of the model for `text` with each image.
+    """Inputs of the model for `text` with each image.
 
     Args:
         loaded: The model.
@@ -212,7 +212,7 @@ def encode(loaded: Loaded, images: Any, text: str, *, image_first: bool) -> dict
 
 
 def features(loaded: Loaded, images: Sequence[np.ndarray]) -> Any:
-    """Return the vision features of each image, the projector's output, which `encode` takes instead of the image.
+    """Vision features of each image, the projector's output, which `encode` takes instead of the image.
 
     Args:
         loaded: The model.
@@ -232,7 +232,7 @@ def features(loaded: Loaded, images: Sequence[np.ndarray]) -> Any:
 
 
 def _pixels(loaded: Loaded, images: Any) -> Any:
-    """Return images, uint8 tensor of shape (n, side_px, side_px), as the tower takes them."""
+    """Images, uint8 tensor of shape (n, side_px, side_px), as the tower takes them."""
     wanted = (loaded.side_px, loaded.side_px)
     if tuple(images.shape[1:]) != wanted:
         raise MismatchError(
@@ -244,7 +244,7 @@ def _pixels(loaded: Loaded, images: Any) -> Any:
 
 
 def ask(loaded: Loaded, images: Any, prompt: prompts.PromptParams, *, through: Any = None) -> Any:
-    """Return the logits after the last token of the prompt with each image, the only ones computed.
+    """Logits after the last token of the prompt with each image, the only ones computed.
 
     One forward pass, in whatever mode (train, eval, with gradients or without) the model is. The attention masks are
     the same for every batch and made once: of a tiny model's time they take a third.
@@ -267,7 +267,7 @@ def ask(loaded: Loaded, images: Any, prompt: prompts.PromptParams, *, through: A
 def answer_logits(
     loaded: Loaded, images: Sequence[np.ndarray] | np.ndarray, prompt: prompts.PromptParams
 ) -> np.ndarray:
-    """Return the logits of the two answers for each image, from one forward pass without generated text.
+    """Logits of the two answers for each image, from one forward pass without generated text.
 
     Args:
         loaded: The model.
@@ -290,7 +290,7 @@ def answer_logits(
 def generate(
     loaded: Loaded, images: Sequence[np.ndarray], text: str, max_new_tokens: int, *, image_first: bool = True
 ) -> list[str]:
-    """Return the response for each image by greedy decoding, without special tokens."""
+    """Response for each image by greedy decoding, without special tokens."""
     import torch
 
     with torch.inference_mode():
@@ -308,7 +308,7 @@ def generate(
 
 
 def _tokens(loaded: Loaded, text: str, image_first: bool) -> dict[str, Any]:
-    """Return the tokens of one conversation, int tensors of shape (1, tokens), and check them once."""
+    """Tokens of one conversation, int tensors of shape (1, tokens), and check them once."""
     import torch
 
     key = (text, image_first)
@@ -334,7 +334,7 @@ def _tokens(loaded: Loaded, text: str, image_first: bool) -> dict[str, Any]:
 
 
 def _masks(loaded: Loaded, text: str, image_first: bool) -> Any:
-    """Return the attention masks of one conversation by kind of layer, tensors of shape (1, 1, tokens, tokens)."""
+    """Attention masks of one conversation by kind of layer, tensors of shape (1, 1, tokens, tokens)."""
     import torch
 
     key = (text, image_first)

@@ -33,7 +33,7 @@ KEPT = (
 
 
 def without_network(timeout_s: float = 20.0) -> list[str] | None:
-    """Return the prefix of a command that runs it without a network; None if this system does not allow it.
+    """Prefix of a command that runs it without a network; None if this system does not allow it.
 
     Args:
         timeout_s: How long one attempt may take, seconds.
@@ -60,7 +60,7 @@ def without_network(timeout_s: float = 20.0) -> list[str] | None:
 
 
 def environment(private: Path, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of the process: what is on the list of `environ`, and homes of its own below `private`.
+    """Environment of the process: what is on the list of `environ`, and homes of its own below `private`.
 
     >>> found = environment(Path("/tmp/a"), {"HF_TOKEN": "hf_secret", "PATH": "/bin", "AWS_SECRET": "x"})
     >>> found["HOME"], found["PATH"], "HF_TOKEN" in found, "AWS_SECRET" in found
@@ -87,7 +87,7 @@ def environment(private: Path, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def start(command: Sequence[str], private: Path, log: Path, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Return the running process: its working folder is `private`, its output goes to `log`, and it has no input.
+    """Running process: its working folder is `private`, its output goes to `log`, and it has no input.
 
     Args:
         command: What to run, with the prefix of `without_network`.

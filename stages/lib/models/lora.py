@@ -28,7 +28,7 @@ class LoraParams:
 
 
 def add(model: Any, params: LoraParams) -> "PeftModel":
-    """Return `model` with a fresh LoRA adapter on the layers that `lora_target_modules` names; the rest is frozen.
+    """`model` with a fresh LoRA adapter on the layers that `lora_target_modules` names; the rest is frozen.
 
     Source: Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, 2021, equation 3.
 

@@ -30,7 +30,7 @@ class PromptParams:
 
 
 def messages(text: str, *, image_first: bool) -> list[dict[str, Any]]:
-    """Return the conversation of one turn with an image and a text, as a chat template takes it.
+    """Conversation of one turn with an image and a text, as a chat template takes it.
 
     Args:
         text: What the user says.

@@ -37,7 +37,7 @@ class Snapshot:
 
 
 def read(path: str | Path) -> Snapshot:
-    """Return the model of results/weights/fetch.json.
+    """Model of results/weights/fetch.json.
 
     Raises:
         DocumentError: If the file is missing or not such a document.

@@ -69,7 +69,7 @@ ZONES = ("upper", "middle", "lower", "hilum", "heart", "dome")
 
 
 def patient(rng: np.random.Generator) -> Patient:
-    """Return a patient."""
+    """A patient."""
     female = rng.random() < 0.45
     return Patient(
         size=float(np.clip(rng.normal(0.97 if female else 1.02, 0.03), 0.9, 1.08)),
@@ -88,7 +88,7 @@ def patient(rng: np.random.Generator) -> Patient:
 
 
 def chest(frame: Frame, who: Patient, breath_mm: float) -> Chest:
-    """Return the shadow of a patient.
+    """Shadow of a patient.
 
     Args:
         frame: Where the patient stands on the image.
@@ -113,7 +113,7 @@ def chest(frame: Frame, who: Patient, breath_mm: float) -> Chest:
 
 
 def zone_at(shadow: Chest, frame: Frame, column: float, row: float) -> str:
-    """Return the zone, one of ZONES, at a pixel of the image; a pixel beyond the border counts as the nearest."""
+    """Zone, one of ZONES, at a pixel of the image; a pixel beyond the border counts as the nearest."""
     at = (
         min(max(round(row), 0), frame.height_px - 1),
         min(max(round(column), 0), frame.width_px - 1),

@@ -9,7 +9,7 @@ LATERAL = 24
 
 
 def bones(rng: np.random.Generator, frame: Frame, slope: float, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return the path length that the bones add, millimetres of water, float32 of shape (h, w).
+    """Path length that the bones add, millimetres of water, float32 of shape (h, w).
 
     Args:
         rng: Source of the ribs' irregularities.

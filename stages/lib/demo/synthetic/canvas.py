@@ -29,11 +29,11 @@ class Frame:
     shift: np.ndarray
 
     def to_pixels(self, points: np.ndarray) -> np.ndarray:
-        """Return points of the patient, shape (..., 2), millimetres, as pixels (x, y) of the image."""
+        """Points of the patient, shape (..., 2), millimetres, as pixels (x, y) of the image."""
         return points @ self.matrix.T + self.shift
 
     def grid(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the patient's x and y, millimetres, of every pixel: two float32 arrays of shape (h, w)."""
+        """Patient's x and y, millimetres, of every pixel: two float32 arrays of shape (h, w)."""
         inverse = np.linalg.inv(self.matrix)
         columns = np.arange(self.width_px, dtype=np.float32) - np.float32(self.shift[0])
         rows = np.arange(self.height_px, dtype=np.float32)[:, None] - np.float32(self.shift[1])
@@ -41,12 +41,12 @@ class Frame:
         return a * columns + b * rows, c * columns + d * rows
 
     def px(self, mm: float) -> float:
-        """Return a length of the image in pixels."""
+        """A length of the image in pixels."""
         return mm / self.mm_per_px
 
 
 def curve(points: Sequence[Sequence[float]] | np.ndarray, *, closed: bool = False, between: int = 6) -> np.ndarray:
-    """Return a smooth curve (Catmull-Rom) through `points`, shape (n, 2), with `between` steps from one to the next.
+    """A smooth curve (Catmull-Rom) through `points`, shape (n, 2), with `between` steps from one to the next.
 
     >>> curve([(0, 0), (1, 1), (2, 2)], between=2)[:, 0].tolist()
     [0.0, 0.4375, 1.0, 1.5625, 2.0]
@@ -70,7 +70,7 @@ def curve(points: Sequence[Sequence[float]] | np.ndarray, *, closed: bool = Fals
 
 
 def stroke(line: np.ndarray, width: np.ndarray | float) -> np.ndarray:
-    """Return the outline of lines of shape (..., m, 2) with the full `width` (..., m): shape (..., 2 m, 2).
+    """Outline of lines of shape (..., m, 2) with the full `width` (..., m): shape (..., 2 m, 2).
 
     >>> stroke(np.array([[0.0, 0.0], [4.0, 0.0]]), 2.0).tolist()
     [[0.0, 1.0], [4.0, 1.0], [4.0, -1.0], [0.0, -1.0]]
@@ -86,13 +86,13 @@ def stroke(line: np.ndarray, width: np.ndarray | float) -> np.ndarray:
 
 
 def ellipse(centre: Sequence[float] | np.ndarray, across: float, down: float, corners: int = 32) -> np.ndarray:
-    """Return the outline of an ellipse with the half axes `across` and `down`, shape (corners, 2)."""
+    """Outline of an ellipse with the half axes `across` and `down`, shape (corners, 2)."""
     turn = np.linspace(0, 2 * np.pi, corners, endpoint=False)
     return np.asarray(centre) + np.stack([across * np.cos(turn), down * np.sin(turn)], -1)
 
 
 def mirrored(points: np.ndarray) -> np.ndarray:
-    """Return the same points, shape (..., 2), on the other side of the patient."""
+    """Same points, shape (..., 2), on the other side of the patient."""
     return points * np.array([-1.0, 1.0])
 
 
@@ -103,7 +103,7 @@ def paint(
     *,
     lines: Sequence[tuple[np.ndarray, int, float]] = (),
 ) -> np.ndarray:
-    """Return how much of each pixel the outlines and lines cover, times their strength; a later one hides an earlier.
+    """How much of each pixel the outlines and lines cover, times their strength; a later one hides an earlier.
 
     Args:
         frame: The image.
@@ -136,7 +136,7 @@ def paint(
 
 
 def round_off(depth: np.ndarray) -> np.ndarray:
-    """Return the thickness of a rounded body, [0, 1], at `depth` in from its edge; 1 at a depth of 1 and beyond.
+    """Thickness of a rounded body, [0, 1], at `depth` in from its edge; 1 at a depth of 1 and beyond.
 
     It is the quarter of a circle, so that the shadow of an edge is steep, as that of a heart or a diaphragm is.
 
@@ -148,7 +148,7 @@ def round_off(depth: np.ndarray) -> np.ndarray:
 
 
 def depth_mm(frame: Frame, cover: np.ndarray) -> np.ndarray:
-    """Return the distance from each pixel that is covered by more than half to the nearest that is not, millimetres.
+    """Distance from each pixel that is covered by more than half to the nearest that is not, millimetres.
 
     The border of the image is no edge: what is cut off there goes on.
     """
@@ -163,7 +163,7 @@ def depth_mm(frame: Frame, cover: np.ndarray) -> np.ndarray:
 
 
 def blur(image: np.ndarray, sigma_px: float) -> np.ndarray:
-    """Return `image` blurred by a Gaussian; a wide one is done on a smaller copy, where it costs little."""
+    """`image` blurred by a Gaussian; a wide one is done on a smaller copy, where it costs little."""
     import cv2
 
     if sigma_px <= 0.2:

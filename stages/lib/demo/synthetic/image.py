@@ -39,7 +39,7 @@ class Image:
 
 
 def patient(rng: np.random.Generator) -> Patient:
-    """Return a patient: what all images of one patient share."""
+    """A patient: what all images of one patient share."""
     return anatomy.patient(rng)
 
 
@@ -53,7 +53,7 @@ def draw(
     diameter_mm: tuple[float, float],
     contrast: tuple[float, float],
 ) -> Image:
-    """Return one image of `patient`, about 354 mm wide.
+    """One image of `patient`, about 354 mm wide.
 
     Posture and exposure, the nodules, and the noise each have random numbers of their own: so an image with nodules and
     one without, from equal `rng`, differ in the nodules alone.
@@ -87,7 +87,7 @@ def draw(
 
 
 def spacing_mm(width_px: int) -> float:
-    """Return the size of a pixel of an image of this width, millimetres on the image.
+    """Size of a pixel of an image of this width, millimetres on the image.
 
     >>> spacing_mm(354)
     1.0

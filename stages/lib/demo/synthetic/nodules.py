@@ -35,7 +35,7 @@ class Nodule:
 def body(
     rng: np.random.Generator, frame: Frame, x: float, y: float, diameter_mm: float
 ) -> tuple[np.ndarray, tuple[int, int], float, float]:
-    """Return the thickness of one nodule, about 1 at the peak, on a patch of the image.
+    """Thickness of one nodule, about 1 at the peak, on a patch of the image.
 
     Args:
         rng: Source of the shape.
@@ -94,7 +94,7 @@ def body(
 
 
 def peak_mm(diameter_mm: float, contrast: float) -> float:
-    """Return the path length that a nodule adds at its peak, millimetres of water.
+    """Path length that a nodule adds at its peak, millimetres of water.
 
     It grows with the square root of the diameter, not with the diameter, since a small nodule that one sees at all is
     the denser one.

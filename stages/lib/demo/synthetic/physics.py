@@ -47,7 +47,7 @@ class Exposure:
 
 
 def exposure(rng: np.random.Generator) -> Exposure:
-    """Return the settings of one image."""
+    """Settings of one image."""
     sides = np.where(rng.random(4) < 0.22, rng.uniform(0.008, 0.05, 4), 0.0)
     left_letter = rng.random() < 0.7
     return Exposure(
@@ -72,7 +72,7 @@ def exposure(rng: np.random.Generator) -> Exposure:
 
 
 def develop(rng: np.random.Generator, frame: Frame, path_mm: np.ndarray, settings: Exposure) -> np.ndarray:
-    """Return the grey image of a body.
+    """Grey image of a body.
 
     The grey range comes from the finished image's own percentiles, so the exposure does not depend on its content.
 
@@ -106,7 +106,7 @@ def develop(rng: np.random.Generator, frame: Frame, path_mm: np.ndarray, setting
 
 
 def cloud(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    """Return 1/f noise of unit spread, float32 of `shape`: a sum of grids, each twice as coarse and as strong."""
+    """1/f noise of unit spread, float32 of `shape`: a sum of grids, each twice as coarse and as strong."""
     import cv2
 
     height, width = shape

@@ -6,7 +6,7 @@ from stages.lib.demo.synthetic.canvas import Frame, blur, ellipse, paint, stroke
 
 
 def vessels(rng: np.random.Generator, frame: Frame) -> np.ndarray:
-    """Return the path length that vessels and hila add, millimetres of water, float32 of shape (h, w).
+    """Path length that vessels and hila add, millimetres of water, float32 of shape (h, w).
 
     Each hilum sends out branches that fork and thin out; some vessels are seen end-on, round and sharp: these and the
     crossings of ribs are what a nodule is confused with.

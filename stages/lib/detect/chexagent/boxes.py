@@ -70,7 +70,7 @@ class Parsed:
 
 
 def write(boxes: Sequence[Box]) -> str:
-    """Return the answer with these boxes, edges rounded outwards to whole units.
+    """Answer with these boxes, edges rounded outwards to whole units.
 
     >>> write([Box(30.5, 41.1, 36, 47, "nodule/mass")])
     '<|ref|>nodule/mass<|/ref|><|box|>(30,41),(36,47)<|/box|>'
@@ -83,7 +83,7 @@ def write(boxes: Sequence[Box]) -> str:
 
 
 def parse(answer: str) -> Parsed:
-    """Return the boxes in an answer, and whether it could be read; never raises.
+    """Boxes in an answer, and whether it could be read; never raises.
 
     >>> parse("<|ref|>nodule/mass<|/ref|><|box|>(30,41),(36,47)<|/box|>").boxes
     (Box(x0=30.0, y0=41.0, x1=36.0, y1=47.0, name='nodule/mass'),)

@@ -105,7 +105,7 @@ class Setting:
 
 
 def setting(fetched: str | Path, built: str | Path) -> Setting:
-    """Return what fetch_chexagent and the builder of the environment recorded.
+    """What fetch_chexagent and the builder of the environment recorded.
 
     Args:
         fetched: results/fetch_chexagent.json.
@@ -239,7 +239,7 @@ def prepare(
 
 
 def read(words: str) -> Response:
-    """Return an answer in CheXagent-2's format as detections; the point is the centre of the box.
+    """An answer in CheXagent-2's format as detections; the point is the centre of the box.
 
     >>> read("<|ref|>nodule/mass<|/ref|><|box|>(30,40),(35,50)<|/box|>").detections
     (Detection(u=0.325, v=0.45, box=(0.3, 0.4, 0.35, 0.5), confidence=None, phrase='nodule/mass'),)
@@ -251,7 +251,7 @@ def read(words: str) -> Response:
 
 
 def command(where: Setting, task: Path, journal: Path) -> list[str]:
-    """Return the command of the worker, without a network if the system allows it; warn if it does not."""
+    """Command of the worker, without a network if the system allows it; warn if it does not."""
     prefix = isolation.without_network()
     if prefix is None:
         LOG.warning(
@@ -335,7 +335,7 @@ def _tell(log: Path, told: int) -> int:
 
 
 def _answers(lines: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return the last answer to each query by key."""
+    """Last answer to each query by key."""
     return {line["key"]: line for line in lines if line["kind"] == "answer"}
 
 
@@ -370,7 +370,7 @@ def _png(number: int) -> str:
 
 
 def _spread(digests: Sequence[str], count: int) -> list[int]:
-    """Return `count` of the queries, spread evenly over all images that differ; fewer if there are not so many.
+    """`count` of the queries, spread evenly over all images that differ; fewer if there are not so many.
 
     >>> _spread(["a", "a", "b", "c", "d", "e"], 3), _spread(["a", "a"], 3)
     ([0, 3, 5], [0])

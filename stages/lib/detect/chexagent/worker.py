@@ -106,7 +106,7 @@ def check_environment() -> None:
 
 
 def check_code(folder: Path, wanted: dict[str, str]) -> dict[str, str]:
-    """Return the SHA-256 of each file of the model's code, shown; refuse any that is not as fetched."""
+    """SHA-256 of each file of the model's code, shown; refuse any that is not as fetched."""
     found = {path.name: sha256(path) for path in sorted(folder.glob("*.py"))}
     for name, digest in found.items():
         say(f"code {name} {digest}")
@@ -174,7 +174,7 @@ class Talker:
         say(f"model loaded on {self.device} in {time.monotonic() - began:.0f} s")
 
     def __call__(self, questions: Sequence[Row]) -> list[Row]:
-        """Return for each question: words, truncated, tokens, and scores, those of the first token, shape (words,)."""
+        """For each question: words, truncated, tokens, and scores, those of the first token, shape (words,)."""
         import torch
 
         rows = [self.ids(question) for question in questions]
@@ -203,13 +203,13 @@ class Talker:
         return [self.said(row[longest:].tolist(), scores[number]) for number, row in enumerate(out.sequences)]
 
     def ids(self, question: Row) -> Any:
-        """Return the tokens of one question, int tensor of shape (n,)."""
+        """Tokens of one question, int tensor of shape (n,)."""
         query = self.tokenizer.from_list_format([{"image": question["png"]}, {"text": question["request"]}])
         talk = [{"from": "system", "value": SYSTEM}, {"from": "human", "value": query}]
         return self.tokenizer.apply_chat_template(talk, add_generation_prompt=True, return_tensors="pt")[0]
 
     def said(self, tokens: list[int], scores: Any) -> Row:
-        """Return one answer up to its first end-of-text token."""
+        """One answer up to its first end-of-text token."""
         end = next((place for place, token in enumerate(tokens) if token in self.ends), None)
         words = self.tokenizer.decode(
             tokens[:end],
@@ -221,7 +221,7 @@ class Talker:
 
 
 def first_look(talker: Talker, head: Row, left: Sequence[Row]) -> tuple[int, Row]:
-    """Return the size of a batch, and what the probe and the comparison of a batch with single runs found."""
+    """Size of a batch, and what the probe and the comparison of a batch with single runs found."""
     images, errors = [], []
     for question in head["probe"]:
         try:
@@ -251,7 +251,7 @@ def first_look(talker: Talker, head: Row, left: Sequence[Row]) -> tuple[int, Row
 
 
 def judge(images: Sequence[Row], grey: Row) -> str:
-    """Return what the blank-image probe found; refuse a model that does not look at the image.
+    """What the blank-image probe found; refuse a model that does not look at the image.
 
     Alike words are enough if they hold a box. Words that deny a nodule may be right on every image and on a grey square
     too: then the scores of the first token must differ.
@@ -319,7 +319,7 @@ def one_by_one(talker: Callable[[Sequence[Row]], list[Row]], batch: Sequence[Row
 
 
 def line(question: Row, row: Row | None, error: Exception | None = None) -> Row:
-    """Return the journal's line about one question."""
+    """Journal's line about one question."""
     return {
         "kind": "answer",
         "key": question["key"],
@@ -331,7 +331,7 @@ def line(question: Row, row: Row | None, error: Exception | None = None) -> Row:
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Return whether an error says that memory ran out, on a GPU or off it.
+    """Whether an error says that memory ran out, on a GPU or off it.
 
     >>> out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")), out_of_memory(ValueError("no"))
     (True, False)
@@ -350,7 +350,7 @@ def free(error: Exception) -> None:
 
 
 def describe(error: Exception) -> str:
-    """Return an error as one line.
+    """An error as one line.
 
     >>> describe(ValueError("two\\nlines"))
     'ValueError: two lines'
@@ -359,7 +359,7 @@ def describe(error: Exception) -> str:
 
 
 def read_task(path: Path) -> tuple[Row, list[Row]]:
-    """Return the head and the questions of a task file, none of which may hold a mark of special tokens."""
+    """Head and the questions of a task file, none of which may hold a mark of special tokens."""
     head, *questions = [json.loads(text) for text in path.read_text().splitlines()]
     asked = [*questions, *head["probe"], head["grey"], *head["pair"]]
     odd = [text for row in asked for text in (row["png"], row["request"]) if any(mark in text for mark in MARKS)]
@@ -369,7 +369,7 @@ def read_task(path: Path) -> tuple[Row, list[Row]]:
 
 
 def read_journal(path: Path, begin: int = 0) -> tuple[list[Row], int]:
-    """Return the whole lines of a journal from byte `begin` on, and where they end: what follows may be torn."""
+    """Whole lines of a journal from byte `begin` on, and where they end: what follows may be torn."""
     lines: list[Row] = []
     length = begin
     if path.is_file():
@@ -421,7 +421,7 @@ def die_with(parent: int, private: Path) -> None:
 
 
 def network() -> str:
-    """Return what this process sees of a network: "none" if no route leads out of it."""
+    """What this process sees of a network: "none" if no route leads out of it."""
     ways: set[str] = set()
     try:
         ways |= {text.split()[0] for text in Path("/proc/net/route").read_text().splitlines()[1:]}
@@ -434,7 +434,7 @@ def network() -> str:
 
 
 def imported() -> dict[str, str | None]:
-    """Return `versions` after the import of what the model needs, so that it is known to work."""
+    """`versions` after the import of what the model needs, so that it is known to work."""
     import torch  # noqa: F401
     from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: F401
 
@@ -442,7 +442,7 @@ def imported() -> dict[str, str | None]:
 
 
 def versions() -> dict[str, str | None]:
-    """Return the versions of Python and of the packages that decide the words."""
+    """Versions of Python and of the packages that decide the words."""
     found: dict[str, str | None] = {"python": sys.version.split()[0]}
     for name in ("transformers", "tokenizers", "torch", "torchvision", "numpy", "pillow", "safetensors"):
         try:
@@ -453,7 +453,7 @@ def versions() -> dict[str, str | None]:
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file."""
+    """SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

@@ -57,14 +57,14 @@ class Params:
             self.contrast(prompt)
 
     def contrast(self, prompt: str) -> tuple[PromptParams, str]:
-        """Return a prompt of the bank with its two answers, and the response prefix."""
+        """A prompt of the bank with its two answers, and the response prefix."""
         at = self.prompts.index(prompt)
         pair = PromptParams(question=prompt, answers=self.answers[at], image_first=self.image_first)
         return pair, self.response_prefixes[at]
 
 
 def localizer(params: Params, setting: driver.Setting) -> driver.Localizer:
-    """Return a localizer that takes the peaks of the base model's attribution maps.
+    """A localizer that takes the peaks of the base model's attribution maps.
 
     Raises:
         ParamsError: If no base model was given.
@@ -83,7 +83,7 @@ def localizer(params: Params, setting: driver.Setting) -> driver.Localizer:
 def attribution(
     loaded: gemma3.Loaded, images: Sequence[np.ndarray] | np.ndarray, prompt: str, params: Params
 ) -> NDArray[np.float64]:
-    """Return how much each part of each image speaks for the positive answer.
+    """How much each part of each image speaks for the positive answer.
 
     Args:
         loaded: The model, or the model with an adapter. No gradient reaches its weights.
@@ -128,7 +128,7 @@ def attribution(
 
 
 def _token_map(loaded: gemma3.Loaded, images: np.ndarray, prompt: str, params: Params) -> NDArray[np.float64]:
-    """Return the evidence of each image token of one batch, shape (n, image_tokens)."""
+    """Evidence of each image token of one batch, shape (n, image_tokens)."""
     seen = gemma3.features(loaded, list(images)).float()
     means = seen.mean(dim=1, keepdim=True)
     with _frozen(loaded.model):
@@ -163,7 +163,7 @@ def _occluded(evidence: Callable[[Any], Any], seen: Any, means: Any, params: Par
 
 
 def _contrast(loaded: gemma3.Loaded, prompt: PromptParams, prefix: str) -> Callable[[Any], Any]:
-    """Return a function from vision features (n, image_tokens, hidden) to the evidence of the images, shape (n,)."""
+    """A function from vision features (n, image_tokens, hidden) to the evidence of the images, shape (n,)."""
     import torch
 
     negative, positive = gemma3.answer_ids(loaded, prompt)
@@ -198,7 +198,7 @@ def _frozen(model: Any) -> Iterator[None]:
 
 
 def extent(image: np.ndarray) -> Extent:
-    """Return the left, top, right and bottom of what is not black, in fractions of the padded square.
+    """Left, top, right and bottom of what is not black, in fractions of the padded square.
 
     Outside of it lie the padding and margins as black as it; an image that is black all over is returned whole.
 
@@ -232,7 +232,7 @@ def peaks(
     min_confidence: float = 0.0,
     image: Extent = WHOLE,
 ) -> list[tuple[float, float, float]]:
-    """Return the peaks of one map, the surest first.
+    """Peaks of one map, the surest first.
 
     A peak is a cell of positive evidence that none of its eight neighbours exceeds; its place is the top of the
     parabolas through it and its neighbours, and stays within the cell and the image. Of two peaks too near to each
@@ -285,7 +285,7 @@ def peaks(
 
 
 def _top(line: NDArray[np.float64], at: int) -> float:
-    """Return how far from cell `at`, a maximum of `line`, the parabola through it and its neighbours is highest.
+    """How far from cell `at`, a maximum of `line`, the parabola through it and its neighbours is highest.
 
     >>> _top(np.array([1.0, 2.0, 2.0]), 1)
     0.5
@@ -300,7 +300,7 @@ def _top(line: NDArray[np.float64], at: int) -> float:
 def answers(
     loaded: gemma3.Loaded, images: Sequence[np.ndarray] | np.ndarray, prompt: str, params: Params
 ) -> list[Response]:
-    """Return the peaks of each image as a localizer's answer; its text are the peaks (u, v, confidence) as JSON.
+    """Peaks of each image as a localizer's answer; its text are the peaks (u, v, confidence) as JSON.
 
     Arguments and errors are those of `attribution`.
     """

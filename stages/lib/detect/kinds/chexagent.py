@@ -10,7 +10,7 @@ Params = client.ChexagentParams
 
 
 def localizer(params: Params, setting: driver.Setting) -> driver.Localizer:
-    """Return a localizer that queries CheXagent-2 in a process of its own.
+    """A localizer that queries CheXagent-2 in a process of its own.
 
     Raises:
         ParamsError: If the files that this kind wants were not given.

@@ -22,7 +22,7 @@ class Params:
 
 
 def localizer(params: Params, setting: driver.Setting) -> driver.Localizer:
-    """Return a localizer that prompts the base model for boxes in MedGemma's format.
+    """A localizer that prompts the base model for boxes in MedGemma's format.
 
     Raises:
         ParamsError: If no base model was given.
@@ -41,7 +41,7 @@ def localizer(params: Params, setting: driver.Setting) -> driver.Localizer:
 
 
 def read(text: str) -> Response:
-    """Return an answer in MedGemma's format as detections; the point is the centre of the box.
+    """An answer in MedGemma's format as detections; the point is the centre of the box.
 
     >>> read('[{"box_2d": [400, 300, 500, 350], "label": "nodule"}]').detections
     (Detection(u=0.325, v=0.45, box=(0.3, 0.4, 0.35, 0.5), confidence=None, phrase='nodule'),)

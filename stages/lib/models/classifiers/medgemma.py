@@ -16,7 +16,7 @@ class Params:
 
 
 def classifier(params: Params, setting: Setting) -> Classifier:
-    """Return the base model, with its adapter if the row names one.
+    """Base model, with its adapter if the row names one.
 
     Raises:
         MismatchError: If the adapter was trained on other pixels, another base or another prompt.
