@@ -435,7 +435,7 @@ def test_what_was_lost_on_the_way_is_counted_and_warned_of(study):
         study, responses={"medgemma": study.responses["medgemma"].slice(0, 2)}, localize={"medgemma": findings()}
     )
     sentences = " ".join(metrics(fewer, PARAMS)["warnings"])
-    assert "1 of 3 images with points were not asked" in sentences
+    assert "1 of 3 images with points were not examined" in sentences
     assert "no negative test image" in sentences
 
 
