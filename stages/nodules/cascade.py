@@ -44,16 +44,16 @@ def cascade(
         TableError: If no image of the localizer has a score.
     """
     threshold = fitted.threshold(params.threshold)
-    scores = tables.mapping(infer, fitted.thresholds_on)
+    scores = tables.mapping(infer, threshold.column)
     asked = sorted({name for name in responses["image_id"].to_pylist() if scores.get(name) is not None})
     if not asked and responses.num_rows:
-        raise TableError(f"none of the {responses.num_rows} images that were localized has a {fitted.thresholds_on}")
-    passed = {name for name in asked if scores[name] >= threshold}
+        raise TableError(f"none of the {responses.num_rows} images that were localized has a {threshold.column}")
+    passed = {name for name in asked if scores[name] >= threshold.value}
     kept = localize.filter(pa.array([name in passed for name in localize["image_id"].to_pylist()], pa.bool_()))
     found = set(kept["image_id"].to_pylist())
     all_responses = [
         {"image_id": name, "prompt": "cascade", "view": "whole", "parsed": "ok" if name in found else "empty"}
-        | {"response": f"score {scores[name]:.3f} {'reaches' if name in passed else 'is below'} {threshold:.3f}"}
+        | {"response": f"score {scores[name]:.3f} {'reaches' if name in passed else 'is below'} {threshold.value:.3f}"}
         for name in asked
     ]
     return tables.check(kept, tables.LOCALIZE), tables.from_rows(all_responses, tables.RESPONSES)

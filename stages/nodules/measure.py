@@ -237,12 +237,10 @@ def locate(localizer: str, examined: Sequence[Examined], study: Tables, params: 
     results.outcomes[test] = outcomes.of_localizer(examined, settings.tolerances)
     for classifier, infer in study.infer.items():
         fitted = study.calibration[classifier]
-        threshold = fitted.thresholds.get("f1")
-        column = fitted.thresholds_on if threshold is not None else "score"
-        limit = binary_suite.HALF if threshold is None else threshold
-        scores = tables.mapping(infer, column)
-        called = {image: score >= limit for image, score in scores.items() if score is not None}
-        joint = localization_suite.joint(images, called, limit, settings)
+        threshold = fitted.threshold("half" if fitted.thresholds.get("f1") is None else "f1")
+        scores = tables.mapping(infer, threshold.column)
+        called = {image: score >= threshold.value for image, score in scores.items() if score is not None}
+        joint = localization_suite.joint(images, called, threshold.value, settings)
         results.measures[Subject(JOINT, localizer, "test", classifier)] = joint
 
 

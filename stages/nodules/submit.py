@@ -74,7 +74,7 @@ def submit(
         wanted = [row["image_id"] for row in split.to_pylist() if row["split"] == "test"]
     else:
         wanted = list(names)
-    scores = tables.mapping(infer, fitted.thresholds_on)
+    scores, decisive = (tables.mapping(infer, column) for column in (fitted.thresholds_on, threshold.column))
     missing = [image for image in wanted if image not in names or scores.get(image) is None]
     if missing:
         shown = ", ".join(missing[:5])
@@ -86,7 +86,7 @@ def submit(
     images, places = [], []
     for image in wanted:
         score = scores[image]
-        positive = score >= threshold
+        positive = decisive[image] >= threshold.value
         images.append([names[image], LABELS[positive], score])
         if positive or params.points_for == "all_images":
             for row in _best(points[image])[: params.max_points]:

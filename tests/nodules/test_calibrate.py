@@ -147,7 +147,7 @@ def test_without_both_classes_nothing_is_fitted_and_the_reason_is_kept(labels):
     assert "wanted both" in fitted.reason
     with pytest.raises(CalibrationError, match=r"'f1' was not chosen .*wanted both"):
         fitted.threshold("f1")
-    assert fitted.threshold("half") == 0.5
+    assert fitted.threshold("half") == ("half", 0.5, "score")
 
 
 def test_thresholds_are_for_calibrated_scores_and_call_a_validation_image():

@@ -225,6 +225,12 @@ def test_the_cascade_keeps_points_on_images_whose_score_reaches_the_threshold():
         ("b", "empty", "score 0.290 is below 0.300"),
         ("h", "empty", "score 0.900 reaches 0.300"),
     ]
+    calibrated = infer.set_column(6, "score_calibrated", pa.array([0.6, 0.6, 0.6], pa.float64()))
+    both = fitted(shift=0.0, temperature=1.0, thresholds_on="score_calibrated")
+    at_half, _ = cascade_stage.cascade(
+        localized({n: [(1.0, 1.0, None)] for n in "abh"}), asked, calibrated, both, gate(threshold="half")
+    )
+    assert at_half["image_id"].to_pylist() == ["h"]  # whose score is .9; every calibrated one is above .5
     with pytest.raises(CalibrationError):
         cascade_stage.cascade(found, asked, infer, fitted(), gate(threshold="f1"))
     with pytest.raises(TableError, match="none of the 1 images"):

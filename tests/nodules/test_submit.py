@@ -4,12 +4,14 @@ import csv
 import io
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.lib.core import documents, tables
 from stages.lib.core.errors import CalibrationError, TableError
+from stages.lib.metrics.binary_suite import Scored, calls
 from stages.lib.metrics.calibration import Calibration
 from stages.nodules import submit as stage
 
@@ -96,6 +98,27 @@ def submit(split=SPLIT, localize=POINTS, calibration=None, infer=INFER, **change
 def test_each_test_image_has_one_row_with_its_label_and_calibrated_score():
     images, _ = submit()
     assert images == [[HOSTILE, "Nodule", 0.30], ["c.png", "No Finding", 0.19]]
+
+
+def test_half_calls_the_images_that_the_measures_count_at_half():
+    """The score as the model gave it is cut at .5, not the calibrated one."""
+    rows = [{**row, "score": score} for row, score in zip(INFER.to_pylist(), (0.4, 0.6, 0.7), strict=True)]
+    raw = tables.from_rows(rows, tables.INFER)
+    images, _ = submit(infer=raw, split=None, threshold="half")
+    assert images == [[HOSTILE, "No Finding", 0.30], ["b.png", "Nodule", 0.20], ["c.png", "Nodule", 0.19]]
+    labels = np.array([0, 1, 1])
+    scored = Scored(
+        ids=[row["image_id"] for row in rows],
+        labels=labels,
+        patients=labels,
+        scores=raw["score"].to_numpy(),
+        calibrated=raw["score_calibrated"].to_numpy(),
+        thresholds=fitted().thresholds,
+        reason="",
+    )
+    assert calls(scored)["half"].positive.tolist() == [row[1] == "Nodule" for row in images]
+    images, _ = submit(infer=raw, split=None, threshold="f1")
+    assert calls(scored)["f1"].positive.tolist() == [row[1] == "Nodule" for row in images]
 
 
 def test_without_a_split_every_image_that_was_not_rejected_has_a_row():

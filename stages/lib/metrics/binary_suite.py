@@ -13,7 +13,7 @@ from stages.lib.metrics import binary as c
 from stages.lib.metrics.bootstrap import Outcome, attempt, replicate
 from stages.lib.metrics.comparison import delong, mcnemar
 from stages.lib.metrics.measures import Estimate, Key, difference, estimate, estimates, paired
-from stages.lib.metrics.thresholds import HALF
+from stages.lib.metrics.thresholds import HALF, column
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,11 @@ class Scored:
     calibrated: NDArray[np.float64] | None
     thresholds: Mapping[str, float | None]
     reason: str
+
+    def on(self, threshold: str) -> NDArray[np.float64]:
+        """Scores that a threshold is applied to, shape (n,)."""
+        calibrated = column(threshold, calibrated=self.calibrated is not None) == "score_calibrated"
+        return self.calibrated if calibrated and self.calibrated is not None else self.scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,10 +94,10 @@ def measure(images: Scored, settings: Settings) -> Result:
 
 def calls(images: Scored) -> dict[str, Calls]:
     """Images called positive at each threshold that was chosen, by its name; at 0.5 by the score as it was given."""
-    found = {"half": Calls(HALF, images.scores >= HALF)}
+    found = {"half": Calls(HALF, images.on("half") >= HALF)}
     for name, threshold in images.thresholds.items():
         if name != "half" and threshold is not None and images.calibrated is not None:
-            found[name] = Calls(threshold, images.calibrated >= threshold)
+            found[name] = Calls(threshold, images.on(name) >= threshold)
     return found
 
 

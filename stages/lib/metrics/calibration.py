@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from stages.lib.core import params
 from stages.lib.core.errors import CalibrationError
+from stages.lib.metrics.thresholds import Threshold, column
 
 Floats = NDArray[np.float64]
 
@@ -29,7 +30,8 @@ class Calibration:
         sources: Sources of the images it was fitted on.
         n: Number of images it was fitted on.
         n_positive: Those with a nodule.
-        thresholds_on: The column that the thresholds are for: "score_calibrated", or "score" if nothing was fitted.
+        thresholds_on: Column of an image's confidence, and of all thresholds but `half`, which is for "score":
+            "score_calibrated", or "score" if nothing was fitted.
         thresholds: Threshold by name, as thresholds.NAMES; None where there is none.
         reason: Why nothing was fitted; None if it was.
     """
@@ -59,8 +61,8 @@ class Calibration:
             return None
         return sigmoid((z + self.shift) / self.temperature)
 
-    def threshold(self, name: str) -> float:
-        """A threshold by its name.
+    def threshold(self, name: str) -> Threshold:
+        """Threshold by its name, with the column that it is applied to.
 
         Raises:
             CalibrationError: If it was not chosen.
@@ -69,7 +71,7 @@ class Calibration:
         if value is None:
             why = self.reason or "no score of a validation image fulfils it"
             raise CalibrationError(f"{self.model}: threshold {name!r} was not chosen ({why}); 'half' always exists")
-        return value
+        return Threshold(name, value, column(name, calibrated=self.shift is not None))
 
 
 def sigmoid(z: Floats) -> Floats:

@@ -19,8 +19,7 @@ def of_classifier(images: Scored) -> Sequence[Row]:
     """A row for each image and threshold: its score, the call, and whether that is as the label says."""
     rows = []
     for at, found in calls(images).items():
-        scores = images.scores if at == "half" or images.calibrated is None else images.calibrated
-        for name, label, score, positive in zip(images.ids, images.labels, scores, found.positive, strict=True):
+        for name, label, score, positive in zip(images.ids, images.labels, images.on(at), found.positive, strict=True):
             call = {"score": float(score), "positive": bool(positive), "correct": bool(positive) == bool(label)}
             rows.append({"image_id": str(name), "at": at, "label": int(label), **call})
     return rows
