@@ -15,8 +15,10 @@ from stages.lib.metrics.binary_suite import Scored
 from stages.lib.metrics.calibration import Calibration
 from stages.lib.metrics.evaluation_sets import MEASURED_SPLITS, classifier_images
 from stages.lib.metrics.localization_suite import Examined
+from stages.lib.metrics.measures import Key, Measures
 from stages.nodules.notes import Counts, Responses, SplitCounts
 
+LEAST_ANSWER_MASS = 0.5  # mean probability of the two answers together below which a reader is warned
 DERIVED = ("combined", "cascade")  # they speak of images that localizers were examined
 
 
@@ -162,6 +164,19 @@ def warnings(
         if not any(one.negative for one in tested):
             found.append(f"{name}: no negative test image was examined, so its false points are unknown.")
     return found
+
+
+def silent(measures: Measures) -> list[str]:
+    """A sentence for each classifier whose model mostly wants to say something else than its two answers."""
+    key, sentences = Key("answer_mass"), []
+    for subject, measured in measures.items():
+        mass = measured[key].value if key in measured and subject.subset == "test" else None
+        if mass is not None and mass < LEAST_ANSWER_MASS:
+            sentences.append(
+                f"{subject.system}: on test images its two answers together have {100 * mass:.0f} % of the "
+                "probability; left to itself, the model would mostly say something else."
+            )
+    return sentences
 
 
 def leaks(study: Tables) -> list[str]:

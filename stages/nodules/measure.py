@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from stages.lib.core import cli, documents, params, provenance, tables
 from stages.lib.core.errors import ParamsError
@@ -37,12 +38,14 @@ from stages.lib.metrics import (
     outcomes,
 )
 from stages.lib.metrics.binary_suite import Scored
+from stages.lib.metrics.bootstrap import Outcome, attempt, replicate
 from stages.lib.metrics.calibration import Calibration
 from stages.lib.metrics.cohort import CohortParams, OpenFraction, ToleranceParams
 from stages.lib.metrics.curves import Curve
 from stages.lib.metrics.localization_suite import Examined
-from stages.lib.metrics.measures import Estimate, Key, Subject
+from stages.lib.metrics.measures import Estimate, Key, Subject, estimates
 from stages.lib.metrics.outcomes import Row
+from stages.lib.metrics.ratios import ratio
 from stages.nodules import consistency, merged_adapter
 from stages.nodules.consistency import Tables
 from stages.nodules.notes import CHAPTER, Division, Notes
@@ -134,6 +137,7 @@ def measure(study: Tables, params: Params) -> Results:
     for name, images in examined.items():
         locate(name, images, study, params, results)
     results.warnings += consistency.warnings(study, scored, examined)
+    results.warnings += consistency.silent(results.measures)
     return results
 
 
@@ -147,7 +151,7 @@ def classify(study: Tables, params: Params, results: Results) -> dict[tuple[str,
             key, subject = (classifier, name), Subject(CLASSIFICATION, classifier, name)
             scored[key] = with_scores(images, study.calibration[classifier])
             found[key] = binary_suite.measure(scored[key], settings)
-            results.measures[subject] = found[key].measured
+            results.measures[subject] = {**found[key].measured, **answer_mass(images, params)}
             results.outcomes[subject] = outcomes.of_classifier(scored[key])
             results.curves[subject] = curves.of_classifier(scored[key], params.ece_bins, params.confidence)
         if FIRST in study.infer and SECOND in study.infer:
@@ -156,6 +160,24 @@ def classify(study: Tables, params: Params, results: Results) -> dict[tuple[str,
                 found[first], found[second], (scored[first], scored[second]), settings
             )
     return scored
+
+
+def answer_mass(images: pa.Table, params: Params) -> dict[Key, Estimate]:
+    """Mean probability that a classifier gave to its two answers together: near 0 it wants to say something else.
+
+    Args:
+        images: Rows of `tables.INFER` with patient_id.
+        params: How its interval is made.
+    """
+    mass, key = images["answer_mass"].to_numpy(), Key("answer_mass")
+    patients = np.array(images["patient_id"].to_pylist(), str)
+
+    def mean(weights: NDArray[np.int64]) -> dict[Key, Outcome]:
+        return {key: attempt(ratio, float(weights @ mass), float(weights.sum()), "there is no image")}
+
+    draws = replicate(mean, patients, draws=params.draws, seed=params.seed)
+    facts = {"n": len(mass), "n_patients": len(set(patients))}
+    return estimates(mean(np.ones(len(mass), np.int64)), draws, facts, confidence=params.confidence)
 
 
 def with_scores(images: pa.Table, fitted: Calibration) -> Scored:

@@ -455,6 +455,24 @@ def test_findings_that_lie_on_the_other_side_of_the_patient_than_they_say_are_co
     assert any(sentence in warning for warning in metrics(told, PARAMS)["warnings"])
 
 
+def test_a_model_that_would_rather_say_something_else_is_named(study):
+    key = Key("answer_mass")
+    sure = stage.measure(study, PARAMS)
+    found = sure.measures[Subject("classification", "tuned", "test")][key]
+    assert (found.value, found.n, found.n_patients) == (1.0, 50, 25)
+    assert not any("something else" in sentence for sentence in sure.warnings)
+    rows = [
+        row | {"answer_mass": 0.04 + 0.02 * (number % 2)} for number, row in enumerate(study.infer["tuned"].to_pylist())
+    ]
+    shy = stage.measure(replace(study, infer={"tuned": tables.from_rows(rows, tables.INFER)}), PARAMS)
+    found = shy.measures[Subject("classification", "tuned", "test")][key]
+    assert found.low <= found.value <= found.high and found.value == pytest.approx(0.05, abs=0.005)
+    assert [sentence for sentence in shy.warnings if "something else" in sentence] == [
+        "tuned: on test images its two answers together have 5 % of the probability; left to itself, the model would "
+        "mostly say something else."
+    ]
+
+
 def test_tables_that_contradict_each_other_are_refused_with_every_reason(study):
     tuned = study.infer["tuned"]
     odd = replace(

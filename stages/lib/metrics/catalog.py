@@ -71,6 +71,7 @@ METRICS: Mapping[str, Metric] = {
         _down("brier_calibrated", "Brier score, calibrated", None),
         _down("ece_calibrated", "Calibration error (ECE), calibrated", None),
         Metric(name="prevalence", label="Prevalence"),
+        _up("answer_mass", "Probability of the two answers together, mean"),
         # counts: of images at a threshold, of points at a tolerance
         _count("true_positives", "True positives"),
         _count("false_positives", "False positives"),
