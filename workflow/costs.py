@@ -137,7 +137,7 @@ def gpu(text: str) -> Gpu:
 
 
 def count_images(results: Path, document: Mapping[str, Any]) -> Images:
-    """Number of images of a results folder; where it has no manifest yet, those of the challenge.
+    """Number of images of a results folder; where it has no manifest of this study's folder, those of the challenge.
 
     Only the columns counted are read, without their checksums: a dry run has no time for more.
     """
@@ -146,19 +146,28 @@ def count_images(results: Path, document: Mapping[str, Any]) -> Images:
 
     asked = document["nodules"]["infer"]["splits"]
     manifest, split = results / "data/manifest.parquet", results / "data/split.parquet"
-    if split.is_file():
+    own = manifest.is_file() and _is_of(manifest, document["data"]["ingest"]["root"])
+    if own and split.is_file():
         names = parquet.read_table(split, columns=["split"])["split"]
         counts = {row["values"]: row["counts"] for row in pc.value_counts(names).to_pylist()}
         return Images(
             len(names), counts.get("val", 0), sum(counts.get(name, 0) for name in asked), f"images of {split}"
         )
     total, source = CHALLENGE_IMAGES, f"the challenge's {CHALLENGE_IMAGES:,} images, as published"
-    if manifest.is_file():
+    if own:
         usable = parquet.read_table(manifest, columns=["status"])["status"]
         total, source = pc.sum(pc.equal(usable, "ok")).as_py() or 0, f"images of {manifest}"
     fractions = dict(zip(("train", "val", "test"), document["data"]["split"]["fractions"], strict=True))
     counts = {name: round(fraction * total) for name, fraction in fractions.items()}
     return Images(total, counts["val"], sum(counts[name] for name in asked), source)
+
+
+def _is_of(manifest: Path, root: str) -> bool:
+    """Whether a manifest lists images of a folder: another study may have run here last."""
+    from pyarrow import parquet
+
+    paths = parquet.read_table(manifest, columns=["path"])["path"]
+    return len(paths) > 0 and Path(paths[0].as_py()).is_relative_to(root)
 
 
 def lora_parameters(targets: str, rank: int) -> int:

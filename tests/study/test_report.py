@@ -291,6 +291,12 @@ def test_the_first_sentence_states_the_finding_with_its_interval(page: Page, res
     assert f"{wanted}{area.value:.3f} [{area.low:.3f}, {area.high:.3f}] (Tuned); " in sentence
 
 
+def test_a_sensitivity_at_a_specificity_stands_beside_the_specificity_that_came_out(page: Page, results: Path) -> None:
+    found = measured(results)[Subject("classification", "tuned", "test")][Key("specificity", "specificity_95")]
+    assert "Sensitivity at the threshold for specificity 0.95, Tuned" in page.text
+    assert f"specificity here {found.value:.3f}" in page.text
+
+
 def test_an_undefined_metric_is_a_dash_with_its_reason_and_never_a_number(results: Path) -> None:
     undefined = Estimate(value=None, n=52, skipped_draws=0, reason="no image was called positive")
     tuned = Subject("classification", "tuned", "test")

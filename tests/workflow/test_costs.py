@@ -156,12 +156,13 @@ def test_a_gpu_is_known_by_name_or_by_its_numbers_and_else_refused():
 
 def test_images_are_counted_from_the_results_and_else_taken_from_the_challenge(tmp_path):
     assert costs.count_images(tmp_path, REAL).total == 63_179
+    root = REAL["data"]["ingest"]["root"]
     rows = [
         {"image_id": f"{i}", "patient_id": f"{i}", "label": 0, "split": ("train", "val", "test")[i % 3]}
         for i in range(10)
     ]
     images = [
-        {"image_id": f"{i}", "file_name": "f", "path": "f", "source": "nih", "patient_id": f"{i}"}
+        {"image_id": f"{i}", "file_name": "f", "path": f"{root}/f", "source": "nih", "patient_id": f"{i}"}
         | {"status": "rejected" if i > 7 else "ok"}
         for i in range(10)
     ]
@@ -170,6 +171,10 @@ def test_images_are_counted_from_the_results_and_else_taken_from_the_challenge(t
     tables.write(tmp_path / "data/split.parquet", tables.from_rows(rows, tables.SPLIT), tables.SPLIT)
     found = costs.count_images(tmp_path, REAL)
     assert (found.total, found.validation, found.asked) == (10, 3, 6)
+    other = {**REAL, "data": {**REAL["data"], "ingest": {**REAL["data"]["ingest"], "root": "elsewhere"}}}
+    found = costs.count_images(tmp_path, other)
+    assert found.total == 63_179, "the images of another study are not counted"
+    assert "challenge" in found.source
 
 
 def test_the_estimate_says_that_it_is_computed_and_warns_where_memory_may_not_suffice():

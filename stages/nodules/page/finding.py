@@ -15,7 +15,7 @@ FALSE_POINTS = Key("false_points_per_image")
 TILES = {
     AREA: label("roc_auc"),
     Key("pr_auc"): label("pr_auc"),
-    Key("sensitivity", "specificity_95"): "Sensitivity at a specificity of 0.95",
+    Key("sensitivity", "specificity_95"): "Sensitivity at the threshold for specificity 0.95",
 }
 
 
@@ -102,7 +102,9 @@ def tiles(study: Study) -> tuple[Tile, ...]:
     measured = study.of("classification", system.name) if system else {}
     for key, title in TILES.items():
         if system and key in measured:
-            made.append(Tile(title=f"{title}, {system.label}", number=number(key, measured[key])))
+            realised = Key("specificity", key.at) if key.at else None
+            beside = f"specificity here {number(realised, measured.get(realised)).text}" if realised else ""
+            made.append(Tile(title=f"{title}, {system.label}", number=number(key, measured[key]), more=beside))
     for one in located(study):
         more = [f"chance {one.chance.text}"] if one.chance else []
         more += [f"{one.false_points.text} false points per negative image"] if one.false_points else []
