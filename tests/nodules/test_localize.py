@@ -118,7 +118,7 @@ def test_a_question_shows_the_view_of_its_image(tmp_path: Path) -> None:
     assert (seen[3] == pixels[:, ::-1]).all()
 
 
-def test_batches_keep_the_order_and_never_hold_two_requests() -> None:
+def test_batches_keep_the_order_and_never_hold_two_prompts() -> None:
     queries = [Query(key=str(k), pixels=lambda: np.zeros(1), prompt="ab"[k // 3]) for k in range(5)]
     assert [[q.key for q in batch] for batch in batches(queries, 2)] == [["0", "1"], ["2"], ["3", "4"]]
 

@@ -150,7 +150,7 @@ def test_of_equal_cutoffs_the_one_that_shows_most_is_taken():
     assert (counts.cutoff, counts.f1, counts.points) == (None, 0.0, 0)
 
 
-def test_votes_of_requests_and_views_are_merged_and_silent_voters_count():
+def test_candidates_of_prompts_and_views_are_fused_and_silent_ones_count():
     spoken = detections({"a": [(100, 100, None)]}, "one") + detections(
         {"a": [(104, 100, None)], "b": [(5, 5, None)]}, "two"
     )

@@ -183,9 +183,9 @@ def test_the_stage_writes_the_stand_in_s_findings_in_pixels_of_images_that_are_n
     options |= {name: tmp_path / f"{name}.json" for name in ("fetched", "environment")}
     options |= {"journals": tmp_path / "journals"}
     localize.main([text for name, value in options.items() for text in (f"--{name}", str(value))])
-    votes = tables.read(tmp_path / "votes.parquet", tables.VOTES).to_pylist()
-    assert len(votes) == 8
-    for row in votes:
+    detections = tables.read(tmp_path / "detections.parquet", tables.DETECTIONS).to_pylist()
+    assert len(detections) == 8
+    for row in detections:
         x, y = geometry.from_unit(*PLACES[int(row["image_id"][-1])])
         assert np.hypot(row["x"] - x, row["y"] - y) < 0.05 * geometry.square_px
         assert row["x0"] < row["x"] < row["x1"]

@@ -30,7 +30,7 @@ def test_confidence_is_the_fraction_of_voters_that_agree():
     assert [(one.x, one.confidence) for one in found] == [(1.5, 0.5), (100.0, 0.25)]
 
 
-def test_confidences_weigh_the_votes_and_the_place():
+def test_confidences_weigh_the_candidates_and_where_they_meet():
     found = consensus([[point(0, confidence=0.9)], [point(4, confidence=0.3)]], by_distance(10))
     assert [(one.x, one.confidence) for one in found] == [(pytest.approx(1.0), pytest.approx(0.6))]
 
