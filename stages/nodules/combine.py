@@ -100,7 +100,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.params.link,
     )
     asked = all_responses["image_id"].to_pylist()
-    table, cutoff = detection_rows.chooser(args).settle(merged, asked, detection_rows.diagonals(manifest))
+    chooser = detection_rows.Chooser.read(
+        args.params.select,
+        args.params.tolerance.tolerant_fraction,
+        points=args.points,
+        split=args.split,
+        fitted=args.fitted,
+    )
+    table, cutoff = chooser.settle(merged, asked, detection_rows.diagonals(manifest))
     LOG.info("combine: %d findings on %d images, cutoff %s", table.num_rows, len(asked), cutoff.cutoff)
     tables.write(args.combined, table, tables.LOCALIZE)
     tables.write(args.all_responses, all_responses, tables.RESPONSES)

@@ -16,13 +16,44 @@ out  detections  tables.DETECTIONS: an image without detections has no row
      journals    folder of responses as they arrive, which an interrupted run goes on from
 """
 
-from collections.abc import Sequence
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from stages.lib.core import cli, kinds
+from stages.lib.core import cli, kinds, shards, tables
 from stages.lib.core.errors import ParamsError
 from stages.lib.core.params import unknown
 from stages.lib.detect import choice, driver
 from stages.lib.models import gemma3
+
+FILES = ("manifest", "normalized", "shard", "results", "localizer")
+OPTIONAL = ("split", "points", "choice", "base", "fetched", "environment")
+
+
+def run(args: argparse.Namespace, bank: Sequence[str], localizer: Callable[[], driver.Localizer]) -> None:
+    """Read the images of one shard, query the localizer, write detections and responses.
+
+    Args:
+        args: Arguments of the stage.
+        bank: All prompts that may be put.
+        localizer: Returns the localizer; called only if there is an image to ask about.
+    """
+    section: driver.Params = args.params.localize
+    split = tables.read(args.split, tables.SPLIT) if args.split else None
+    points = tables.read(args.points, tables.POINTS) if args.points else None
+    images = driver.chosen_images(
+        tables.read(args.normalized, tables.NORMALIZED), split, points, section, args.params.select.splits
+    )
+    images = shards.take(images, args.shard)
+    kept = args.params.select.max_prompts
+    if section.images == "choosing" and len(bank) <= kept:
+        images = images.slice(0, 0)  # there is nothing to choose between
+    prompts = choice.prompts(args.choice, bank, kept) if args.choice else bank
+    ask = localizer() if images.num_rows else lambda queries: iter(())
+    manifest = tables.read(args.manifest, tables.MANIFEST)
+    detections, responses = driver.localize(manifest, images, prompts, Path(args.results), ask, section)
+    tables.write(args.detections, detections, tables.DETECTIONS)
+    tables.write(args.responses, responses, tables.RESPONSES)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -36,9 +67,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             "nodules.model": gemma3.ModelParams,
             "nodules.localizers": kinds.rows(kinds.LOCALIZERS),
         },
-        reads=[*driver.FILES, "localizer", "base", "fetched", "environment"],
+        reads=[*FILES, *OPTIONAL],
         writes=["detections", "responses", "journals"],
-        optional=[*driver.OPTIONAL, "base", "fetched", "environment", "journals"],
+        optional=[*OPTIONAL, "journals"],
     )
     rows = args.params.localizers
     if args.localizer not in rows:
@@ -52,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         journals=args.journals,
     )
     make = kinds.module(kinds.LOCALIZERS, row.kind).localizer
-    driver.run(args, row.params.prompts, lambda: make(row.params, setting))
+    run(args, row.params.prompts, lambda: make(row.params, setting))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from stages.lib.detect.driver import Params
 from stages.lib.detect.kinds import medgemma
 from stages.lib.images.preprocess import normalize_pixels
 from stages.lib.models.snapshot import Snapshot
+from stages.nodules import localize
 
 PARAMS = Params(views=("whole",), images="measured")
 BOTH = Params(views=("whole", "mirrored"), images="measured")
@@ -155,12 +156,12 @@ def test_a_bank_that_leaves_nothing_to_choose_is_not_asked_and_its_model_not_loa
         "select": SelectParams(splits=("val",), max_prompts=2),
     }
     named = {name: tmp_path / f"{name}.parquet" for name in ("manifest", "normalized", "detections", "responses")}
-    absent = dict.fromkeys(stage.OPTIONAL)
+    absent = dict.fromkeys(localize.OPTIONAL)
     args = Namespace(params=Namespace(**sections), shard="1-of-1", results=tmp_path, **named, **absent)
-    stage.run(args, ["one", "two"], lambda: pytest.fail("the model was loaded"))
+    localize.run(args, ["one", "two"], lambda: pytest.fail("the model was loaded"))
     assert tables.read(tmp_path / "responses.parquet", tables.RESPONSES).num_rows == 0
     with pytest.raises(pytest.fail.Exception, match="was loaded"):
-        stage.run(args, ["one", "two", "three"], lambda: pytest.fail("the model was loaded"))
+        localize.run(args, ["one", "two", "three"], lambda: pytest.fail("the model was loaded"))
 
 
 def test_the_base_model_is_asked_by_the_same_interface(tiny_base: Snapshot, tmp_path: Path) -> None:

@@ -16,12 +16,14 @@ PLANTED = [
     ("rooms", "stages/lib/attic/__init__.py", '"""A room without a floor."""'),
     ("chapters", "stages/nodules/submit.py", "import stages.data.split"),
     ("torch", "stages/lib/report/charts.py", "def draw():\n    import torch"),
+    ("command", "stages/lib/detect/driver.py", "from argparse import Namespace"),
+    ("command", "stages/lib/models/prompts.py", "from stages.lib.core import cli"),
     ("demo", "stages/nodules/train.py", "def train_demo():\n    import stages.lib.demo.tiny"),
 ]
 
 
 def lint(folder: Path, contract: str) -> subprocess.CompletedProcess[str]:
-    """Run one preprocessing hash on the packages of `folder`."""
+    """Run one contract on the packages of `folder`."""
     command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache", "--contract", contract]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 

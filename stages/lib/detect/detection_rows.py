@@ -1,6 +1,5 @@
 """Findings on images, between the tables that hold them and what chooses among them."""
 
-import argparse
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -92,6 +91,25 @@ class Chooser:
     split: pa.Table | None
     fitted: Cutoff | None
 
+    @classmethod
+    def read(
+        cls,
+        how: choice.SelectParams,
+        tolerance_fraction: float,
+        *,
+        points: str | None,
+        split: str | None,
+        fitted: str | None,
+    ) -> "Chooser":
+        """A chooser from its files, each None where it was not given."""
+        return cls(
+            how=how,
+            tolerance_fraction=tolerance_fraction,
+            points=tables.read(points, tables.POINTS) if points else None,
+            split=tables.read(split, tables.SPLIT) if split else None,
+            fitted=documents.read(fitted, Cutoff) if fitted else None,
+        )
+
     def settle(
         self, localize: pa.Table, asked: Iterable[str], diagonal: Mapping[str, float]
     ) -> tuple[pa.Table, Cutoff]:
@@ -112,17 +130,6 @@ class Chooser:
             return localize, Cutoff(cutoff=None, reason="no image with marked nodules is there to choose by")
         counts = best(shown(localize.to_pylist(), images, self.points, diagonal, self.tolerance_fraction))
         return cut(localize, counts.cutoff), chosen(counts, len(images))
-
-
-def chooser(args: argparse.Namespace) -> Chooser:
-    """What the arguments `split`, `points` and `fitted` of a stage say of choosing a cutoff."""
-    return Chooser(
-        how=args.params.select,
-        tolerance_fraction=args.params.tolerance.tolerant_fraction,
-        points=tables.read(args.points, tables.POINTS) if args.points else None,
-        split=tables.read(args.split, tables.SPLIT) if args.split else None,
-        fitted=documents.read(args.fitted, Cutoff) if args.fitted else None,
-    )
 
 
 def choosing(asked: Iterable[str], points: pa.Table, split: pa.Table, how: choice.SelectParams) -> list[str]:

@@ -1,16 +1,5 @@
-"""Queries for a localizer, its responses verbatim, and its detections in pixels of the original image.
+"""Queries for a localizer, its responses verbatim, and its detections in pixels of the original image."""
 
-The stage `localize` is this with a kind of localizer behind it.
-
-in   manifest  tables.MANIFEST; normalized  tables.NORMALIZED; split  tables.SPLIT, and points  tables.POINTS, which
-     decide what images are "choosing" and "measured" ones
-     choice    JSON written by select: the prompts of the bank to put; left out, all of them are put
-     results   folder that the images' paths are relative to
-out  detections  tables.DETECTIONS: an image without detections has no row
-     responses   tables.RESPONSES: one row per query
-"""
-
-import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stages.lib.core import params, shards, tables
+from stages.lib.core import params, tables
 from stages.lib.core.errors import ParamsError, TableError
 from stages.lib.core.progress import track
-from stages.lib.detect import choice, views
+from stages.lib.detect import views
 from stages.lib.detect.detection import Detection, Query, Response
 from stages.lib.images.geometry import Geometry
 from stages.lib.images.normalized import load
@@ -32,8 +21,6 @@ from stages.lib.metrics import evaluation_sets
 from stages.lib.models import gemma3
 
 Localizer = Callable[[Sequence[Query]], Iterator[Response]]
-FILES = ("manifest", "normalized", "split", "points", "choice", "shard", "results")
-OPTIONAL = ("split", "points", "choice")
 
 
 @params.section
@@ -148,32 +135,6 @@ def chosen_images(
     sets = {"choosing": evaluation_sets.choosing_images, "measured": evaluation_sets.localized_images}
     wanted = sets[params.images](split, points, splits)
     return normalized.filter(pc.is_in(normalized["image_id"], pa.array(sorted(wanted), pa.string())))
-
-
-def run(args: argparse.Namespace, bank: Sequence[str], localizer: Callable[[], Localizer]) -> None:
-    """Read the images of one shard, query the localizer, write detections and responses.
-
-    Args:
-        args: Arguments of the stage `localize`.
-        bank: All prompts that may be put.
-        localizer: Returns the localizer; called only if there is an image to ask about.
-    """
-    section: Params = args.params.localize
-    split = tables.read(args.split, tables.SPLIT) if args.split else None
-    points = tables.read(args.points, tables.POINTS) if args.points else None
-    images = chosen_images(
-        tables.read(args.normalized, tables.NORMALIZED), split, points, section, args.params.select.splits
-    )
-    images = shards.take(images, args.shard)
-    kept = args.params.select.max_prompts
-    if section.images == "choosing" and len(bank) <= kept:
-        images = images.slice(0, 0)  # there is nothing to choose between
-    prompts = choice.prompts(args.choice, bank, kept) if args.choice else bank
-    ask = localizer() if images.num_rows else lambda queries: iter(())
-    manifest = tables.read(args.manifest, tables.MANIFEST)
-    detections, responses = localize(manifest, images, prompts, Path(args.results), ask, section)
-    tables.write(args.detections, detections, tables.DETECTIONS)
-    tables.write(args.responses, responses, tables.RESPONSES)
 
 
 def _shown(png: Path, view: str) -> np.ndarray:
