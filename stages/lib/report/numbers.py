@@ -13,10 +13,10 @@ MINUS = "\N{MINUS SIGN}"
 
 BEHIND: Mapping[str, str] = {
     "n": "images",
-    "n_positive": "with a nodule",
+    "n_positive": "positive",
     "n_negative": "negative",
     "n_patients": "patients",
-    "n_points": "nodules",
+    "n_points": "marked points",
     "n_predictions": "predicted points",
 }
 
@@ -53,7 +53,7 @@ def note(estimate: Estimate) -> str:
     """What stands behind a number: counts, Wilson's interval, threshold, skipped resamples.
 
     >>> note(Estimate(value=0.5, n=1200, n_positive=12))
-    '1,200 images, 12 with a nodule'
+    '1,200 images, 12 positive'
     """
     counts = ((getattr(estimate, name), noun) for name, noun in BEHIND.items())
     parts = [f"{count:,} {noun}" for count, noun in counts if count is not None]
