@@ -272,12 +272,12 @@ def test_out_of_memory_halves_the_micro_batch_and_keeps_the_step(tiny_study, tin
         models.append(weakref.ref(loaded.model))
         return loaded
 
-    def small(loaded, images, prompt, *, through):
+    def small(loaded, images, prompt, pair, *, through):
         if through.training:
             asked.append(len(images))
             if asked[-1] > 1:
                 raise torch.OutOfMemoryError("CUDA out of memory")
-        return ask(loaded, images, prompt, through=through)
+        return ask(loaded, images, prompt, pair, through=through)
 
     task = task_of(
         tiny_study,

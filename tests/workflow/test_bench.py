@@ -64,7 +64,7 @@ def test_checkpointing_does_not_run_back_through_a_frozen_tower(tiny_base):
     tower = model.get_base_model().model.vision_tower
     seen = []
     tower.register_forward_hook(lambda _, given, made: seen.append(made.last_hidden_state.requires_grad))
-    gemma3.ask(asked, noise_images(2), PROMPT).sum().backward()
+    gemma3.ask(asked, noise_images(2), PROMPT, flops.ANSWERS).all.sum().backward()
     assert seen == [False]
     assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
 
@@ -80,7 +80,9 @@ def test_checkpointing_gives_the_same_gradients(tiny_base, targets):
                 parameter.data.fill_(0.01)
         if checkpointing:
             lora.checkpoint_activations(model)
-        gemma3.ask(gemma3.ready(model, loaded.processor), noise_images(2), PROMPT).square().sum().backward()
+        gemma3.ask(
+            gemma3.ready(model, loaded.processor), noise_images(2), PROMPT, flops.ANSWERS
+        ).all.square().sum().backward()
         found.append({name: p.grad.numpy().copy() for name, p in model.named_parameters() if p.requires_grad})
     assert found[0].keys() == found[1].keys()
     for name, gradient in found[0].items():

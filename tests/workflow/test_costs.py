@@ -94,7 +94,7 @@ def test_what_an_image_leaves_for_the_backward_pass_is_what_autograd_saves(targe
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), architecture.without_values():
-        gemma3.ask(loaded, flops.images(loaded, 1, cached=False), GIVEN.prompt)
+        gemma3.ask(loaded, flops.images(loaded, 1, cached=False), GIVEN.prompt, flops.ANSWERS)
     counted = sum(tensor.numel() * tensor.element_size() for tensor in saved.values())
     found = costs.activation_bytes(targets, checkpointing=checkpointing, cached=False)
     again = costs.TOWER_KEPT_BYTES * costs.PATCHES if checkpointing else 0

@@ -211,7 +211,7 @@ class AnswerLearner:
 
     def _pair(self, model: "Module", images: "Tensor") -> "Tensor":
         """Logits of the negative and the positive answer, float32 tensor of shape (n, 2)."""
-        return gemma3.ask(self.loaded, images, self.task.prompt, through=model)[:, self.pair]
+        return gemma3.ask(self.loaded, images, self.task.prompt, self.pair, through=model).pair
 
 
 def _with_features(task: AnswerTask, loaded: gemma3.Loaded) -> AnswerTask:

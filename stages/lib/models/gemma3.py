@@ -7,7 +7,7 @@ images, so all its rows have the same tokens and nothing is padded. torch, trans
 import logging
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +20,7 @@ from stages.lib.models import prompts
 
 # llm_int8_skip_modules replaces the library's own list, so the head is named too; names are matched from the left.
 # The vision tower stays as it is: it is a tenth of the weights (0.6 GB more than in 4 bits) and sees the nodule.
+FLOAT32_BYTES = 4
 UNQUANTIZED = ("lm_head", "model.vision_tower", "model.multi_modal_projector")
 
 
@@ -243,7 +244,43 @@ def _pixels(loaded: Loaded, images: Any) -> Any:
     return greys.transpose(0, 1).to(loaded.model.dtype)
 
 
-def ask(loaded: Loaded, images: Any, prompt: prompts.PromptParams, *, through: Any = None) -> Any:
+@dataclass(frozen=True)
+class Last:
+    """Logits after the last token.
+
+    Attributes:
+        pair: Of two tokens, multiplied in float32: float32 tensor of shape (n, 2). In bfloat16 a logit has 8 bits, so
+            that the difference of two has few values and many images tie.
+        all: Of the vocabulary, rounded as the model does: float32 tensor of shape (n, vocabulary).
+    """
+
+    pair: Any
+    all: Any
+
+
+def last_logits(loaded: Loaded, batch: Mapping[str, Any], tokens: Sequence[int], *, through: Any = None) -> Last:
+    """Logits after the last token of a batch, those of two tokens in float32.
+
+    Args:
+        loaded: The model.
+        batch: What the model takes.
+        tokens: Ids of the two tokens.
+        through: The model in a wrapper, such as DistributedDataParallel, if the pass has to go through it.
+    """
+    head, hidden = loaded.model.get_output_embeddings(), []
+    hook = head.register_forward_pre_hook(lambda module, inputs: hidden.append(inputs[0]))
+    try:
+        model = loaded.model if through is None else through
+        logits = model(**batch, logits_to_keep=1, use_cache=False).logits[:, -1, :]
+    finally:
+        hook.remove()
+    tokens = list(tokens)
+    if logits.dtype == head.weight.dtype == hidden[-1].dtype and logits.element_size() >= FLOAT32_BYTES:
+        return Last(logits[:, tokens], logits)
+    return Last(hidden[-1][:, -1].float() @ head.weight[tokens].float().T, logits.float())
+
+
+def ask(loaded: Loaded, images: Any, prompt: prompts.PromptParams, pair: Sequence[int], *, through: Any = None) -> Last:
     """Logits after the last token of the prompt with each image, the only ones computed.
 
     One forward pass, in whatever mode (train, eval, with gradients or without) the model is. The attention masks are
@@ -253,15 +290,12 @@ def ask(loaded: Loaded, images: Any, prompt: prompts.PromptParams, *, through: A
         loaded: The model.
         images: As of `encode`.
         prompt: The prompt.
-        through: The model in a wrapper, such as DistributedDataParallel, if the pass has to go through it.
-
-    Returns:
-        Float32 tensor of shape (n, vocabulary).
+        pair: Ids of its two answers, see `answer_ids`.
+        through: As of `last_logits`.
     """
     batch = encode(loaded, images, prompt.question, image_first=prompt.image_first)
     batch["attention_mask"] = _masks(loaded, prompt.question, prompt.image_first)
-    model = loaded.model if through is None else through
-    return model(**batch, logits_to_keep=1, use_cache=False).logits[:, -1, :].float()
+    return last_logits(loaded, batch, pair, through=through)
 
 
 def answer_logits(
@@ -282,9 +316,10 @@ def answer_logits(
 
     pair = list(answer_ids(loaded, prompt))
     with torch.inference_mode():
-        logits = ask(loaded, images, prompt).double()
-        mass = (logits[:, pair].logsumexp(dim=1) - logits.logsumexp(dim=1)).exp()
-        return torch.cat([logits[:, pair], mass[:, None]], dim=1).cpu().numpy()
+        last = ask(loaded, images, prompt, pair)
+        whole = last.all.double()
+        mass = (whole[:, pair].logsumexp(dim=1) - whole.logsumexp(dim=1)).exp()
+        return torch.cat([last.pair.double(), mass[:, None]], dim=1).cpu().numpy()
 
 
 def generate(

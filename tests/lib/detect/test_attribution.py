@@ -49,8 +49,8 @@ def evidence(loaded: gemma3.Loaded, seen) -> np.ndarray:
 
     no, yes = gemma3.answer_ids(loaded, PLAIN.contrast(ASK)[0])
     with torch.no_grad():
-        logits = gemma3.ask(loaded, seen, PLAIN.contrast(ASK)[0])
-    return (logits[:, yes] - logits[:, no]).numpy()
+        pair = gemma3.ask(loaded, seen, PLAIN.contrast(ASK)[0], (no, yes)).pair
+    return (pair[:, 1] - pair[:, 0]).numpy()
 
 
 def hill(grid: int, u: float, v: float, top: float = 5.0) -> np.ndarray:

@@ -51,7 +51,7 @@ def test_gradients_of_an_adapter_on_the_language_model_are_bitwise_the_same_from
         model = lora.add(loaded.model, train_params(lora_target_modules="language", lora_dropout=0.0))
         loaded = gemma3.ready(model, loaded.processor)
         images = gemma3.features(loaded, IMAGES) if kept else IMAGES
-        loss = gemma3.ask(loaded, images, PROMPT)[:, gemma3.answer_ids(loaded, PROMPT)].sum()
+        loss = gemma3.ask(loaded, images, PROMPT, gemma3.answer_ids(loaded, PROMPT)).pair.sum()
         loss.backward()
         ends.append({name: p.grad.clone() for name, p in model.named_parameters() if p.requires_grad})
     assert ends[0].keys() == ends[1].keys()

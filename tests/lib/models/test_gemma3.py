@@ -132,7 +132,7 @@ def test_masks_made_once_give_the_bits_of_masks_made_by_the_model(tiny_base, att
     batch = gemma3.encode(model, IMAGES, PROMPT.question, image_first=True)
     with torch.no_grad():
         theirs = model.model(**batch, logits_to_keep=1).logits[:, -1]
-        assert (gemma3.ask(model, IMAGES, PROMPT) == theirs).all()
+        assert (gemma3.ask(model, IMAGES, PROMPT, (0, 1)).all == theirs).all()
 
 
 def test_an_images_answer_does_not_depend_on_the_others_in_its_batch_beyond_rounding(loaded):
@@ -168,7 +168,7 @@ def test_greedy_words_begin_with_the_likeliest_token_and_hold_no_special_ones(lo
 
     said = gemma3.generate(loaded, IMAGES, PROMPT.question, 3)
     with torch.no_grad():
-        first = gemma3.ask(loaded, IMAGES, PROMPT).argmax(dim=1)
+        first = gemma3.ask(loaded, IMAGES, PROMPT, (0, 1)).all.argmax(dim=1)
     tokens = loaded.tokenizer.batch_decode(first[:, None], skip_special_tokens=True)
     whole = [token.rstrip("�") for token in tokens]
     assert all(words.startswith(token) for words, token in zip(said, whole, strict=True))
@@ -215,7 +215,7 @@ def test_an_evaluation_does_not_change_the_gradients_of_nf4_training(tiny_base):
     def gradients():
         model.train()
         model.zero_grad()
-        gemma3.ask(asked, IMAGES, PROMPT).square().sum().backward()
+        gemma3.ask(asked, IMAGES, PROMPT, (0, 1)).all.square().sum().backward()
         return {name: p.grad.clone() for name, p in model.named_parameters() if p.requires_grad}
 
     before = gradients()
@@ -267,6 +267,23 @@ def test_bfloat16_gives_the_same_answers_to_its_precision(loaded, tiny_base):
     found = [gemma3.answer_logits(each, IMAGES, PROMPT)[:, :2] for each in (loaded, half)]
     np.testing.assert_allclose(*found, atol=0.05)
     assert all(math.isfinite(value) for value in found[1].ravel())
+
+
+def test_in_bfloat16_as_many_margins_differ_as_images_and_float32_keeps_the_model_s_own_bits(loaded, tiny_base):
+    import torch
+
+    many = noise_images(96)
+    half = gemma3.load(tiny_base.folder, replace(EXACT, dtype="bfloat16"))
+    found = gemma3.answer_logits(half, many, PROMPT)
+    margins = found[:, 1] - found[:, 0]
+    with torch.inference_mode():
+        last = gemma3.ask(half, many, PROMPT, gemma3.answer_ids(half, PROMPT))
+    rounded = last.all[:, list(gemma3.answer_ids(half, PROMPT))].double()
+    assert len(np.unique(margins)) == len(many) > len((rounded[:, 1] - rounded[:, 0]).unique())
+    np.testing.assert_allclose(found[:, :2], rounded.numpy(), rtol=2**-7, atol=1e-3)
+    with torch.inference_mode():
+        exact = gemma3.ask(loaded, many[:4], PROMPT, gemma3.answer_ids(loaded, PROMPT))
+    assert (exact.pair == exact.all[:, list(gemma3.answer_ids(loaded, PROMPT))]).all()
 
 
 def test_a_folder_that_is_not_a_model_is_refused_with_its_name(tmp_path):

@@ -178,8 +178,8 @@ def _contrast(loaded: gemma3.Loaded, prompt: PromptParams, prefix: str) -> Calla
             ("token_type_ids", torch.zeros_like(said)),
         ):
             batch[name] = torch.cat([batch[name], added], dim=1)
-        logits = loaded.model(**batch, logits_to_keep=1, use_cache=False).logits[:, -1].float()
-        return logits[:, positive] - logits[:, negative]
+        pair = gemma3.last_logits(loaded, batch, (negative, positive)).pair
+        return pair[:, 1] - pair[:, 0]
 
     return evidence
 
