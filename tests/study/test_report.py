@@ -544,6 +544,6 @@ def test_a_browser_shows_the_page_without_error_or_overflow(
     assert seen["line"] == ("rgb(0, 103, 172)" if scheme == "light" else "rgb(94, 179, 240)")
     complaints = ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Network.loadingFailed")
     assert not [event for event in browser.events if event.get("method") in complaints]
-    asked = [e["params"]["prompt"]["url"] for e in browser.events if e.get("method") == "Network.requestWillBeSent"]
+    asked = [e["params"]["request"]["url"] for e in browser.events if e.get("method") == "Network.requestWillBeSent"]
     assert asked
     assert all(url.startswith(("file:", "data:")) for url in asked)

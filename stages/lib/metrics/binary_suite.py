@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from stages.lib.core.errors import UndefinedMetricError
 from stages.lib.metrics import binary as c
 from stages.lib.metrics.bootstrap import Outcome, attempt, replicate
+from stages.lib.metrics.calibration import column
 from stages.lib.metrics.comparison import delong, mcnemar
 from stages.lib.metrics.measures import Estimate, Key, difference, estimate, estimates, paired
-from stages.lib.metrics.thresholds import HALF, column
+from stages.lib.metrics.thresholds import HALF
 
 
 @dataclass(frozen=True, kw_only=True)

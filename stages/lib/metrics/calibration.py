@@ -1,18 +1,39 @@
 """From a score to a probability: p = sigmoid((z + shift) / temperature), z the difference of the two logits."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.lib.core import params
 from stages.lib.core.errors import CalibrationError
-from stages.lib.metrics.thresholds import Threshold, column
 
 Floats = NDArray[np.float64]
 
 TEMPERATURES = (0.01, 20.0)  # a fit outside has no data behind it: separable classes, or a score that knows nothing
+Column = Literal["score", "score_calibrated"]
+
+
+class Threshold(NamedTuple):
+    """A threshold, its value, and the column of `tables.INFER` that it is applied to."""
+
+    name: str
+    value: float
+    column: Column
+
+
+def column(name: str, *, calibrated: bool) -> Column:
+    """Column that a threshold belongs to: `half` is for the score as the model gave it, the others for the calibrated.
+
+    Args:
+        name: One of `thresholds.NAMES`.
+        calibrated: Whether calibrated scores exist.
+
+    >>> column("half", calibrated=True), column("f1", calibrated=True), column("f1", calibrated=False)
+    ('score', 'score_calibrated', 'score')
+    """
+    return "score_calibrated" if calibrated and name != "half" else "score"
 
 
 @params.section

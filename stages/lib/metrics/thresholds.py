@@ -4,8 +4,6 @@ Candidates are the distinct scores; an image is positive if its score reaches th
 the highest is taken: it calls the fewest images positive.
 """
 
-from typing import Literal, NamedTuple
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -15,28 +13,6 @@ from stages.lib.metrics.ratios import f1_score
 HALF = 0.5
 TARGET_SPECIFICITY = 0.95
 NAMES = ("half", "f1", "youden", "specificity_95")
-Column = Literal["score", "score_calibrated"]
-
-
-class Threshold(NamedTuple):
-    """A threshold, its value, and the column of `tables.INFER` that it is applied to."""
-
-    name: str
-    value: float
-    column: Column
-
-
-def column(name: str, *, calibrated: bool) -> Column:
-    """Column that a threshold belongs to: `half` is for the score as the model gave it, the others for the calibrated.
-
-    Args:
-        name: One of `NAMES`.
-        calibrated: Whether calibrated scores exist.
-
-    >>> column("half", calibrated=True), column("f1", calibrated=True), column("f1", calibrated=False)
-    ('score', 'score_calibrated', 'score')
-    """
-    return "score_calibrated" if calibrated and name != "half" else "score"
 
 
 def choose(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> dict[str, float | None]:
