@@ -3,6 +3,7 @@
 import subprocess
 import time
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 import checkout as checkouts
@@ -79,4 +80,5 @@ def test_the_study_runs_on_slurm_with_a_gpu_slot_for_each_gpu_stage(
     on_gpu = {id(job) for found in asked.values() for job in found}
     assert {job.gpus for job in jobs if id(job) not in on_gpu} == {0}
     shards = [sorted(found, key=lambda job: job.start) for name, found in asked.items() if name != "nodules_train"]
-    assert any(second.start < first.end for first, second in shards)
+    pairs = [pair for found in shards for pair in pairwise(found)]
+    assert any(later.start < earlier.end for earlier, later in pairs), "no two shards ran side by side"
