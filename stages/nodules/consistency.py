@@ -19,7 +19,7 @@ from stages.lib.metrics.measures import Key, Measures
 from stages.nodules.notes import Counts, Responses, SplitCounts
 
 LEAST_ANSWER_MASS = 0.5  # mean probability of the two answers together below which a reader is warned
-DERIVED = ("combined", "cascade")  # they speak of images that localizers were examined
+DERIVED = ("combined", "cascade")  # made from what localizers found, on images that those examined
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -149,7 +149,7 @@ def classify(study: Tables, params: Params, results: Results) -> dict[tuple[str,
         for classifier, infer in study.infer.items():
             images = evaluation_sets.classifier_images(infer, study.manifest, params.sources, name)
             key, subject = (classifier, name), Subject(CLASSIFICATION, classifier, name)
-            scored[key] = with_scores(images, study.calibration[classifier])
+            scored[key] = binary_suite.with_scores(images, study.calibration[classifier])
             found[key] = binary_suite.measure(scored[key], settings)
             results.measures[subject] = {**found[key].measured, **answer_mass(images, params)}
             results.outcomes[subject] = outcomes.of_classifier(scored[key])
@@ -178,25 +178,6 @@ def answer_mass(images: pa.Table, params: Params) -> dict[Key, Estimate]:
     draws = replicate(mean, patients, draws=params.draws, seed=params.seed)
     facts = {"n": len(mass), "n_patients": len(set(patients))}
     return estimates(mean(np.ones(len(mass), np.int64)), draws, facts, confidence=params.confidence)
-
-
-def with_scores(images: pa.Table, fitted: Calibration) -> Scored:
-    """Images of an evaluation set with a classifier's scores, as raw and as calibrated.
-
-    Args:
-        images: Rows of `tables.INFER` with patient_id.
-        fitted: The classifier's calibration.
-    """
-    calibrated = images["score_calibrated"]
-    return Scored(
-        ids=images["image_id"].to_pylist(),
-        labels=images["label"].to_numpy().astype(np.int64),
-        patients=np.array(images["patient_id"].to_pylist(), str),
-        scores=images["score"].to_numpy(),
-        calibrated=None if fitted.shift is None or calibrated.null_count else calibrated.to_numpy(),
-        thresholds=fitted.thresholds,
-        reason=fitted.reason or "no score of a validation image fulfils it",
-    )
 
 
 def gather(study: Tables, localizer: str) -> list[Examined]:

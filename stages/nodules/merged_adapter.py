@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from stages.lib.core.errors import TableError, UndefinedMetricError
 from stages.lib.metrics import binary_suite
-from stages.lib.metrics.binary_suite import Scored, Settings
+from stages.lib.metrics.binary_suite import Settings
 from stages.lib.metrics.measures import Estimate, Key, Subject, estimate
 from stages.lib.metrics.thresholds import HALF
 
@@ -46,7 +46,7 @@ def measure(used: pa.Table, other: pa.Table, weights: str, settings: Settings) -
             "the pipeline again"
         )
     forms = (weights, OTHER[weights])
-    scored = (_scored(used), _scored(other))
+    scored = (binary_suite.with_scores(used, None), binary_suite.with_scores(other, None))
     first, second = (binary_suite.measure(images, settings) for images in scored)
     differences = binary_suite.compare(first, second, scored, settings)
     gap = np.abs(_margins(used) - _margins(other))
@@ -69,15 +69,3 @@ def measure(used: pa.Table, other: pa.Table, weights: str, settings: Settings) -
 
 def _margins(images: pa.Table) -> NDArray[np.float64]:
     return np.asarray(images["logit_positive"].to_numpy() - images["logit_negative"].to_numpy(), np.float64)
-
-
-def _scored(images: pa.Table) -> Scored:
-    return Scored(
-        ids=images["image_id"].to_pylist(),
-        labels=images["label"].to_numpy().astype(np.int64),
-        patients=np.array(images["patient_id"].to_pylist(), str),
-        scores=images["score"].to_numpy(),
-        calibrated=None,
-        thresholds={},
-        reason="scores in the other form are not calibrated",
-    )

@@ -6,12 +6,13 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from stages.lib.core.errors import UndefinedMetricError
 from stages.lib.metrics import binary as c
 from stages.lib.metrics.bootstrap import Outcome, attempt, replicate
-from stages.lib.metrics.calibration import column
+from stages.lib.metrics.calibration import Calibration, column
 from stages.lib.metrics.comparison import delong, mcnemar
 from stages.lib.metrics.measures import Estimate, Key, difference, estimate, estimates, paired
 from stages.lib.metrics.thresholds import HALF
@@ -43,6 +44,26 @@ class Scored:
         """Scores that a threshold is applied to, shape (n,)."""
         calibrated = column(threshold, calibrated=self.calibrated is not None) == "score_calibrated"
         return self.calibrated if calibrated and self.calibrated is not None else self.scores
+
+
+def with_scores(images: pa.Table, fitted: Calibration | None) -> Scored:
+    """Images of an evaluation set with a classifier's scores, as raw and as calibrated.
+
+    Args:
+        images: Rows of `tables.INFER` with patient_id.
+        fitted: The classifier's calibration; None if the scores are looked at as they are.
+    """
+    calibrated = images["score_calibrated"]
+    known = fitted is not None and fitted.shift is not None and not calibrated.null_count
+    return Scored(
+        ids=images["image_id"].to_pylist(),
+        labels=images["label"].to_numpy().astype(np.int64),
+        patients=np.array(images["patient_id"].to_pylist(), str),
+        scores=images["score"].to_numpy(),
+        calibrated=calibrated.to_numpy() if known else None,
+        thresholds=fitted.thresholds if fitted else {},
+        reason=(fitted.reason if fitted else None) or "no score of a validation image fulfils it",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

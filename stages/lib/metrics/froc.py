@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.lib.core.errors import MetricInputError, UndefinedMetricError
+from stages.lib.metrics.catalog import FALSE_POINT_RATES
 from stages.lib.metrics.matching import distances
 
-RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # false points per image
+RATES = tuple(FALSE_POINT_RATES.values())  # false points per image
 
 
 def judge(

@@ -44,7 +44,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Examined:
-    """One image that a localizer was examined.
+    """One image that a localizer was run on.
 
     Attributes:
         image: Its nodules, and the predictions that are shown.
@@ -289,7 +289,6 @@ def _operating_points(
             np.repeat(verdicts, times),
             float(weights.sum()),
             float(weights @ points),
-            tuple(FALSE_POINT_RATES.values()),
         )
     except UndefinedMetricError as reason:
         return dict.fromkeys((*FALSE_POINT_RATES, "cpm"), reason)

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stages.lib.metrics.catalog import FALSE_POINT_RATES
 from stages.lib.report.blocks import Axis, Chart, Point, Series
 from stages.lib.report.charts import fitting_axis, steps, unit_axis
 from stages.lib.report.numbers import MINUS, decimal
 
 MIN_FALSE, MAX_FALSE = 1 / 16, 8.0  # false points per image at the ends of the axis of a FROC chart
-RATES = {"1/8": 0.125, "1/4": 0.25, "1/2": 0.5, "1": 1.0, "2": 2.0, "4": 4.0, "8": 8.0}  # its ticks
+RATES = {name.replace("_", "/"): rate for name, rate in FALSE_POINT_RATES.items()}  # its ticks
 MANY = 60  # points of a training curve that are drawn one by one
 
 

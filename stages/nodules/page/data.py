@@ -11,7 +11,6 @@ from stages.nodules.page.words import LABELS, name
 
 PLACES = ("train", "val", "test", "unused", "rejected")
 LONGEST = 300  # characters of a response that are shown
-KIND = ["source", "label"]
 
 
 def part(study: Study) -> Part:
