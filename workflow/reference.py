@@ -19,7 +19,8 @@ from workflow import summary
 
 PATH, README = Path("workflow/reference.json"), Path("README.md")
 BEGINS, ENDS = "<!-- figures of workflow/reference.json -->\n", "<!-- end of the figures -->\n"
-FACTS = ("n", "n_patients", "n_positive", "n_points")
+FACTS = ("n", "n_patients", "n_positive", "n_negative", "n_points")
+WILSON = ("wilson_low", "wilson_high")
 INFO = Path("/proc/cpuinfo")
 
 
@@ -45,7 +46,7 @@ def record(metrics: Mapping[str, Any], *, processor: str, cores: int, seconds: i
     {'value': 0.8, 'low': 0.7, 'high': 0.9, 'n': 20}
     """
     shown = {
-        words: {name: entry[name] for name in ("value", "low", "high", *FACTS) if name in entry}
+        words: {name: entry[name] for name in ("value", "low", "high", *WILSON, *FACTS) if name in entry}
         for words, entry in summary.lines(metrics)
     }
     run = {"command": "make demo", "processor": processor, "cores": cores, "seconds": seconds}

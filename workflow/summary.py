@@ -13,6 +13,7 @@ SHOWN = {  # of each system on the test split
     Key("pr_auc"): "average precision",
     Key("recall", "tolerant"): "fraction of nodules found",
     Key("random_placement_recall", "tolerant"): "fraction found at random places",
+    Key("precision", "tolerant"): "fraction of points on a nodule, negative images included",
     Key("false_points_per_image"): "false points per negative image",
 }
 
@@ -63,12 +64,16 @@ def written(entry: Mapping[str, Any]) -> str:
     '0.912  [0.850, 0.950]  n = 142'
     >>> written({"value": 0.5, "low": 0.25, "high": 0.75, "n": 8, "n_points": 12})
     '0.500  [0.250, 0.750]  n = 8 with 12 nodules'
+    >>> written({"value": 1.0, "low": 1.0, "high": 1.0, "wilson_low": 0.722, "wilson_high": 1.0, "n": 10})
+    '1.000  [1.000, 1.000], Wilson [0.722, 1.000]  n = 10'
     >>> written({"value": None, "reason": "no image with a nodule"})
     'undefined: no image with a nodule'
     """
     if entry.get("value") is None:
         return f"undefined: {entry.get('reason', 'not measured')}"
     interval = f"  [{entry['low']:.3f}, {entry['high']:.3f}]" if entry.get("low") is not None else ""
+    if interval and entry["low"] == entry["high"] and "wilson_low" in entry:
+        interval += f", Wilson [{entry['wilson_low']:.3f}, {entry['wilson_high']:.3f}]"
     count = f"  n = {entry['n']}" if "n" in entry else ""
     count += f" with {entry['n_points']} nodules" if entry.get("n_points") else ""
     return f"{entry['value']:.3f}{interval}{count}"

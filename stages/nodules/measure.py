@@ -217,7 +217,11 @@ def locate(localizer: str, examined: Sequence[Examined], study: Tables, params: 
     for name in ("test", "all"):
         images = localization_suite.subset(examined, name)
         subject = Subject(LOCALIZATION, localizer, name)
-        results.measures[subject] = localization_suite.measure(images, settings, negatives_too=name == "test")
+        positives = localization_suite.measure_positives(images, settings)
+        if name == "test":
+            results.measures[subject] = localization_suite.measure(images, positives, settings)
+            subject = subject._replace(subset="test/positives")
+        results.measures[subject] = positives
         strata = localization_suite.measure_strata(images, settings)
         for one in strata.strata:
             results.measures[subject._replace(subset=f"{name}/{one.division}/{one.name}")] = one.measured

@@ -276,10 +276,25 @@ def test_the_headline_view_has_test_images_alone(study):
     found = metrics(study, PARAMS)["localization"]["medgemma"]["test"]
     tight = near(found, "tight")  # l1 with a hit and a point too many, l2 with none; l0 is of training
     counts = [tight[name]["value"] for name in ("true_positives", "false_positives", "false_negatives")]
-    assert counts == [1, 1, 1]
+    assert counts == [1, 3, 1]
     assert tight["non_lesion_fraction"]["value"] == pytest.approx((1 + 2) / 4)
-    right = found["count_exact_with_negatives"]  # n72 alone of l1, l2, n71 and n72
+    right = found["count_exact"]  # n72 alone of l1, l2, n71 and n72
     assert (right["value"], right["n"], right["n_negative"]) == (0.25, 4, 2)
+
+
+def test_precision_and_f1_count_points_on_negative_images_and_of_the_positives_alone_do_not(study):
+    views = metrics(study, PARAMS)["localization"]["medgemma"]
+    names = ("precision", "f1", "recall", "false_positives")
+    # l1 has a hit and a false point, l2 a nodule and no point; n71 is negative with two points, n72 with none.
+    both, alone = ({name: near(views[view], "tight")[name] for name in names} for view in ("test", "test/positives"))
+    assert [both[name]["value"] for name in names] == pytest.approx([1 / 4, 2 / (4 + 2), 1 / 2, 3])
+    assert [alone[name]["value"] for name in names] == pytest.approx([1 / 2, 2 / (2 + 2), 1 / 2, 1])
+    assert [both["precision"][fact] for fact in ("n", "n_negative", "n_points", "n_predictions")] == [4, 2, 2, 4]
+    assert (alone["precision"]["n"], alone["precision"]["n_predictions"]) == (2, 2)
+    assert both["recall"] == alone["recall"]
+    assert "precision_macro_at_tight" in views["test/positives"] and "precision_macro_at_tight" not in views["test"]
+    short = measures.headline(stage.measure(study, PARAMS).measures)["medgemma"]
+    assert short["precision_at_tolerant"] == views["test"]["precision_at_tolerant"]["value"] == pytest.approx(1 / 4)
 
 
 def test_distances_in_mm_are_of_the_images_whose_spacing_is_known(study):

@@ -175,7 +175,9 @@ def test_every_number_of_the_classification_tables_was_measured(page: Page, resu
                     float(part.replace(numbers.MINUS, "-"))
                     for part in re.findall(rf"[+{numbers.MINUS}]?\d+\.\d+", text)
                 ]
-                assert printed == pytest.approx([estimate.value, estimate.low, estimate.high], abs=5.1e-4)
+                ends = [estimate.low, estimate.high]
+                ends += [estimate.wilson_low, estimate.wilson_high] if estimate.flat else []
+                assert printed == pytest.approx([estimate.value, *ends], abs=5.1e-4)
                 shown += 1
     assert shown > 100
 
@@ -209,6 +211,11 @@ def test_every_number_of_the_localization_tables_was_measured(page: Page, result
                 assert float(str(value)) == estimate.value
                 shown += 1
     assert shown > 200
+    for wanted in ("precision_at_tight", "f1_at_tolerant", "count_exact"):
+        assert {(subset, wanted) for subset in ("test", "test/positives", "all")} <= set(found)
+    assert ("test/positives", "recall_at_tight") not in found  # it is as that of all test images
+    assert "A point on a negative image is a false point" in page.text
+    assert "so precision and F1 are of images with nodules alone" in page.text
     for subset in ("test", "all"):
         for wanted in (
             "recall_at_tight",
@@ -221,6 +228,17 @@ def test_every_number_of_the_localization_tables_was_measured(page: Page, result
     assert ("all", "fraction_with_point") not in found
     assert "Radial errors are over matched pairs only" in page.text
     assert "left half is taken for the patient's right" in page.text
+
+
+def test_an_interval_without_width_has_wilsons_beside_it(results: Path) -> None:
+    subject, key = Subject("localization", "chexagent", "test"), Key("precision", "tolerant")
+    sure = Estimate(value=1.0, low=1.0, high=1.0, n=9, n_patients=9, wilson_low=0.7225, wilson_high=1.0)
+    for estimate, wanted in (
+        (sure, "1.000[1.000, 1.000], Wilson [0.723, 1.000]"),
+        (replace(sure, value=0.9, low=0.8), "0.900[0.800, 1.000]"),
+    ):
+        rows = Page(draw(results, {(subject, key): estimate})).rows
+        assert wanted in [cell for row in rows for cell in row]
 
 
 def test_without_any_confidence_there_is_no_froc_chart_and_the_page_says_why(page: Page, results: Path) -> None:

@@ -99,10 +99,9 @@ METRICS: Mapping[str, Metric] = {
         _down("median_radial_error_px", "Radial error of pairs, median", unit="px"),
         _down("mean_radial_error_mm", "Radial error of pairs, mean", unit="mm"),
         _down("median_radial_error_mm", "Radial error of pairs, median", unit="mm"),
-        _down("non_lesion_fraction", "False points per image, negative ones included"),
+        _down("non_lesion_fraction", "False points per image, all images"),
         # points, whatever the distance
         _up("count_exact", "Images with the right number of points", None),
-        _up("count_exact_with_negatives", "Images with the right number of points, negative ones included"),
         _down("count_error", "Error of the number of points, mean"),
         Metric(name="count_bias", label="Points too many per image, mean"),
         _down("nearest_point_px", "Distance of a point to its nearest nodule, median", unit="px"),

@@ -209,6 +209,36 @@ def measure_hits(hits: Hits, weights: NDArray[Any]) -> dict[str, Outcome]:
     }
 
 
+def measure_false_points(
+    true_positives: NDArray[np.int64], predictions: NDArray[np.int64], points: NDArray[np.int64], weights: NDArray[Any]
+) -> dict[str, Outcome]:
+    """What false points do to a localizer at one tolerance, on images with nodules and negative ones together.
+
+    Args:
+        true_positives: Pairs of prediction and nodule on each image, 0 on a negative one, shape (n,).
+        predictions: Points predicted on each image, shape (n,).
+        points: Nodules of each image, shape (n,).
+        weights: How often each image counts, shape (n,).
+
+    Returns:
+        Value or reason of: false_positives; precision and f1 (micro); non_lesion_fraction (false points per image).
+
+    One point on a nodule, one beside it, and two on a negative image:
+
+    >>> found = measure_false_points(np.array([1, 0]), np.array([2, 2]), np.array([1, 0]), np.ones(2, int))
+    >>> found["false_positives"], found["precision"], found["f1"], found["non_lesion_fraction"]
+    (3, 0.25, 0.4, 1.5)
+    """
+    found, predicted, actual = (int(np.dot(weights, each)) for each in (true_positives, predictions, points))
+    both = precision_recall_f1(found, predicted, actual)
+    return {
+        "false_positives": predicted - found if len(weights) else UndefinedMetricError("there is no image"),
+        "precision": both["precision"],
+        "f1": both["f1"],
+        "non_lesion_fraction": attempt(ratio, predicted - found, weights.sum(), "no image was examined"),
+    }
+
+
 def measure_mm(
     errors_px: NDArray[np.float64],
     image: NDArray[np.int64],
@@ -284,15 +314,33 @@ def measure_counts(counted: Counted, weights: NDArray[Any]) -> dict[str, Outcome
     """Measures of images with nodules that need no tolerance.
 
     Returns:
-        Value or reason of: nearest_point_px (median over all predictions of the distance to the nearest nodule);
-        count_exact (fraction of images with as many predictions as nodules); count_error (mean absolute difference of
-        the two); count_bias (mean difference, positive if too many are predicted).
+        Value or reason of nearest_point_px (median over all predictions of the distance to the nearest nodule), and of
+        the measures of `measure_numbers`.
     """
-    excess = counted.predictions - counted.points
-    mean = partial(ratio, whole=float(weights.sum()), why="there is no image")
     nearest = np.repeat(counted.nearest_px, weights[counted.image])
     return {
         "nearest_point_px": attempt(_of_any, _median, nearest, "no point was predicted"),
+        **measure_numbers(counted.predictions, counted.points, weights),
+    }
+
+
+def measure_numbers(
+    predictions: NDArray[np.int64], points: NDArray[np.int64], weights: NDArray[Any]
+) -> dict[str, Outcome]:
+    """Whether as many points are predicted as there are nodules, wherever they are.
+
+    Args:
+        predictions: Points predicted on each image, shape (n,).
+        points: Nodules of each image, shape (n,).
+        weights: How often each image counts, shape (n,).
+
+    Returns:
+        Value or reason of: count_exact (fraction of images with as many predictions as nodules); count_error (mean
+        absolute difference of the two); count_bias (mean difference, positive if too many are predicted).
+    """
+    excess = predictions - points
+    mean = partial(ratio, whole=float(weights.sum()), why="there is no image")
+    return {
         "count_exact": attempt(mean, np.dot(weights, excess == 0)),
         "count_error": attempt(mean, np.dot(weights, np.abs(excess))),
         "count_bias": attempt(mean, np.dot(weights, excess)),

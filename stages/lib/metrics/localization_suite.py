@@ -78,21 +78,49 @@ def subset(examined: Sequence[Examined], name: str) -> list[Examined]:
     ]
 
 
-def measure(examined: Sequence[Examined], settings: Settings, *, negatives_too: bool = True) -> dict[Key, Estimate]:
-    """Measures of a localizer on some images.
+def measure(examined: Sequence[Examined], positives: Mapping[Key, Estimate], settings: Settings) -> dict[Key, Estimate]:
+    """Measures of a localizer on all of some images, where a point on a negative image is a false one.
 
     Args:
         examined: Images it was run on, whatever it answered, each with nodules or known to have none.
+        positives: What `measure_positives` found on them.
         settings: How.
-        negatives_too: Whether to measure what needs negative images.
 
     Returns:
-        At each tolerance the measures of `loc.measure_hits` on images with points, in mm where the spacing is known;
-        at none, those of `loc.measure_counts`. With negative images also the false points per image over these and
-        those (at each tolerance), the fraction of all images with the right number of points, and FROC.
+        Of `positives` those that no negative image changes, with the images with nodules as their n. Over all images:
+        at each tolerance false_positives, precision, f1 and non_lesion_fraction (false points per image); at none,
+        count_exact, count_error and count_bias. FROC. Means over images, such as f1_macro, are undefined on a negative
+        image without a point, and left out.
     """
     located = [one.image for one in examined if one.located]
     negatives = [one.image for one in examined if one.negative]
+    images = [*located, *negatives]
+    predictions, points = (
+        np.array([len(getattr(image, name)) for image in images], np.int64) for name in ("predictions", "points")
+    )
+    facts = {"n_negative": len(negatives), "n_points": int(points.sum()), "n_predictions": int(predictions.sum())}
+    made = {key: one for key, one in positives.items() if not key.metric.endswith("_macro")}
+    for name, fraction in settings.tolerances.items():
+        found = np.append(loc.find_pairs(located, fraction).true_positives, np.zeros(len(negatives), np.int64))
+        trials = {"precision": (int(found.sum()), int(predictions.sum()))}
+        call = partial(loc.measure_false_points, found, predictions, points)
+        made |= {Key(metric, name): one for metric, one in _table(images, call, settings, facts, trials).items()}
+    exact = {"count_exact": (int((predictions == points).sum()), len(images))}
+    call = partial(loc.measure_numbers, predictions, points)
+    made |= {Key(metric): one for metric, one in _table(images, call, settings, facts, exact).items()}
+    return made | _froc(examined, settings)
+
+
+def measure_positives(examined: Sequence[Examined], settings: Settings) -> dict[Key, Estimate]:
+    """Measures of a localizer on the images with nodules alone, so that points on negative images count nowhere.
+
+    Arguments as of `measure`.
+
+    Returns:
+        At each tolerance the measures of `loc.measure_hits`, in mm where the spacing is known; at none, those of
+        `loc.measure_counts`.
+    """
+    located = [one.image for one in examined if one.located]
     n_predictions = sum(len(image.predictions) for image in located)
     counts = {"n_points": sum(len(image.points) for image in located), "n_predictions": n_predictions}
     spacing = np.array([np.nan if image.spacing_mm is None else image.spacing_mm for image in located])
@@ -109,29 +137,13 @@ def measure(examined: Sequence[Examined], settings: Settings, *, negatives_too: 
             located, partial(loc.measure_mm, hits.radial_error_px, hits.image, spacing, no_pair), settings, told
         )
         near |= {f"{kind}_radial_error_mm": one for kind, one in in_mm.items()}
-        if negatives_too:
-            false = np.append(hits.predictions - hits.true_positives, [len(image.predictions) for image in negatives])
-            call = partial(_false_points, false)
-            near |= _table([*located, *negatives], call, settings, {"n_negative": len(negatives)})
         made |= {Key(metric, name): one for metric, one in near.items()}
     counted = loc.count(located)
-    exact = counted.predictions == counted.points
-    trials = {"count_exact": (int(exact.sum()), len(located))}
+    trials = {"count_exact": (int((counted.predictions == counted.points).sum()), len(located))}
     free = _table(located, partial(loc.measure_counts, counted), settings, counts, trials)
     silent = "no point was predicted on an image whose spacing is known"
     in_mm = _table(located, partial(loc.measure_mm, counted.nearest_px, counted.image, spacing, silent), settings, told)
     free |= {"nearest_point_mm": in_mm["median"], "mean_nearest_point_mm": in_mm["mean"]}
-    if negatives_too:
-        points = np.array([len(image.predictions) for image in negatives], np.int64)
-        right = np.append(exact, points == 0)
-        free |= _table(
-            [*located, *negatives],
-            partial(_fractions, right, {"count_exact_with_negatives": np.ones(len(right), bool)}),
-            settings,
-            {"n_negative": len(negatives)},
-            {"count_exact_with_negatives": (int(right.sum()), len(right))},
-        )
-        made |= _froc(examined, settings)
     return made | {Key(metric): one for metric, one in free.items()}
 
 
@@ -232,11 +244,6 @@ def _table(
     return estimates(call(np.ones(len(images), np.int64)), draws, known, confidence=settings.confidence, trials=trials)
 
 
-def _false_points(false: NDArray[np.int64], weights: NDArray[Any]) -> dict[str, Outcome]:
-    """Non-lesion localization fraction: false points per image, images with and without nodules together."""
-    return {"non_lesion_fraction": attempt(loc.ratio, np.dot(weights, false), weights.sum(), "no image was examined")}
-
-
 def _froc(examined: Sequence[Examined], settings: Settings) -> dict[Key, Estimate]:
     """Sensitivities at fixed rates of false points and their mean (CPM), or why there are none."""
     confidences = np.concatenate([np.zeros(0), *(one.confidence for one in examined)])
@@ -250,8 +257,16 @@ def _froc(examined: Sequence[Examined], settings: Settings) -> dict[Key, Estimat
             known = {"n": len(images), "n_patients": len({image.patient_id for image in images}), **facts}
             made[Key("cpm", name)] = estimate(why, **known)
             continue
-        call = partial(_operating_points, confidences, *judged(examined, fraction), points)
-        for metric, one in _table(images, call, settings, facts).items():
+        verdicts, owner = judged(examined, fraction)
+        call = partial(_operating_points, confidences, verdicts, owner, points)
+        whole = call(np.ones(len(images), np.int64))
+        # each sensitivity is so many of the nodules; their mean is no such fraction
+        trials = {
+            rate: (round(one * points.sum()), int(points.sum()))
+            for rate, one in whole.items()
+            if rate != "cpm" and not isinstance(one, UndefinedMetricError)
+        }
+        for metric, one in _table(images, call, settings, facts, trials).items():
             made[Key("cpm", name) if metric == "cpm" else Key("froc_sensitivity", f"{name}/{metric}")] = one
     return made
 

@@ -83,6 +83,17 @@ class Estimate:
     skipped_draws: int | None = None
     reason: str | None = None
 
+    @property
+    def flat(self) -> bool:
+        """Whether its interval over patients has no width, and Wilson's says more.
+
+        Where all or none of so few images are right, every resample says the same.
+
+        >>> Estimate(value=1.0, low=1.0, high=1.0, wilson_low=0.72, wilson_high=1.0).flat
+        True
+        """
+        return self.low is not None and self.low == self.high and self.wilson_low is not None
+
 
 class Subject(NamedTuple):
     """What a measure is about: a task, a system, the images, and for two systems together the other one."""

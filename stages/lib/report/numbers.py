@@ -35,6 +35,9 @@ def number(key: Key, estimate: Estimate | None, *, signed: bool = False) -> Numb
     '[3, 12]'
     >>> number(Key("recall", "tight"), Estimate(value=None, reason="no positive image")).note
     'no positive image'
+    >>> all_of_ten = Estimate(value=1.0, low=1.0, high=1.0, wilson_low=0.722, wilson_high=1.0)
+    >>> number(Key("precision", "tight"), all_of_ten).interval
+    '[1.000, 1.000], Wilson [0.722, 1.000]'
     """
     if estimate is None or estimate.value is None:
         reason = (estimate.reason if estimate else None) or "not measured"
@@ -45,6 +48,8 @@ def number(key: Key, estimate: Estimate | None, *, signed: bool = False) -> Numb
         # The ends of a count's interval may lie between two counts; they are shown as counts.
         ends = [decimal(round(end) if whole else end, signed=signed) for end in (low, high)]
         interval = f"[{ends[0]}, {ends[1]}]"
+        if estimate.flat:
+            interval += f", {wilson(estimate)}"
     text = decimal(int(estimate.value) if whole else estimate.value, signed=signed)
     return Number(text=text, interval=interval, value=estimate.value, low=low, high=high, note=note(estimate))
 
@@ -57,13 +62,19 @@ def note(estimate: Estimate) -> str:
     """
     counts = ((getattr(estimate, name), noun) for name, noun in BEHIND.items())
     parts = [f"{count:,} {noun}" for count, noun in counts if count is not None]
-    if estimate.wilson_low is not None and estimate.wilson_high is not None:
-        parts.append(f"Wilson [{decimal(estimate.wilson_low)}, {decimal(estimate.wilson_high)}]")
+    if estimate.wilson_low is not None:
+        parts.append(wilson(estimate))
     if estimate.threshold is not None:
         parts.append(f"threshold {decimal(estimate.threshold)}")
     if estimate.skipped_draws:
         parts.append(f"{estimate.skipped_draws:,} resamples without a value")
     return ", ".join(parts)
+
+
+def wilson(estimate: Estimate) -> str:
+    """Wilson's interval of a proportion, which has a width where that over patients has none."""
+    low, high = (0.0 if end is None else end for end in (estimate.wilson_low, estimate.wilson_high))
+    return f"Wilson [{decimal(low)}, {decimal(high)}]"
 
 
 def label(metric: str) -> str:

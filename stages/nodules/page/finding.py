@@ -11,7 +11,7 @@ from stages.nodules.page.study import Settings, Study, System
 
 FEW = 4  # systems that the first sentence names
 AREA, RECALL, CHANCE = Key("roc_auc"), Key("recall", "tolerant"), Key("random_placement_recall", "tolerant")
-FALSE_POINTS = Key("false_points_per_image")
+FALSE_POINTS, PRECISION = Key("false_points_per_image"), Key("precision", "tolerant")
 TILES = {
     AREA: label("roc_auc"),
     Key("pr_auc"): label("pr_auc"),
@@ -26,6 +26,7 @@ class Located:
     system: System
     recall: Number
     chance: Number | None
+    precision: Number | None  # over all test images
     false_points: Number | None
 
 
@@ -87,11 +88,12 @@ def located(study: Study) -> Iterator[Located]:
         measured = study.of("localization", system.name)
         negatives = study.of("localization", system.name, "test/negatives")
         if RECALL in measured:
-            chance, false = measured.get(CHANCE), negatives.get(FALSE_POINTS)
+            chance, precision, false = measured.get(CHANCE), measured.get(PRECISION), negatives.get(FALSE_POINTS)
             yield Located(
                 system,
                 number(RECALL, measured[RECALL]),
                 None if chance is None else number(CHANCE, chance),
+                None if precision is None else number(PRECISION, precision),
                 None if false is None else number(FALSE_POINTS, false),
             )
 
@@ -107,6 +109,7 @@ def tiles(study: Study) -> tuple[Tile, ...]:
             made.append(Tile(title=f"{title}, {system.label}", number=number(key, measured[key]), more=beside))
     for one in located(study):
         more = [f"chance {one.chance.text}"] if one.chance else []
+        more += [f"precision {one.precision.text}, negative images included"] if one.precision else []
         more += [f"{one.false_points.text} false points per negative image"] if one.false_points else []
         made.append(Tile(title=f"Nodules found, {one.system.label}", number=one.recall, more="; ".join(more)))
     return tuple(made)

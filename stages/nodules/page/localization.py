@@ -35,6 +35,16 @@ FROC = ("froc_sensitivity", "cpm")
 EMPTY = Estimate(value=None)
 
 
+ALL_IMAGES = (
+    "A point on a negative image is a false point: precision, F1, false positives and numbers of points are over all "
+    "test images, negative ones included. Recall and distances are over the images with nodules."
+)
+POSITIVES = (
+    "As the published study counts: points on negative images are left out, which flatters precision and F1. Numbers "
+    "that do not differ from those above are not repeated."
+)
+
+
 def part(study: Study) -> Part:
     """Metrics on test images and on all marked images, FROC curves, strata, prompts, and published numbers."""
     blocks: list[Block] = []
@@ -57,8 +67,11 @@ def _test(study: Study) -> Iterator[Block]:
         )
     )
     yield Note(text=(_behind(study, "test"),), style="strong")
-    yield _table(study, list(_shown(study, "test")), "test")
+    yield Note(text=(ALL_IMAGES,))
+    yield _table(study, list(_shown(study, "test", ", all test images")), "test")
     yield Note(text=(RADIAL,))
+    alone = _table(study, list(_positives(study)), "test/positives")
+    yield Fold(title="The test images with nodules alone", blocks=(Note(text=(POSITIVES,)), alone))
     charts = curves.of_localizers(study)
     if charts:
         yield Charts(charts=charts)
@@ -80,8 +93,9 @@ def _all(study: Study) -> Iterator[Block]:
     """All images with marked nodules, of every split."""
     yield Heading(title="All images with marked nodules", note="of every split, as the published study measured")
     flatter = "Prompts may have been chosen on some of these images, so these numbers flatter; no negative image is"
-    yield Note(text=(f"{flatter} among them. {_behind(study, 'all')}.",))
-    table = _table(study, list(_shown(study, "all")), "all")
+    counted = "so precision and F1 are of images with nodules alone"
+    yield Note(text=(f"{flatter} among them, {counted}. {_behind(study, 'all')}.",))
+    table = _table(study, list(_shown(study, "all", ", images with nodules alone")), "all")
     yield Fold(title="The numbers of all images with marked nodules", blocks=(table,))
     strata = _strata_table(study, "all", "tolerant")
     yield Fold(title="Which of all marked nodules are found, at the tolerant distance", blocks=(strata,))
@@ -95,14 +109,30 @@ def _table(study: Study, groups: list[Rows], subset: str) -> Table:
     return Table(name=f"localization.{subset}", columns=_columns(study), groups=tuple(groups), style="measured")
 
 
-def _shown(study: Study, subset: str) -> Iterator[Rows]:
-    """Rows that are shown at once: at each tolerance, at none, and on negative images."""
+def _shown(study: Study, subset: str, images: str) -> Iterator[Rows]:
+    """Rows that are shown at once: at each tolerance, at none, and on negative images; `images` ends their titles."""
     measured = [study.of("localization", localizer, subset) for localizer in study.localizers]
-    for at, title in catalog.TOLERANCES.items():
-        yield from _rows(title.capitalize(), measured, partial(_near, at))
-    yield from _rows("Whatever the distance", measured, lambda key: key.at is None)
+    yield from _measured(measured, images)
     negatives = [study.of("localization", localizer, f"{subset}/negatives") for localizer in study.localizers]
     yield from _rows("Negative images", negatives, lambda key: True)
+
+
+def _measured(measured: Sequence[Measured], images: str) -> Iterator[Rows]:
+    """Rows at each tolerance, and at none."""
+    for at, title in catalog.TOLERANCES.items():
+        yield from _rows(f"{title.capitalize()}{images}", measured, partial(_near, at))
+    yield from _rows(f"Whatever the distance{images}", measured, lambda key: key.at is None)
+
+
+def _positives(study: Study) -> Iterator[Rows]:
+    """Rows of the test images with nodules alone, as far as they differ from those of all test images."""
+    pairs = [
+        [study.of("localization", localizer, subset) for subset in ("test/positives", "test")]
+        for localizer in study.localizers
+    ]
+    differ = {key for alone, both in pairs for key, one in alone.items() if one != both.get(key)}
+    alone = [{key: one for key, one in found.items() if key in differ} for found, _ in pairs]
+    yield from _measured(alone, ", images with nodules alone")
 
 
 def _folded(study: Study) -> Iterator[Rows]:
@@ -148,7 +178,8 @@ def _behind(study: Study, subset: str) -> str:
     """How many images, patients and nodules stand behind a view, once if the localizers were run on the same."""
     words: dict[str, list[str]] = {}
     for system in study.localizers.values():
-        found = study.of("localization", system.name, subset).get(Key("count_exact"))
+        inside = "test/positives" if subset == "test" else subset
+        found = study.of("localization", system.name, inside).get(Key("count_exact"))
         negatives = study.of("localization", system.name, f"{subset}/negatives").get(Key("fraction_with_point"))
         if found:
             text = f"{found.n:,} images with {found.n_points:,} marked nodules, of {found.n_patients:,} patients"
