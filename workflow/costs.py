@@ -293,7 +293,9 @@ def estimate(document: Mapping[str, Any], on: Gpu, images: Images) -> list[Range
     held = weight_bytes("none" if merged else model["quantization"], model["dtype"])
     ask = (held + (0.0 if merged else unpacked)) / on.bandwidth / asked["batch_size"]
     measured = train["max_steps"] // train["eval_steps"] * images.validation
-    once = images.total * sum(tower_flops()) if cached else 0.0
+    places = asked["shifts"] ** 2  # passes of inference per image; training measures images at their own place alone
+    through = places * images.asked + train["shifts"] ** 2 * (images.total - images.asked)  # the tower, if cached
+    once = through * sum(tower_flops()) if cached else 0.0
 
     def seconds(flops: float, utilisation: float, floor: float) -> float:
         return max(flops / (utilisation * on.flops), floor)
@@ -304,7 +306,7 @@ def estimate(document: Mapping[str, Any], on: Gpu, images: Images) -> list[Range
 
     slow, fast = UTILISATION
     fraction = f"{100 * slow:.0f} to {100 * fast:.0f} % of {on.flops / TERA:.0f} TFLOP/s"
-    least, most = (1 / seconds(image, utilisation, ask) for utilisation in UTILISATION)
+    least, most = (1 / (places * seconds(image, utilisation, ask)) for utilisation in UTILISATION)
     adapter = lora_parameters(train["lora_target_modules"], train["lora_r"])
     kept = train["per_device_train_batch_size"] * activation_bytes(
         train["lora_target_modules"], checkpointing=checkpointing, cached=cached
@@ -312,7 +314,7 @@ def estimate(document: Mapping[str, Any], on: Gpu, images: Images) -> list[Range
     memory = (weights + 16 * adapter + kept) / GB
     asking = (held + asked["batch_size"] * TOWER_KEPT_BYTES * PATCHES) / GB
     pngs = [images.total * document["data"]["normalize"]["side_px"] ** 2 * each / GB for each in PNG_BYTES_PER_PIXEL]
-    features = images.total * FEATURE_BYTES / GB if cached else 0.0
+    features = through * FEATURE_BYTES / GB if cached else 0.0
     saved = (train["save_total_limit"] + 1) * 12 * adapter / GB
     disk = DOWNLOAD_GB + features + saved
     return [
@@ -322,9 +324,9 @@ def estimate(document: Mapping[str, Any], on: Gpu, images: Images) -> list[Range
             hours(slow),
             "h",
             f"({samples:,} images x {sample / TERA:.1f} TFLOP + {measured:,} measured on validation x "
-            f"{image / TERA:.2f}{f' + {images.total:,} through the tower once' if cached else ''}) / ({fraction})",
+            f"{image / TERA:.2f}{f' + {through:,} through the tower once' if cached else ''}) / ({fraction})",
         ),
-        Range("inference", least, most, "images/s", f"({fraction}) / {image / TERA:.2f} TFLOP"),
+        Range("inference", least, most, "images/s", f"({fraction}) / ({places} x {image / TERA:.2f} TFLOP)"),
         Range(
             "inference, all",
             PREDICTIONS * images.asked / most / 3600,

@@ -1,5 +1,7 @@
 """Ask a model whether each image shows a nodule: the base as it is, or with an adapter on it.
 
+Each image may be moved by parts of an image token and asked about at each place; the logits are averaged then.
+
 in   normalized  tables.NORMALIZED
      split       tables.SPLIT; left out for images without labels
      base        results/fetch.json
@@ -24,7 +26,7 @@ from stages.lib.core.log import LOG
 from stages.lib.images.normalized import load
 from stages.lib.images.prefetch import Reader
 from stages.lib.metrics import calibration
-from stages.lib.models import gemma3, prompts
+from stages.lib.models import classify, gemma3, prompts
 from stages.lib.models.classify import Setting
 
 Ask = Callable[[list[Any]], np.ndarray]
@@ -35,6 +37,7 @@ class Params:
     """How the images are put to the model."""
 
     batch_size: params.Count  # images in one forward pass
+    shifts: params.Count  # places along a side of an image token; logits are the mean over shifts x shifts passes
     readers: params.NonNegativeInt  # threads that read images ahead; 0 reads them between the passes
     weights: Literal[
         "unmerged", "merged"
@@ -142,9 +145,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         merged=args.params.infer.weights == "merged",
         features=Path(args.features) if args.features else None,
         images=[results / image["png"] for image in chosen(asked, split, args.params.infer)],
+        shifts=args.params.infer.shifts,
     )
     classifier = kinds.module(kinds.CLASSIFIERS, row.kind).classifier(row.params, setting)
-    table = infer(asked, split, results, classifier.logits, args.params.infer, classifier.load)
+    read, logits = classify.averaged(classifier, args.params.infer.shifts)
+    table = infer(asked, split, results, logits, args.params.infer, read)
     tables.write(args.infer, table, tables.INFER)
 
 

@@ -92,7 +92,7 @@ def train(
     base, labels, params = task.base, task.train.labels, task.params
     steps = len(outcome.curve)
     samples = steps * params.samples_per_step
-    seen = np.unique(task.order[:samples])
+    seen = np.unique(task.shown[:samples])
     negatives = int((labels == 0).sum())
     selected = next(row.step for row in outcome.table if f"checkpoint-{row.step}" == outcome.checkpoint.name)
     losses = [row.loss for row in outcome.curve]

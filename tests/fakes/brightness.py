@@ -21,4 +21,4 @@ def classifier(params: Params, setting: Setting) -> Classifier:
         margin = np.array([image.mean() / params.scale for image in images])
         return np.stack([-margin, margin, np.ones(len(images))], axis=1)
 
-    return Classifier(logits=logits, load=normalized.load)
+    return Classifier(logits=logits, load=normalized.load, token_px=14)

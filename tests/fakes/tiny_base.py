@@ -35,6 +35,7 @@ TRAIN = {
     "max_grad_norm": 0.3,
     "weight_decay": 0.0,
     "gradient_checkpointing": False,
+    "shifts": 1,
     "eval_steps": 2,
     "save_steps": 2,
     "select_by": "last",

@@ -11,14 +11,14 @@ from stages.lib.core import documents, shards, tables
 from stages.lib.core.errors import DocumentError, ImageError, MismatchError, ModelError
 from stages.lib.images import normalized
 from stages.lib.learn.train_log import TrainLog
-from stages.lib.models import gemma3
+from stages.lib.models import gemma3, snapshot
 from stages.nodules import infer as stage
 
 ALL = ("train", "val", "test")
 
 
-def params(batch_size=4, splits=ALL, readers=0):
-    return stage.Params(batch_size=batch_size, splits=splits, readers=readers, weights="unmerged")
+def params(batch_size=4, splits=ALL, readers=0, shifts=1):
+    return stage.Params(batch_size=batch_size, shifts=shifts, splits=splits, readers=readers, weights="unmerged")
 
 
 def brightness(images):
@@ -194,3 +194,28 @@ def test_kept_features_change_no_byte_and_readers_no_row(tiny_study, tmp_path):
     assert (tmp_path / "images.parquet").read_bytes() == (tmp_path / "kept.parquet").read_bytes()
     assert (tmp_path / "again.parquet").read_bytes() == (tmp_path / "kept.parquet").read_bytes()
     assert ask_all(tiny_study, readers=3).equals(ask_all(tiny_study))
+
+
+def test_shifted_images_are_asked_about_at_each_place_and_kept_features_change_no_byte(tiny_study, adapter, tmp_path):
+    for name, kept in (("images", False), ("kept", True)):
+        model = {**MODEL, "cache_features": kept}
+        named = {"params": sections(params(shifts=2, splits=("val",)), model), "shard": "1-of-1", "classifier": "one"}
+        named |= {"normalized": tiny_study / "normalized.parquet", "split": tiny_study / "split.parquet"}
+        named |= {"base": tiny_study / "fetch.json", "results": tiny_study, "features": tmp_path / "features"}
+        named |= {"infer": tmp_path / f"{name}.parquet"}
+        stage.main([text for option, value in named.items() for text in (f"--{option}", str(value))])
+    assert (tmp_path / "images.parquet").read_bytes() == (tmp_path / "kept.parquet").read_bytes()
+    table = tables.read(tmp_path / "kept.parquet", tables.INFER)
+    assert len(list(tmp_path.glob("features/*/*/*.safetensors"))) == 4 * table.num_rows
+    images = np.stack(
+        [normalized.load(tiny_study / f"normalized/{name}.png") for name in table["image_id"].to_pylist()]
+    )
+    loaded = gemma3.load(documents.read(tiny_study / "fetch.json", snapshot.Snapshot).folder, NF4)
+    moved = np.zeros((2, 2, *images.shape), np.uint8)
+    for down, right in np.ndindex(2, 2):
+        moved[down, right][:, 7 * down :, 7 * right :] = images[:, : 112 - 7 * down, : 112 - 7 * right]
+    wanted = np.mean([gemma3.answer_logits(loaded, each, PROMPT) for row in moved for each in row], axis=0)
+    columns = ("logit_negative", "logit_positive", "answer_mass")
+    found = np.stack([table[name].to_numpy() for name in columns], axis=1)
+    np.testing.assert_allclose(found, wanted, atol=2e-5)
+    assert np.abs(found - gemma3.answer_logits(loaded, images, PROMPT)).max() > 1e-3

@@ -111,6 +111,47 @@ def test_the_losses_are_those_on_record(tiny_study, tiny_base, tmp_path):
     np.testing.assert_allclose([row.loss for row in outcome.curve], recorded, rtol=1e-3)
 
 
+def test_each_time_an_image_is_shown_it_is_at_a_seeded_random_place_and_the_images_are_those_of_unmoved_training(
+    tiny_study, tiny_base
+):
+    plain, moved, other = (
+        task_of(tiny_study, tiny_base, max_steps=100, **changes)
+        for changes in ({}, {"shifts": 2}, {"shifts": 2, "seed": 2})
+    )
+    images, places = np.divmod(moved.order, 4)
+    assert (images == plain.order).all()
+    assert (plain.order == plain.shown).all()
+    assert moved.training_odds == plain.training_odds
+    assert (moved.order == replace(moved).order).all()
+    assert (places != np.divmod(other.order, 4)[1]).any()
+    assert np.bincount(places, minlength=4).min() > 70  # of 400
+    assert all(len(set(places[images == image])) == 4 for image in np.unique(images))
+
+
+def test_a_moved_training_image_is_the_image_moved_and_validation_images_stay(tiny_study, tiny_base, tmp_path):
+    import torch
+
+    task = replace(
+        task_of(tiny_study, tiny_base, NF4, shifts=2, lora_target_modules="language"), features=tmp_path / "features"
+    )
+    learner = replace(task, features=None).load()
+    whole = task.train[3][0]
+    pixels, label = learner.examples[3 * 4 + 3]
+    assert (pixels[7:, 7:] == whole[:-7, :-7]).all()
+    assert not pixels[:7].any()
+    assert not pixels[:, :7].any()
+    assert label == task.train.labels[3]
+    kept = task.load()
+    shown = np.unique(task.order)
+    for number in shown[::5]:
+        wanted = gemma3.features(kept.loaded, [learner.examples[number][0]])[0].cpu()
+        assert (kept.examples[number][0] == wanted).all()
+    assert len(list(tmp_path.glob("features/*/*/*.safetensors"))) == len(shown) + len(task.val)
+    with torch.no_grad():
+        kept_pair, pair = (one.evaluate(4) for one in (kept, learner))
+    assert kept_pair == pytest.approx(pair)
+
+
 def test_dropout_is_on_in_training_and_off_in_evaluation(tiny_study, tiny_base):
     loaded = gemma3.load(tiny_base.folder, EXACT)
     model = lora.add(loaded.model, train_params(lora_dropout=0.5))
@@ -414,7 +455,7 @@ def test_the_time_that_the_model_waits_for_images_is_measured(tiny_study, tiny_b
     from stages.lib.images import normalized
 
     task = task_of(tiny_study, tiny_base, max_steps=2)
-    slow = replace(task.train, load=lambda path: time.sleep(0.2) or normalized.load(path))
+    slow = replace(task.train, load=lambda *at: time.sleep(0.2) or normalized.load(*at))
     assert loop.fit(task, tmp_path / "a").data_wait_fraction < 0.2
     assert loop.fit(replace(task, train=slow), tmp_path / "b").data_wait_fraction > 0.5
 

@@ -106,7 +106,7 @@ def test_infer_sees_each_image_once_computes_one_position_and_generates_nothing(
     inner.vision_tower.register_forward_hook(tower, with_kwargs=True)
     loaded.model.lm_head.register_forward_hook(head)
     images = tables.read(tiny_study / "normalized.parquet", tables.NORMALIZED)
-    given = infer.Params(batch_size=4, splits=("train", "val", "test"), readers=0, weights="unmerged")
+    given = infer.Params(batch_size=4, shifts=1, splits=("train", "val", "test"), readers=0, weights="unmerged")
     table = infer.infer(images, None, tiny_study, lambda p: gemma3.answer_logits(loaded, p, PROMPT), given)
     assert seen == {"tower": table.num_rows, "head": table.num_rows} == {"tower": 26, "head": 26}
 

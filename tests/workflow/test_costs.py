@@ -139,11 +139,25 @@ def test_slow_memory_bounds_the_rate_of_single_images():
 
 def test_kept_features_take_their_place_on_the_disk_only_where_they_are_of_use():
     sizes = [
-        by_name(changed(model={"cache_features": cached}, train={"lora_target_modules": targets}))["disk"].low
-        for cached, targets in ((False, "language"), (True, "language"), (True, "all-linear"))
+        by_name(
+            changed(model={"cache_features": cached}, train={"lora_target_modules": targets}, infer={"shifts": shifts})
+        )["disk"].low
+        for cached, targets, shifts in (
+            (False, "language", 2),
+            (True, "language", 1),
+            (True, "language", 2),
+            (True, "all-linear", 2),
+        )
     ]
     assert sizes[1] - sizes[0] == pytest.approx(63_179 * 1.31072e6 / 1e9, rel=1e-6)
-    assert sizes[2] < sizes[1]
+    assert sizes[2] - sizes[1] == pytest.approx(3 * 12_636 * 1.31072e6 / 1e9, rel=1e-3)  # moved, and asked about
+    assert sizes[3] < sizes[1]
+
+
+def test_inference_at_n_places_takes_n_times_as_long():
+    one, four = (by_name(changed(infer={"shifts": shifts})) for shifts in (1, 2))
+    assert four["inference, all"].high == pytest.approx(4 * one["inference, all"].high)
+    assert four["training"] == one["training"]
 
 
 def test_a_gpu_is_known_by_name_or_by_its_numbers_and_else_refused():

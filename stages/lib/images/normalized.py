@@ -5,10 +5,15 @@ from pathlib import Path
 import numpy as np
 
 from stages.lib.core.errors import ImageError
+from stages.lib.images.shifts import UNMOVED, Shift, shifted
 
 
-def load(path: Path) -> np.ndarray:
+def load(path: Path, shift: Shift = UNMOVED, /) -> np.ndarray:
     """A normalized image: uint8 array of shape (side, side).
+
+    Args:
+        path: Of the PNG.
+        shift: How far it is moved.
 
     Raises:
         ImageError: If the file is missing or damaged, or is not an 8-bit grey square.
@@ -24,4 +29,4 @@ def load(path: Path) -> np.ndarray:
         raise ImageError(f"{path}: damaged; delete it and run normalize again")
     if image.dtype != np.uint8 or image.ndim != 2 or image.shape[0] != image.shape[1]:
         raise ImageError(f"{path}: found {image.dtype} of shape {image.shape}, wanted a square of 8-bit grey values")
-    return np.asarray(image)
+    return shifted(np.asarray(image), shift)

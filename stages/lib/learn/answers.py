@@ -1,6 +1,6 @@
 """The task of answering a question about an image with one of two tokens: QLoRA on the margin of their logits."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from stages.lib.core import files, params
-from stages.lib.images import normalized
+from stages.lib.images import normalized, shifts
+from stages.lib.images.shifts import Shift
 from stages.lib.learn import loader, losses, samplers, validation
 from stages.lib.learn.task import LoopParams
 from stages.lib.metrics import calibration
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 HARMLESS = ("dataloader_num_workers", "save_total_limit", "cache_features")  # they do not change what comes out
+MOVES = 1  # stream of random numbers beside the sampler's, of the same seed
 MIN_VALIDATION_BATCH = 4  # a pass without gradients takes less memory than one with them
 
 
@@ -30,7 +32,8 @@ class TrainParams(LoopParams, lora.LoraParams):
     sampler: samplers.Sampler  # order of the images; see stages/lib/learn/samplers.py
     positive_weight: params.PositiveFloat  # of the loss of an image with a nodule; 1.0 beside a balancing sampler
     gradient_checkpointing: bool  # compute activations twice instead of keeping them
-    select_by: Literal["last", "loss", "balanced_accuracy", "f1", "average_precision"]  # on validation
+    shifts: params.Count  # places along a side of a token; each time an image is shown, it is at a random one of them
+    select_by: Literal["last", "loss", "balanced_accuracy", "f1", "average_precision"]  # on validation, unmoved
 
 
 @dataclass(frozen=True)
@@ -47,18 +50,42 @@ class Images:
     ids: list[str]
     paths: list[Path]
     labels: np.ndarray
-    load: Callable[[Path], Any] = normalized.load
+    load: shifts.Load = normalized.load
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
-        return self.load(self.paths[index]), int(self.labels[index])
+        return self.at(index, shifts.UNMOVED)
+
+    def at(self, index: int, place: Shift) -> tuple[Any, int]:
+        """An image at one of its places, and its label."""
+        return self.load(self.paths[index], place), int(self.labels[index])
 
     @property
     def digest(self) -> str:
         """Hash of the ids and labels."""
         return files.sha256_json([self.ids, self.labels.tolist()])
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Images at each of their places: sample number `image * places + place`, as of `AnswerTask.order`.
+
+    Attributes:
+        images: The images.
+        places: How far each is moved.
+    """
+
+    images: Images
+    places: Sequence[Shift]
+
+    def __len__(self) -> int:
+        return len(self.images) * len(self.places)
+
+    def __getitem__(self, number: int) -> tuple[Any, int]:
+        index, place = divmod(number, len(self.places))
+        return self.images.at(index, self.places[place])
 
 
 class Answered(NamedTuple):
@@ -121,15 +148,27 @@ class AnswerTask:
         return True
 
     @property
-    def order(self) -> np.ndarray:
+    def places(self) -> int:
+        """At how many places a training image may be shown."""
+        return self.params.shifts**2
+
+    @property
+    def shown(self) -> np.ndarray:
         """Indices of the training images, in the order of training."""
         samples = self.params.max_steps * self.params.samples_per_step
         return samplers.stream(self.train.labels, self.params.sampler, self.params.seed, samples)
 
     @property
+    def order(self) -> np.ndarray:
+        """Samples in the order of training: `image * places + place`, the place a seeded random one each time."""
+        shown = self.shown
+        place = np.random.default_rng([self.params.seed, MOVES]).integers(self.places, size=len(shown))
+        return shown * self.places + place
+
+    @property
     def training_odds(self) -> float:
         """Images with a nodule per image without, as they are shown."""
-        labels = self.train.labels[self.order]
+        labels = self.train.labels[self.shown]
         return int(labels.sum()) / max(int((1 - labels).sum()), 1)
 
     def load(self) -> "AnswerLearner":
@@ -151,6 +190,7 @@ class AnswerLearner:
 
     def __init__(self, task: AnswerTask, loaded: gemma3.Loaded) -> None:
         self.task, self.loaded = task, loaded
+        self.places = shifts.places(task.params.shifts, loaded.token_px, "nodules.train.shifts")
         self.pair = list(gemma3.answer_ids(loaded, task.prompt))
         self.shift = -calibration.prior_shift(0.5, task.training_odds, task.params.positive_weight)
 
@@ -160,9 +200,9 @@ class AnswerLearner:
         return self.loaded.model
 
     @property
-    def examples(self) -> Images:
-        """Training images."""
-        return self.task.train
+    def examples(self) -> Moved:
+        """Training images at each of their places."""
+        return Moved(self.task.train, self.places)
 
     def collate(self, samples: Sequence[tuple[Any, int]]) -> Answered:
         """Images (or their vision features) and labels as one batch."""
@@ -177,7 +217,7 @@ class AnswerLearner:
         return losses.answer_loss(pair, batch.labels, self.task.params.positive_weight, samples)
 
     def evaluate(self, batch_size: int) -> dict[str, float | None]:
-        """Validation metrics; several processes share the images."""
+        """Validation metrics of the images at their own place; several processes share them."""
         from accelerate import PartialState
         from accelerate.utils import gather_object
 
@@ -225,7 +265,10 @@ def _with_features(task: AnswerTask, loaded: gemma3.Loaded) -> AnswerTask:
     if store is None:
         return task
     state = PartialState()
-    shown = [task.train.paths[index] for index in np.unique(task.order)]
-    store.fill(loaded, [*shown, *task.val.paths][state.process_index :: state.num_processes])
+    images, place = np.divmod(np.unique(task.order), task.places)
+    for number, shift in enumerate(shifts.places(task.params.shifts, loaded.token_px, "nodules.train.shifts")):
+        shown = [task.train.paths[index] for index in images[place == number]]
+        paths = [*shown, *task.val.paths] if shift == shifts.UNMOVED else shown
+        store.fill(loaded, paths[state.process_index :: state.num_processes], shift)
     state.wait_for_everyone()
     return replace(task, train=replace(task.train, load=store.load), val=replace(task.val, load=store.load))

@@ -1,4 +1,4 @@
-"""Interface of classifiers: the logits of two answers for a batch of images."""
+"""Interface of classifiers: the logits of two answers for a batch of images, and their mean over sub-token shifts."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from stages.lib.images import shifts
 from stages.lib.models.gemma3 import ModelParams
 from stages.lib.models.prompts import PromptParams
 
@@ -18,11 +19,14 @@ class Classifier:
     Attributes:
         logits: Takes n images as `load` returns them; returns a float array of shape (n, 3): logit of the negative
             answer, of the positive one, and the probability of the two together.
-        load: Reads a normalized image from its path: uint8 array of shape (side, side), or its vision features.
+        load: Reads a normalized image, moved or not: uint8 array of shape (side, side), or its vision features.
+        token_px: Side of the square that the model sees as one, in pixels of the normalized image: an image token, or
+            an encoder's patch. Shifts are parts of it.
     """
 
     logits: Callable[[list[Any]], np.ndarray]
-    load: Callable[[Path], Any]
+    load: shifts.Load
+    token_px: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +41,7 @@ class Setting:
         merged: Whether an adapter is merged into the base's weights.
         features: Folder for vision features; None if none are to be kept.
         images: Paths of the images, so that their features can be computed first.
+        shifts: Places along a side of a token that each is moved to, `infer.shifts`.
     """
 
     base: Path
@@ -46,3 +51,31 @@ class Setting:
     merged: bool
     features: Path | None
     images: Sequence[Path]
+    shifts: int
+
+
+def averaged(
+    classifier: Classifier, count: int
+) -> tuple[Callable[[Path], list[Any]], Callable[[list[Any]], np.ndarray]]:
+    """Reader of an image at all its places, and the logits of images read so: the mean over the places.
+
+    The two answers' logits are averaged, and so are the probabilities of the two together. This is the one place where
+    it is done, for every kind of classifier.
+
+    Args:
+        classifier: Asked once for each place, about a batch at a time.
+        count: Places along a side of a token; 1 leaves each image where it is.
+
+    Raises:
+        ModelError: If the places do not divide a token.
+    """
+    places = shifts.places(count, classifier.token_px, "nodules.infer.shifts")
+
+    def load(path: Path) -> list[Any]:
+        return [classifier.load(path, place) for place in places]
+
+    def logits(images: list[Any]) -> np.ndarray:
+        found = [classifier.logits([image[number] for image in images]) for number in range(len(places))]
+        return np.mean(np.asarray(found, np.float64), axis=0)  # (places, n, 3) -> (n, 3)
+
+    return load, logits

@@ -1,9 +1,9 @@
 """Vision features on disk: the output of the vision tower, computed once for training and inference.
 
-An image's features are in a file named after all that decides them: the bytes of the normalized image, its
-preprocessing hash, the weights of the tower and the projector as they are in memory, and the code and device that
-compute them. So a stale file is never found, and the folder can be deleted at any time. Each image passes the tower
-alone, so its features do not depend on the batch.
+An image's features are in a file named after all that decides them: the bytes of the normalized image, how far it is
+moved, its preprocessing hash, the weights of the tower and the projector as they are in memory, and the code and device
+that compute them. So a stale file is never found, and the folder can be deleted at any time. Each image passes the
+tower alone, so its features do not depend on the batch.
 
 Features are of use where the tower is not tuned; an adapter on the tower has none.
 """
@@ -18,6 +18,7 @@ from stages.lib.core import files, progress
 from stages.lib.core.errors import ModelError
 from stages.lib.images import normalized
 from stages.lib.images.prefetch import Reader
+from stages.lib.images.shifts import UNMOVED, Shift
 from stages.lib.models import gemma3
 
 READERS = 2
@@ -33,12 +34,13 @@ class Store:
 
     folder: Path
 
-    def path(self, png: Path) -> Path:
+    def path(self, png: Path, shift: Shift = UNMOVED) -> Path:
         """Where the features of a normalized image are, or would be."""
         digest = files.sha256_file(png)
-        return self.folder / digest[:2] / f"{digest}.safetensors"
+        moved = "" if shift == UNMOVED else f"_{shift.down_px}_{shift.right_px}"
+        return self.folder / digest[:2] / f"{digest}{moved}.safetensors"
 
-    def load(self, png: Path) -> Any:
+    def load(self, png: Path, shift: Shift = UNMOVED, /) -> Any:
         """Features of an image that `fill` was given, tensor of shape (image tokens, hidden).
 
         Raises:
@@ -46,7 +48,7 @@ class Store:
         """
         from safetensors import SafetensorError, safe_open
 
-        path = self.path(png)
+        path = self.path(png, shift)
         try:
             with safe_open(path, framework="pt") as file:
                 found, digest = file.get_tensor("features").clone(), file.metadata()["sha256"]
@@ -61,12 +63,12 @@ class Store:
             raise ModelError(f"{path}: damaged ({reason}), and deleted now; run the stage again")
         return found
 
-    def fill(self, loaded: gemma3.Loaded, pngs: Sequence[Path]) -> None:
+    def fill(self, loaded: gemma3.Loaded, pngs: Sequence[Path], shift: Shift = UNMOVED) -> None:
         """Compute the features of those images that have none yet, and write each whole or not at all."""
         from safetensors.torch import save_file
 
-        missing = [(png, path) for png in dict.fromkeys(pngs) if not (path := self.path(png)).exists()]
-        images = Reader([[png] for png, _ in missing], normalized.load, READERS)
+        missing = [(png, path) for png in dict.fromkeys(pngs) if not (path := self.path(png, shift)).exists()]
+        images = Reader([[png] for png, _ in missing], lambda png: normalized.load(png, shift), READERS)
         work = zip(images, missing, strict=True)
         for image, (_, path) in progress.track(work, total=len(missing), what="vision features"):
             found = gemma3.features(loaded, image)[0].cpu().contiguous()

@@ -60,6 +60,11 @@ class Loaded:
     tokens: dict[tuple[str, bool], Any] = field(default_factory=dict, repr=False)
     masks: dict[tuple[str, bool], Any] = field(default_factory=dict, repr=False)
 
+    @property
+    def token_px(self) -> int:
+        """Side of the square of pixels that one image token stands for."""
+        return self.side_px // int(self.image_tokens**0.5)
+
 
 def load(base: Path, params: ModelParams, *, adapter: Path | None = None, merged: bool = False) -> Loaded:
     """Model in a local folder, in eval mode, on the GPU if there is one.

@@ -24,6 +24,7 @@ from stages.lib.core import params
 from stages.lib.core.errors import ModelError
 from stages.lib.detect import driver
 from stages.lib.detect.detection import Detection, Query, Response, batches
+from stages.lib.images import shifts
 from stages.lib.models import gemma3, snapshot
 from stages.lib.models.prompts import PromptParams
 
@@ -101,27 +102,20 @@ def attribution(
     """
     pixels = np.stack(list(images))
     side, moves = int(loaded.image_tokens**0.5), params.shifts
-    token_px = loaded.side_px // side
-    if token_px % moves:
-        raise ModelError(
-            f"attribution.shifts: found {moves}, wanted a divisor of {token_px}, an image token's side in px"
-        )
     grid = side * moves
-    step_px = token_px // moves
     total, covered = np.zeros((len(pixels), grid, grid)), np.zeros((grid, grid))
-    for down in range(moves):
-        for right in range(moves):
-            shifted = np.pad(pixels, ((0, 0), (down * step_px, 0), (right * step_px, 0)))
-            shifted = shifted[:, : loaded.side_px, : loaded.side_px]
-            coarse = np.concatenate(
-                [
-                    _token_map(loaded, shifted[start : start + params.batch_size], prompt, params)
-                    for start in range(0, len(shifted), params.batch_size)
-                ]
-            )
-            fine = coarse.reshape(-1, side, side).repeat(moves, axis=1).repeat(moves, axis=2)
-            total[:, : grid - down, : grid - right] += fine[:, down:, right:]
-            covered[: grid - down, : grid - right] += 1
+    for number, place in enumerate(shifts.places(moves, loaded.token_px, "attribution.shifts")):
+        down, right = divmod(number, moves)
+        shifted = shifts.shifted(pixels, place)
+        coarse = np.concatenate(
+            [
+                _token_map(loaded, shifted[start : start + params.batch_size], prompt, params)
+                for start in range(0, len(shifted), params.batch_size)
+            ]
+        )
+        fine = coarse.reshape(-1, side, side).repeat(moves, axis=1).repeat(moves, axis=2)
+        total[:, : grid - down, : grid - right] += fine[:, down:, right:]
+        covered[: grid - down, : grid - right] += 1
     if not np.isfinite(total).all():
         raise ModelError("the evidence of an image is not a finite number; set model.dtype to bfloat16 or float32")
     return total / covered

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from stages.lib.core import params
-from stages.lib.images import normalized
+from stages.lib.images import normalized, shifts
 from stages.lib.models import adapters, features, gemma3, snapshot
 from stages.lib.models.classify import Classifier, Setting
 
@@ -20,7 +20,7 @@ def classifier(params: Params, setting: Setting) -> Classifier:
 
     Raises:
         MismatchError: If the adapter was trained on other pixels, another base or another prompt.
-        ModelError: If the model cannot be loaded.
+        ModelError: If the model cannot be loaded, or the shifts do not divide an image token.
     """
     base = snapshot.read(setting.base)
     adapter = None if params.adapter == "none" else Path(params.adapter)
@@ -30,8 +30,10 @@ def classifier(params: Params, setting: Setting) -> Classifier:
     root = setting.features if setting.model.cache_features else None
     store = features.store(root, loaded, setting.preprocessing_hash)
     if store:
-        store.fill(loaded, setting.images)
+        for place in shifts.places(setting.shifts, loaded.token_px, "nodules.infer.shifts"):
+            store.fill(loaded, setting.images, place)
     return Classifier(
         logits=lambda images: gemma3.answer_logits(loaded, images, setting.prompt),
         load=store.load if store else normalized.load,
+        token_px=loaded.token_px,
     )
