@@ -31,6 +31,7 @@ rule nodules_measure:
         other_form=["results/nodules/infer/tuned_other_form.parquet"] if "tuned" in CLASSIFIERS else [],
         localize=expand(f"{FOUND}/{{localizer}}.parquet", localizer=MEASURED),
         responses=expand(f"{FOUND}/{{localizer}}_responses.parquet", localizer=MEASURED),
+        choice=expand(f"{FOUND}/{{localizer}}_choice.json", localizer=LOCALIZERS),
         train=["results/nodules/train/train.json"] if "tuned" in CLASSIFIERS else [],
         code=code("nodules.measure"),
     output:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from stages.lib.core import tables
 from stages.lib.core.errors import TableError
 from stages.lib.detect import views
+from stages.lib.detect.choice import Choice
 from stages.lib.metrics.binary_suite import Scored
 from stages.lib.metrics.calibration import Calibration
 from stages.lib.metrics.evaluation_sets import MEASURED_SPLITS, classifier_images
@@ -19,6 +20,7 @@ from stages.lib.metrics.measures import Key, Measures
 from stages.nodules.notes import Counts, Responses, SplitCounts
 
 LEAST_ANSWER_MASS = 0.5  # mean probability of the two answers together below which a reader is warned
+MOST = 0.5  # fraction of a localizer's responses, malformed or cut, above which a reader is warned of its prompt
 DERIVED = ("combined", "cascade")  # made from what localizers found, on images that those examined
 
 
@@ -33,6 +35,7 @@ class Tables:
     calibration: Mapping[str, Calibration]
     localize: Mapping[str, pa.Table]
     responses: Mapping[str, pa.Table]
+    choice: Mapping[str, Choice]
 
 
 def check(study: Tables, sources: Sequence[str]) -> None:
@@ -120,7 +123,8 @@ def sides(study: Tables, localizer: str) -> tuple[int, int]:
 def count_responses(responses: pa.Table) -> Responses:
     """Number of responses of a localizer, and of each kind."""
     parsed = Counter(responses["parsed"].to_pylist())
-    return Responses(n=responses.num_rows, ok=parsed["ok"], empty=parsed["empty"], malformed=parsed["malformed"])
+    kinds = {kind: parsed[kind] for kind in ("ok", "empty", "malformed", "cut")}
+    return Responses(n=responses.num_rows, **kinds)
 
 
 def warnings(
@@ -145,8 +149,10 @@ def warnings(
     with_points = set(study.points["image_id"].to_pylist())
     for name, ones in examined.items():
         said = count_responses(study.responses[name])
-        if said.malformed:
-            found.append(f"{name}: {said.malformed} of {said.n} responses cannot be read; they count as no point.")
+        if said.malformed or said.cut:
+            what = f"{said.malformed} of {said.n} responses cannot be read"
+            what += f", and {said.cut} were cut at max_new_tokens" if said.cut else ""
+            found.append(f"{name}: {what}; only boxes that could be read in them count.")
         unasked = len(with_points - {one.image.image_id for one in ones})
         if unasked and name not in DERIVED:
             found.append(f"{name}: {unasked} of {len(with_points)} images with points were not examined.")
@@ -175,6 +181,22 @@ def silent(measures: Measures) -> list[str]:
             sentences.append(
                 f"{subject.system}: on test images its two answers together have {100 * mass:.0f} % of the "
                 "probability; left to itself, the model would mostly say something else."
+            )
+    return sentences
+
+
+def unread(measures: Measures) -> list[str]:
+    """A sentence for each localizer most of whose responses to its chosen prompts are malformed or cut."""
+    sentences = []
+    for subject, measured in measures.items():
+        if (subject.task, subject.subset) != ("responses", "localized"):
+            continue
+        malformed, cut = (measured[Key(name)].value or 0.0 for name in ("malformed_fraction", "cut_fraction"))
+        if malformed + cut > MOST:
+            sentences.append(
+                f"{subject.system}: most of its responses say nothing of where nodules are: {100 * malformed:.0f} % "
+                f"cannot be read and {100 * cut:.0f} % were cut at max_new_tokens. Its numbers measure the prompt more "
+                "than the model: try another prompt, or raise max_new_tokens."
             )
     return sentences
 

@@ -8,6 +8,7 @@ in   manifest     tables.MANIFEST
      other_form   tables.INFER: the tuned model on validation images, its weights in the other form
      localize     tables.LOCALIZE of each localizer; the file's name is the localizer's
      responses      <localizer>_responses.parquet of each localizer: the images it was run on
+     choice       <localizer>_choice.json of each localizer that has a bank of prompts
      train        train.json; its notes become warnings, and it is kept with the provenance
 out  measures     tables.MEASURES
      curves       tables.CURVES
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 from stages.lib.core import cli, documents, params, provenance, tables
 from stages.lib.core.errors import ParamsError
 from stages.lib.core.log import LOG
+from stages.lib.detect.choice import Choice
 from stages.lib.learn.train_log import TrainLog
 from stages.lib.metrics import (
     binary_suite,
@@ -36,6 +38,7 @@ from stages.lib.metrics import (
     localization_suite,
     measures,
     outcomes,
+    responses,
 )
 from stages.lib.metrics.binary_suite import Scored
 from stages.lib.metrics.bootstrap import Outcome, attempt, replicate
@@ -51,6 +54,7 @@ from stages.nodules.consistency import Tables
 from stages.nodules.notes import CHAPTER, Division, Notes
 
 CLASSIFICATION, COMPARISON, LOCALIZATION, JOINT = "classification", "comparison", "localization", "joint"
+RESPONSES = "responses"
 FIRST, SECOND = "tuned", "zero_shot"  # the comparison: the first minus the second
 CLOCKED = ("seconds", "data_wait_fraction", "resumed_from_step")  # keys of train.json that differ from run to run
 
@@ -136,8 +140,11 @@ def measure(study: Tables, params: Params) -> Results:
     examined = {name: gather(study, name) for name in study.localize}
     for name, images in examined.items():
         locate(name, images, study, params, results)
+        if name not in consistency.DERIVED:
+            read(name, study, params, results)
     results.warnings += consistency.warnings(study, scored, examined)
     results.warnings += consistency.silent(results.measures)
+    results.warnings += consistency.unread(results.measures)
     return results
 
 
@@ -251,8 +258,35 @@ def locate(localizer: str, examined: Sequence[Examined], study: Tables, params: 
         results.measures[Subject(JOINT, localizer, "test", classifier)] = joint
 
 
+def read(localizer: str, study: Tables, params: Params, results: Results) -> None:
+    """Measure how many of a localizer's responses cannot be read or were cut, with the chosen prompts and the others.
+
+    `localized` are the images that it was run on, with what was chosen; `choosing` those on which each prompt of its
+    bank was tried. A prompt stands behind a stroke.
+    """
+    rows = tables.lookup(study.responses[localizer], study.manifest, ["patient_id"]).to_pylist()
+    prompts = list(dict.fromkeys(row["prompt"] for row in rows))
+    for subset, kept in (("localized", prompts), *((f"localized/{prompt}", [prompt]) for prompt in prompts)):
+        said = [row for row in rows if row["prompt"] in kept]
+        results.measures[Subject(RESPONSES, localizer, subset)] = responses.measure(
+            *([row[name] for row in said] for name in ("parsed", "image_id", "patient_id")),
+            draws=params.draws,
+            seed=params.seed,
+            confidence=params.confidence,
+        )
+    for row in study.choice[localizer].bank if localizer in study.choice else ():
+        results.measures[Subject(RESPONSES, localizer, f"choosing/{row.prompt}")] = responses.of_counts(
+            responses=row.responses,
+            malformed=row.malformed,
+            cut=row.cut,
+            images=row.images,
+            confidence=params.confidence,
+        )
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Read, measure, write."""
+    localized = ("localize", "responses", "choice")
     args = cli.parse(
         __doc__,
         argv,
@@ -261,10 +295,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             "nodules.cohort": CohortParams,
             "nodules.tolerance": ToleranceParams,
         },
-        reads=("manifest", "split", "points", "infer", "calibration", "other_form", "localize", "responses", "train"),
+        reads=("manifest", "split", "points", "infer", "calibration", "other_form", *localized, "train"),
         writes=("measures", "curves", "outcomes", "notes"),
-        many=("infer", "calibration", "localize", "responses"),
-        optional=("other_form", "localize", "responses", "train"),
+        many=("infer", "calibration", *localized),
+        optional=("other_form", *localized, "train"),
     )
     study = Tables(
         manifest=tables.read(args.manifest, tables.MANIFEST),
@@ -274,6 +308,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         calibration={_stem(path, "_calibration"): documents.read(path, Calibration) for path in args.calibration},
         localize={Path(path).stem: tables.read(path, tables.LOCALIZE) for path in args.localize or ()},
         responses={_stem(path, "_responses"): tables.read(path, tables.RESPONSES) for path in args.responses or ()},
+        choice={_stem(path, "_choice"): documents.read(path, Choice) for path in args.choice or ()},
     )
     params = Params(**vars(args.params.measure), **vars(args.params.cohort), **vars(args.params.tolerance))
     results = measure(study, params)

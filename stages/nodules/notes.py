@@ -39,6 +39,7 @@ class Responses:
     ok: int
     empty: int
     malformed: int
+    cut: int
 
 
 @params.section

@@ -56,7 +56,9 @@ def choose(
             points=counts.points,
             nodules=counts.nodules,
             images=len(images),
+            responses=len(words),
             malformed=words.count("malformed"),
+            cut=words.count("cut"),
         )
         rows.append(row)
     ranked = tuple(sorted(rows, key=lambda row: (-row.f1, -row.true_positives)))

@@ -85,6 +85,7 @@ def measure_options(results: Path) -> list[str]:
     """Command line of `stages.nodules.measure` for a study that `write` made."""
     named = {
         **_inputs(results),
+        "choice": [results / "localize/attribution_choice.json"],
         "train": [results / "train/train.json"],
         "other_form": [results / "infer/tuned_other_form.parquet"],
         **_measured(results),
@@ -283,7 +284,8 @@ def _localize(
             rows.append(row)
         words = "".join(f'{{"box_2d": [{y:.0f}, {x:.0f}], "label": "nodule"}}' for x, y in centres)
         parsed = "malformed" if number % 23 == 5 else "ok" if centres else "empty"
-        response = "I see <b>something" if parsed == "malformed" else f"Final Answer: [{words}]"
+        parsed = "cut" if number % 23 == 7 else parsed
+        response = "I see <b>something" if parsed in ("malformed", "cut") else f"Final Answer: [{words}]"
         asked = {"image_id": image["image_id"], "prompt": "Where?", "view": "whole"}
         responses.append(asked | {"response": response, "parsed": parsed})
     for name, stem, found in (("localize", localizer, rows), ("responses", f"{localizer}_responses", responses)):
@@ -293,7 +295,8 @@ def _localize(
 
 def _choice(results: Path) -> None:
     """What was chosen for the localizer with confidences."""
-    counts = {"f1": 0.5, "true_positives": 3, "points": 8, "nodules": 4, "images": 6, "malformed": 1, "cutoff": None}
+    counts = {"f1": 0.5, "true_positives": 3, "points": 8, "nodules": 4, "images": 6, "cutoff": None}
+    counts |= {"responses": 6, "malformed": 1, "cut": 2}
     rows = BankRow(prompt="Where?", **counts), BankRow(prompt="<b>?", **{**counts, "f1": 0.25, "cutoff": 0.125})
     choice = Choice(prompts=("Where?",), splits=("val",), bank=rows)
     documents.write(results / "localize/attribution_choice.json", choice)

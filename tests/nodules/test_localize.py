@@ -1,5 +1,6 @@
 """Localization: whom it asks, where the points land, and that the text are kept."""
 
+import re
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import pytest
+import yaml
 from tiny_base import EXACT, localizer_setting
 
 from stages.lib.core import tables
@@ -172,7 +174,50 @@ def test_the_base_model_is_asked_by_the_same_interface(tiny_base: Snapshot, tmp_
     localizer = medgemma.localizer(params, localizer_setting(tmp_path, tiny_base.folder, EXACT))
     together = list(localizer(queries))
     assert [response.text for response in together] == [next(localizer([query])).text for query in queries]
-    assert {response.parsed for response in together} <= {"ok", "empty", "malformed"}
+    assert {response.parsed for response in together} == {"cut"}, "eight tokens hold no response"
+
+
+REAL = [
+    yaml.safe_load(path.read_text()) for path in sorted((Path(__file__).parents[2] / "workflow/presets").glob("*.yaml"))
+]
+BANKS = [
+    row
+    for study in REAL
+    if study["weights"]["fetch"]["revision"] != "none"
+    for row in study["nodules"]["localizers"].values()
+    if row["kind"] == "medgemma"
+]
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        "Where is each lung nodule",
+        "[y0, x0, y1, x1]",
+        "normalized to 0..1000",
+        "Left is the patient's left",
+        "First write down your reasoning",
+        '"Final Answer: X"',
+        "a single JSON list",
+        '"box_2d" and "label"',
+    ],
+)
+def test_the_first_prompt_for_the_real_model_has_the_form_that_its_vendor_documents_with(element: str) -> None:
+    assert BANKS
+    for row in BANKS:
+        assert element in row["prompts"][0]
+        assert row["max_new_tokens"] >= 1000, "as the vendor's own example"
+
+
+def test_the_answers_that_the_first_prompt_for_the_real_model_asks_for_can_be_read() -> None:
+    for row in BANKS:
+        (example,) = re.findall(r"\[\{.*?\}\]", row["prompts"][0])
+        for edge, value in {"y0": "411", "x0": "305", "y1": "470", "x1": "361"}.items():
+            example = example.replace(edge, value)
+        (found,) = medgemma.read(f"It is dense.\n\nFinal Answer: {example}").detections
+        assert (found.box, found.phrase) == ((0.305, 0.411, 0.361, 0.470), "lung nodule")
+        assert "or [] if there is no lung nodule" in row["prompts"][0]
+        assert medgemma.read("Both lungs are clear.\n\nFinal Answer: []").parsed == "empty"
 
 
 @pytest.mark.parametrize(("width", "height"), [(300, 200), (200, 300), (401, 400)])

@@ -12,6 +12,7 @@ from train_logs import train_log
 from stages.lib.core import documents, provenance, tables
 from stages.lib.core.errors import ParamsError, TableError
 from stages.lib.core.params import parse
+from stages.lib.detect.choice import BankRow, Choice
 from stages.lib.metrics import binary, measures, outcomes
 from stages.lib.metrics.calibration import Calibration
 from stages.lib.metrics.measures import Key, Subject
@@ -141,6 +142,7 @@ def study():
                 tables.RESPONSES,
             )
         },
+        choice={},
     )
 
 
@@ -442,7 +444,7 @@ def test_what_was_lost_on_the_way_is_counted_and_warned_of(study):
     document = metrics(study, PARAMS)
     counts = document["counts"]
     assert (counts["images"], counts["rejected"], counts["points"], counts["images_with_points"]) == (84, 1, 4, 3)
-    assert counts["responses"]["medgemma"] == {"n": 6, "ok": 4, "empty": 1, "malformed": 1}
+    assert counts["responses"]["medgemma"] == {"n": 6, "ok": 4, "empty": 1, "malformed": 1, "cut": 0}
     assert counts["by_split"]["test"] == {"no_finding": 40, "nodule": 12, "unlabelled": 0, "patients": 27}
     sentences = " ".join(document["warnings"])
     assert "1 of 84 images were rejected" in sentences and "1 of 6 responses cannot be read" in sentences
@@ -452,6 +454,49 @@ def test_what_was_lost_on_the_way_is_counted_and_warned_of(study):
     sentences = " ".join(metrics(fewer, PARAMS)["warnings"])
     assert "1 of 3 images with points were not examined" in sentences
     assert "no negative test image" in sentences
+
+
+def parsed_as(study, *statuses):
+    """The study with these kinds of responses."""
+    rows = study.responses["medgemma"].to_pylist()
+    said = [row | {"parsed": parsed} for row, parsed in zip(rows, statuses, strict=True)]
+    return replace(study, responses={"medgemma": tables.from_rows(said, tables.RESPONSES)})
+
+
+def test_malformed_and_cut_responses_are_measured_per_localizer_and_prompt(study):
+    where = BankRow(
+        prompt="where",
+        cutoff=None,
+        f1=0.5,
+        true_positives=1,
+        points=2,
+        nodules=2,
+        images=8,
+        responses=8,
+        malformed=2,
+        cut=4,
+    )
+    chosen = Choice(prompts=("where",), splits=("train",), bank=(where, replace(where, prompt="which", responses=0)))
+    told = parsed_as(replace(study, choice={"medgemma": chosen}), "ok", "cut", "cut", "malformed", "empty", "ok")
+    found = metrics(told, PARAMS)["responses"]["medgemma"]
+    for subset in ("localized", "localized/where"):
+        malformed, cut = (found[subset][name] for name in ("malformed_fraction", "cut_fraction"))
+        assert (malformed["value"], cut["value"]) == (1 / 6, 2 / 6)
+        assert (cut["n"], cut["n_patients"]) == (6, 6)
+        assert cut["low"] <= cut["value"] <= cut["high"]
+    tried = found["choosing/where"]["cut_fraction"]
+    assert (tried["value"], tried["n"], tried["wilson_low"] < 0.5 < tried["wilson_high"]) == (0.5, 8, True)
+    assert found["choosing/which"]["cut_fraction"]["reason"] == "there is no response"
+
+
+def test_most_responses_malformed_or_cut_is_warned_of_and_half_of_them_is_not(study):
+    half = parsed_as(study, "ok", "cut", "cut", "malformed", "empty", "ok")
+    assert "most of its responses" not in " ".join(metrics(half, PARAMS)["warnings"])
+    most = parsed_as(study, "ok", "cut", "cut", "malformed", "malformed", "ok")
+    sentences = " ".join(metrics(most, PARAMS)["warnings"])
+    assert "medgemma: most of its responses say nothing" in sentences
+    assert "33 % cannot be read and 33 % were cut at max_new_tokens" in sentences
+    assert "2 of 6 responses cannot be read, and 2 were cut at max_new_tokens" in sentences
 
 
 def test_findings_that_lie_on_the_other_side_of_the_patient_than_they_say_are_counted(study):

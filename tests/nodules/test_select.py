@@ -88,6 +88,18 @@ def test_the_request_with_the_best_f1_is_chosen_and_the_test_images_have_no_say(
     assert [row.f1 for row in found.bank] == [1.0, 0.5, 0.0]
 
 
+def test_malformed_and_cut_responses_to_each_prompt_of_the_bank_are_counted():
+    said = [*responses(["a"], parsed="malformed"), *responses(["b", "h"], parsed="cut"), *responses(["i"])]
+    said += responses(["a", "b"], prompt="other", parsed="empty")
+    found = choose_stage.choose(
+        rows(tables.DETECTIONS, detections({"i": [(1, 1, None)]})),
+        rows(tables.RESPONSES, said),
+        *(MANIFEST, SPLIT, POINTS, HOW, NEAR),
+    )
+    counts = {row.prompt: (row.responses, row.malformed, row.cut) for row in found.bank}
+    assert counts == {"where": (4, 1, 2), "other": (2, 0, 0)}
+
+
 def test_without_images_to_choose_by_the_first_of_the_bank_is_put_and_the_reason_told(tmp_path):
     how = choice.SelectParams(splits=("val",), max_prompts=1)
     nothing = rows(tables.DETECTIONS, []), rows(tables.RESPONSES, responses(["c", "j"])), MANIFEST, SPLIT

@@ -292,8 +292,8 @@ def test_every_prompt_of_a_bank_is_listed_with_what_it_found_and_the_cutoff_is_t
     text = re.sub(r"\s+", " ", page.text)
     assert "<b>?" in text
     assert [row for row in page.rows if row[:1] and row[0] in ("Where?", "<b>?")] == [
-        ["Where?", "3 of 4", "8", "0.500", "none", "1", "chosen"],
-        ["<b>?", "3 of 4", "8", "0.250", "0.125", "1", ""],
+        ["Where?", "3 of 4", "8", "0.500", "none", "0.167", "0.333", "chosen"],
+        ["<b>?", "3 of 4", "8", "0.250", "0.125", "0.167", "0.333", ""],
     ]
     assert "Each prompt at its best, on 6 images of the val split, negative ones included" in text
     assert (
@@ -334,7 +334,7 @@ def test_every_rejected_image_is_listed_with_its_problem_and_their_count(page: P
     assert "3 of 109" in page.text
 
 
-def test_every_unreadable_response_is_listed(page: Page, results: Path) -> None:
+def test_every_response_that_could_not_be_read_or_was_cut_is_listed(page: Page, results: Path) -> None:
     parsed = [
         kind
         for localizer in fake_study.LOCALIZERS
@@ -342,9 +342,21 @@ def test_every_unreadable_response_is_listed(page: Page, results: Path) -> None:
             "parsed"
         ].to_pylist()
     ]
-    assert parsed.count("malformed") > 0
+    assert min(parsed.count("malformed"), parsed.count("cut")) > 0
     listed = sum(str(attrs.get("data-key")).startswith("unread/") for _, attrs in page.tags)
-    assert listed == parsed.count("malformed")
+    assert listed == parsed.count("malformed") + parsed.count("cut")
+
+
+def test_the_rates_of_malformed_and_cut_responses_are_on_the_page_per_localizer_and_prompt(
+    page: Page, results: Path
+) -> None:
+    found = measured(results)
+    for localizer in fake_study.LOCALIZERS:
+        wanted = found[Subject("responses", localizer, "localized/Where?")]
+        shown = [float(value or "nan") for _, key, value, _ in page.numbers if key == f"{localizer}/Where?"]
+        assert shown == [one.value for one in wanted.values()]
+        assert all(one.value > 0 and one.low <= one.value <= one.high for one in wanted.values())
+    assert found[Subject("responses", "attribution", "choosing/<b>?")][Key("cut_fraction")].value == 2 / 6
 
 
 def test_a_split_by_image_and_simulated_images_are_said_in_red_and_only_then(page: Page, results: Path) -> None:

@@ -75,7 +75,7 @@ def quality(base: Path) -> tuple[float, float]:
     for index, said in zip(asked, words, strict=True):
         (true,) = truth[index]
         middle = np.array([true.y0 + true.y1, true.x0 + true.x1]) / 2
-        guesses = [np.array([box.y0 + box.y1, box.x0 + box.x1]) / 2 for box in box_2d.parse(said).boxes]
+        guesses = [np.array([box.y0 + box.y1, box.x0 + box.x1]) / 2 for box in box_2d.parse(said.text).boxes]
         found += any(np.linalg.norm(guess - middle) <= 0.05 * 2**0.5 * box_2d.UNITS for guess in guesses)
     return float(roc_auc_score(numbers, logits[:, 1] - logits[:, 0])), found / len(asked)
 

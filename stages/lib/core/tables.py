@@ -162,7 +162,12 @@ RESPONSES = Schema(
         IMAGE_ID,
         *QUERY,
         Column("response", STRING, "the response, verbatim"),
-        Column("parsed", STRING, "what the parser made of it", values=("ok", "empty", "malformed")),
+        Column(
+            "parsed",
+            STRING,
+            "what the parser made of it; cut: it ended at max_new_tokens",
+            values=("ok", "empty", "malformed", "cut"),
+        ),
     ),
 )
 CHAPTER = Column("chapter", STRING, "chapter of the study")

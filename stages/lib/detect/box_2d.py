@@ -1,7 +1,8 @@
 """Boxes as MedGemma writes them: the only place that reads or writes such an answer.
 
 The format is a JSON list of `{"box_2d": [y0, x0, y1, x1], "label": "..."}`, integers 0..1000 of the zero-padded square,
-y first. The answer often comes after a thought, reasoning or "Final Response", in a code fence, and is not always JSON.
+y first. The answer often comes after a thought, after reasoning and "Final Answer:" or "Final Response:", in a code
+fence, and is not always JSON. What stands behind "Final Answer:" is the answer, whatever the reasoning before it holds.
 
 What becomes of what:
 
@@ -11,10 +12,12 @@ What becomes of what:
   once).
 * Empty, the model says that there is nothing: an empty list, or objects whose box is empty or null.
 * Malformed, with the boxes that could be read: any box that is not four finite numbers, that has no area in the square,
-  or that counts from 0 to 1 instead of 1000; a list or object that is never closed (the answer was cut, and there may
-  have been more).
-* Malformed, without boxes: no answer, prose without a list (prose is never interpreted), a thought that never ends,
-  keys such as "bbox" (the order of its numbers is not known), an empty object.
+  or that counts from 0 to 1 instead of 1000; a list or object that is never closed.
+* Malformed, without boxes: no answer, prose without a list (prose is never interpreted), also behind "Final Answer:",
+  a thought that never ends, keys such as "bbox" (the order of its numbers is not known), an empty object.
+* Cut, whatever else it is: a response that ended at `max_new_tokens`, so that there may have been more. The boxes that
+  could be read are kept. In one cut in its reasoning, words before any list and no "Final Answer" yet, there are none:
+  a list there was a thought, not the answer.
 """
 
 import json
@@ -25,7 +28,8 @@ from dataclasses import dataclass
 
 UNITS = 1000
 THOUGHT_BEGINS, THOUGHT_ENDS = "<unused94>", "<unused95>"  # MedGemma 1.5 wraps a thought in these
-FINAL = re.compile(r"final\s+answer", re.IGNORECASE)
+FINAL = re.compile(r"final\s+(?:answer|response)(?P<colon>[\s*_]{0,8}:)?", re.IGNORECASE)
+BEGINS = re.compile(r"[\s*_]{0,8}(?:```[a-zA-Z]*\s{0,8})?[\[{]")  # a list or object, without words before it
 FENCE = re.compile(r"```(?:[a-zA-Z]*\n)?(.*?)(?:```|\Z)", re.DOTALL)
 KEY = re.compile(r"""["']?\bbox_2d["']?\s*:\s*""", re.IGNORECASE)
 VALUE = re.compile(r"""["']?(\[(?:[^\[\]{}]|\[[^\[\]{}]*\])*\]|null\b|None\b)""")  # a list, or a list of lists
@@ -59,8 +63,8 @@ class Parsed:
     """What the parser made of an answer.
 
     Attributes:
-        status: "ok" if there are boxes and all were read, "empty" if the answer says that there are none, "malformed"
-            otherwise.
+        status: "ok" if there are boxes and all were read, "empty" if the answer says that there are none, "cut" if the
+            response ended at `max_new_tokens`, "malformed" otherwise.
         boxes: The boxes that could be read, in the order of the answer.
     """
 
@@ -87,14 +91,25 @@ def write(boxes: Sequence[Box]) -> str:
     )
 
 
-def parse(answer: str) -> Parsed:
+def parse(answer: str, *, cut: bool = False) -> Parsed:
     """Boxes in an answer, and whether it could be read; never raises.
+
+    Args:
+        answer: The generated text.
+        cut: Whether it ended at `max_new_tokens`.
 
     >>> parse('Final Response: [{"box_2d": [411, 305, 470, 361], "label": "nodule"}]').boxes
     (Box(y0=411.0, x0=305.0, y1=470.0, x1=361.0, label='nodule'),)
     >>> parse("[]").status, parse("There is no nodule.").status
     ('empty', 'malformed')
+    >>> parse('[{"box_2d": [411, 305, 470, 361], "label": "nod', cut=True).status
+    'cut'
     """
+    if cut:
+        said = answer.rsplit(THOUGHT_ENDS, 1)[-1]
+        places = [0, *(mark.end() for mark in FINAL.finditer(said) if not mark["colon"])]
+        announced = any(mark["colon"] for mark in FINAL.finditer(said)) or any(BEGINS.match(said, at) for at in places)
+        return Parsed("cut", parse(answer).boxes if announced else ())
     text = final_part(answer)
     keys = list(KEY.finditer(text))
     if not keys and not BARE.fullmatch(text):
@@ -130,18 +145,22 @@ def parse(answer: str) -> Parsed:
 
 
 def final_part(answer: str) -> str:
-    """Part of an answer that states the result: after the thought, after "Final Response", in the last
-    fence.
+    """Part of an answer that states the result: after the thought, after "Final Answer", in the last fence.
 
     >>> final_part('I see [one]. Final Response: ```json\\n[]\\n```')
     '[]'
+    >>> final_part('Perhaps [one]. Final Answer: there is none.')
+    'there is none'
     """
     text = answer.rsplit(THOUGHT_ENDS, 1)[-1]
     if THOUGHT_BEGINS in text:
         return ""
-    marks = list(FINAL.finditer(text))
-    if marks and re.search(r"[\[{]", text[marks[-1].end() :]):
-        text = text[marks[-1].end() :]
+    # With a colon it announces the answer; without one it may be said of a list that stands before it.
+    last = max(text.rfind("["), text.rfind("{"))
+    marks = [mark for mark in FINAL.finditer(text) if mark["colon"] or mark.end() <= last]
+    announced = [mark for mark in marks if mark["colon"]]
+    if marks:
+        text = text[(announced or marks)[-1].end() :]
     fenced = [block for block in FENCE.findall(text) if re.search(r"[\[{]", block)]
     text = fenced[-1] if fenced else text
     return text.strip(" \t\r\n:*.")

@@ -28,7 +28,9 @@ class BankRow:
     points: params.NonNegativeInt
     nodules: params.NonNegativeInt
     images: params.Count
-    malformed: params.NonNegativeInt  # responses that could not be read
+    responses: params.NonNegativeInt  # to it, one per image and view
+    malformed: params.NonNegativeInt  # of these, could not be read
+    cut: params.NonNegativeInt  # of these, ended at max_new_tokens
 
 
 @params.section

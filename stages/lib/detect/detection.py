@@ -47,7 +47,7 @@ class Response:
 
     Attributes:
         text: The generated text, verbatim.
-        parsed: What the parser made of them: ok, empty or malformed.
+        parsed: What the parser made of it: ok, empty, malformed or cut.
         detections: In the order of the answer.
     """
 

@@ -117,6 +117,9 @@ METRICS: Mapping[str, Metric] = {
         _up("joint_right", "Label and point both right, all images"),
         _up("joint_right_nodule", "Label and point both right, images with nodules"),
         _up("joint_right_negative", "Label right and no point, negative images"),
+        # responses of a localizer, before any point
+        _down("malformed_fraction", "Fraction of the responses that cannot be read"),
+        _down("cut_fraction", "Fraction of the responses cut at max_new_tokens"),
         # two systems on the same images
         Metric(name="delong_z", label="DeLong's z"),
         Metric(name="delong_p", label="DeLong's test of the two ROC areas, p"),

@@ -327,10 +327,23 @@ def answer_logits(
         return torch.cat([last.pair.double(), mass[:, None]], dim=1).cpu().numpy()
 
 
+@dataclass(frozen=True)
+class Generated:
+    """Generated text.
+
+    Attributes:
+        text: Without special tokens.
+        cut: Whether it ended at `max_new_tokens`, and not by a token that ends a response: there may be more to say.
+    """
+
+    text: str
+    cut: bool
+
+
 def generate(
     loaded: Loaded, images: Sequence[np.ndarray], text: str, max_new_tokens: int, *, image_first: bool = True
-) -> list[str]:
-    """Response for each image by greedy decoding, without special tokens."""
+) -> list[Generated]:
+    """Response for each image by greedy decoding."""
     import torch
 
     with torch.inference_mode():
@@ -344,7 +357,11 @@ def generate(
             use_cache=True,
             pad_token_id=loaded.tokenizer.pad_token_id,
         )
-    return loaded.tokenizer.batch_decode(words[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
+    made = words[:, batch["input_ids"].shape[1] :]  # (n, new tokens); padded behind the token that ends a response
+    ends = torch.as_tensor(loaded.model.generation_config.eos_token_id, device=made.device)
+    cut = (~torch.isin(made, ends).any(dim=1)).tolist()
+    texts = loaded.tokenizer.batch_decode(made, skip_special_tokens=True)
+    return [Generated(said, was_cut) for said, was_cut in zip(texts, cut, strict=True)]
 
 
 def _tokens(loaded: Loaded, text: str, image_first: bool) -> dict[str, Any]:

@@ -1,15 +1,19 @@
-"""The part on data: images of each kind, every rejected image, and every response that could not be read."""
+"""The part on data: images of each kind, every rejected image, and every response that could not be read or was cut."""
 
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from stages.lib.core import tables
+from stages.lib.metrics.measures import Key
 from stages.lib.report.blocks import Block, Column, Fold, Heading, Note, Part, Row, Rows, Table
+from stages.lib.report.numbers import label, number
 from stages.nodules.page.study import Study
 from stages.nodules.page.words import LABELS, name
 
 PLACES = ("train", "val", "test", "unused", "rejected")
+LOCALIZED = "localized"  # images that a localizer was run on
+RATES = (Key("malformed_fraction"), Key("cut_fraction"))
 LONGEST = 300  # characters of a response that are shown
 
 
@@ -78,26 +82,45 @@ def _responses(study: Study) -> Iterator[Block]:
         for localizer, table in study.responses.items()
     }
     note = "; ".join(
-        f"{label}: " + ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
-        for label, kinds in counts.items()
+        f"{title}: " + ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
+        for title, kinds in counts.items()
     )
     yield Heading(title="Responses", note=note)
+    yield from _rates(study)
     unread = [
         Row(
             title=row["image_id"],
             key=f"unread/{row['image_id']}",
-            cells=(study.localizers[localizer].label, _short(row["response"])),
+            cells=(study.localizers[localizer].label, name(row["parsed"]), _short(row["response"])),
         )
         for localizer, table in study.responses.items()
         for row in table.to_pylist()
-        if row["parsed"] == "malformed"
+        if row["parsed"] in ("malformed", "cut")
     ]
     if not unread:
         yield Note(text=("Every response could be read.",))
         return
-    columns = (Column(title="Localizer"), Column(title="Response"))
+    columns = (Column(title="Localizer"), Column(title="It is"), Column(title="Response"))
     table = Table(name="unread", corner="Image", columns=columns, groups=(Rows(rows=tuple(unread)),), scroll=True)
-    yield Fold(title=f"Responses that could not be read: {len(unread):,}", blocks=(table,))
+    yield Fold(title=f"Responses that could not be read, or were cut: {len(unread):,}", blocks=(table,))
+
+
+def _rates(study: Study) -> Iterator[Block]:
+    """Rates of malformed and of cut responses, a row for each localizer and prompt that was used on all images."""
+    used = f"{LOCALIZED}/"
+    rows = [
+        Row(
+            title=study.localizers[subject.system].label,
+            key=f"{subject.system}/{subject.subset.removeprefix(used)}",
+            cells=(subject.subset.removeprefix(used), *(number(key, measured.get(key)) for key in RATES)),
+        )
+        for subject, measured in study.measures.items()
+        if subject.task == "responses" and subject.subset.startswith(used)
+    ]
+    if rows:
+        columns = (Column(title="Prompt"), *(Column(title=label(key.metric)) for key in RATES))
+        groups = (Rows(rows=tuple(rows)),)
+        yield Table(name="responses", corner="Localizer", columns=columns, groups=groups, style="measured")
 
 
 def _short(text: str) -> str:

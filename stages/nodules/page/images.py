@@ -98,7 +98,7 @@ def joined(responses: Sequence[Mapping[str, Any]]) -> Said:
         return Said(responses[0]["parsed"], responses[0]["response"])
     kinds = {one["parsed"] for one in responses}
     text = "\n".join(f"{one['view']}, {one['prompt']}: {one['response']}" for one in responses)
-    return Said(next(kind for kind in ("ok", "malformed", "empty") if kind in kinds), text)
+    return Said(next(kind for kind in ("ok", "cut", "malformed", "empty") if kind in kinds), text)
 
 
 def score_column(infer: pa.Table) -> str:

@@ -31,6 +31,7 @@ RADIAL = (
     "random-placement baseline places as many points evenly over the same images. Distances in mm are over the images "
     "whose spacing is known; rest the pointer on one to see how many those are."
 )
+RATES = {"malformed_fraction": "Malformed", "cut_fraction": "Cut"}  # of the responses to a prompt
 FROC = ("froc_sensitivity", "cpm")
 EMPTY = Estimate(value=None)
 
@@ -245,11 +246,21 @@ def _banks(study: Study) -> Iterator[Block]:
         choice, cutoff = study.choice.get(system.name), study.cutoff.get(system.name)
         if choice or cutoff:
             title = f"Prompts of {system.label}, and the confidence from which its points are shown"
-            yield Fold(title=title, blocks=bank(choice, cutoff))
+            of_prompts = {
+                row.prompt: study.of("responses", system.name, f"choosing/{row.prompt}")
+                for row in (choice.bank if choice else ())
+            }
+            yield Fold(title=title, blocks=bank(choice, cutoff, of_prompts))
 
 
-def bank(choice: Choice | None, cutoff: Cutoff | None) -> tuple[Block, ...]:
-    """The prompt bank of one localizer, and its cutoff as a sentence."""
+def bank(choice: Choice | None, cutoff: Cutoff | None, responses: Mapping[str, Measured]) -> tuple[Block, ...]:
+    """The prompt bank of one localizer, and its cutoff as a sentence.
+
+    Args:
+        choice: What each prompt found, and the chosen ones.
+        cutoff: Of the confidence.
+        responses: Rates of malformed and cut responses by prompt.
+    """
     blocks: list[Block] = []
     if choice and choice.bank:
         rows = tuple(
@@ -260,13 +271,13 @@ def bank(choice: Choice | None, cutoff: Cutoff | None) -> tuple[Block, ...]:
                     f"{row.points:,}",
                     decimal(row.f1),
                     "none" if row.cutoff is None else decimal(row.cutoff),
-                    str(row.malformed),
+                    *(number(Key(rate), responses[row.prompt].get(Key(rate))) for rate in RATES),
                     "chosen" if row.prompt in choice.prompts else "",
                 ),
             )
             for row in choice.bank
         )
-        titles = ("Nodules found", "Points", "F1", "Least confidence", "Unreadable", "")
+        titles = ("Nodules found", "Points", "F1", "Least confidence", *RATES.values(), "")
         columns = tuple(Column(title=title) for title in titles)
         blocks.append(Table(corner="Prompt", columns=columns, groups=(Rows(rows=rows),), style="measured"))
         splits, plural = " and ".join(choice.splits), "s" if len(choice.splits) > 1 else ""

@@ -14,6 +14,17 @@ TWO = Box(100, 600, 150, 640, "left lung mass")
 OBJECT = '{"box_2d": [411, 305, 470, 361], "label": "nodule"}'
 SECOND = '{"box_2d": [100, 600, 150, 640], "label": "left lung mass"}'
 
+VENDOR = """The lungs are well inflated. A rounded opacity projects over the right upper zone, near [411, 305].
+
+Candidates:
+```json
+[{{"box_2d": [100, 600, 150, 640], "label": "left lung mass"}}, {{"box_2d": [20,
+```
+The first is the end of a rib, so it is left out.
+
+Final Answer: {answer}
+"""  # reasoning with pieces of JSON, then the answer
+
 READ = {
     "a plain list": (f"[{OBJECT}]", [ONE]),
     "two detections": (f"[{OBJECT}, {SECOND}]", [ONE, TWO]),
@@ -72,11 +83,19 @@ READ = {
         '[{"box_2d": [411, 305, 470, 361], "label": "a\\_b"}]',
         [Box(411, 305, 470, 361, "a\\_b")],
     ),
+    "a final response after a candidate": (f"Perhaps {SECOND}, but no. Final Response: {OBJECT}", [ONE]),
+    "the vendor's form": (VENDOR.format(answer=f"```json\n[{OBJECT}]\n```"), [ONE]),
+    "a final answer that is called so again": (
+        f"Perhaps [{SECOND}]. Final Answer: [{OBJECT}] is my final answer.",
+        [ONE],
+    ),
+    "a heading": (f"[{SECOND}] is a rib.\n#### Final Answer\n[{OBJECT}]", [ONE]),
     "one real box beside an empty one": (f'[{OBJECT}, {{"box_2d": [], "label": "none"}}]', [ONE]),
 }
 EMPTY = {
     "an empty list": "[]",
     "an empty list with a space": "[ ]",
+    "an empty list in the vendor's form": VENDOR.format(answer="[]"),
     "an empty list in a fence": "```json\n[]\n```",
     "an empty list after reasoning": "Both lungs are clear. Final Answer: []",
     "an empty list before words": "[] No nodule is visible.",
@@ -127,6 +146,21 @@ MALFORMED = {
     "a key with a number": ('[{"box_2d": 411, "label": "nodule"}]', []),
     "wholly to the left": ('[{"box_2d": [411, -90, 470, -20], "label": "nodule"}]', []),
     "an empty fence": ("```json\n```", []),
+    "a final answer in prose after a candidate": (VENDOR.format(answer="there is no nodule."), []),
+    "a final answer without an answer after a candidate": (f"Perhaps [{OBJECT}]. Final Answer:", []),
+}
+
+
+CUT = {
+    "no box within the thought": (f"<unused94>thought: maybe [{OBJECT}]", []),
+    "no box within the reasoning": (VENDOR.split("Final", maxsplit=1)[0], []),
+    "no box within reasoning that speaks of the final answer": (f"My final answer will be near [{OBJECT}]", []),
+    "the boxes of a list that has just begun": (f'[{OBJECT}, {{"box_2d": [1', [ONE]),
+    "the boxes of a fence that has just begun": (f"```json\n[{OBJECT},", [ONE]),
+    "the boxes behind the thought": (f"<unused94>[{SECOND}]<unused95>[{OBJECT},", [ONE]),
+    "the boxes of the answer": (VENDOR.format(answer=f"[{OBJECT}, {{"), [ONE]),
+    "the boxes of a whole answer": (VENDOR.format(answer=f"[{OBJECT}]"), [ONE]),
+    "no box in an empty answer": (VENDOR.format(answer="[]"), []),
 }
 
 
@@ -148,6 +182,13 @@ def test_malformed_is(kind: str) -> None:
     answer, boxes = MALFORMED[kind]
     parsed = parse(answer)
     assert (parsed.status, list(parsed.boxes)) == ("malformed", boxes)
+
+
+@pytest.mark.parametrize("kind", CUT)
+def test_a_response_that_ended_at_the_greatest_length_is_cut_with(kind: str) -> None:
+    answer, boxes = CUT[kind]
+    parsed = parse(answer, cut=True)
+    assert (parsed.status, list(parsed.boxes)) == ("cut", boxes)
 
 
 def test_there_are_forty_kinds_of_malformed_answers() -> None:

@@ -268,11 +268,11 @@ def test_a_model_that_denies_everywhere_is_not_blind_if_its_scores_follow_the_im
 
 
 @pytest.mark.slow
-def test_an_answer_that_never_ends_is_recorded_as_cut_and_read_as_malformed(ask, tmp_path):
+def test_an_answer_that_never_ends_is_recorded_and_read_as_cut(ask, tmp_path):
     params, where = ask("endless")
     said = list(client.answer(queries(), params, where, tmp_path / "journals"))
     assert all(words.endswith(TRUNCATED) for words in said)
-    assert {client.read(words).parsed for words in said} == {"malformed"}
+    assert {client.read(words).parsed for words in said} == {"cut"}
     assert near(said[0].removesuffix(TRUNCATED).split("<|/box|>")[0] + "<|/box|>", PLACES[0])
     lines = [line for line in journal(tmp_path / "journals") if line["kind"] == "answer"]
     assert {(line["truncated"], line["tokens"]) for line in lines} == {(True, params.max_new_tokens)}

@@ -171,8 +171,22 @@ def test_greedy_words_begin_with_the_likeliest_token_and_hold_no_special_ones(lo
         first = gemma3.ask(loaded, IMAGES, PROMPT, (0, 1)).all.argmax(dim=1)
     tokens = loaded.tokenizer.batch_decode(first[:, None], skip_special_tokens=True)
     whole = [token.rstrip("�") for token in tokens]
-    assert all(words.startswith(token) for words, token in zip(said, whole, strict=True))
-    assert not any("<" in words for words in said if "_" in words)
+    assert all(one.text.startswith(token) for one, token in zip(said, whole, strict=True))
+    assert not any("<" in one.text for one in said if "_" in one.text)
+
+
+def test_generated_text_says_whether_it_was_cut_or_ended_by_itself(loaded, monkeypatch):
+    import torch
+
+    assert [one.cut for one in gemma3.generate(loaded, IMAGES, PROMPT.question, 3)] == [True] * 5
+    with torch.no_grad():
+        first = gemma3.ask(loaded, IMAGES, PROMPT, (0, 1)).all.argmax(dim=1).tolist()
+    assert len(set(first)) > 1
+    for ends in ([first[0]], [1, first[0]]):  # one image's first word ends its response; the others go on
+        monkeypatch.setattr(loaded.model.generation_config, "eos_token_id", ends)
+        made = gemma3.generate(loaded, IMAGES, PROMPT.question, 3)
+        assert made[0].cut is False
+        assert all(one.cut for one, token in zip(made, first, strict=True) if token != first[0])
 
 
 def test_weights_are_really_nf4_with_double_quantization_and_only_in_the_language_model(quantized):

@@ -12,8 +12,9 @@ What becomes of what:
 * Empty, the model says that there is nothing: a name with an empty box, or a whole answer of "none", "no detections" or
   the like.
 * Malformed, with the boxes that could be read: a box that is not two points of two numbers, that lies further outside
-  than that or wholly outside, or counts from 0 to 1 (another scale), a mark that is never closed, a name without a box,
-  an answer that was cut at its greatest length (`TRUNCATED`).
+  than that or wholly outside, or counts from 0 to 1 (another scale), a mark that is never closed, a name without a box.
+* Cut, whatever else it is, with the boxes that could be read: an answer that ended at its greatest length
+  (`TRUNCATED`).
 * Malformed, without boxes: no words, prose (prose is never interpreted), a query that failed (`FAILED`).
 """
 
@@ -60,8 +61,8 @@ class Parsed:
     """What the parser made of an answer.
 
     Attributes:
-        status: "ok" if there are boxes and all were read, "empty" if the answer says that there are none, "malformed"
-            otherwise.
+        status: "ok" if there are boxes and all were read, "empty" if the answer says that there are none, "cut" if it
+            ended at its greatest length, "malformed" otherwise.
         boxes: The boxes that could be read, in the order of the answer.
     """
 
@@ -91,7 +92,9 @@ def parse(answer: str) -> Parsed:
     ('empty', 'malformed')
     """
     text = answer.removesuffix(TRUNCATED)
-    lost = text != answer or HALF.search(text) is not None
+    if text != answer:
+        return Parsed("cut", parse(text).boxes)
+    lost = HALF.search(text) is not None
     if text.lstrip().startswith(FAILED):
         return Parsed("malformed", ())
     boxes: list[Box] = []

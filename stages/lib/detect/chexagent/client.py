@@ -50,7 +50,7 @@ class ChexagentParams:
     encoder: params.Text  # a folder, or the id of the vision encoder, which the model loads from a second repository
     encoder_revision: params.Text  # full commit hash; "none" for a folder
     prompts: tuple[params.Text, ...]  # what it is asked about each image; the words it was trained on
-    max_new_tokens: params.Count  # an answer is cut there and counted as malformed; about 25 per box
+    max_new_tokens: params.Count  # an answer is cut there, and counted as cut; about 25 per box
     batch_size: params.Count  # images per batch, if a batch of two gives what two single images give
     dtype: Literal["bfloat16", "float32"]  # of the weights
     probe_images: params.Count  # images that are compared with a grey square before all others; at least 2
@@ -134,7 +134,7 @@ def answer(queries: Sequence[Query], params: ChexagentParams, where: Setting, ch
     """Yield the model's words about each query, in order, as they arrive.
 
     Words that were cut at `max_new_tokens` end with `chexagent_boxes.TRUNCATED`; a query that failed alone gives
-    `chexagent_boxes.FAILED` and its error. `read` counts both as malformed.
+    `chexagent_boxes.FAILED` and its error. `read` counts the first as cut, the second as malformed.
 
     Args:
         queries: Images and prompts; all keys different.

@@ -17,7 +17,7 @@ class Params:
 
     prompts: tuple[params.Text, ...]  # the bank: each is put to images that choose, the best to all; answers are boxes
     image_first: bool  # whether the image stands before the prompt, or after it
-    max_new_tokens: params.Count  # the answer is cut there; about 45 per box
+    max_new_tokens: params.Count  # a response is cut there; a box takes about 45, reasoning before them hundreds
     batch_size: params.Count  # images per batch; changes the time, not the answers
 
 
@@ -34,18 +34,22 @@ def localizer(params: Params, setting: driver.Setting) -> driver.Localizer:
         for batch in batches(queries, params.batch_size):
             images = [query.pixels() for query in batch]
             prompt = batch[0].prompt
-            text = gemma3.generate(loaded, images, prompt, params.max_new_tokens, image_first=params.image_first)
-            yield from map(read, text)
+            made = gemma3.generate(loaded, images, prompt, params.max_new_tokens, image_first=params.image_first)
+            yield from (read(one.text, cut=one.cut) for one in made)
 
     return ask
 
 
-def read(text: str) -> Response:
+def read(text: str, *, cut: bool = False) -> Response:
     """An answer in MedGemma's format as detections; the point is the centre of the box.
+
+    Args:
+        text: The generated text.
+        cut: Whether it ended at `max_new_tokens`.
 
     >>> read('[{"box_2d": [400, 300, 500, 350], "label": "nodule"}]').detections
     (Detection(u=0.325, v=0.45, box=(0.3, 0.4, 0.35, 0.5), confidence=None, phrase='nodule'),)
     """
-    parsed = box_2d.parse(text)
+    parsed = box_2d.parse(text, cut=cut)
     detections = tuple(boxed((box.x0, box.y0, box.x1, box.y1), box_2d.UNITS, box.label) for box in parsed.boxes)
     return Response(text, parsed.status, detections)
