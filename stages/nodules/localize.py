@@ -42,7 +42,7 @@ def run(args: argparse.Namespace, bank: Sequence[str], localizer: Callable[[], d
     split = tables.read(args.split, tables.SPLIT) if args.split else None
     points = tables.read(args.points, tables.POINTS) if args.points else None
     images = driver.chosen_images(
-        tables.read(args.normalized, tables.NORMALIZED), split, points, section, args.params.select.splits
+        tables.read(args.normalized, tables.NORMALIZED), split, points, section, args.params.select
     )
     images = shards.take(images, args.shard)
     kept = args.params.select.max_prompts

@@ -15,7 +15,7 @@ from stages.lib.core.log import LOG
 from stages.lib.core.shards import gather
 from stages.lib.detect import detection_rows
 from stages.lib.detect.choice import BankRow, Choice, SelectParams
-from stages.lib.detect.cutoff import best
+from stages.lib.detect.cutoff import at_rate
 from stages.lib.metrics.cohort import ToleranceParams
 
 
@@ -28,17 +28,18 @@ def choose(
     params: SelectParams,
     tolerance_fraction: float,
 ) -> Choice:
-    """Prompts with the largest F1, each at its best cutoff, and what the whole bank found.
+    """Prompts with the largest F1, each at its cutoff, and what the whole bank found.
 
-    Of equals the one that found more, then the first by name. F1 counts points within the tolerance on the images that
-    choose, negative ones included.
+    The cutoff of each is the lowest that keeps to the rate of false points on negative images, so that prompts are
+    compared where they would be used. Of equals the one that found more, then the first by name. F1 counts points
+    within the tolerance on the images that choose, negative ones included.
 
     Without an image to choose by, no prompt is chosen, and the reason is told: localizers then put the first of their
     bank.
     """
     asked = set(responses["image_id"].to_pylist())
     images = detection_rows.choosing(asked, points, split, params)
-    if not images:
+    if not set(images) & set(points["image_id"].to_pylist()):
         reason = f"no image with marked nodules is in the splits {', '.join(params.splits)}"
         if not responses.num_rows:
             reason = f"the bank has no more prompts than are kept, or {reason}"
@@ -46,7 +47,8 @@ def choose(
     diagonal, rows = detection_rows.diagonals(manifest), []
     for prompt in sorted(set(responses["prompt"].to_pylist())):
         found = [row for row in detections.to_pylist() if row["prompt"] == prompt]
-        counts = best(detection_rows.shown(found, images, points, diagonal, tolerance_fraction))
+        seen = detection_rows.shown(found, images, points, diagonal, tolerance_fraction)
+        counts = at_rate(seen, params.false_points_per_image)
         words = [row["parsed"] for row in responses.to_pylist() if row["prompt"] == prompt]
         row = BankRow(
             prompt=prompt,
@@ -56,6 +58,8 @@ def choose(
             points=counts.points,
             nodules=counts.nodules,
             images=len(images),
+            negatives=counts.negatives,
+            false_points_per_image=counts.false_points_per_image,
             responses=len(words),
             malformed=words.count("malformed"),
             cut=words.count("cut"),

@@ -297,10 +297,12 @@ def _choice(results: Path) -> None:
     """What was chosen for the localizer with confidences."""
     counts = {"f1": 0.5, "true_positives": 3, "points": 8, "nodules": 4, "images": 6, "cutoff": None}
     counts |= {"responses": 6, "malformed": 1, "cut": 2}
+    counts |= {"negatives": 3, "false_points_per_image": 0.2}
     rows = BankRow(prompt="Where?", **counts), BankRow(prompt="<b>?", **{**counts, "f1": 0.25, "cutoff": 0.125})
     choice = Choice(prompts=("Where?",), splits=("val",), bank=rows)
     documents.write(results / "localize/attribution_choice.json", choice)
-    cutoff = Cutoff(cutoff=0.25, f1=0.75, true_positives=3, points=4, nodules=4, images=6)
+    counts = {"true_positives": 3, "points": 4, "nodules": 4, "images": 6, "negatives": 3}
+    cutoff = Cutoff(cutoff=0.25, f1=0.75, wanted_rate=0.5, false_points_per_image=0.125, **counts)
     documents.write(results / "localize/attribution_cutoff.json", cutoff)
 
 

@@ -3,6 +3,7 @@
 import re
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -26,6 +27,7 @@ from stages.nodules import localize
 
 PARAMS = Params(views=("whole",), images="measured")
 BOTH = Params(views=("whole", "mirrored"), images="measured")
+SELECT = SelectParams(splits=("val",), max_prompts=1, negative_images=9, false_points_per_image=0.25, seed=1)
 
 
 def image(name: str, width_px: int, height_px: int) -> dict:
@@ -139,13 +141,15 @@ def test_images_that_are_asked_about_are_those_that_choose_or_are_measured() -> 
 
     def names(split: pa.Table | None, points: pa.Table | None, images: str, splits: Sequence[str]) -> str:
         params = Params(views=("whole",), images=images)  # type: ignore[arg-type]
-        return "".join(stage.chosen_images(NORMALIZED, split, points, params, splits)["image_id"].to_pylist())
+        how = replace(SELECT, splits=tuple(splits))
+        return "".join(stage.chosen_images(NORMALIZED, split, points, params, how)["image_id"].to_pylist())
 
     assert names(split, points, "choosing", ["train"]) == "ac"
     assert names(split, points, "choosing", ["val"]) == ""
     assert names(split, points, "measured", ["train"]) == "abc"
     assert names(split, points, "measured", ["val"]) == "bc"
-    assert names(split, None, "measured", ["train"]) == "b"
+    assert names(split, None, "measured", ["train"]) == "ab"
+    assert names(split, None, "choosing", ["train"]) == ""
     assert names(None, None, "measured", ["train"]) == "abc"
     assert names(split, points, "all", ["val"]) == "abc"
 
@@ -155,7 +159,7 @@ def test_a_bank_that_leaves_nothing_to_choose_is_not_asked_and_its_model_not_loa
         tables.write(tmp_path / f"{name}.parquet", table, tables.SCHEMAS[name])
     sections = {
         "localize": Params(views=("whole",), images="choosing"),
-        "select": SelectParams(splits=("val",), max_prompts=2),
+        "select": replace(SELECT, max_prompts=2),
     }
     named = {name: tmp_path / f"{name}.parquet" for name in ("manifest", "normalized", "detections", "responses")}
     absent = dict.fromkeys(localize.OPTIONAL)

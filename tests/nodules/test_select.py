@@ -1,9 +1,14 @@
 """What is chosen on images that are not test images: prompts, cutoffs; and what comes of several sources."""
 
+from collections import Counter
+from dataclasses import asdict, replace
 from functools import partial
 
+import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stages.lib.core import documents, tables
 from stages.lib.core.errors import CalibrationError, ChoiceError, DocumentError, TableError
@@ -16,7 +21,9 @@ from stages.nodules import combine as combine_stage
 from stages.nodules import merge as merge_stage
 from stages.nodules import select as choose_stage
 
-HOW = choice.SelectParams(splits=("train", "val"), max_prompts=1)
+HOW = choice.SelectParams(
+    splits=("train", "val"), max_prompts=1, negative_images=2, false_points_per_image=0.25, seed=1
+)
 NEAR = 0.05  # of the diagonal
 gate = partial(cascade_stage.Params, classifier="tuned", localizer="combined")
 MERGE = detection_rows.LinkParams(link="distance", link_fraction=0.05, link_iou=0.3, max_points=3)
@@ -57,15 +64,12 @@ def responses(names=SPLITS, prompt="where", view="whole", parsed="ok"):
     return [{"image_id": n, "prompt": prompt, "view": view, "response": "...", "parsed": parsed} for n in names]
 
 
-def test_images_that_choose_are_marked_ones_with_as_many_negative_ones_and_never_a_test_image():
+def test_images_that_choose_are_marked_ones_and_a_sample_of_negative_ones_and_never_a_test_image():
     marked = pa.table({"image_id": list(NODULES)})
-    assert choosing_images(SPLIT, marked, ("train", "val")) == {"a", "b", "h", "i"}
-    assert choosing_images(SPLIT, marked, ("val",)) == {"b", "h"}
+    assert choosing_images(SPLIT, marked, ("train", "val"), **HOW.sample) == {"a", "b", "h", "i"}
+    assert choosing_images(SPLIT, marked, ("val",), **HOW.sample) == {"b", "h"}
     with pytest.raises(Exception, match=r"select.splits"):
-        parse(
-            {"select": {"splits": ["test"], "max_prompts": 1}},
-            {"select": choice.SelectParams},
-        )
+        parse({"select": {**asdict(HOW), "splits": ["test"]}}, {"select": choice.SelectParams})
 
 
 def test_the_request_with_the_best_f1_is_chosen_and_the_test_images_have_no_say():
@@ -84,7 +88,7 @@ def test_the_request_with_the_best_f1_is_chosen_and_the_test_images_have_no_say(
         ("talkative", 2, 6, 2),
         ("test", 0, 1, 2),
     ]
-    assert found.bank[0].images == 4
+    assert (found.bank[0].images, found.bank[0].negatives) == (4, 2)
     assert [row.f1 for row in found.bank] == [1.0, 0.5, 0.0]
 
 
@@ -101,7 +105,7 @@ def test_malformed_and_cut_responses_to_each_prompt_of_the_bank_are_counted():
 
 
 def test_without_images_to_choose_by_the_first_of_the_bank_is_put_and_the_reason_told(tmp_path):
-    how = choice.SelectParams(splits=("val",), max_prompts=1)
+    how = replace(HOW, splits=("val",))
     nothing = rows(tables.DETECTIONS, []), rows(tables.RESPONSES, responses(["c", "j"])), MANIFEST, SPLIT
     found = choose_stage.choose(*nothing, rows(tables.POINTS, []), how, NEAR)
     assert (found.prompts, found.reason) == ((), "no image with marked nodules is in the splits val")
@@ -120,7 +124,7 @@ def test_a_choice_that_is_not_of_the_bank_or_not_there_is_refused(tmp_path):
     assert choice.prompts(path, ["one", "two"], 1) == ["one"]
 
 
-def test_the_cutoff_is_the_one_with_the_best_f1_on_the_images_that_choose():
+def test_the_cutoff_keeps_false_points_on_the_negative_images_that_choose_to_the_stated_rate():
     found = {"a": [(100, 100, 0.8), (0, 0, 0.4)], "b": [(50, 200, 0.6)], "h": [(9, 9, 0.5)], "c": [(9, 9, 0.9)]}
     localize = detection_rows.table(
         {
@@ -135,6 +139,7 @@ def test_the_cutoff_is_the_one_with_the_best_f1_on_the_images_that_choose():
     chooser = detection_rows.Chooser(how=HOW, tolerance_fraction=NEAR, points=POINTS, split=SPLIT, fitted=None)
     table, document = chooser.settle(localize, SPLITS, detection_rows.diagonals(MANIFEST))
     assert (document.cutoff, document.f1, document.images) == (0.6, 1.0, 4)
+    assert (document.negatives, document.wanted_rate, document.false_points_per_image) == (2, 0.25, 0.0)
     shown = {(row["image_id"], row["confidence"]): row["shown"] for row in table.to_pylist()}
     assert shown == {("a", 0.8): True, ("a", 0.4): False, ("b", 0.6): True, ("h", 0.5): False, ("c", 0.9): True}
     again, same = detection_rows.Chooser(
@@ -153,13 +158,71 @@ def test_without_confidences_or_images_to_choose_by_all_is_shown():
     nothing = detection_rows.Chooser(how=HOW, tolerance_fraction=NEAR, points=None, split=None, fitted=None).settle(
         localize, SPLITS, {}
     )[1]
-    assert nothing == cutoff.Cutoff(cutoff=None, reason="no image with marked nodules is there to choose by")
+    assert nothing == cutoff.Cutoff(cutoff=None, reason="no negative image is there to choose by")
     assert documents.as_mapping(nothing) == {"cutoff": None, "reason": nothing.reason}
 
 
-def test_of_equal_cutoffs_the_one_that_shows_most_is_taken():
-    counts = cutoff.best([])
-    assert (counts.cutoff, counts.f1, counts.points) == (None, 0.0, 0)
+def seen(confidence, nodules=()):
+    """An image with points of these confidences, all at one place."""
+    points = np.zeros((len(confidence), 2))
+    return cutoff.Shown(points, np.array(confidence, float), np.array(nodules, float).reshape(-1, 2), 5.0)
+
+
+def test_without_images_all_is_shown():
+    counts = cutoff.at_rate([], 0.25)
+    assert (counts.cutoff, counts.f1, counts.points, counts.false_points_per_image) == (None, 0.0, 0, None)
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.4, np.nan]), max_size=4), max_size=8), st.integers(0, 12))
+def test_a_cutoff_is_the_lowest_of_all_that_keep_to_the_rate(confidences, eighths):
+    images = [seen(confidence, [[0, 0]] if number % 2 else []) for number, confidence in enumerate(confidences)]
+    rate = eighths / 8
+    tried = [cutoff.count(images, at) for at in (None, 0.1, 0.2, 0.3, 0.4)]
+    keep = [counts for counts in tried if counts.false_on_negatives <= rate * counts.negatives]
+    counts = cutoff.at_rate(images, rate)
+    known = [value for confidence in confidences for value in confidence if not np.isnan(value)]
+    if keep and (keep[0].cutoff is None or keep[0].cutoff <= max(known, default=0)):
+        assert counts.points == keep[0].points
+    elif known:
+        assert counts.cutoff == max(known)
+    else:
+        assert counts.cutoff is None
+
+
+def test_a_cutoff_does_not_move_with_the_number_of_images_that_have_nodules():
+    negatives = [seen([0.3]), seen([0.6]), seen([]), seen([])]
+    marked = [seen([0.9], [[0, 0]]), seen([0.2], [[0, 0]])]
+    assert [cutoff.at_rate([*negatives, *marked * times], 0.25).cutoff for times in (0, 1, 50)] == [0.6, 0.6, 0.6]
+
+
+def test_a_localizer_that_cannot_keep_to_the_rate_says_so():
+    found = rows(
+        tables.LOCALIZE, [{"image_id": n, "rank": 0, "x": 1.0, "y": 1.0, "shown": True} for n in ("h", "i", "a")]
+    )
+    chooser = detection_rows.Chooser(how=HOW, tolerance_fraction=NEAR, points=POINTS, split=SPLIT, fitted=None)
+    document = chooser.settle(found, SPLITS, detection_rows.diagonals(MANIFEST))[1]
+    assert (document.cutoff, document.false_points_per_image, document.kept) == (None, 1.0, False)
+
+
+def test_negative_images_that_choose_are_drawn_over_patients_and_not_the_first_by_name():
+    images = [(f"{patient:08d}_{number:03d}", f"nih-{patient:08d}") for patient in range(300) for number in range(8)]
+    split = rows(
+        tables.SPLIT,
+        [{"image_id": name, "patient_id": patient, "label": 0, "split": "train"} for name, patient in images],
+    )
+    nothing, patient_of = pa.table({"image_id": pa.array([], pa.string())}), dict(images)
+    drawn = [choosing_images(split, nothing, ("train",), negative_images=100, seed=seed) for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert [len(names) for names in drawn] == [100, 100, 100]
+    assert [len({patient_of[name] for name in names}) for names in drawn] == [100, 100, 100]
+    assert np.mean([int(name[:8]) for name in drawn[0]]) == pytest.approx(150, abs=30)
+    assert {name[-1] for name in drawn[0]} > {"0", "3", "7"}
+    many = choosing_images(split, nothing, ("train",), negative_images=450, seed=1)
+    assert sorted(Counter(patient_of[name] for name in many).values()) == [1] * 150 + [2] * 150
+    assert len(choosing_images(split, nothing, ("train",), negative_images=9999, seed=1)) == 2400
+    shuffled = split.take(np.random.default_rng(0).permutation(len(images)))
+    assert choosing_images(shuffled, nothing, ("train",), negative_images=100, seed=1) == drawn[0]
 
 
 def test_candidates_of_prompts_and_views_are_fused_and_silent_ones_count():

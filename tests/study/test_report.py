@@ -292,13 +292,14 @@ def test_every_prompt_of_a_bank_is_listed_with_what_it_found_and_the_cutoff_is_t
     text = re.sub(r"\s+", " ", page.text)
     assert "<b>?" in text
     assert [row for row in page.rows if row[:1] and row[0] in ("Where?", "<b>?")] == [
-        ["Where?", "3 of 4", "8", "0.500", "none", "0.167", "0.333", "chosen"],
-        ["<b>?", "3 of 4", "8", "0.250", "0.125", "0.167", "0.333", ""],
+        ["Where?", "3 of 4", "8", "0.500", "none", "0.200", "0.167", "0.333", "chosen"],
+        ["<b>?", "3 of 4", "8", "0.250", "0.125", "0.200", "0.167", "0.333", ""],
     ]
-    assert "Each prompt at its best, on 6 images of the val split, negative ones included" in text
+    assert "Each prompt at its own least confidence, on 6 images of the val split, 3 of them negative" in text
     assert (
-        "Points of 0.250 or more are shown. On the 6 images that choose, they find 3 of 4 nodules with 4 points, F1 "
-        "0.750." in text
+        "Points of 0.250 or more are shown. On the 6 images that choose, 3 of them negative, they find 3 of 4 nodules "
+        "with 4 points, F1 0.750. Wanted: the least confidence with at most 0.5 false points per negative image; there "
+        "are 0.125." in text
     )
 
 

@@ -15,11 +15,19 @@ class SelectParams:
     # localizers are not trained, so train images choose as well as val ones
     splits: tuple[Literal["train", "val"], ...]
     max_prompts: params.Count  # best prompts of a bank that are put to all images
+    negative_images: params.Count  # that choose beside those with marked nodules, of as many patients as there are
+    false_points_per_image: params.PositiveFloat  # on these at most: points of less confidence are not shown
+    seed: params.Seed  # of the sample of negative images
+
+    @property
+    def sample(self) -> dict[str, int]:
+        """Which negative images choose, as `evaluation_sets.choosing_images` takes it."""
+        return {"negative_images": self.negative_images, "seed": self.seed}
 
 
 @params.section
 class BankRow:
-    """What a prompt of the bank finds on the images that choose, at its best cutoff."""
+    """What a prompt of the bank finds on the images that choose, at its cutoff."""
 
     prompt: params.Text
     cutoff: float | None  # least confidence of a point that counts; null if all do
@@ -28,6 +36,8 @@ class BankRow:
     points: params.NonNegativeInt
     nodules: params.NonNegativeInt
     images: params.Count
+    negatives: params.NonNegativeInt  # negative ones among the images
+    false_points_per_image: params.NonNegativeFloat | None  # of these
     responses: params.NonNegativeInt  # to it, one per image and view
     malformed: params.NonNegativeInt  # of these, could not be read
     cut: params.NonNegativeInt  # of these, ended at max_new_tokens

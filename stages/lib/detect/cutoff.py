@@ -1,6 +1,7 @@
-"""How well points are found at each confidence, and from which confidence on they are worth showing.
+"""From which confidence on points are shown: the lowest that keeps false points on negative images to a stated rate.
 
-One question, asked on validation images alone: of the prompts of a bank, which one; and of a localizer's points, which.
+A rate per negative image does not depend on how many images with nodules are among those that choose. The F1 does: a
+cutoff with the best F1 where every second image has nodules shows far too many points where one in hundreds has.
 """
 
 from collections.abc import Sequence
@@ -41,24 +42,33 @@ class Counts:
         true_positives: Points on a nodule, one to one.
         points: Points shown.
         nodules: Nodules there are.
+        negatives: Images without a nodule.
+        false_on_negatives: Points shown on these.
     """
 
     cutoff: float | None
     true_positives: int
     points: int
     nodules: int
+    negatives: int
+    false_on_negatives: int
 
     @property
     def f1(self) -> float:
         """F1 of the points; 0 without points or nodules."""
         return f1_score(self.true_positives, self.points, self.nodules) if self.points + self.nodules else 0.0
 
+    @property
+    def false_points_per_image(self) -> float | None:
+        """Points per negative image; None if there is none."""
+        return self.false_on_negatives / self.negatives if self.negatives else None
+
 
 @params.section
 class Cutoff:
     """From which confidence on a localizer's points are shown, and what that finds on the images that choose.
 
-    Without such images there are no counts, and a reason.
+    Without negative images among these there are no counts, and a reason.
     """
 
     written_by: ClassVar[str] = "merge or combine"
@@ -69,6 +79,9 @@ class Cutoff:
     points: params.NonNegativeInt | None = None
     nodules: params.NonNegativeInt | None = None
     images: params.Count | None = None
+    negatives: params.NonNegativeInt | None = None  # negative ones among the images
+    wanted_rate: params.PositiveFloat | None = None  # false points per negative image at most, as it was asked for
+    false_points_per_image: params.NonNegativeFloat | None = None  # of these negative images, as it came out
     reason: str | None = None  # why nothing could be chosen
 
     @property
@@ -80,8 +93,13 @@ class Cutoff:
         """
         return self.true_positives / self.points if self.true_positives is not None and self.points else 1.0
 
+    @property
+    def kept(self) -> bool:
+        """Whether the rate that was asked for is kept; a localizer without confidences cannot."""
+        return self.false_points_per_image is None or self.false_points_per_image <= (self.wanted_rate or 0.0)
 
-def chosen(counts: Counts, images: int) -> Cutoff:
+
+def chosen(counts: Counts, images: int, wanted_rate: float) -> Cutoff:
     """Document of a cutoff with these counts on so many images."""
     return Cutoff(
         cutoff=counts.cutoff,
@@ -90,25 +108,43 @@ def chosen(counts: Counts, images: int) -> Cutoff:
         points=counts.points,
         nodules=counts.nodules,
         images=images,
+        negatives=counts.negatives,
+        wanted_rate=wanted_rate,
+        false_points_per_image=counts.false_points_per_image,
     )
 
 
-def best(images: Sequence[Shown]) -> Counts:
-    """Counts at the cutoff with the largest F1; of equals the one that shows the most points.
+def at_rate(images: Sequence[Shown], rate: float) -> Counts:
+    """Counts at the lowest cutoff with at most `rate` false points per negative image.
+
+    If no cutoff keeps to the rate, they are those at the highest confidence there is. Points without a confidence are
+    shown at every cutoff.
 
     Args:
-        images: Images with nodules and without: a point on a negative image is a false one.
+        images: Images with nodules and without; the latter decide.
+        rate: False points per image.
     """
-    known = np.concatenate([image.confidence for image in images]) if images else np.zeros(0)
-    cutoffs = [None, *np.unique(known[~np.isnan(known)]).tolist()]
-    return max((count(images, cutoff) for cutoff in cutoffs), key=lambda counts: (counts.f1, counts.points))
+    known = np.concatenate([np.zeros(0), *(image.confidence for image in images)])
+    cutoffs = np.unique(known[~np.isnan(known)])
+    wrong = np.concatenate([np.zeros(0), *(image.confidence for image in images if not len(image.nodules))])
+    negatives = sum(not len(image.nodules) for image in images)
+    if len(wrong) <= rate * negatives or not len(cutoffs):
+        return count(images, None)
+    ranked = np.sort(wrong[~np.isnan(wrong)])
+    shown = np.isnan(wrong).sum() + len(ranked) - np.searchsorted(ranked, cutoffs)
+    keeps = np.append(np.flatnonzero(shown <= rate * negatives), len(cutoffs) - 1)
+    return count(images, float(cutoffs[keeps[0]]))
 
 
 def count(images: Sequence[Shown], cutoff: float | None) -> Counts:
     """Counts if points of a confidence of `cutoff` or more, and those without one, are shown."""
-    true_positives = points = 0
+    true_positives = points = negatives = false_on_negatives = 0
     for image in images:
         shown = image.points if cutoff is None else image.points[~(image.confidence < cutoff)]
         true_positives += len(match(distances(shown, image.nodules), image.threshold_px)[0])
         points += len(shown)
-    return Counts(cutoff, true_positives, points, sum(len(image.nodules) for image in images))
+        if not len(image.nodules):
+            negatives += 1
+            false_on_negatives += len(shown)
+    nodules = sum(len(image.nodules) for image in images)
+    return Counts(cutoff, true_positives, points, nodules, negatives, false_on_negatives)

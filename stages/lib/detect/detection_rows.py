@@ -10,8 +10,9 @@ import pyarrow as pa
 
 from stages.lib.core import documents, params, tables
 from stages.lib.core.lengths import diagonal_px
+from stages.lib.core.log import LOG
 from stages.lib.detect import choice, fusion
-from stages.lib.detect.cutoff import Cutoff, Shown, best, chosen
+from stages.lib.detect.cutoff import Cutoff, Shown, at_rate, chosen
 from stages.lib.detect.fusion import Candidate
 from stages.lib.metrics import evaluation_sets
 
@@ -115,8 +116,8 @@ class Chooser:
     ) -> tuple[pa.Table, Cutoff]:
         """`localize` with those findings shown whose confidence reaches the cutoff, and the cutoff's document.
 
-        The cutoff is the one with the best F1 on the images that choose. Without such images, or without confidences,
-        there is none, and all findings are shown.
+        The cutoff is the lowest that keeps to the rate of false points on the negative images that choose. Without
+        such images, or without confidences, there is none, and all findings are shown.
 
         Args:
             localize: Table of `tables.LOCALIZE`.
@@ -126,27 +127,34 @@ class Chooser:
         if self.fitted is not None:
             return cut(localize, self.fitted.cutoff), self.fitted
         images = [] if self.points is None or self.split is None else choosing(asked, self.points, self.split, self.how)
-        if not images:
-            return localize, Cutoff(cutoff=None, reason="no image with marked nodules is there to choose by")
-        counts = best(shown(localize.to_pylist(), images, self.points, diagonal, self.tolerance_fraction))
-        return cut(localize, counts.cutoff), chosen(counts, len(images))
+        rate = self.how.false_points_per_image
+        counts = at_rate(shown(localize.to_pylist(), images, self.points, diagonal, self.tolerance_fraction), rate)
+        if not counts.negatives:
+            return localize, Cutoff(cutoff=None, reason="no negative image is there to choose by")
+        document = chosen(counts, len(images), rate)
+        if not document.kept:
+            LOG.warning(
+                "cutoff: %.3f false points per negative image, wanted at most %.3f: no confidence tells them apart",
+                *(document.false_points_per_image, rate),
+            )
+        return cut(localize, counts.cutoff), document
 
 
 def choosing(asked: Iterable[str], points: pa.Table, split: pa.Table, how: choice.SelectParams) -> list[str]:
     """Images that choose, of those that were asked about."""
-    return sorted(evaluation_sets.choosing_images(split, points, how.splits) & set(asked))
+    return sorted(evaluation_sets.choosing_images(split, points, how.splits, **how.sample) & set(asked))
 
 
 def shown(
     rows: Iterable[Mapping[str, Any]],
     images: Sequence[str],
-    points: pa.Table,
+    points: pa.Table | None,
     diagonal: Mapping[str, float],
     tolerance_fraction: float,
 ) -> list[Shown]:
     """Images with the candidates of `rows` on them and the nodules that are there."""
     nodules: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for point in points.to_pylist():
+    for point in points.to_pylist() if points is not None else ():
         nodules[point["image_id"]].append((point["x"], point["y"]))
     found: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
     for row in rows:

@@ -14,6 +14,7 @@ from stages.lib.core import params, tables
 from stages.lib.core.errors import ParamsError, TableError
 from stages.lib.core.progress import track
 from stages.lib.detect import views
+from stages.lib.detect.choice import SelectParams
 from stages.lib.detect.detection import Detection, Query, Response
 from stages.lib.images.geometry import Geometry
 from stages.lib.images.normalized import load
@@ -115,25 +116,28 @@ def localize(
 
 
 def chosen_images(
-    normalized: pa.Table, split: pa.Table | None, points: pa.Table | None, params: Params, splits: Sequence[str]
+    normalized: pa.Table, split: pa.Table | None, points: pa.Table | None, params: Params, how: SelectParams
 ) -> pa.Table:
     """Images that the localizer is run on: those that choose prompts, those that are measured, or all.
 
-    Without a split and points there is nothing to choose by and nothing to measure, and all are taken.
+    Without a split and points there is nothing to choose by and nothing to measure, and all are taken. Where no image
+    has marked nodules, none choose prompts.
 
     Args:
         normalized: All images.
         split: Which split each is in.
         points: Where the nodules are.
         params: See `Params`.
-        splits: Splits whose images choose, `select.splits`.
+        how: Which images choose.
     """
     if params.images == "all" or (split is None and points is None):
         return normalized
     split = tables.SPLIT.arrow.empty_table() if split is None else split
     points = tables.POINTS.arrow.empty_table() if points is None else points
     sets = {"choosing": evaluation_sets.choosing_images, "measured": evaluation_sets.localized_images}
-    wanted = sets[params.images](split, points, splits)
+    wanted = sets[params.images](split, points, how.splits, **how.sample)
+    if params.images == "choosing" and not wanted & set(points["image_id"].to_pylist()):
+        wanted = set()
     return normalized.filter(pc.is_in(normalized["image_id"], pa.array(sorted(wanted), pa.string())))
 
 

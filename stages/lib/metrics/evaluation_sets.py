@@ -8,8 +8,10 @@ whatever its split, as published studies measured; images that a prompt was chos
 image is.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -61,24 +63,61 @@ def localizer_sets(split: str | None, label: int | None, n_points: int) -> tuple
     return (*test, "all") if n_points else test
 
 
-def choosing_images(split: pa.Table, points: pa.Table, splits: Sequence[str]) -> set[str]:
-    """Images that prompts and cutoffs are chosen on: those with points, and as many negative ones, the first by id.
+def choosing_images(
+    split: pa.Table, points: pa.Table, splits: Sequence[str], *, negative_images: int, seed: int
+) -> set[str]:
+    """Images that prompts and cutoffs are chosen on: those with points, and a sample of the negative ones.
 
     Args:
         split: Table `tables.SPLIT`.
         points: Table `tables.POINTS`.
-        splits: Splits that choose, `nodules.select.splits`; the test split is none of them.
+        splits: Splits that choose, such as `nodules.select.splits`; the test split is none of them.
+        negative_images: Size of the sample; all of them if there are fewer.
+        seed: Of the sample.
     """
+    marked_anywhere = points["image_id"].combine_chunks()
     known = split.filter(pc.is_in(split["split"], pa.array(splits, pa.string())))
-    marked = known["image_id"].filter(pc.is_in(known["image_id"], points["image_id"].combine_chunks()))
-    negatives = sorted(known["image_id"].filter(pc.equal(known["label"], 0)).to_pylist())
-    return {*marked.to_pylist(), *negatives[: len(marked)]}
+    marked = pc.is_in(known["image_id"], marked_anywhere)
+    negative = pc.and_not(pc.fill_null(pc.equal(known["label"], 0), False), marked)
+    rows = known.filter(negative)
+    names, patients = rows["image_id"].to_pylist(), rows["patient_id"].to_pylist()
+    sample = of_many_patients(names, patients, negative_images, seed)
+    return {*known["image_id"].filter(marked).to_pylist(), *sample}
 
 
-def localized_images(split: pa.Table, points: pa.Table, splits: Sequence[str]) -> set[str]:
+def of_many_patients(images: Sequence[str], patients: Sequence[str], n: int, seed: int) -> list[str]:
+    """A random sample of `n` images of as many patients as there are, as images of one patient resemble each other.
+
+    One image of each patient is drawn, patients in random order; then a second one of each that has one, and so on.
+    The sample does not depend on the order of the images.
+
+    Args:
+        images: Names.
+        patients: Patient of each image.
+        n: Size of the sample; all images if there are fewer.
+        seed: Of the sample.
+
+    >>> sorted(of_many_patients(["a1", "a2", "a3", "b1"], ["a", "a", "a", "b"], 3, seed=0))
+    ['a1', 'a3', 'b1']
+    """
+    rng = np.random.default_rng(seed)
+    of_each = defaultdict(list)
+    for patient, image in sorted(zip(patients, images, strict=True)):
+        of_each[patient].append(image)
+    drawn = [
+        (list(rng.permutation(of_each[patient])), place) for place, patient in enumerate(rng.permutation(list(of_each)))
+    ]
+    turns = sorted((turn, place, str(image)) for mine, place in drawn for turn, image in enumerate(mine))
+    return [image for _, _, image in turns[:n]]
+
+
+def localized_images(
+    split: pa.Table, points: pa.Table, splits: Sequence[str], *, negative_images: int, seed: int
+) -> set[str]:
     """Images that a localizer is run on: those that choose, all others with points, and the test split.
 
     Arguments as of `choosing_images`.
     """
     test = split.filter(pc.equal(split["split"], "test"))["image_id"].to_pylist()
-    return choosing_images(split, points, splits) | set(points["image_id"].to_pylist()) | set(test)
+    choosing = choosing_images(split, points, splits, negative_images=negative_images, seed=seed)
+    return choosing | set(points["image_id"].to_pylist()) | set(test)

@@ -8,7 +8,7 @@ from stages.lib.detect.cutoff import Cutoff
 from stages.lib.metrics import catalog
 from stages.lib.metrics.measures import Estimate, Key
 from stages.lib.report.blocks import Block, Charts, Column, Fold, Heading, Note, Number, Part, Row, Rows, Table
-from stages.lib.report.numbers import decimal, label, number
+from stages.lib.report.numbers import decimal, fact, label, number
 from stages.nodules import published
 from stages.nodules.notes import Division
 from stages.nodules.page import curves
@@ -271,28 +271,39 @@ def bank(choice: Choice | None, cutoff: Cutoff | None, responses: Mapping[str, M
                     f"{row.points:,}",
                     decimal(row.f1),
                     "none" if row.cutoff is None else decimal(row.cutoff),
+                    fact(row.false_points_per_image),
                     *(number(Key(rate), responses[row.prompt].get(Key(rate))) for rate in RATES),
                     "chosen" if row.prompt in choice.prompts else "",
                 ),
             )
             for row in choice.bank
         )
-        titles = ("Nodules found", "Points", "F1", "Least confidence", *RATES.values(), "")
+        titles = (
+            *("Nodules found", "Points", "F1", "Least confidence", "False points per negative image"),
+            *RATES.values(),
+            "",
+        )
         columns = tuple(Column(title=title) for title in titles)
         blocks.append(Table(corner="Prompt", columns=columns, groups=(Rows(rows=rows),), style="measured"))
         splits, plural = " and ".join(choice.splits), "s" if len(choice.splits) > 1 else ""
         text = (
-            f"Each prompt at its best, on {choice.bank[0].images} images of the {splits} split{plural}, negative ones "
-            "included; no test image is among them."
+            f"Each prompt at its own least confidence, on {choice.bank[0].images} images of the {splits} split{plural}"
+            f", {choice.bank[0].negatives} of them negative; no test image is among them."
         )
         blocks.append(Note(text=(text,)))
     least = cutoff.cutoff if cutoff else None
     sentence = "All its points are shown." if least is None else f"Points of {decimal(least)} or more are shown."
     if cutoff and cutoff.f1 is not None:
         sentence += (
-            f" On the {cutoff.images} images that choose, they find {cutoff.true_positives} of {cutoff.nodules} "
-            f"nodules with {cutoff.points} points, F1 {decimal(cutoff.f1)}."
+            f" On the {cutoff.images} images that choose, {cutoff.negatives} of them negative, they find "
+            f"{cutoff.true_positives} of {cutoff.nodules} nodules with {cutoff.points} points, F1 {decimal(cutoff.f1)}."
         )
+    if cutoff and cutoff.wanted_rate is not None:
+        sentence += (
+            f" Wanted: the least confidence with at most {cutoff.wanted_rate:g} false points per negative image; there "
+            f"are {fact(cutoff.false_points_per_image)}."
+        )
+        sentence += "" if cutoff.kept else " No confidence keeps to that rate."
     reason = (choice.reason if choice else None) or (cutoff.reason if cutoff else None)
     blocks.append(Note(text=(f"{sentence} Nothing could be chosen: {reason}." if reason else sentence,)))
     return tuple(blocks)

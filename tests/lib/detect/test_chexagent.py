@@ -174,7 +174,7 @@ def test_the_stage_writes_the_stand_in_s_findings_in_pixels_of_images_that_are_n
     documents.write(tmp_path / "environment.json", environment)
     sections = {
         "localize": {"views": ["whole", "mirrored"], "images": "all"},
-        "select": {"splits": ["val"], "max_prompts": 1},
+        "select": {"splits": ["val"], "max_prompts": 1, "negative_images": 1, "false_points_per_image": 1.0, "seed": 0},
         "model": MODEL,
         "localizers": {"own": {"kind": "chexagent", **asdict(params)}},
     }

@@ -101,17 +101,19 @@ def test_a_classifier_is_measured_on_labelled_images_of_the_split_from_the_sourc
         evaluation_sets.classifier_images(split, manifest.slice(0, 3), ["nih"], "test")
 
 
-def test_images_that_choose_are_never_test_images_and_have_as_many_negatives() -> None:
+def test_images_that_choose_are_never_test_images_and_a_marked_image_is_no_negative_one() -> None:
     split = pa.table(
         {
             "image_id": ["a", "b", "c", "d", "e"],
+            "patient_id": ["p", "q", "r", "s", "t"],
             "split": ["val", "train", "val", "test", "train"],
-            "label": [1, 0, 0, 1, 0],
+            "label": [0, 0, 0, 1, None],
         }
     )
     points = pa.table({"image_id": ["a", "a", "d"]})
-    assert evaluation_sets.choosing_images(split, points, ["val"]) == {"a", "c"}
-    assert evaluation_sets.choosing_images(split, points, ["train", "val"]) == {"a", "b"}
+    how = {"negative_images": 9, "seed": 0}
+    assert evaluation_sets.choosing_images(split, points, ["val"], **how) == {"a", "c"}
+    assert evaluation_sets.choosing_images(split, points, ["train", "val"], **how) == {"a", "b", "c"}
 
 
 def test_a_join_keeps_the_order_and_refuses_a_key_that_repeats() -> None:
