@@ -97,5 +97,6 @@ rule data_split:
     params:
         values=section("data.split"),
         paths=paths,
+        file=files.fingerprint(config["data"]["split"]["file"]),
     shell:
         "python -m stages.data.split --params {params.values:q} {params.paths} 2>&1 | tee {log}"

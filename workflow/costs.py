@@ -157,7 +157,11 @@ def count_images(results: Path, document: Mapping[str, Any]) -> Images:
     if own:
         usable = parquet.read_table(manifest, columns=["status"])["status"]
         total, source = pc.sum(pc.equal(usable, "ok")).as_py() or 0, f"images of {manifest}"
-    fractions = dict(zip(("train", "val", "test"), document["data"]["split"]["fractions"], strict=True))
+    train, val, test = document["data"]["split"]["fractions"]
+    if folds := document["data"]["split"]["folds"]:
+        train, val = (part / (train + val) * (1 - 1 / folds) for part in (train, val))
+        test = 1 / folds
+    fractions = {"train": train, "val": val, "test": test}
     counts = {name: round(fraction * total) for name, fraction in fractions.items()}
     return Images(total, counts["val"], sum(counts[name] for name in asked), source)
 

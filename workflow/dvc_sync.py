@@ -83,6 +83,8 @@ def dvc(found: list[Job], params: Mapping[str, Mapping[str, Any]]) -> dict[str, 
     outside = {"data_ingest": ("data.ingest.root", params["data"]["ingest"]["root"])}
     if params["weights"]["fetch"]["revision"] == "none":
         outside["weights_fetch"] = ("weights.fetch.base", params["weights"]["fetch"]["base"])
+    if params["data"]["split"]["file"] != "none":
+        outside["data_split"] = ("data.split.file", params["data"]["split"]["file"])
     for name, row in params["nodules"]["localizers"].items():
         if row.get("revision") == "none":
             outside[f"weights_fetch_own-{name}"] = (f"nodules.localizers.{name}.model", row["model"])

@@ -135,6 +135,9 @@ def warnings(
     rejected = Counter(study.manifest["status"].to_pylist())["rejected"]
     if rejected:
         found.append(f"{rejected} of {study.manifest.num_rows} images were rejected; the manifest says why.")
+    left = left_out(study)
+    if left:
+        found.append(f"{left} labelled images are in no split, since data.split.file does not name them.")
     for model, fitted in study.calibration.items():
         if fitted.reason:
             found.append(f"{model}: the scores are not calibrated and no threshold is chosen: {fitted.reason}.")
@@ -170,6 +173,13 @@ def warnings(
         if not any(one.negative for one in tested):
             found.append(f"{name}: no negative test image was examined, so its false points are unknown.")
     return found
+
+
+def left_out(study: Tables) -> int:
+    """Number of labelled usable images that are in no split."""
+    usable = pc.and_(pc.equal(study.manifest["status"], "ok"), pc.is_valid(study.manifest["label"]))
+    labelled = study.manifest["image_id"].filter(usable)
+    return len(labelled) - (pc.sum(pc.is_in(labelled, study.split["image_id"].combine_chunks())).as_py() or 0)
 
 
 def silent(measures: Measures) -> list[str]:

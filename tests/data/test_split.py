@@ -1,6 +1,8 @@
 """The split: whole patients, whole images, every share as asked."""
 
 from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -8,9 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stages.data import split_file
 from stages.data.split import Params, missing_classes, split
-from stages.lib.core import tables
-from stages.lib.core.errors import SplitError
+from stages.data.split_file import SplitFile
+from stages.lib.core import files, tables
+from stages.lib.core.errors import SplitError, SplitFileError
 
 
 def manifest(images: list[tuple[str, int | None, str]], status: str = "ok") -> pa.Table:
@@ -54,7 +58,7 @@ def parts(table: pa.Table) -> dict[str, set[str]]:
     return found
 
 
-PARAMS = Params(fractions=(0.8, 0.05, 0.15), unit="patient", seed=7)
+PARAMS = Params(fractions=(0.8, 0.05, 0.15), unit="patient", folds=0, fold=0, file="none", seed=7)
 
 
 @settings(max_examples=30, deadline=None)
@@ -91,13 +95,13 @@ def test_fractions_and_classes_are_as_asked_within_one_percent() -> None:
 
 
 def test_image_splits_divide_patients_because_that_was_asked() -> None:
-    params = Params(fractions=(0.8, 0.05, 0.15), unit="image", seed=7)
+    params = replace(PARAMS, fractions=(0.8, 0.05, 0.15), unit="image", seed=7)
     assert any(len(names) > 1 for names in parts(split(cohort(100, 0.3, 2), params)).values())
 
 
 def test_another_seed_gives_another_split_and_the_same_seed_the_same() -> None:
     images = cohort(100, 0.3, 3)
-    again = Params(fractions=PARAMS.fractions, unit="patient", seed=8)
+    again = replace(PARAMS, fractions=PARAMS.fractions, unit="patient", seed=8)
     assert split(images, PARAMS).equals(split(images, PARAMS))
     assert not split(images, PARAMS).equals(split(images, again))
 
@@ -108,7 +112,7 @@ def test_an_empty_split_is_an_error_with_its_name() -> None:
 
 
 def test_a_split_of_fraction_zero_may_be_empty() -> None:
-    params = Params(fractions=(0.5, 0.0, 0.5), unit="patient", seed=0)
+    params = replace(PARAMS, fractions=(0.5, 0.0, 0.5), unit="patient", seed=0)
     table = split(manifest([(f"p{i}", i % 2, f"x{i}") for i in range(10)]), params)
     assert "val" not in table["split"].to_pylist()
 
@@ -122,12 +126,164 @@ def test_unlabelled_and_rejected_images_take_no_part() -> None:
 
 def test_fractions_that_do_not_add_up_are_refused() -> None:
     with pytest.raises(ValueError, match="add up to 1"):
-        Params(fractions=(0.8, 0.1, 0.2), unit="patient", seed=0)
+        replace(PARAMS, fractions=(0.8, 0.1, 0.2), unit="patient", seed=0)
 
 
 def test_a_split_that_lacks_a_class_is_named() -> None:
     images = [("a", 0, "x"), ("b", 1, "y"), ("c", 0, "z")]
-    table = split(manifest(images), Params(fractions=(1 / 3, 1 / 3, 1 / 3), unit="patient", seed=0))
+    table = split(manifest(images), replace(PARAMS, fractions=(1 / 3, 1 / 3, 1 / 3), unit="patient", seed=0))
     sentences = missing_classes(table)
     assert len(sentences) == 3
     assert all(sentence.startswith("split ") for sentence in sentences)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(60, 150), st.integers(2, 6), st.floats(0.2, 0.5), st.integers(0, 1000))
+def test_folds_are_disjoint_cover_the_images_and_keep_patients_whole(
+    patients: int, folds: int, prevalence: float, seed: int
+) -> None:
+    images = cohort(patients, prevalence, seed)
+    of_folds = [split(images, replace(PARAMS, folds=folds, fold=fold, seed=seed)) for fold in range(folds)]
+    tested = [row["image_id"] for table in of_folds for row in table.to_pylist() if row["split"] == "test"]
+    assert sorted(tested) == images["image_id"].to_pylist()
+    assert all(len(names) == 1 for table in of_folds for names in parts(table).values())
+    assert all(len(table) == len(images) for table in of_folds)
+    assert all(set(table["split"].to_pylist()) == {"train", "val", "test"} for table in of_folds)
+
+
+def test_folds_are_stratified_and_the_rest_is_divided_by_the_fractions_of_train_and_val() -> None:
+    images = cohort(3000, 0.1, 1)
+    rows = split(images, replace(PARAMS, folds=5, fold=3)).to_pylist()
+    for label in (0, 1):
+        found = [row["split"] for row in rows if row["label"] == label]
+        wanted = {"train": 0.8 * 0.8 / 0.85, "val": 0.8 * 0.05 / 0.85, "test": 0.2}
+        assert {name: found.count(name) / len(found) for name in wanted} == pytest.approx(wanted, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("folds", "fold", "message"), [(3, 3, "fold 3 of 3"), (0, 1, "fold 1 of 0"), (1, 0, "2 or more")]
+)
+def test_a_fold_that_does_not_exist_is_refused(folds: int, fold: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(PARAMS, folds=folds, fold=fold)
+
+
+def given_by(path: Path, text: str) -> SplitFile:
+    path.write_text(text)
+    return split_file.read(path)
+
+
+FROM_FILE = replace(PARAMS, file="given")
+
+
+def test_a_list_is_the_test_split_and_the_rest_is_divided(tmp_path: Path) -> None:
+    images = cohort(200, 0.3, 4)
+    tested = sorted(row["file_name"] for row in images.to_pylist() if row["patient_id"] in {"p3", "p50", "p77"})
+    given_ = given_by(tmp_path / "test_list.txt", "\n".join(tested) + "\n\n")
+    table = split(images, FROM_FILE, given_)
+    found = {
+        name: [row["image_id"] for row in table.to_pylist() if row["split"] == name]
+        for name in ("train", "val", "test")
+    }
+    assert [f"{image}.png" for image in found["test"]] == tested
+    assert len(table) == len(images)
+    assert len(found["val"]) / len(images) == pytest.approx(0.05 / 0.85, abs=0.01)
+    assert all(len(names) == 1 for names in parts(table).values())
+
+
+def test_a_table_gives_each_image_its_split_and_one_without_val_has_its_training_images_divided(tmp_path: Path) -> None:
+    images = cohort(100, 0.3, 5)
+    of_patient = {f"p{index}": ("train", "valid", "Test")[index % 3] for index in range(100)}
+    rows = [(row["image_id"], of_patient[row["patient_id"]]) for row in images.to_pylist()]
+    lines = ["image_id;split", *(f"{image};{name}" for image, name in rows)]
+    table = split(images, FROM_FILE, given_by(tmp_path / "a.csv", "\n".join(lines)))
+    named = {"train": "train", "valid": "val", "Test": "test"}
+    assert [(row["image_id"], row["split"]) for row in table.to_pylist()] == [
+        (image, named[name]) for image, name in rows
+    ]
+    two = [(image, "test" if name == "Test" else "train") for image, name in rows]
+    lines = ["image_id,split", *(f"{image},{name}" for image, name in two)]
+    table = split(images, FROM_FILE, given_by(tmp_path / "b.csv", "\n".join(lines)))
+    assert [row["split"] == "test" for row in table.to_pylist()] == [name == "test" for _, name in two]
+    assert set(table["split"].to_pylist()) == {"train", "val", "test"}
+
+
+def test_folds_of_a_file_are_taken_by_their_number(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    images = cohort(100, 0.3, 6)
+    folds = [int(row["patient_id"][1:]) % 5 + 1 for row in images.to_pylist()]
+    pq.write_table(pa.table({"file_name": images["file_name"], "fold": folds}), tmp_path / "folds.parquet")
+    given_ = split_file.read(tmp_path / "folds.parquet")
+    table = split(images, replace(FROM_FILE, folds=5, fold=5), given_)
+    assert [row["split"] == "test" for row in table.to_pylist()] == [fold == 5 for fold in folds]
+    with pytest.raises(SplitFileError, match=r"it has 5 folds \(1, 2, 3, 4, 5\), wanted data.split.folds, 3") as caught:
+        split(images, replace(FROM_FILE, folds=3, fold=0), given_)
+    assert "wanted data.split.fold, 0, among them" in str(caught.value)
+
+
+def test_all_that_is_wrong_with_a_split_from_outside_is_said_at_once(tmp_path: Path) -> None:
+    images = manifest([("a", 0, "x"), ("a", 1, "y"), ("b", 0, "z"), ("c", 1, "z"), ("d", 0, "v"), ("e", 1, "w")])
+    lines = [
+        "00000.png,train",
+        "00001.png,test",
+        "00002.png,train",
+        "00003.png,val",
+        "00004.png,test",
+        "ghost.png,test",
+    ]
+    given_ = given_by(tmp_path / "a.csv", "\n".join(["file_name,split", *lines]))
+    with pytest.raises(SplitFileError) as caught:
+        split(images, FROM_FILE, given_)
+    assert caught.value.problems == (
+        "patient a in two splits (test: 00001; train: 00000)",
+        "equal pixels in two splits (train: 00002; val: 00003)",
+        "1 of 6 names are no image of this study: ghost.png",
+    )
+    table = split(images, replace(FROM_FILE, unit="image"), given_)
+    assert table["split"].to_pylist() == ["train", "test", "train", "val", "test"]
+
+
+def test_a_list_that_divides_a_patient_is_refused(tmp_path: Path) -> None:
+    images = manifest([("a", 0, "x"), ("a", 1, "y"), ("b", 0, "z"), ("c", 1, "v")])
+    with pytest.raises(SplitFileError, match=r"patient a in two splits \(rest: 00001; test: 00000\)"):
+        split(images, FROM_FILE, given_by(tmp_path / "list.txt", "00000.png"))
+
+
+def test_unknown_names_and_images_that_are_left_out_are_listed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    images = manifest([(name, index % 2, name) for index, name in enumerate("abcdefgh")])
+    lines = [f"0000{index}.png,{('train', 'val', 'test')[index % 3]}" for index in range(6)]
+    given_ = given_by(tmp_path / "a.csv", "\n".join(["file_name,split", *lines, "ghost.png,test"]))
+    assert len(split(images, FROM_FILE, given_)) == 6
+    assert "1 of 7 names are no image of this study: ghost.png" in caplog.text
+    assert "2 labelled images are not named and take no part: 00006, 00007" in caplog.text
+    with pytest.raises(SplitFileError, match="none of its 1 names is a labelled image"):
+        split(images, FROM_FILE, given_by(tmp_path / "b.txt", "ghost.png"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("a.csv", "file_name,split\na.png,trian\n", "line 2: 'a.png' has the split 'trian', wanted train, val or test"),
+        ("a.csv", "file_name,split\na.png,train\na.png,test\n", "line 3: 'a.png' is in test, and before in train"),
+        ("a.csv", "file_name,fold\na.png,one\n", "line 2: 'a.png' has the fold 'one', wanted a whole number"),
+        ("a.csv", "name,part\na.png,one\n", "wanted a column file_name or image_id, and a column split or fold"),
+        ("a.parquet", "PAR1", "not readable as Parquet"),
+        ("a.txt", "\n", "found no image in it"),
+    ],
+)
+def test_a_file_of_splits_that_cannot_be_read_is_refused(tmp_path: Path, name: str, text: str, problem: str) -> None:
+    with pytest.raises(SplitFileError) as caught:
+        given_by(tmp_path / name, text)
+    assert problem in str(caught.value)
+    with pytest.raises(SplitFileError, match="No such file"):
+        split_file.read(tmp_path / "absent.txt")
+
+
+def test_a_changed_file_of_splits_has_another_fingerprint(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a.png")
+    before = files.fingerprint(str(tmp_path / "a.txt"))
+    (tmp_path / "a.txt").write_text("a.png\nb.png")
+    assert files.fingerprint(str(tmp_path / "a.txt")) != before

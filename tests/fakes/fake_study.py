@@ -28,7 +28,7 @@ CONFIDENT = ("attribution",)  # those that give confidences, and no boxes
 PARAMETERS: dict[str, Any] = {
     "data": {
         "ingest": {"root": "results/data/simulate"},
-        "split": {"unit": "image", "seed": 1},
+        "split": {"unit": "image", "folds": 0, "fold": 0, "file": "none", "seed": 1},
         "normalize": {"low_percentile": 0.5, "high_percentile": 99.5, "side_px": SIDE},
     },
     "nodules": {

@@ -440,6 +440,13 @@ def test_shared_patients_and_pictures_are_named_as_leaks(study):
     assert len(copies) == 1 and "1 of 82 images are in more than one split" in copies[0]
 
 
+def test_labelled_images_that_a_split_from_outside_does_not_name_are_warned_of(study):
+    assert consistency.left_out(study) == 0
+    fewer = replace(study, split=study.split.slice(2))
+    assert consistency.left_out(fewer) == 2
+    assert "2 labelled images are in no split" in " ".join(consistency.warnings(fewer, {}, {}))
+
+
 def test_what_was_lost_on_the_way_is_counted_and_warned_of(study):
     document = metrics(study, PARAMS)
     counts = document["counts"]

@@ -43,6 +43,10 @@ class SplitError(NoduleflowError):
     """The images cannot be split as the parameters want."""
 
 
+class SplitFileError(ProblemsError):
+    """A split from outside cannot be read, or does not fit the images."""
+
+
 class ModelError(NoduleflowError):
     """A model cannot be found, loaded or used as the parameters want."""
 

@@ -20,7 +20,7 @@ LONGEST = 300  # characters of a response that are shown
 def part(study: Study) -> Part:
     """Counts, preprocessing, rejected images, remarks and unreadable responses."""
     rows = tables.lookup(study.manifest, study.split, ["split"]).to_pylist()
-    blocks = (*_counts(rows), *_preprocessing(study), *_problems(rows), *_responses(study))
+    blocks = (*_counts(rows), *_origin(study), *_preprocessing(study), *_problems(rows), *_responses(study))
     return Part(name="data", title="Data", short="Data", blocks=blocks)
 
 
@@ -39,6 +39,12 @@ def _counts(rows: list[dict[str, Any]]) -> Iterator[Block]:
     lines.append(Row(title=f"All {len(rows):,} images", cells=("", *(f"{total:,}" for total in totals)), selected=True))
     columns = (Column(title="Label"), *(Column(title=name(place), count=True) for place in PLACES))
     yield Table(corner="Source", columns=columns, groups=(Rows(rows=tuple(lines)),))
+
+
+def _origin(study: Study) -> Iterator[Block]:
+    """Where the split comes from, if it is not our own by fractions."""
+    if study.settings.split_from:
+        yield Note(text=(study.settings.split_from,), style="plain")
 
 
 def _preprocessing(study: Study) -> Iterator[Block]:

@@ -51,6 +51,7 @@ class Settings:
         confidence: Of the intervals.
         other_prevalence: Prevalence that predictive values are translated to.
         split_unit: What was split: patient or image.
+        split_from: How the test split came about, where it is no fraction of the images; else empty.
         root: Folder of the images.
         percentiles: Grey values that became 0 and 255.
         examples: Images shown per group.
@@ -63,6 +64,7 @@ class Settings:
     confidence: float
     other_prevalence: float
     split_unit: str
+    split_from: str
     root: str
     percentiles: tuple[float, float]
     examples: int
@@ -84,6 +86,7 @@ def settings(document: Mapping[str, Any]) -> Settings:
             confidence=own["measure"]["confidence"],
             other_prevalence=own["measure"]["other_prevalence"],
             split_unit=data["split"]["unit"],
+            split_from=split_from(data["split"]),
             root=data["ingest"]["root"],
             percentiles=(data["normalize"]["low_percentile"], data["normalize"]["high_percentile"]),
             examples=own["section"]["examples"],
@@ -92,6 +95,20 @@ def settings(document: Mapping[str, Any]) -> Settings:
         )
     except KeyError as error:
         raise ParamsError("parameters of the section:", [f"{error}: missing"]) from error
+
+
+def split_from(section: Mapping[str, Any]) -> str:
+    """A sentence on a split that is read from a file, or is a fold; nothing on one by fractions.
+
+    >>> split_from({"file": "none", "folds": 5, "fold": 2, "unit": "patient"})
+    'The test split is fold 2 (from 0) of 5 folds by patient.'
+    """
+    if section["file"] != "none":
+        fold = f", fold {section['fold']} of {section['folds']}" if section["folds"] else ""
+        return f"The split is that of the file {section['file']}{fold}."
+    if section["folds"]:
+        return f"The test split is fold {section['fold']} (from 0) of {section['folds']} folds by {section['unit']}."
+    return ""
 
 
 @dataclass(frozen=True, kw_only=True)
