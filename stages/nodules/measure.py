@@ -18,7 +18,7 @@ out  measures     tables.MEASURES
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +55,7 @@ from stages.nodules.notes import CHAPTER, Division, Notes
 
 CLASSIFICATION, COMPARISON, LOCALIZATION, JOINT = "classification", "comparison", "localization", "joint"
 RESPONSES = "responses"
+VALIDATION = "val"
 FIRST, SECOND = "tuned", "zero_shot"  # the comparison: the first minus the second
 CLOCKED = ("seconds", "data_wait_fraction", "resumed_from_step")  # keys of train.json that differ from run to run
 
@@ -149,15 +150,22 @@ def measure(study: Tables, params: Params) -> Results:
 
 
 def classify(study: Tables, params: Params, results: Results) -> dict[tuple[str, str], Scored]:
-    """Measure the classifiers on validation and test images, and return these with their scores."""
-    settings = params.of_scores
-    scored, found = {}, {}
+    """Measure the classifiers on validation and test images, and return these with their scores.
+
+    Thresholds are chosen anew on each resample of validation patients, and applied to a resample of test patients, or
+    to the same one of validation.
+    """
+    of_val = replace(params.of_scores, seed=params.seed + 1)  # drawn apart from test patients
+    scored, found, redrawn = {}, {}, {}
     for name in evaluation_sets.MEASURED_SPLITS:
+        settings = of_val if name == VALIDATION else params.of_scores
         for classifier, infer in study.infer.items():
             images = evaluation_sets.classifier_images(infer, study.manifest, params.sources, name)
             key, subject = (classifier, name), Subject(CLASSIFICATION, classifier, name)
             scored[key] = binary_suite.with_scores(images, study.calibration[classifier])
-            found[key] = binary_suite.measure(scored[key], settings)
+            if name == VALIDATION:
+                redrawn[classifier] = binary_suite.redraw(scored[key], study.calibration[classifier], of_val)
+            found[key] = binary_suite.measure(scored[key], settings, redrawn[classifier])
             results.measures[subject] = {**found[key].measured, **answer_mass(images, params)}
             results.outcomes[subject] = outcomes.of_classifier(scored[key])
             results.curves[subject] = curves.of_classifier(scored[key], params.ece_bins, params.confidence)

@@ -170,7 +170,8 @@ def test_every_number_has_its_n_and_an_interval_around_it(study):
         for name, entry in document["classification"]["tuned"][split].items():
             assert entry["n"] > 0, name
             if entry["value"] is not None and "low" in entry and "ece" not in name:
-                assert entry["low"] <= entry["value"] <= entry["high"], name
+                low, high = entry.get("known_low", entry["low"]), entry.get("known_high", entry["high"])
+                assert low <= entry["value"] <= high and entry["low"] <= entry["high"], name
     accuracy = found["accuracy_at_half"]
     assert accuracy["wilson_low"] < accuracy["value"] < accuracy["wilson_high"]
 
@@ -183,6 +184,22 @@ def test_chosen_thresholds_stand_beside_their_metrics_and_missing_ones_say_why(s
     assert found["sensitivity_at_specificity_95"]["value"] is None
     assert "no score of a validation image" in found["sensitivity_at_specificity_95"]["reason"]
     assert "true_positives_at_specificity_95" not in found
+
+
+def test_only_thresholds_chosen_on_validation_have_an_interval_with_the_threshold_as_known_beside(study):
+    document = metrics(study, PARAMS)
+    tuned, gap = document["classification"]["tuned"], document["comparison"]["tuned"]["zero_shot"]["test"]
+    for found in (tuned["test"], tuned["val"], gap):
+        chosen = {name for name, one in found.items() if "known_low" in one}
+        wanted = {f"{metric}_at_{at}" for metric in binary.THRESHOLD_METRICS for at in ("f1", "youden")}
+        assert chosen - {name for name in chosen if "_by_bayes_" in name} == wanted
+    few = study.infer["tuned"].to_pylist()
+    for row in few:
+        row["score_calibrated"] = row["score"] if row["split"] != "val" else 0.9 + 0.1 * row["score"]
+    other = replace(study, infer={**study.infer, "tuned": tables.from_rows(few, tables.INFER)})
+    moved = metrics(other, PARAMS)["classification"]["tuned"]["test"]["accuracy_at_f1"]
+    before = tuned["test"]["accuracy_at_f1"]
+    assert moved["known_low"] == before["known_low"] and moved["low"] != before["low"]
 
 
 def test_the_published_confusion_comes_out_of_the_whole_stage(study):

@@ -152,7 +152,7 @@ def test_every_number_of_the_classification_tables_was_measured(page: Page, resu
         if name == "classification":
             rows.setdefault((split, key), []).append((value, text))
     assert {split for split, _ in rows} == {"test", "val"}
-    shown = 0
+    shown = known = 0
     for split in ("test", "val"):
         wanted = found[Subject("classification", "tuned", split)]
         differences = found[Subject("comparison", "tuned", split, "zero_shot")]
@@ -177,9 +177,14 @@ def test_every_number_of_the_classification_tables_was_measured(page: Page, resu
                 ]
                 ends = [estimate.low, estimate.high]
                 ends += [estimate.wilson_low, estimate.wilson_high] if estimate.flat else []
+                if estimate.known_low is not None:
+                    ends += [estimate.known_low, estimate.known_high]
+                    assert numbers.KNOWN in text
+                    known += 1
                 assert printed == pytest.approx([estimate.value, *ends], abs=5.1e-4)
                 shown += 1
     assert shown > 100
+    assert known > 50
 
 
 def test_every_number_of_the_localization_tables_was_measured(page: Page, results: Path) -> None:

@@ -189,8 +189,21 @@ MEASURES = Schema(
         AT,
         Column("seed", INT, "seed of the run among several; null for a study of one", nullable=True),
         Column("value", FLOAT, "the number, in the unit of the catalog; null if it is undefined", nullable=True),
-        Column("low", FLOAT, "lower end of the interval over patients; null without one", nullable=True),
-        Column("high", FLOAT, "upper end of the interval over patients; null without one", nullable=True),
+        Column(
+            "low",
+            FLOAT,
+            "lower end of the interval over patients, at a threshold chosen on validation over those patients too "
+            "(nested); null without one",
+            nullable=True,
+        ),
+        Column("high", FLOAT, "upper end of that interval; null without one", nullable=True),
+        Column(
+            "known_low",
+            FLOAT,
+            "lower end of the interval with the threshold taken as known; null unless it was chosen on validation",
+            nullable=True,
+        ),
+        Column("known_high", FLOAT, "upper end of that interval; null with known_low", nullable=True),
         Column("n", INT, "images", nullable=True),
         Column("n_patients", INT, "patients of these images", nullable=True),
         Column("n_positive", INT, "images with a nodule; null where it does not apply", nullable=True),

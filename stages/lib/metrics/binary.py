@@ -4,9 +4,9 @@ Labels are 1 (nodule) and 0. A score is the greater, the likelier the nodule; an
 reaches the threshold. Weights count how often each image stands in a resample. A metric without a value raises.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,24 +16,29 @@ from stages.lib.metrics.bootstrap import wilson
 from stages.lib.metrics.ratios import f1_score, ratio
 
 Floats = NDArray[np.float64]
+N = TypeVar("N", float, Floats)
 
 
 @dataclass(frozen=True)
-class Confusion:
-    """How many images were called what: positive or negative, rightly or wrongly."""
+class Confusion(Generic[N]):
+    """How many images were called what: positive or negative, rightly or wrongly.
 
-    true_positives: float
-    false_positives: float
-    false_negatives: float
-    true_negatives: float
+    Each count is a number, or an array of shape (draws,): one for each resample. So are then the metrics of it, NaN
+    where the resample has none.
+    """
+
+    true_positives: N
+    false_positives: N
+    false_negatives: N
+    true_negatives: N
 
     @property
-    def n(self) -> float:
+    def n(self) -> N:
         """Number of images."""
         return self.true_positives + self.false_positives + self.false_negatives + self.true_negatives
 
 
-def confusion(labels: NDArray[Any], called: NDArray[Any], weights: ArrayLike | None = None) -> Confusion:
+def confusion(labels: NDArray[Any], called: NDArray[Any], weights: ArrayLike | None = None) -> Confusion[float]:
     """Confusion of images called positive (1) or negative (0).
 
     Args:
@@ -49,38 +54,50 @@ def confusion(labels: NDArray[Any], called: NDArray[Any], weights: ArrayLike | N
     return Confusion(tp, fp, fn, tn)
 
 
-def accuracy(c: Confusion) -> float:
+def confusions(labels: NDArray[Any], called: NDArray[Any], weights: Floats) -> Confusion[Floats]:
+    """`confusion` of each of b resamples; weights of shape (b, n), counts of shape (b,)."""
+    y, positive = np.asarray(labels, bool), np.asarray(called, bool)
+    cells = np.stack([y & positive, ~y & positive, y & ~positive, ~y & ~positive], axis=1)
+    return Confusion(*(weights @ cells.astype(np.float64)).T)
+
+
+def joined(parts: Sequence[Confusion[Floats]]) -> Confusion[Floats]:
+    """Confusions of some resamples and then of others, as one."""
+    return Confusion(*(np.concatenate(cells) for cells in zip(*(vars(part).values() for part in parts), strict=True)))
+
+
+def accuracy(c: Confusion[N]) -> N:
     """Fraction of images called rightly, [0, 1]."""
     return ratio(c.true_positives + c.true_negatives, c.n, "there is no image")
 
 
-def sensitivity(c: Confusion) -> float:
+def sensitivity(c: Confusion[N]) -> N:
     """Fraction of the images with a nodule that were called positive (recall), [0, 1]."""
     return ratio(c.true_positives, c.true_positives + c.false_negatives, "no image has a nodule")
 
 
-def specificity(c: Confusion) -> float:
+def specificity(c: Confusion[N]) -> N:
     """Fraction of the images without a nodule that were called negative, [0, 1]."""
     return ratio(c.true_negatives, c.true_negatives + c.false_positives, "every image has a nodule")
 
 
-def balanced_accuracy(c: Confusion) -> float:
+def balanced_accuracy(c: Confusion[N]) -> N:
     """Mean of sensitivity and specificity, [0, 1]; 0.5 is chance."""
     return (sensitivity(c) + specificity(c)) / 2
 
 
-def precision(c: Confusion) -> float:
+def precision(c: Confusion[N]) -> N:
     """Fraction of the images called positive that have a nodule (positive predictive value), [0, 1]."""
     return ratio(c.true_positives, c.true_positives + c.false_positives, "no image was called positive")
 
 
-def f1(c: Confusion) -> float:
+def f1(c: Confusion[N]) -> N:
     """Harmonic mean of precision and sensitivity, [0, 1]."""
     predicted, actual = c.true_positives + c.false_positives, c.true_positives + c.false_negatives
     return f1_score(c.true_positives, predicted, actual, "no image has a nodule or was called positive")
 
 
-def mcc(c: Confusion) -> float:
+def mcc(c: Confusion[N]) -> N:
     """Matthews' correlation of labels and calls, [-1, 1]; 0 is chance.
 
     Raises:
@@ -93,7 +110,7 @@ def mcc(c: Confusion) -> float:
     return ratio(tp * tn - fp * fn, whole**0.5, "all images have one label, or all were called the same")
 
 
-THRESHOLD_METRICS: Mapping[str, Callable[[Confusion], float]] = {
+THRESHOLD_METRICS: Mapping[str, Callable[[Confusion[Any]], Any]] = {
     "accuracy": accuracy,
     "balanced_accuracy": balanced_accuracy,
     "sensitivity": sensitivity,
@@ -104,7 +121,7 @@ THRESHOLD_METRICS: Mapping[str, Callable[[Confusion], float]] = {
 }
 
 
-def trials(c: Confusion) -> dict[str, tuple[float, float]]:
+def trials(c: Confusion[float]) -> dict[str, tuple[float, float]]:
     """Successes and trials of those threshold metrics that are plain proportions, for Wilson's interval."""
     return {
         "accuracy": (c.true_positives + c.true_negatives, c.n),
@@ -114,12 +131,12 @@ def trials(c: Confusion) -> dict[str, tuple[float, float]]:
     }
 
 
-def predictive_values(sensitivity: float, specificity: float, prevalence: float) -> tuple[float, float]:
+def predictive_values(sensitivity: N, specificity: N, prevalence: float) -> tuple[N, N]:
     """Positive and the negative predictive value at another prevalence, by Bayes' rule.
 
     Args:
-        sensitivity: In [0, 1].
-        specificity: In [0, 1].
+        sensitivity: In [0, 1]; a number, or one for each resample.
+        specificity: In [0, 1], of the same shape.
         prevalence: Fraction of images with a nodule there, in (0, 1).
 
     Raises:
@@ -153,11 +170,33 @@ class Ranking:
         self.thresholds: Floats = ordered[self._ends]
 
     def cumulate(self, weights: ArrayLike | None = None) -> tuple[Floats, Floats]:
-        """How many images with and how many without a nodule reach each threshold, each of shape (u,)."""
-        w = np.ones(len(self._order)) if weights is None else np.asarray(weights, np.float64)[self._order]
-        reached = np.cumsum(w)[self._ends]
-        tp = np.cumsum(w * self._positive)[self._ends]
+        """How many images with and how many without a nodule reach each threshold.
+
+        Args:
+            weights: How often each image counts, shape (n,), or (b, n) for b resamples; once each if None.
+
+        Returns:
+            Both counts, each of shape (u,) or (b, u).
+        """
+        w = np.ones(len(self._order)) if weights is None else np.asarray(weights, np.float64)[..., self._order]
+        reached = np.cumsum(w, axis=-1)[..., self._ends]
+        tp = np.cumsum(w * self._positive, axis=-1)[..., self._ends]
         return tp, reached - tp
+
+    def confusions(self, thresholds: Floats, tp: Floats, fp: Floats) -> Confusion[Floats]:
+        """Confusion of each of b resamples at a threshold of its own.
+
+        Args:
+            thresholds: Shape (b,); NaN for a resample without one, whose counts are then NaN.
+            tp: Of `cumulate`, shape (b, u).
+            fp: Of `cumulate`, shape (b, u).
+        """
+        reached = np.searchsorted(-self.thresholds, -thresholds, side="right")  # distinct scores from the threshold on
+        at = np.maximum(reached, 1) - 1
+        row = np.arange(len(at))
+        none = np.where(np.isnan(thresholds), np.nan, 0.0)
+        positive, negative = (np.where(reached > 0, counts[row, at], 0.0) + none for counts in (tp, fp))
+        return Confusion(positive, negative, tp[:, -1] - positive, fp[:, -1] - negative)
 
     def roc_auc(self, weights: ArrayLike | None = None) -> float:
         """Area under the ROC curve, as `roc_auc`."""

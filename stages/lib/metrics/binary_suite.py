@@ -1,7 +1,7 @@
 """Measures of a classifier on the images of one split, and of two classifiers against each other."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -11,11 +11,15 @@ from numpy.typing import NDArray
 
 from stages.lib.core.errors import UndefinedMetricError
 from stages.lib.metrics import binary as c
-from stages.lib.metrics.bootstrap import Outcome, attempt, replicate
+from stages.lib.metrics import thresholds as choices
+from stages.lib.metrics.bootstrap import Outcome, attempt, replicate, resamples
 from stages.lib.metrics.calibration import Calibration, column
 from stages.lib.metrics.comparison import delong, mcnemar
 from stages.lib.metrics.measures import Estimate, Key, difference, estimate, estimates, paired
 from stages.lib.metrics.thresholds import HALF
+
+Floats = NDArray[np.float64]
+BY_BAYES = ("ppv_by_bayes", "npv_by_bayes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +39,12 @@ class Scored:
     ids: Sequence[str]
     labels: NDArray[np.int64]
     patients: NDArray[Any]
-    scores: NDArray[np.float64]
-    calibrated: NDArray[np.float64] | None
+    scores: Floats
+    calibrated: Floats | None
     thresholds: Mapping[str, float | None]
     reason: str
 
-    def on(self, threshold: str) -> NDArray[np.float64]:
+    def on(self, threshold: str) -> Floats:
         """Scores that a threshold is applied to, shape (n,)."""
         calibrated = column(threshold, calibrated=self.calibrated is not None) == "score_calibrated"
         return self.calibrated if calibrated and self.calibrated is not None else self.scores
@@ -79,10 +83,17 @@ class Settings:
 
 @dataclass(frozen=True)
 class Result:
-    """Measures of a classifier, and its values on the resamples of patients."""
+    """Measures of a classifier, and its values on the resamples of patients.
+
+    Attributes:
+        measured: The measures.
+        draws: Their values on resamples; at a chosen threshold each resample has its own.
+        known: Values at a chosen threshold on the same resamples, the threshold taken as known.
+    """
 
     measured: dict[Key, Estimate]
-    draws: dict[Key, NDArray[np.float64]]
+    draws: dict[Key, Floats]
+    known: dict[Key, Floats] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -93,25 +104,64 @@ class Calls:
     positive: NDArray[np.bool_]
 
 
-def measure(images: Scored, settings: Settings) -> Result:
-    """Every metric of a classifier on some images, with intervals over their patients."""
+def redraw(images: Scored, fitted: Calibration | None, settings: Settings) -> dict[str, Floats]:
+    """Thresholds of a classifier, chosen anew on each resample of its validation patients.
+
+    The validation images are weighted to the world's prevalence as they were for the chosen thresholds. The fit of the
+    calibration is not redrawn: it keeps the order of the images, so that a threshold chosen after it calls the same.
+
+    Args:
+        images: The validation images.
+        fitted: The classifier's calibration; None if the scores are looked at as they are.
+        settings: Draws and seed.
+
+    Returns:
+        As `thresholds.redraw`; empty if nothing was fitted.
+    """
+    if fitted is None or images.calibrated is None or fitted.world_prevalence is None:
+        return {}
+    own = fitted.n > 0 and fitted.world_prevalence == fitted.n_positive / fitted.n  # validation's, so a resample's own
+    return choices.redraw(
+        images.labels,
+        images.calibrated,
+        images.patients,
+        world_prevalence=None if own else fitted.world_prevalence,
+        draws=settings.draws,
+        seed=settings.seed,
+    )
+
+
+def measure(
+    images: Scored, settings: Settings, redrawn: Mapping[str, Floats] | None = None
+) -> Result:
+    """Every metric of a classifier on some images, with intervals over patients.
+
+    Args:
+        images: The images.
+        settings: How.
+        redrawn: Thresholds chosen anew on resamples of the validation patients, see `redraw`. A metric at a threshold
+            that is not among them has the interval with the threshold taken as known, and no other.
+    """
     at = calls(images)
     call = partial(_evaluate, images, at, _ranking(images), _bins(images, settings), settings.other_prevalence)
     n, n_positive = len(images.labels), int(images.labels.sum())
     facts = {"n": n, "n_positive": n_positive, "n_patients": len(np.unique(images.patients))}
+    everywhere = partial(_evaluate, images, {}, _ranking(images), _bins(images, settings), settings.other_prevalence)
     draws = replicate(
-        partial(_unless_one_class, call, images.labels), images.patients, draws=settings.draws, seed=settings.seed
+        partial(_unless_one_class, everywhere, images.labels), images.patients, draws=settings.draws, seed=settings.seed
     )
+    nested, known = _at_thresholds(images, at, redrawn or {}, settings)
+    draws |= nested
     confusions = {name: c.confusion(images.labels, one.positive) for name, one in at.items()}
     trials = {Key(metric, name): pair for name, found in confusions.items() for metric, pair in c.trials(found).items()}
     trials[Key("prevalence")] = (n_positive, n)
-    measured = estimates(call(np.ones(n)), draws, facts, confidence=settings.confidence, trials=trials)
+    measured = estimates(call(np.ones(n)), draws, facts, confidence=settings.confidence, trials=trials, known=known)
     for name, found in confusions.items():
         measured |= {Key(metric, name): estimate(count, **facts) for metric, count in vars(found).items()}
     for key, one in measured.items():
         if key.at in at:
             measured[key] = replace(one, threshold=at[key.at].threshold)
-    return Result(measured, draws)
+    return Result(measured, draws, known)
 
 
 def calls(images: Scored) -> dict[str, Calls]:
@@ -121,6 +171,44 @@ def calls(images: Scored) -> dict[str, Calls]:
         if name != "half" and threshold is not None and images.calibrated is not None:
             found[name] = Calls(threshold, images.on(name) >= threshold)
     return found
+
+
+def _at_thresholds(
+    images: Scored, at: Mapping[str, Calls], redrawn: Mapping[str, Floats], settings: Settings
+) -> tuple[dict[Key, Floats], dict[Key, Floats]]:
+    """Metrics at each threshold on resamples of patients, shape (draws,): nested, and with the threshold as known.
+
+    `half` is not chosen: its values are in the first. A threshold that is not in `redrawn` is in the second alone.
+    """
+    nested = [name for name in at if name != "half" and name in redrawn]
+    ranking = c.Ranking(images.labels, images.on(nested[0])) if nested and len(images.labels) else None
+    own: dict[str, list[c.Confusion[Floats]]] = {}
+    fixed: dict[str, list[c.Confusion[Floats]]] = {}
+    drawn = 0
+    for counts in resamples(images.patients, draws=settings.draws, seed=settings.seed):
+        weights = np.where(_lost_a_class(images.labels, counts)[:, None], np.nan, counts)
+        for name, one in at.items():
+            fixed.setdefault(name, []).append(c.confusions(images.labels, one.positive, weights))
+        if ranking is not None:
+            reached = ranking.cumulate(weights)
+            for name in nested:
+                confusion = ranking.confusions(redrawn[name][drawn : drawn + len(weights)], *reached)
+                own.setdefault(name, []).append(confusion)
+        drawn += len(weights)
+    plain = {"half": fixed.pop("half")} if "half" in fixed else {}
+    return _of_resamples({**plain, **own}, settings), _of_resamples(fixed, settings)
+
+
+def _of_resamples(found: Mapping[str, Sequence[c.Confusion[Floats]]], settings: Settings) -> dict[Key, Floats]:
+    """Metrics at each threshold from the confusions of the resamples, some at a time; shape (draws,) each."""
+    made: dict[Key, Floats] = {}
+    for name, blocks in found.items():
+        confusion = c.joined(blocks)
+        made |= {Key(metric, name): function(confusion) for metric, function in c.THRESHOLD_METRICS.items()}
+        rates = c.sensitivity(confusion), c.specificity(confusion)
+        values = c.predictive_values(*rates, settings.other_prevalence)
+        made |= {Key(metric, name): value for metric, value in zip(BY_BAYES, values, strict=True)}
+    return made
 
 
 def _missing(images: Scored) -> dict[Key, Outcome]:
@@ -139,7 +227,7 @@ def _ranking(images: Scored) -> c.Ranking | UndefinedMetricError:
         return reason
 
 
-def _bins(images: Scored, settings: Settings) -> dict[str, tuple[NDArray[np.float64], NDArray[np.intp]]]:
+def _bins(images: Scored, settings: Settings) -> dict[str, tuple[Floats, NDArray[np.intp]]]:
     """Scores and their bins, by the ending of the metrics' names; the bins stay the same in resamples."""
     kinds = {"": images.scores, "_calibrated": images.calibrated}
     return {
@@ -153,7 +241,7 @@ def _evaluate(
     images: Scored,
     at: Mapping[str, Calls],
     ranking: c.Ranking | UndefinedMetricError,
-    bins: Mapping[str, tuple[NDArray[np.float64], NDArray[np.intp]]],
+    bins: Mapping[str, tuple[Floats, NDArray[np.intp]]],
     prevalence: float,
     weights: NDArray[Any],
 ) -> dict[Key, Outcome]:
@@ -172,7 +260,7 @@ def _evaluate(
         confusion = c.confusion(images.labels, one.positive, weights)
         for metric, function in c.THRESHOLD_METRICS.items():
             outcomes[Key(metric, name)] = attempt(function, confusion)
-        for number, metric in enumerate(("ppv_by_bayes", "npv_by_bayes")):
+        for number, metric in enumerate(BY_BAYES):
             outcomes[Key(metric, name)] = attempt(_by_bayes, number, confusion, prevalence)
     return {**outcomes, **_missing(images)}
 
@@ -192,13 +280,20 @@ def _unless_one_class(
 ) -> dict[Key, Outcome]:
     """Metrics of a resample, all undefined if it lost a class that the sample has."""
     outcomes = call(weights)
-    positives, images = np.dot(labels, weights), weights.sum()
-    lost = (positives == 0 and labels.any()) or (positives == images and not labels.all())
+    lost = bool(_lost_a_class(labels, weights))
     return dict.fromkeys(outcomes, UndefinedMetricError("the resample has one class")) if lost else outcomes
+
+
+def _lost_a_class(labels: NDArray[np.int64], weights: NDArray[Any]) -> Any:
+    """Whether a resample, or each of several, lost a class that the sample has; weights of shape (..., n)."""
+    positives, images = weights @ labels, weights.sum(axis=-1)
+    return ((positives == 0) & labels.any()) | ((positives == images) & (not labels.all()))
 
 
 def compare(first: Result, second: Result, images: tuple[Scored, Scored], settings: Settings) -> dict[Key, Estimate]:
     """Each metric of the first classifier minus that of the second, on the same images and resamples of patients.
+
+    At chosen thresholds the validation patients are the same too: each classifier chooses anew on each resample.
 
     Beside them stand DeLong's test of the ROC areas and McNemar's of the calls at 0.5, which take images as
     independent.
@@ -212,6 +307,7 @@ def compare(first: Result, second: Result, images: tuple[Scored, Scored], settin
         paired(first.draws, second.draws, keys),
         facts,
         confidence=settings.confidence,
+        known=paired(first.known, second.known, keys),
     )
     try:
         test = delong(images[0].labels, images[0].scores, images[1].scores)

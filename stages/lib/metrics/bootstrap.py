@@ -4,7 +4,7 @@ Images of one patient resemble each other, so patients are drawn, never images: 
 narrow.
 """
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from stages.lib.core.errors import MetricInputError, UndefinedMetricError
 K = TypeVar("K", bound=Hashable)
 Outcome = float | UndefinedMetricError
 Draws = Mapping[K, NDArray[np.float64]]
+BLOCK = 100  # resamples held in memory at once
 
 
 def attempt(metric: Callable[..., float], *args: Any) -> Outcome:
@@ -25,6 +26,28 @@ def attempt(metric: Callable[..., float], *args: Any) -> Outcome:
         return reason
 
 
+def resamples(patients: NDArray[Any], *, draws: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """How often each image stands in each resample of patients, some resamples at a time.
+
+    The same patients and seed give the same resamples, so that two models measured on the same images are paired.
+
+    Args:
+        patients: Patient of each image, shape (n,).
+        draws: Number of resamples; none is drawn of no patient.
+        seed: Of the draws.
+
+    Yields:
+        Counts, shape (b, n) with b up to `BLOCK`.
+
+    Source: Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13, with patients as the units.
+    """
+    names, patient = np.unique(patients, return_inverse=True)
+    rng = np.random.default_rng(seed)
+    for first in range(0, draws if len(names) else 0, BLOCK):
+        drawn = [rng.integers(len(names), size=len(names)) for _ in range(min(BLOCK, draws - first))]
+        yield np.stack([np.bincount(one, minlength=len(names))[patient] for one in drawn])
+
+
 def replicate(
     measure: Callable[[NDArray[np.int64]], Mapping[K, Outcome]],
     patients: NDArray[Any],
@@ -32,9 +55,7 @@ def replicate(
     draws: int,
     seed: int,
 ) -> dict[K, NDArray[np.float64]]:
-    """Every metric on `draws` resamples of patients.
-
-    The same patients and seed give the same resamples, so that two models measured on the same images are paired.
+    """Every metric on `draws` resamples of patients, which are those of `resamples`.
 
     Args:
         measure: Takes how often each image stands in a resample, shape (n,), and gives the value of each metric, always
@@ -45,15 +66,9 @@ def replicate(
 
     Returns:
         For each metric its values, shape (draws,), NaN where it was undefined.
-
-    Source: Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13, with patients as the units.
     """
-    names, patient = np.unique(patients, return_inverse=True)
-    rng = np.random.default_rng(seed)
-    rows: list[Mapping[K, Outcome]] = []
-    for _ in range(draws if len(names) else 0):
-        counts = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))
-        rows.append(measure(counts[patient]))
+    blocks = resamples(patients, draws=draws, seed=seed)
+    rows = [measure(weights) for block in blocks for weights in block]
     metrics = rows[0] if rows else {}
     return {
         metric: np.array([np.nan if isinstance(row[metric], UndefinedMetricError) else row[metric] for row in rows])

@@ -53,8 +53,11 @@ class Estimate:
 
     Attributes:
         value: None if it is undefined.
-        low: Lower end of its interval over patients; None without one.
+        low: Lower end of its interval over patients; at a threshold that was chosen on validation, over validation
+            patients too. None without one.
         high: Upper end.
+        known_low: Lower end of the interval with the threshold taken as known; None unless it was chosen on validation.
+        known_high: Upper end.
         n: Images.
         n_patients: Their patients.
         n_positive: Images with a nodule among them; None where that is not the point.
@@ -71,6 +74,8 @@ class Estimate:
     value: float | None
     low: float | None = None
     high: float | None = None
+    known_low: float | None = None
+    known_high: float | None = None
     n: int | None = None
     n_patients: int | None = None
     n_positive: int | None = None
@@ -127,6 +132,7 @@ def estimates(
     *,
     confidence: float,
     trials: Mapping[K, tuple[float, float]] | None = None,
+    known: Draws[K] | None = None,
 ) -> dict[K, Estimate]:
     """Estimate of every metric with its interval.
 
@@ -136,6 +142,7 @@ def estimates(
         facts: What stands behind all of them, such as n.
         confidence: Of the intervals, such as 0.95.
         trials: Successes and trials of those metrics that are proportions; they get Wilson's interval too.
+        known: Values on the same resamples with the threshold taken as known, where it was chosen.
     """
     made = {}
     for key, outcome in outcomes.items():
@@ -143,6 +150,8 @@ def estimates(
         if isinstance(outcome, UndefinedMetricError):
             low = high = None
         more: dict[str, Any] = {"low": low, "high": high, **facts, "skipped_draws": skipped}
+        if known and key in known and not isinstance(outcome, UndefinedMetricError):
+            more["known_low"], more["known_high"], _ = percentile(known[key], confidence)
         successes, whole = (trials or {}).get(key, (0, 0))
         if whole:
             more["wilson_low"], more["wilson_high"] = wilson(successes, whole, confidence)
@@ -163,7 +172,7 @@ def difference(first: Measured, second: Measured, key: Key) -> Outcome:
 
 def paired(first: Draws[K], second: Draws[K], keys: Iterable[K]) -> dict[K, NDArray[np.float64]]:
     """Difference of metrics on each resample; both were measured on the same resamples."""
-    return {key: first[key] - second[key] for key in keys if key in first}
+    return {key: first[key] - second[key] for key in keys if key in first and key in second}
 
 
 def table(chapter: str, measures: Measures) -> pa.Table:

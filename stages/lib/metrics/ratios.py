@@ -13,20 +13,36 @@ from stages.lib.core.errors import UndefinedMetricError
 Floats = NDArray[np.float64]
 
 
-def ratio(part: float, whole: float, why: str) -> float:
+@overload
+def ratio(part: float, whole: float, why: str) -> float: ...
+
+
+@overload
+def ratio(part: Floats, whole: Floats, why: str) -> Floats: ...
+
+
+def ratio(part: Any, whole: Any, why: str) -> Any:
     """Part / whole.
 
     Args:
-        part: Count, or sum of weights.
-        whole: Count, or sum of weights.
+        part: Count, or sum of weights; or one for each resample, an array.
+        whole: The same of the whole, of a shape that fits.
         why: Reason for there being no value if `whole` is 0, as the reader gets it.
 
+    Returns:
+        The ratio; in an array NaN where there is none, as `bootstrap.replicate` has it.
+
     Raises:
-        UndefinedMetricError: If `whole` is 0.
+        UndefinedMetricError: If `whole` is the number 0.
 
     >>> ratio(1, 4, "there is no image")
     0.25
+    >>> ratio(np.array([1.0, 0.0]), np.array([4.0, 0.0]), "there is no image")
+    array([0.25,  nan])
     """
+    if isinstance(whole, np.ndarray):
+        nothing = np.full(np.broadcast_shapes(np.shape(part), whole.shape), np.nan)
+        return np.divide(part, whole, out=nothing, where=whole != 0)
     if not whole:
         raise UndefinedMetricError(why)
     return float(part / whole)
@@ -49,8 +65,11 @@ def f1_score(tp: Any, predicted: Any, actual: Any, why: str = "there is nothing,
         actual: How many there are, a number or an array of the same shape.
         why: Reason for there being no value if nothing is predicted and nothing is there.
 
+    Returns:
+        As of `ratio`.
+
     Raises:
-        UndefinedMetricError: If so, anywhere in an array.
+        UndefinedMetricError: If so, of numbers.
 
     Source: van Rijsbergen, Information Retrieval, 1979, chapter 7, with equal weights. scikit-learn gives 0 where it is
     undefined.
@@ -60,8 +79,4 @@ def f1_score(tp: Any, predicted: Any, actual: Any, why: str = "there is nothing,
     >>> f1_score(np.array([1.0, 2.0]), np.array([1.0, 4.0]), 2.0).round(3)
     array([0.667, 0.667])
     """
-    whole = predicted + actual
-    if not np.all(whole):
-        raise UndefinedMetricError(why)
-    found = 2 * tp / whole
-    return found if isinstance(found, np.ndarray) else float(found)
+    return ratio(2 * tp, predicted + actual, why)

@@ -25,6 +25,7 @@ class Number:
     low: float | None
     high: float | None
     note: str  # what stands behind it, or why there is no value
+    beside: str = ""  # a second interval, with what it takes as known
 
 
 Sentence = tuple[str | Number, ...]  # text, with numbers in it

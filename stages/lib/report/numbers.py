@@ -9,6 +9,7 @@ from stages.lib.report.blocks import Fact, Number
 
 DASH = "—"
 MINUS = "\N{MINUS SIGN}"
+KNOWN = "threshold as known"
 
 
 BEHIND: Mapping[str, str] = {
@@ -33,6 +34,8 @@ def number(key: Key, estimate: Estimate | None, *, signed: bool = False) -> Numb
     '142 images'
     >>> number(Key("true_positives", "tight"), Estimate(value=7.0, low=3.0, high=11.5)).interval
     '[3, 12]'
+    >>> number(Key("f1", "youden"), Estimate(value=0.5, low=0.25, high=0.75, known_low=0.375, known_high=0.5)).beside
+    'threshold as known [0.375, 0.500]'
     >>> number(Key("recall", "tight"), Estimate(value=None, reason="no positive image")).note
     'no positive image'
     >>> all_of_ten = Estimate(value=1.0, low=1.0, high=1.0, wilson_low=0.722, wilson_high=1.0)
@@ -50,8 +53,13 @@ def number(key: Key, estimate: Estimate | None, *, signed: bool = False) -> Numb
         interval = f"[{ends[0]}, {ends[1]}]"
         if estimate.flat:
             interval += f", {wilson(estimate)}"
+    beside = ""
+    if estimate.known_low is not None and estimate.known_high is not None:
+        known = [decimal(end, signed=signed) for end in (estimate.known_low, estimate.known_high)]
+        beside = f"{KNOWN} [{known[0]}, {known[1]}]"
     text = decimal(int(estimate.value) if whole else estimate.value, signed=signed)
-    return Number(text=text, interval=interval, value=estimate.value, low=low, high=high, note=note(estimate))
+    behind = note(estimate)
+    return Number(text=text, interval=interval, value=estimate.value, low=low, high=high, note=behind, beside=beside)
 
 
 def note(estimate: Estimate) -> str:

@@ -21,7 +21,7 @@ from stages.lib.report.blocks import (
     Rows,
     Table,
 )
-from stages.lib.report.numbers import decimal, label, note, number
+from stages.lib.report.numbers import KNOWN, decimal, label, note, number
 from stages.nodules import published
 from stages.nodules.page import curves
 from stages.nodules.page.study import Study
@@ -45,6 +45,8 @@ def part(study: Study) -> Part:
                 f"Values with their {100 * study.settings.confidence:g} % intervals over patients. The thresholds were "
                 "chosen on validation; at 0.5 the score is as the model gave it, at the others it is calibrated. Rest "
                 "the pointer on a number to see what is behind it.",
+                " An interval at a chosen threshold redraws the validation patients too, and chooses the threshold "
+                f'anew each time; beside it, "{KNOWN}" redraws the measured patients alone.',
             )
         )
     ]

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from stages.lib.core.errors import UndefinedMetricError
 from stages.lib.metrics import thresholds
 from stages.lib.metrics.binary import confusion, f1, sensitivity, specificity
+from stages.lib.metrics.bootstrap import resamples
 
 images = st.lists(
     st.tuples(st.integers(0, 1), st.sampled_from([0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95])), min_size=2, max_size=60
@@ -60,3 +61,25 @@ def test_of_equally_good_thresholds_the_highest_is_taken_though_rounding_tells_t
     y = [1, 0] * (n - 1) + [0, 1]  # sensitivity + specificity - 1 is 1 / n after every nodule but the last
     s = np.linspace(0.9, 0.1, 2 * n)
     assert thresholds.choose(y, s)["youden"] == s[0]
+
+
+@settings(max_examples=40, deadline=None)
+@given(images, st.sampled_from([None, 0.05, 0.5]))
+def test_a_redrawn_threshold_is_the_one_that_is_chosen_on_the_images_of_the_resample(rows, world):
+    y, s = (np.array(column) for column in zip(*rows, strict=True))
+    patients = np.arange(len(y)) // 2
+    found = thresholds.redraw(y, s, patients, world_prevalence=world, draws=12, seed=5)
+    for number, times in enumerate(np.concatenate(list(resamples(patients, draws=12, seed=5)))):
+        labels, scores = np.repeat(y, times), np.repeat(s, times)
+        wanted = dict.fromkeys(thresholds.CHOSEN)
+        if 0 < labels.sum() < len(labels):
+            here = labels.mean()
+            weights = np.where(labels == 1, world / here, (1 - world) / (1 - here)) if world else None
+            wanted = thresholds.choose(labels, scores, weights)
+        for name in thresholds.CHOSEN:
+            value = found[name][number]
+            assert (None if np.isnan(value) else value) == wanted[name], name
+
+
+def test_no_image_has_no_redrawn_threshold():
+    assert thresholds.redraw([], [], [], world_prevalence=None, draws=3, seed=0) == {}
