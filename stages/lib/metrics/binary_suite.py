@@ -131,9 +131,7 @@ def redraw(images: Scored, fitted: Calibration | None, settings: Settings) -> di
     )
 
 
-def measure(
-    images: Scored, settings: Settings, redrawn: Mapping[str, Floats] | None = None
-) -> Result:
+def measure(images: Scored, settings: Settings, redrawn: Mapping[str, Floats] | None = None) -> Result:
     """Every metric of a classifier on some images, with intervals over patients.
 
     Args:
