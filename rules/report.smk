@@ -32,6 +32,7 @@ rule nodules_measure:
         localize=expand(f"{FOUND}/{{localizer}}.parquet", localizer=MEASURED),
         responses=expand(f"{FOUND}/{{localizer}}_responses.parquet", localizer=MEASURED),
         choice=expand(f"{FOUND}/{{localizer}}_choice.json", localizer=LOCALIZERS),
+        cutoff=expand(f"{FOUND}/{{localizer}}_cutoff.json", localizer=[*LOCALIZERS, "combined"]),
         train=["results/nodules/train/train.json"] if "tuned" in CLASSIFIERS else [],
         code=code("nodules.measure"),
     output:

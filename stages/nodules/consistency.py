@@ -12,15 +12,28 @@ from stages.lib.core import tables
 from stages.lib.core.errors import TableError
 from stages.lib.detect import views
 from stages.lib.detect.choice import Choice
+from stages.lib.detect.cutoff import Cutoff
 from stages.lib.metrics.binary_suite import Scored
 from stages.lib.metrics.calibration import Calibration
 from stages.lib.metrics.evaluation_sets import MEASURED_SPLITS, classifier_images
 from stages.lib.metrics.localization_suite import Examined
 from stages.lib.metrics.measures import Key, Measures
-from stages.nodules.notes import Counts, Responses, SplitCounts
+from stages.nodules.notes import Counts, Responses, SetSources, SplitCounts
 
 LEAST_ANSWER_MASS = 0.5  # mean probability of the two answers together below which a reader is warned
 MOST = 0.5  # fraction of a localizer's responses, malformed or cut, above which a reader is warned of its prompt
+ACROSS = {  # what is across sources, by evaluation set
+    "test": (
+        "test images",
+        "FROC, precision, F1 and the joint score compare the two kinds, so a localizer that tells the sources apart "
+        "looks as if it found nodules; what can be measured within one source is in the subsets test/source",
+    ),
+    "choosing": (
+        "images that choose",
+        "The cutoff keeps false points to its rate on the sources of the negative ones, and nothing says to which on "
+        "the others",
+    ),
+}
 DERIVED = ("combined", "cascade")  # made from what localizers found, on images that those examined
 
 
@@ -36,6 +49,7 @@ class Tables:
     localize: Mapping[str, pa.Table]
     responses: Mapping[str, pa.Table]
     choice: Mapping[str, Choice]
+    cutoff: Mapping[str, Cutoff]
 
 
 def check(study: Tables, sources: Sequence[str]) -> None:
@@ -209,6 +223,34 @@ def unread(measures: Measures) -> list[str]:
                 "than the model: try another prompt, or raise max_new_tokens."
             )
     return sentences
+
+
+def across(study: Tables, sources: Sequence[SetSources]) -> list[str]:
+    """A sentence for each way in which images with nodules and negative ones are from different sources.
+
+    Args:
+        study: The tables, with the cutoffs that were chosen.
+        sources: Of the evaluation sets.
+    """
+    sets = [(one.subset, one.sources, one.localizer) for one in sources]
+    sets += [("choosing", cutoff.sources, name) for name, cutoff in study.cutoff.items() if cutoff.sources is not None]
+    groups: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for subset, found, localizer in sets:
+        if found.across:
+            groups[subset, _told(found.marked), _told(found.negative)].append(localizer)
+    sentences = []
+    for (subset, marked, negative), localizers in groups.items():
+        images, what = ACROSS[subset]
+        sentences.append(
+            f"Across sources: of the {images}, those with marked nodules are from {marked}, the negative ones from "
+            f"{negative}. {what} ({', '.join(localizers)})."
+        )
+    return sentences
+
+
+def _told(counts: Mapping[str, int]) -> str:
+    """Images of each source, in words."""
+    return ", ".join(f"{source} ({n:,})" for source, n in counts.items())
 
 
 def leaks(study: Tables) -> list[str]:

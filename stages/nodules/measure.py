@@ -9,6 +9,7 @@ in   manifest     tables.MANIFEST
      localize     tables.LOCALIZE of each localizer; the file's name is the localizer's
      responses      <localizer>_responses.parquet of each localizer: the images it was run on
      choice       <localizer>_choice.json of each localizer that has a bank of prompts
+     cutoff         <localizer>_cutoff.json of each localizer that chose one
      train        train.json; its notes become warnings, and it is kept with the provenance
 out  measures     tables.MEASURES
      curves       tables.CURVES
@@ -29,6 +30,7 @@ from stages.lib.core import cli, documents, params, provenance, tables
 from stages.lib.core.errors import ParamsError
 from stages.lib.core.log import LOG
 from stages.lib.detect.choice import Choice
+from stages.lib.detect.cutoff import Cutoff
 from stages.lib.learn.train_log import TrainLog
 from stages.lib.metrics import (
     binary_suite,
@@ -51,7 +53,7 @@ from stages.lib.metrics.outcomes import Row
 from stages.lib.metrics.ratios import ratio
 from stages.nodules import consistency, merged_adapter
 from stages.nodules.consistency import Tables
-from stages.nodules.notes import CHAPTER, Division, Notes
+from stages.nodules.notes import CHAPTER, Division, Notes, SetSources
 
 CLASSIFICATION, COMPARISON, LOCALIZATION, JOINT = "classification", "comparison", "localization", "joint"
 RESPONSES = "responses"
@@ -126,6 +128,7 @@ class Results:
     curves: dict[Subject, list[Curve]] = field(default_factory=dict)
     outcomes: dict[Subject, Sequence[Row]] = field(default_factory=dict)
     divisions: list[Division] = field(default_factory=list)
+    sources: list[SetSources] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -146,6 +149,7 @@ def measure(study: Tables, params: Params) -> Results:
     results.warnings += consistency.warnings(study, scored, examined)
     results.warnings += consistency.silent(results.measures)
     results.warnings += consistency.unread(results.measures)
+    results.warnings += consistency.across(study, results.sources)
     return results
 
 
@@ -206,7 +210,7 @@ def gather(study: Tables, localizer: str) -> list[Examined]:
         confidence = np.nan if row["confidence"] is None else row["confidence"]
         predictions[row["image_id"]].append((row["x"], row["y"], confidence, row["shown"]))
     run = pa.table({"image_id": sorted(set(study.responses[localizer]["image_id"].to_pylist()))})
-    run = tables.lookup(run, study.manifest, ["patient_id", "width_px", "height_px", "spacing_mm", "label"])
+    run = tables.lookup(run, study.manifest, ["patient_id", "width_px", "height_px", "spacing_mm", "label", "source"])
     examined = []
     for facts in tables.lookup(run, study.split, ["split"]).to_pylist():
         found = np.array(predictions.get(facts["image_id"], []), np.float64).reshape(-1, 4)
@@ -222,7 +226,8 @@ def gather(study: Tables, localizer: str) -> list[Examined]:
             diameter_mm=true[:, 2],
             contrast=true[:, 3],
         )
-        examined.append(Examined(image, found[:, :2], found[:, 2], facts["label"], facts["split"]))
+        one = Examined(image, found[:, :2], found[:, 2], facts["label"], facts["split"], facts["source"])
+        examined.append(one)
     return examined
 
 
@@ -257,13 +262,32 @@ def locate(localizer: str, examined: Sequence[Examined], study: Tables, params: 
     results.measures[test._replace(subset="test/negatives")] = localization_suite.measure_negatives(images, settings)
     results.curves[test] = curves.of_localizer(images, settings.tolerances)
     results.outcomes[test] = outcomes.of_localizer(examined, settings.tolerances)
+    join(localizer, "test", images, study, params, results)
+    results.sources.append(SetSources(localizer=localizer, subset="test", sources=localization_suite.sources(images)))
+    for source in sorted({one.source for one in images}):
+        inside, why = localization_suite.within(images, source)
+        subset = f"test/source/{source}"
+        if why is None:
+            positives = localization_suite.measure_positives(inside, settings)
+            results.measures[test._replace(subset=subset)] = localization_suite.measure(inside, positives, settings)
+            join(localizer, subset, inside, study, params, results)
+            continue
+        for subject in (test, *(Subject(JOINT, localizer, "test", classifier) for classifier in study.infer)):
+            nothing = localization_suite.undefined(results.measures[subject], inside, why)
+            results.measures[subject._replace(subset=subset)] = nothing
+
+
+def join(
+    localizer: str, subset: str, images: Sequence[Examined], study: Tables, params: Params, results: Results
+) -> None:
+    """Measure label and points together: each classifier with a localizer."""
     for classifier, infer in study.infer.items():
         fitted = study.calibration[classifier]
         threshold = fitted.threshold("half" if fitted.thresholds.get("f1") is None else "f1")
         scores = tables.mapping(infer, threshold.column)
         called = {image: score >= threshold.value for image, score in scores.items() if score is not None}
-        joint = localization_suite.joint(images, called, threshold.value, settings)
-        results.measures[Subject(JOINT, localizer, "test", classifier)] = joint
+        joint = localization_suite.joint(images, called, threshold.value, params.of_points)
+        results.measures[Subject(JOINT, localizer, subset, classifier)] = joint
 
 
 def read(localizer: str, study: Tables, params: Params, results: Results) -> None:
@@ -294,7 +318,7 @@ def read(localizer: str, study: Tables, params: Params, results: Results) -> Non
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Read, measure, write."""
-    localized = ("localize", "responses", "choice")
+    localized = ("localize", "responses", "choice", "cutoff")
     args = cli.parse(
         __doc__,
         argv,
@@ -317,6 +341,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         localize={Path(path).stem: tables.read(path, tables.LOCALIZE) for path in args.localize or ()},
         responses={_stem(path, "_responses"): tables.read(path, tables.RESPONSES) for path in args.responses or ()},
         choice={_stem(path, "_choice"): documents.read(path, Choice) for path in args.choice or ()},
+        cutoff={_stem(path, "_cutoff"): documents.read(path, Cutoff) for path in args.cutoff or ()},
     )
     params = Params(**vars(args.params.measure), **vars(args.params.cohort), **vars(args.params.tolerance))
     results = measure(study, params)
@@ -347,6 +372,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         warnings=tuple(results.warnings),
         counts=consistency.counts(study),
         divisions=tuple(results.divisions),
+        sources=tuple(results.sources),
         provenance=origin,
     )
     documents.write(args.notes, notes)

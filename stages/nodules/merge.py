@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         split=args.split,
         fitted=args.fitted,
     )
-    table, cutoff = chooser.settle(merged, asked, detection_rows.diagonals(manifest))
+    table, cutoff = chooser.settle(merged, asked, manifest)
     LOG.info("merge: %d findings on %d images, cutoff %s", table.num_rows, len(asked), cutoff.cutoff)
     tables.write(args.localize, table, tables.LOCALIZE)
     tables.write(args.all_responses, responses, tables.RESPONSES)

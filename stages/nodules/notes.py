@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from stages.lib.core import params
+from stages.lib.metrics.sources import Sources
 
 CHAPTER = "nodules"
 
@@ -29,6 +30,15 @@ class Division:
     n_unknown: int
     reason: str | None
     note: str | None
+
+
+@params.section
+class SetSources:
+    """Where the images of one evaluation set are from that a localizer is measured on."""
+
+    localizer: str
+    subset: str
+    sources: Sources
 
 
 @params.section
@@ -74,6 +84,7 @@ class Notes:
         warnings: A sentence for everything that a reader must know before trusting a number.
         counts: What there is.
         divisions: How nodules are divided into strata.
+        sources: Where images with nodules and negative ones are from.
         provenance: What decided the numbers, see `provenance.record`.
     """
 
@@ -82,4 +93,5 @@ class Notes:
     warnings: tuple[str, ...]
     counts: Counts
     divisions: tuple[Division, ...]
+    sources: tuple[SetSources, ...]
     provenance: Mapping[str, Any]

@@ -16,6 +16,7 @@ from stages.lib.detect.choice import BankRow, Choice
 from stages.lib.detect.cutoff import Cutoff
 from stages.lib.images.geometry import Geometry
 from stages.lib.metrics.calibration import Calibration
+from stages.lib.metrics.sources import Sources
 from stages.lib.models.snapshot import Snapshot
 from stages.nodules import measure, section
 
@@ -86,6 +87,7 @@ def measure_options(results: Path) -> list[str]:
     named = {
         **_inputs(results),
         "choice": [results / "localize/attribution_choice.json"],
+        "cutoff": [results / "localize/attribution_cutoff.json"],
         "train": [results / "train/train.json"],
         "other_form": [results / "infer/tuned_other_form.parquet"],
         **_measured(results),
@@ -302,7 +304,8 @@ def _choice(results: Path) -> None:
     choice = Choice(prompts=("Where?",), splits=("val",), bank=rows)
     documents.write(results / "localize/attribution_choice.json", choice)
     counts = {"true_positives": 3, "points": 4, "nodules": 4, "images": 6, "negatives": 3}
-    cutoff = Cutoff(cutoff=0.25, f1=0.75, wanted_rate=0.5, false_points_per_image=0.125, **counts)
+    sources = Sources(marked={"lidc": 3}, negative={"nih": 3})
+    cutoff = Cutoff(cutoff=0.25, f1=0.75, wanted_rate=0.5, false_points_per_image=0.125, sources=sources, **counts)
     documents.write(results / "localize/attribution_cutoff.json", cutoff)
 
 

@@ -13,9 +13,11 @@ from stages.lib.core import documents, provenance, tables
 from stages.lib.core.errors import ParamsError, TableError
 from stages.lib.core.params import parse
 from stages.lib.detect.choice import BankRow, Choice
+from stages.lib.detect.cutoff import Cutoff
 from stages.lib.metrics import binary, measures, outcomes
 from stages.lib.metrics.calibration import Calibration
 from stages.lib.metrics.measures import Key, Subject
+from stages.lib.metrics.sources import Sources
 from stages.nodules import consistency
 from stages.nodules import measure as stage
 from stages.nodules.notes import Notes
@@ -143,6 +145,7 @@ def study():
             )
         },
         choice={},
+        cutoff={},
     )
 
 
@@ -383,6 +386,60 @@ def test_the_joint_score_wants_label_and_point_right(study):
     assert joint["joint_right_at_tight"]["value"] == 0.0
 
 
+def sourced(study, **sources):
+    """The study with other sources of some images."""
+    rows = [row | {"source": sources.get(row["image_id"], row["source"])} for row in study.manifest.to_pylist()]
+    return replace(study, manifest=tables.from_rows(rows, tables.MANIFEST))
+
+
+def test_numbers_across_sources_are_marked_and_within_a_source_of_one_kind_there_are_none(study):
+    results = stage.measure(study, PARAMS)
+    assert [(one.localizer, one.subset, one.sources.across) for one in results.sources] == [("medgemma", "test", True)]
+    assert results.sources[0].sources == Sources(marked={"lidc": 2}, negative={"nih": 2})
+    told = [sentence for sentence in results.warnings if sentence.startswith("Across sources")]
+    assert len(told) == 1 and "nodules are from lidc (2), the negative ones from nih (2)" in told[0]
+    subject = Subject("localization", "medgemma", "test")
+    for source, lacking in (("lidc", "negative"), ("nih", "marked")):
+        found = results.measures[subject._replace(subset=f"test/source/{source}")]
+        assert set(found) == set(results.measures[subject]) and Key("cpm", "tight") in found
+        assert {one.value for one in found.values()} == {None}
+        assert {one.reason for one in found.values()} == {f"no {lacking} image is of the source {source}"}
+        assert {one.n for one in found.values()} == {2}
+        joint = results.measures[Subject("joint", "medgemma", f"test/source/{source}", "tuned")]
+        assert {one.value for one in joint.values()} == {None}
+
+
+def test_within_a_source_with_both_kinds_of_images_all_is_measured_on_these(study):
+    mixed = sourced(study, l2="nih")  # of NIH a nodule that is missed, two points on n71, none on n72; of LIDC l1
+    results = stage.measure(mixed, PARAMS)
+    assert results.sources[0].sources.across and any("Across sources" in sentence for sentence in results.warnings)
+    found = results.measures[Subject("localization", "medgemma", "test/source/nih")]
+    told = [found[Key(name, "tight")] for name in ("precision", "recall", "false_positives")]
+    assert [one.value for one in told] == [0.0, 0.0, 2.0]
+    assert (told[0].n, told[0].n_negative, told[1].n) == (3, 2, 1)
+    joint = results.measures[Subject("joint", "medgemma", "test/source/nih", "tuned")]
+    assert joint[Key("joint_right", "tight")].n == 3
+    assert results.measures[Subject("localization", "medgemma", "test/source/lidc")][Key("f1", "tight")].value is None
+    alike = stage.measure(sourced(study, l1="nih", l2="nih"), PARAMS)
+    whole, inside = (
+        alike.measures[Subject("localization", "medgemma", subset)] for subset in ("test", "test/source/nih")
+    )
+    assert whole == inside
+    assert not any("Across sources" in sentence for sentence in alike.warnings)
+
+
+def test_a_cutoff_that_was_chosen_across_sources_is_warned_of(study):
+    kinds = {
+        "across": Sources(marked={"lidc": 3}, negative={"nih": 4}),
+        "within": Sources(marked={}, negative={"nih": 4}),
+    }
+    cutoffs = {name: Cutoff(cutoff=0.5, sources=sources) for name, sources in kinds.items()}
+    told = [
+        sentence for sentence in metrics(replace(study, cutoff=cutoffs), PARAMS)["warnings"] if "choose" in sentence
+    ]
+    assert len(told) == 1 and "from lidc (3), the negative ones from nih (4)" in told[0] and "(across)" in told[0]
+
+
 def test_froc_exists_only_if_every_point_has_a_confidence(study):
     assert "no curve" in metrics(study, PARAMS)["localization"]["medgemma"]["test"]["cpm_at_tight"]["reason"]
     table = study.localize["medgemma"]
@@ -496,6 +553,8 @@ def test_malformed_and_cut_responses_are_measured_per_localizer_and_prompt(study
         points=2,
         nodules=2,
         images=8,
+        negatives=4,
+        false_points_per_image=0.25,
         responses=8,
         malformed=2,
         cut=4,

@@ -137,14 +137,15 @@ def test_the_cutoff_keeps_false_points_on_the_negative_images_that_choose_to_the
         9,
     )
     chooser = detection_rows.Chooser(how=HOW, tolerance_fraction=NEAR, points=POINTS, split=SPLIT, fitted=None)
-    table, document = chooser.settle(localize, SPLITS, detection_rows.diagonals(MANIFEST))
+    table, document = chooser.settle(localize, SPLITS, MANIFEST)
     assert (document.cutoff, document.f1, document.images) == (0.6, 1.0, 4)
     assert (document.negatives, document.wanted_rate, document.false_points_per_image) == (2, 0.25, 0.0)
+    assert documents.as_mapping(document)["sources"] == {"marked": {"lidc": 2}, "negative": {"lidc": 2}}
     shown = {(row["image_id"], row["confidence"]): row["shown"] for row in table.to_pylist()}
     assert shown == {("a", 0.8): True, ("a", 0.4): False, ("b", 0.6): True, ("h", 0.5): False, ("c", 0.9): True}
     again, same = detection_rows.Chooser(
         how=HOW, tolerance_fraction=NEAR, points=None, split=None, fitted=document
-    ).settle(localize, SPLITS, {})
+    ).settle(localize, SPLITS, MANIFEST)
     assert again.equals(table)
     assert same == document
 
@@ -152,11 +153,11 @@ def test_the_cutoff_keeps_false_points_on_the_negative_images_that_choose_to_the
 def test_without_confidences_or_images_to_choose_by_all_is_shown():
     localize = rows(tables.LOCALIZE, [{"image_id": "a", "rank": 0, "x": 1.0, "y": 1.0, "shown": True}])
     chooser = detection_rows.Chooser(how=HOW, tolerance_fraction=NEAR, points=POINTS, split=SPLIT, fitted=None)
-    table, document = chooser.settle(localize, SPLITS, detection_rows.diagonals(MANIFEST))
+    table, document = chooser.settle(localize, SPLITS, MANIFEST)
     assert document.cutoff is None
     assert table["shown"].to_pylist() == [True]
     nothing = detection_rows.Chooser(how=HOW, tolerance_fraction=NEAR, points=None, split=None, fitted=None).settle(
-        localize, SPLITS, {}
+        localize, SPLITS, MANIFEST
     )[1]
     assert nothing == cutoff.Cutoff(cutoff=None, reason="no negative image is there to choose by")
     assert documents.as_mapping(nothing) == {"cutoff": None, "reason": nothing.reason}
@@ -201,7 +202,7 @@ def test_a_localizer_that_cannot_keep_to_the_rate_says_so():
         tables.LOCALIZE, [{"image_id": n, "rank": 0, "x": 1.0, "y": 1.0, "shown": True} for n in ("h", "i", "a")]
     )
     chooser = detection_rows.Chooser(how=HOW, tolerance_fraction=NEAR, points=POINTS, split=SPLIT, fitted=None)
-    document = chooser.settle(found, SPLITS, detection_rows.diagonals(MANIFEST))[1]
+    document = chooser.settle(found, SPLITS, MANIFEST)[1]
     assert (document.cutoff, document.false_points_per_image, document.kept) == (None, 1.0, False)
 
 

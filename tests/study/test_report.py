@@ -203,7 +203,7 @@ def test_every_number_of_the_localization_tables_was_measured(page: Page, result
             if first.startswith(subset):  # a stratum
                 estimate = measures_[Subject("localization", localizer, first)].get(Key("recall", last))
             elif first in fake_study.MODELS:
-                estimate = measures_[Subject("joint", localizer, "test", first)].get(by_text[last])
+                estimate = measures_[Subject("joint", localizer, subset, first)].get(by_text[last])
             else:
                 key = by_text[text_key]
                 estimate = measures_[Subject("localization", localizer, subset)].get(key)
@@ -233,6 +233,25 @@ def test_every_number_of_the_localization_tables_was_measured(page: Page, result
     assert ("all", "fraction_with_point") not in found
     assert "Radial errors are over matched pairs only" in page.text
     assert "left half is taken for the patient's right" in page.text
+
+
+def test_what_compares_images_of_different_sources_says_so_and_numbers_within_one_stand_beside(
+    page: Page, results: Path
+) -> None:
+    text = re.sub(r"\s+", " ", page.text)
+    assert "Across sources: marked nodules are on images of LIDC (" in text
+    for title in ("FROC, tight distance, across sources", "Tolerant distance, all test images, across sources"):
+        assert title in text
+    assert "FROC, within 0.02 of the diagonal (tight), across sources" in text
+    assert "Chosen across sources: marked nodules on images of LIDC (3), negative images of NIH (3)." in text
+    assert "Within one source, NIH: no number, as no marked image is of the source nih." in text
+    one = Estimate(value=0.321, low=0.1, high=0.6, n=9)
+    subject = Subject("localization", "attribution", "test/source/nih")
+    within = Page(draw(results, {(subject, Key("cpm", "tight")): one}))
+    assert ({"data-table": "localization.test/source/nih"}, "cpm_at_tight", "0.321") in [
+        (table, key, value) for table, key, value, _ in within.numbers
+    ]
+    assert "FROC, tight distance, within NIH" in within.text
 
 
 def test_an_interval_without_width_has_wilsons_beside_it(results: Path) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from stages.lib.core import params
 from stages.lib.metrics.matching import distances, match
 from stages.lib.metrics.ratios import f1_score
+from stages.lib.metrics.sources import Sources
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ class Cutoff:
     negatives: params.NonNegativeInt | None = None  # negative ones among the images
     wanted_rate: params.PositiveFloat | None = None  # false points per negative image at most, as it was asked for
     false_points_per_image: params.NonNegativeFloat | None = None  # of these negative images, as it came out
+    sources: Sources | None = None  # of the images that choose
     reason: str | None = None  # why nothing could be chosen
 
     @property
@@ -99,8 +101,8 @@ class Cutoff:
         return self.false_points_per_image is None or self.false_points_per_image <= (self.wanted_rate or 0.0)
 
 
-def chosen(counts: Counts, images: int, wanted_rate: float) -> Cutoff:
-    """Document of a cutoff with these counts on so many images."""
+def chosen(counts: Counts, images: int, wanted_rate: float, sources: Sources) -> Cutoff:
+    """Document of a cutoff with these counts on so many images, of these sources."""
     return Cutoff(
         cutoff=counts.cutoff,
         f1=counts.f1,
@@ -111,6 +113,7 @@ def chosen(counts: Counts, images: int, wanted_rate: float) -> Cutoff:
         negatives=counts.negatives,
         wanted_rate=wanted_rate,
         false_points_per_image=counts.false_points_per_image,
+        sources=sources,
     )
 
 

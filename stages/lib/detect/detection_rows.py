@@ -14,7 +14,7 @@ from stages.lib.core.log import LOG
 from stages.lib.detect import choice, fusion
 from stages.lib.detect.cutoff import Cutoff, Shown, at_rate, chosen
 from stages.lib.detect.fusion import Candidate
-from stages.lib.metrics import evaluation_sets
+from stages.lib.metrics import evaluation_sets, sources
 
 EDGES = ("x0", "y0", "x1", "y1")
 
@@ -111,9 +111,7 @@ class Chooser:
             fitted=documents.read(fitted, Cutoff) if fitted else None,
         )
 
-    def settle(
-        self, localize: pa.Table, asked: Iterable[str], diagonal: Mapping[str, float]
-    ) -> tuple[pa.Table, Cutoff]:
+    def settle(self, localize: pa.Table, asked: Iterable[str], manifest: pa.Table) -> tuple[pa.Table, Cutoff]:
         """`localize` with those findings shown whose confidence reaches the cutoff, and the cutoff's document.
 
         The cutoff is the lowest that keeps to the rate of false points on the negative images that choose. Without
@@ -122,16 +120,19 @@ class Chooser:
         Args:
             localize: Table of `tables.LOCALIZE`.
             asked: image_id of every image that was asked about.
-            diagonal: Of each image, pixels.
+            manifest: Table of `tables.MANIFEST`, with the sizes and sources of these images.
         """
         if self.fitted is not None:
             return cut(localize, self.fitted.cutoff), self.fitted
         images = [] if self.points is None or self.split is None else choosing(asked, self.points, self.split, self.how)
         rate = self.how.false_points_per_image
-        counts = at_rate(shown(localize.to_pylist(), images, self.points, diagonal, self.tolerance_fraction), rate)
+        seen = shown(localize.to_pylist(), images, self.points, diagonals(manifest), self.tolerance_fraction)
+        counts, source = at_rate(seen, rate), tables.mapping(manifest, "source")
         if not counts.negatives:
             return localize, Cutoff(cutoff=None, reason="no negative image is there to choose by")
-        document = chosen(counts, len(images), rate)
+        of_each = ((source[name], len(one.nodules)) for name, one in zip(images, seen, strict=True))
+        kinds = sources.of_images((name, nodules > 0, not nodules) for name, nodules in of_each)
+        document = chosen(counts, len(images), rate, kinds)
         if not document.kept:
             LOG.warning(
                 "cutoff: %.3f false points per negative image, wanted at most %.3f: no confidence tells them apart",

@@ -1,6 +1,6 @@
 """Measures of one localizer: what it found on images with nodules, of which kind, and what it did on negative ones."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ from stages.lib.metrics.bootstrap import Outcome, attempt, replicate
 from stages.lib.metrics.catalog import FALSE_POINT_RATES
 from stages.lib.metrics.matching import distances
 from stages.lib.metrics.measures import Estimate, Key, estimate, estimates
+from stages.lib.metrics.sources import Sources, of_images
 
 K = TypeVar("K")
 
@@ -52,6 +53,7 @@ class Examined:
         confidence: Of each of these, shape (n,); NaN where the localizer gives none.
         label: 1 nodule, 0 no finding, None not labelled.
         split: Part of the study; None if it is in none.
+        source: Where it is from.
     """
 
     image: loc.Image
@@ -59,6 +61,7 @@ class Examined:
     confidence: NDArray[np.float64]
     label: int | None
     split: str | None
+    source: str
 
     @property
     def located(self) -> bool:
@@ -76,6 +79,30 @@ def subset(examined: Sequence[Examined], name: str) -> list[Examined]:
     return [
         one for one in examined if name in evaluation_sets.localizer_sets(one.split, one.label, len(one.image.points))
     ]
+
+
+def sources(examined: Sequence[Examined]) -> Sources:
+    """Sources of some images, those with nodules and negative ones apart."""
+    return of_images((one.source, one.located, one.negative) for one in examined)
+
+
+def within(examined: Sequence[Examined], source: str) -> tuple[list[Examined], str | None]:
+    """Images of one source, and why nothing can be measured within it; None if it can."""
+    inside = [one for one in examined if one.source == source]
+    found = sources(inside)
+    lacking = [what for what, counts in (("marked", found.marked), ("negative", found.negative)) if not counts]
+    return inside, f"no {' and no '.join(lacking)} image is of the source {source}" if lacking else None
+
+
+def undefined(keys: Iterable[Key], examined: Sequence[Examined], reason: str) -> dict[Key, Estimate]:
+    """Each of these measures without a value, for one reason."""
+    facts = {
+        "n": len(examined),
+        "n_patients": len({one.image.patient_id for one in examined}),
+        "n_negative": sum(one.negative for one in examined),
+        "n_points": sum(len(one.image.points) for one in examined),
+    }
+    return {key: estimate(UndefinedMetricError(reason), **facts) for key in keys}
 
 
 def measure(examined: Sequence[Examined], positives: Mapping[Key, Estimate], settings: Settings) -> dict[Key, Estimate]:

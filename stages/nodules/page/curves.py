@@ -109,7 +109,8 @@ def of_localizers(study: Study) -> tuple[Chart, ...]:
             if not found:
                 curves += _operating_point(system, measured, near)
         if drawn:
-            charts.append(figures.froc(curves, f"FROC, within {fraction:g} of the diagonal ({near})"))
+            across = ", across sources" if study.across() else ""
+            charts.append(figures.froc(curves, f"FROC, within {fraction:g} of the diagonal ({near}){across}"))
     return tuple(charts)
 
 

@@ -69,7 +69,8 @@ def _test(study: Study) -> Iterator[Block]:
     )
     yield Note(text=(_behind(study, "test"),), style="strong")
     yield Note(text=(ALL_IMAGES,))
-    yield _table(study, list(_shown(study, "test", ", all test images")), "test")
+    yield from _sources(study)
+    yield _table(study, list(_shown(study, "test", f", all test images{_across(study)}")), "test")
     yield Note(text=(RADIAL,))
     alone = _table(study, list(_positives(study)), "test/positives")
     yield Fold(title="The test images with nodules alone", blocks=(Note(text=(POSITIVES,)), alone))
@@ -80,10 +81,11 @@ def _test(study: Study) -> Iterator[Block]:
         cpm = study.of("localization", system.name).get(Key("cpm", "tolerant"), EMPTY)
         if cpm.value is None and cpm.reason:
             yield Note(text=(f"{system.label} has no FROC curve: {cpm.reason}.",))
-    more = list(_folded(study))
+    more = list(_folded(study, "test", _across(study)))
     if more:
-        title = "Sensitivity at fixed rates of false points, and label and point together"
+        title = f"Sensitivity at fixed rates of false points, and label and point together{_across(study)}"
         yield Fold(title=title, blocks=(_table(study, more, "test"),))
+    yield from _within(study)
     note = "recall on the nodules of the test images by kind, at the tolerant distance"
     yield Heading(title="Which nodules are found", note=note)
     yield _strata_table(study, "test", "tolerant")
@@ -136,15 +138,59 @@ def _positives(study: Study) -> Iterator[Rows]:
     yield from _measured(alone, ", images with nodules alone")
 
 
-def _folded(study: Study) -> Iterator[Rows]:
-    """Rows that are folded away: FROC, and label and point together, at each tolerance."""
-    measured = [study.of("localization", localizer) for localizer in study.localizers]
+def _across(study: Study) -> str:
+    """What the title of a number says that compares images of different sources."""
+    return ", across sources" if study.across() else ""
+
+
+def _sources(study: Study) -> Iterator[Block]:
+    """Where the images with nodules and the negative ones are from, if not from the same sources."""
+    words: dict[str, list[str]] = {}
+    for one in study.notes.sources:
+        if one.subset == "test" and one.sources.across and one.localizer in study.localizers:
+            marked, negative = (_counted(counts) for counts in (one.sources.marked, one.sources.negative))
+            text = f"marked nodules are on images of {marked}, the negative images are of {negative}"
+            words.setdefault(text, []).append(study.localizers[one.localizer].label)
+    for text, labels in words.items():
+        which = "" if len(words) == 1 else f"{', '.join(labels)}: "
+        yield Note(
+            text=(
+                f"Across sources: {which}{text}. What compares the two kinds of images also measures how well a "
+                "localizer tells the sources apart. Numbers within one source are below, as far as there are any.",
+            ),
+            style="warning",
+        )
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name(source)} ({n:,})" for source, n in counts.items())
+
+
+def _within(study: Study) -> Iterator[Block]:
+    """Test images of one source: the same numbers, or why there are none."""
+    prefix = "test/source/"
+    subsets = {one.subset for one in study.measures if one.task == "localization" and one.subset.startswith(prefix)}
+    for subset in sorted(subsets):
+        found = [study.of("localization", localizer, subset) for localizer in study.localizers]
+        source = name(subset.removeprefix(prefix))
+        if any(one.value is not None for measured in found for one in measured.values()):
+            within = f", within {source}"
+            groups = [*_measured(found, within), *_folded(study, subset, within)]
+            yield Fold(title=f"The same within one source: {source}", blocks=(_table(study, groups, subset),))
+        else:
+            reasons = sorted({one.reason for measured in found for one in measured.values() if one.reason})
+            yield Note(text=(f"Within one source, {source}: no number, as {'; '.join(reasons)}.",))
+
+
+def _folded(study: Study, subset: str = "test", images: str = "") -> Iterator[Rows]:
+    """Rows that are folded away: FROC, and label and point together, at each tolerance; `images` ends their titles."""
+    measured = [study.of("localization", localizer, subset) for localizer in study.localizers]
     for at, title in catalog.TOLERANCES.items():
-        yield from _rows(f"FROC, {title}", measured, partial(_froc, at))
+        yield from _rows(f"FROC, {title}{images}", measured, partial(_froc, at))
     for classifier in study.classifiers.values():
-        joint = [study.of("joint", localizer, "test", classifier.name) for localizer in study.localizers]
+        joint = [study.of("joint", localizer, subset, classifier.name) for localizer in study.localizers]
         for at, title in catalog.TOLERANCES.items():
-            together = f"Label of {classifier.label} and point together, {title}"
+            together = f"Label of {classifier.label} and point together, {title}{images}"
             yield from _rows(together, joint, partial(_near, at), f"{classifier.name}/")
 
 
@@ -304,6 +350,9 @@ def bank(choice: Choice | None, cutoff: Cutoff | None, responses: Mapping[str, M
             f"are {fact(cutoff.false_points_per_image)}."
         )
         sentence += "" if cutoff.kept else " No confidence keeps to that rate."
+    if cutoff and cutoff.sources and cutoff.sources.across:
+        marked, negative = (_counted(counts) for counts in (cutoff.sources.marked, cutoff.sources.negative))
+        sentence += f" Chosen across sources: marked nodules on images of {marked}, negative images of {negative}."
     reason = (choice.reason if choice else None) or (cutoff.reason if cutoff else None)
     blocks.append(Note(text=(f"{sentence} Nothing could be chosen: {reason}." if reason else sentence,)))
     return tuple(blocks)

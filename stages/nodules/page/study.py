@@ -145,6 +145,10 @@ class Study:
         """Measures of a system on an evaluation set, empty if there are none."""
         return self.measures.get(Subject(task, system, subset, other), {})
 
+    def across(self, subset: str = "test") -> bool:
+        """Whether images with marked nodules and negative ones of an evaluation set are from different sources."""
+        return any(one.sources.across for one in self.notes.sources if one.subset == subset)
+
     def compared(self, subset: str) -> dict[str, Mapping[Key, Estimate]]:
         """Differences of two classifiers on an evaluation set, by what they are called."""
         return {
