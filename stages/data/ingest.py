@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -134,6 +135,7 @@ def judge(image: nodulocc.Image, found: reading.Facts, points: Sequence[Point]) 
         "source": image.source,
         "patient_id": image.patient_id or found.patient or image.image_id,
         "label": image.label,
+        **asdict(image.context),
         "width_px": found.width_px,
         "height_px": found.height_px,
         "bit_depth": found.bit_depth,

@@ -25,9 +25,10 @@ from stages.lib.demo.synthetic import image as images
 
 NIH, LIDC, UNLABELLED = "nih_filtered_images", "lidc_png_16_bit", "unlabelled"
 LEAST_SIDE_PX = 64
+AP_FRACTION = 0.4  # of the images; taken in bed, of the sicker patients
 LABELS = ("No Finding", "Nodule")
 TRUTH = ("x", "y", "diameter_px", "diameter_mm", "contrast", "zone")
-PATIENT_STREAM, IMAGE_STREAM, PLAN_STREAM = 0, 1, 2
+PATIENT_STREAM, IMAGE_STREAM, PLAN_STREAM, CONTEXT_STREAM = 0, 1, 2, 16
 FOLDERS = (NIH, LIDC, UNLABELLED)
 
 
@@ -167,7 +168,18 @@ def simulate(order: Order, params: Params) -> Stored:
     return Stored(grey, image.nodules)
 
 
-def tables(made: Sequence[tuple[Order, Sequence[images.Nodule]]]) -> dict[str, list[dict[str, Any]]]:
+def context(order: Order, seed: int) -> dict[str, Any]:
+    """Projection of an image, and sex and age of its patient, as columns of the labels.
+
+    They have random numbers of their own and nothing to do with the pixels or the label.
+    """
+    patient = np.random.default_rng([seed, CONTEXT_STREAM, order.patient])
+    sex, age = "FM"[int(patient.integers(2))], int(np.clip(np.rint(patient.normal(55, 16)), 18, 95))
+    image = np.random.default_rng([seed, CONTEXT_STREAM, order.patient, order.number])
+    return {"view": "AP" if image.random() < AP_FRACTION else "PA", "sex": sex, "age_years": age}
+
+
+def tables(made: Sequence[tuple[Order, Sequence[images.Nodule]]], seed: int) -> dict[str, list[dict[str, Any]]]:
     """Rows of each CSV file by its name, in the challenge's order: positives last."""
     classes, points, lesions, unlabelled = [], [], [], []
     for order, nodules in sorted(made, key=lambda item: (bool(item[1]), FOLDERS.index(item[0].folder))):
@@ -178,7 +190,7 @@ def tables(made: Sequence[tuple[Order, Sequence[images.Nodule]]]) -> dict[str, l
             continue
         patient = f"LIDC-IDRI-{order.number + 1:04d}" if order.folder == LIDC else ""
         spacing = f"{images.spacing_mm(order.width_px):.6f}"
-        classes.append(label | {"LIDC_ID": patient, "spacing_mm": spacing})
+        classes.append(label | {"LIDC_ID": patient, "spacing_mm": spacing} | context(order, seed))
         lesions += [{"file_name": order.file_name} | nodule for nodule in truth]
         if order.folder == LIDC:
             points += [{"file_name": order.file_name, "x": round(n.x), "y": round(n.y)} for n in nodules]
@@ -195,7 +207,7 @@ def _rounded(value: Any) -> Any:
 
 
 COLUMNS = {
-    "classification_labels.csv": ("file_name", "label", "LIDC_ID", "spacing_mm"),
+    "classification_labels.csv": ("file_name", "label", "LIDC_ID", "spacing_mm", "view", "sex", "age_years"),
     "localization_labels.csv": ("file_name", "x", "y"),
     "lesions.csv": ("file_name", *TRUTH),
     "unlabelled_truth.csv": ("file_name", "label", *TRUTH),
@@ -248,7 +260,7 @@ def write(params: Params, out: Path, workers: int) -> None:
             (beside / folder).mkdir(parents=True)
         work = _each(partial(_make, beside, params), orders, workers)
         made = list(track(work, total=len(orders), what="simulate", unit="images"))
-        for name, rows in tables(made).items():
+        for name, rows in tables(made, params.seed).items():
             files.write_bytes(beside / name, _csv(COLUMNS[name], rows))
     positive = sum(bool(nodules) for _, nodules in made)
     LOG.info("simulate: %d images in %s, %d with nodules", len(made), out, positive)

@@ -80,6 +80,20 @@ def test_a_spacing_and_sizes_are_read_where_the_tables_have_them(tmp_path: Path)
     assert [p["diameter_mm"] for p in points] == [None, 12.0, None]  # pixels alone are no millimetres
 
 
+def test_view_sex_and_age_are_read_where_the_table_has_them_and_null_elsewhere(tmp_path: Path) -> None:
+    told = (
+        "file_name,label,LIDC_ID,Age_Years,sex,view\n00000012_000.png,Nodule,,61,Female,pa\n0026.png,Nodule,x,0.5,,AP\n"
+    )
+    rows, _ = read(challenge(tmp_path / "told", IMAGES, told, POINTS))
+    assert {row["image_id"]: (row["view"], row["sex"], row["age_years"]) for row in rows} == {
+        "00000012_000": ("PA", "F", 61.0),
+        "00000012_001": (None, None, None),
+        "0026": ("AP", None, 0.5),
+    }
+    rows, _ = read(challenge(tmp_path / "silent", IMAGES, LABELS, POINTS))
+    assert {(row["view"], row["sex"], row["age_years"]) for row in rows} == {(None, None, None)}
+
+
 def test_sizes_beside_the_challenges_tables_go_to_the_point_on_the_same_pixel(tmp_path: Path) -> None:
     root = challenge(tmp_path, IMAGES, SPACED, "file_name,x,y,contrast\n0026.png,3,4,9\n0026.png,20,20,\n")
     lesions = "file_name,x,y,diameter_px,contrast\n0026.png,2.6,4.4,8,5\n0026.png,21,20,7,7\n00000012_000.png,1,1,9,9\n"
@@ -219,7 +233,17 @@ def test_the_same_pixels_under_two_names_are_remarked_on_both(tmp_path: Path) ->
         (
             LABELS + "0026.png,Nodule,LIDC-IDRI-0027\n",
             POINTS,
-            ["'0026.png' is listed before with another label, LIDC_ID or spacing_mm"],
+            ["'0026.png' is listed before with another label, LIDC_ID, spacing_mm, view, sex or age_years"],
+        ),
+        (
+            "file_name,label,LIDC_ID,view,sex,age_years\na.png,Nodule,,oblique,X,414\nb.png,Nodule,,,,-1\n",
+            POINTS,
+            [
+                "line 2: 'a.png' has view 'oblique', wanted one of PA, AP, lateral, or nothing",
+                "line 2: 'a.png' has sex 'X', wanted one of F, M, other, or nothing",
+                "line 2: 'a.png' has age_years '414', wanted a number from 0 to 120, or nothing",
+                "line 3: 'b.png' has age_years '-1'",
+            ],
         ),
         (LABELS + "a.png,Nodul,\n", POINTS, ["'a.png' is labelled 'Nodul', wanted one of Nodule, No Finding"]),
         (

@@ -82,6 +82,20 @@ def test_the_spacing_turns_a_diameter_in_pixels_into_millimetres(folder):
         assert float(row["diameter_px"]) * spacing[row["file_name"]] == pytest.approx(wanted, rel=1e-3)
 
 
+def test_view_sex_and_age_are_of_the_patient_and_the_image_and_change_no_pixel(folder, tmp_path, monkeypatch):
+    table = rows(folder / "classification_labels.csv")
+    people = {}
+    for row in (row for row in table if not row["LIDC_ID"]):
+        people.setdefault(row["file_name"][:8], set()).add((row["sex"], row["age_years"]))
+    assert len(people) == 5 and all(len(told) == 1 for told in people.values())
+    assert {row["view"] for row in table} == {"PA", "AP"} and {row["sex"] for row in table} == {"F", "M"}
+    assert all(18 <= int(row["age_years"]) <= 95 for row in table)
+    monkeypatch.setattr(simulate, "context", lambda order, seed: {"view": "PA", "sex": "F", "age_years": 50})
+    simulate.write(SMALL, tmp_path / "alike", workers=1)
+    before, after = contents(folder), contents(tmp_path / "alike")
+    assert [name for name in before if before[name] != after[name]] == ["classification_labels.csv"]
+
+
 def test_labels_are_the_challenges_words_and_positives_come_last(folder):
     labels = [row["label"] for row in rows(folder / "classification_labels.csv")]
     assert set(labels) == {"No Finding", "Nodule"}

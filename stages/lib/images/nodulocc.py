@@ -29,10 +29,23 @@ SIZES = ("diameter_mm", "diameter_px", "contrast")  # columns that a table of po
 WORDS = {"Nodule": 1, "No Finding": 0}
 UNLABELLED = ("", "nan", "na", "n/a", "null", "none")
 SUFFIXES = (".png", ".dcm", ".dicom")
+VIEWS = {"pa": "PA", "ap": "AP", "lateral": "lateral"}
+SEXES = {"f": "F", "female": "F", "m": "M", "male": "M", "other": "other"}
+CONTEXT = ("view", "sex", "age_years")  # columns that a table of labels may have beyond its own
+MAX_AGE_YEARS = 120
 NIH_NAME = re.compile(r"([0-9]{8})_[0-9]{3}")
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 MAX_NAME_BYTES = 230  # of the 255 a file system allows; a file that is being written has a longer name
+
+
+@dataclass(frozen=True)
+class Context:
+    """Projection (PA, AP, lateral), and the patient's sex (F, M, other) and age in years; None if not known."""
+
+    view: str | None = None
+    sex: str | None = None
+    age_years: float | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +60,7 @@ class Image:
         patient_id: The patient; None if only the file itself can tell.
         label: 1, 0, or None.
         spacing_mm: Millimetres per pixel, if the label table says so.
+        context: Projection and patient, as far as the label table says.
         refused: Why it must not be opened; None if it may be.
         remarks: What is odd about it.
     """
@@ -60,6 +74,7 @@ class Image:
     spacing_mm: float | None = None
     refused: str | None = None
     remarks: tuple[str, ...] = ()
+    context: Context = Context()
 
 
 @dataclass(frozen=True)
@@ -101,6 +116,7 @@ class Label:
     lidc_id: str
     spacing_mm: float | None = None
     remarks: tuple[str, ...] = ()
+    context: Context = Context()
 
 
 def png_name(image_id: str) -> str:
@@ -176,7 +192,8 @@ def _challenge(base: Path) -> Folder:
                 continue
             image = _on_disk(base, base / name / entry.name, source, flat=True)
             folder.images.append(_labelled(image, labels.pop(image.file_name, None)))
-    folder.images += [_without_file(base, name, label) for name, label in labels.items()]
+    absent = [(_without_file(base, name, label), label) for name, label in labels.items()]
+    folder.images += [replace(image, context=label.context) for image, label in absent]
     known = {image.file_name: image for image in folder.images}
     for name, places in points.items():
         if name in known:
@@ -225,6 +242,7 @@ def _on_disk(base: Path, path: Path, source: str, *, flat: bool) -> Image:
 def _labelled(image: Image, label: Label | None) -> Image:
     if label is None:
         return replace(image, remarks=("no label",))
+    image = replace(image, context=label.context)
     if image.source == "lidc":
         patient = label.lidc_id or None
         return replace(image, label=label.label, spacing_mm=label.spacing_mm, patient_id=patient, remarks=label.remarks)
@@ -279,9 +297,10 @@ def read_labels(path: Path) -> tuple[dict[str, Label], list[str]]:
 
     Args:
         path: CSV with file_name, label ("Nodule", "No Finding", or empty) and LIDC_ID (empty for NIH); perhaps with
-            spacing_mm, millimetres per pixel of the image as it is stored.
+            spacing_mm, millimetres per pixel of the image as it is stored; view ("PA", "AP", "lateral"), sex ("F", "M",
+            "other") and age_years of the patient.
     """
-    rows, problems = csvfile.read(path, ["file_name", "label", "LIDC_ID"], ["spacing_mm"])
+    rows, problems = csvfile.read(path, ["file_name", "label", "LIDC_ID"], ["spacing_mm", *CONTEXT])
     words = {word.casefold(): label for word, label in WORDS.items()}
     labels: dict[str, Label] = {}
     for row in rows:
@@ -295,12 +314,18 @@ def read_labels(path: Path) -> tuple[dict[str, Label], list[str]]:
             problems.append(f"{where}: {name!r} is labelled {word!r}, wanted one of {', '.join(WORDS)}")
             continue
         spacing, wrong = _numbers(row.cells, ["spacing_mm"])
-        if wrong:
-            problems.append(f"{where}: {name!r} has {wrong}")
-        elif name not in labels:
-            labels[name] = Label(label, lidc_id, spacing["spacing_mm"], () if label is not None else ("no label",))
-        elif (labels[name].label, labels[name].lidc_id, labels[name].spacing_mm) != (label, lidc_id, *spacing.values()):
-            problems.append(f"{where}: {name!r} is listed before with another label, LIDC_ID or spacing_mm")
+        context, odd = _context(row.cells)
+        if wrong or odd:
+            problems += [f"{where}: {name!r} has {text}" for text in (wrong, *odd) if text]
+            continue
+        remarks = () if label is not None else ("no label",)
+        found = Label(label, lidc_id, spacing["spacing_mm"], remarks, context)
+        before = labels.setdefault(name, found)
+        if before is found:
+            continue
+        if replace(before, remarks=()) != replace(found, remarks=()):
+            columns = f"label, LIDC_ID, spacing_mm, {', '.join(CONTEXT[:-1])} or {CONTEXT[-1]}"
+            problems.append(f"{where}: {name!r} is listed before with another {columns}")
         elif "listed twice" not in labels[name].remarks:
             labels[name].remarks += ("listed twice",)
     return labels, problems
@@ -370,6 +395,21 @@ def _numbers(cells: Mapping[str, str], columns: Sequence[str]) -> tuple[dict[str
             wanted = "a number" if name == "contrast" else "a number above 0"
             return values, f"{name} {cells[name]!r}, wanted {wanted}, or nothing"
     return values, ""
+
+
+def _context(cells: Mapping[str, str]) -> tuple[Context, list[str]]:
+    """View, sex and age of a row, None where the cell is empty, and a sentence about each that cannot be."""
+    found: dict[str, str | None] = {}
+    problems = []
+    for name, words in (("view", VIEWS), ("sex", SEXES)):
+        found[name] = words.get(cells[name].casefold())
+        if found[name] is None and cells[name].casefold() not in UNLABELLED:
+            wanted = ", ".join(dict.fromkeys(words.values()))
+            problems.append(f"{name} {cells[name]!r}, wanted one of {wanted}, or nothing")
+    age = number(cells["age_years"])
+    if cells["age_years"].casefold() not in UNLABELLED and (age is None or not 0 <= age <= MAX_AGE_YEARS):
+        problems.append(f"age_years {cells['age_years']!r}, wanted a number from 0 to {MAX_AGE_YEARS}, or nothing")
+    return Context(found["view"], found["sex"], age), problems
 
 
 def number(text: str) -> float | None:
