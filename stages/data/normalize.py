@@ -80,6 +80,7 @@ def normalize(images: pa.Table, params: Params, *, results: Path, folder: Path) 
                 "pad_y_px": geometry.pad_y_px,
                 "side_px": params.side_px,
                 "preprocessing_hash": preprocessing_hash,
+                "histogram": preprocess.coarse_histogram(square),
             }
         )
     if problems:

@@ -216,6 +216,14 @@ def test_rejected_images_are_not_normalized(tmp_path: Path) -> None:
     assert tables.read(tmp_path / "out.parquet", tables.NORMALIZED).num_rows == 3
 
 
+def test_the_table_counts_the_grey_values_of_the_normalized_image(tmp_path: Path) -> None:
+    found = normalize.normalize(folder(tmp_path), PARAMS, results=tmp_path, folder=tmp_path / "n").to_pylist()
+    for row in found:
+        pixels = cv2.imread(str(tmp_path / row["png"]), cv2.IMREAD_UNCHANGED)
+        assert row["histogram"] == np.histogram(pixels, bins=64, range=(0, 256))[0].tolist()
+    assert found
+
+
 def test_the_histogram_of_an_image_is_counted_once_per_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest, count, counted = folder(tmp_path), preprocess.histogram, []
     monkeypatch.setattr(preprocess, "histogram", lambda pixels: counted.append(pixels.shape) or count(pixels))

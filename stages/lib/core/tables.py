@@ -104,6 +104,12 @@ NORMALIZED = Schema(
         Column("pad_y_px", INT, "rows added at the top to make it square, original pixels"),
         Column("side_px", INT, "width and height of the normalized image, pixels"),
         Column("preprocessing_hash", STRING, "hash of everything that decides the pixels"),
+        Column(
+            "histogram",
+            pa.list_(pa.int32()),
+            "pixels of the normalized image in each of 64 bins of 4 grey values; null if not counted",
+            nullable=True,
+        ),
     ),
 )
 SPLIT = Schema("split", ("image_id",), (IMAGE_ID, PATIENT_ID, LABEL, SPLIT_NAME))

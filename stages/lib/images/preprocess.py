@@ -43,6 +43,18 @@ def histogram(pixels: np.ndarray) -> np.ndarray:
     return counts
 
 
+def coarse_histogram(pixels: np.ndarray) -> list[int]:
+    """How many pixels of a normalized image lie in each of 64 bins of 4 grey values: what a probe sees of it.
+
+    Args:
+        pixels: uint8, shape (side, side).
+
+    >>> coarse_histogram(np.array([[0, 3], [4, 255]], np.uint8))[:3]
+    [2, 1, 0]
+    """
+    return [int(count) for count in np.bincount(pixels.ravel() >> 2, minlength=64)]
+
+
 def percentile(counts: np.ndarray, percent: float) -> float:
     """A percentile of the values that `counts` counts, to the last bit that of `np.percentile(method="linear")`.
 

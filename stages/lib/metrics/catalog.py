@@ -120,6 +120,9 @@ METRICS: Mapping[str, Metric] = {
         # responses of a localizer, before any point
         _down("malformed_fraction", "Fraction of the responses that cannot be read"),
         _down("cut_fraction", "Fraction of the responses cut at max_new_tokens"),
+        # probes of what has no anatomy in it; neither direction is an accuracy
+        Metric(name="probe_source_auc", label="Source told by the probe, ROC AUC"),
+        Metric(name="probe_label_auc", label="Label told by the probe, ROC AUC"),
         # two systems on the same images
         Metric(name="delong_z", label="DeLong's z"),
         Metric(name="delong_p", label="DeLong's test of the two ROC areas, p"),
