@@ -13,6 +13,7 @@ SHOWN = (
     "nodules.localizers",
     "nodules.tolerance",
     "nodules.measure",
+    "nodules.submit",
     "data.ingest",
     "data.normalize",
     "data.split",

@@ -49,7 +49,7 @@ HOMES = {
     "nodules.link": "stages.lib.detect.detection_rows:LinkParams",
     "nodules.cascade": "stages.nodules.cascade:Params",
     "nodules.measure": "stages.nodules.measure:MeasureParams",
-    "nodules.submit": "stages.nodules.submit:Params",
+    "nodules.submit": "stages.nodules.submission:SubmitParams",
     "nodules.section": "stages.nodules.section:Params",
     "report": "stages.report:Params",
     "predict": "workflow.registry:PredictParams",
@@ -58,7 +58,6 @@ HOMES = {
 APART = (
     "study",
     "weights.pretrain",
-    "nodules.submit",
     "nodules.section",
     "report",
     "predict",

@@ -54,6 +54,7 @@ from stages.lib.metrics.ratios import ratio
 from stages.nodules import consistency, merged_adapter
 from stages.nodules.consistency import Tables
 from stages.nodules.notes import CHAPTER, Division, Notes, SetSources
+from stages.nodules.submission import SubmitParams, Threshold
 
 CLASSIFICATION, COMPARISON, LOCALIZATION, JOINT = "classification", "comparison", "localization", "joint"
 RESPONSES = "responses"
@@ -100,7 +101,9 @@ class MeasureParams:
 
 @params.section
 class Params(MeasureParams, CohortParams, ToleranceParams):
-    """How it is measured, on images of which sources, and how near a point must be."""
+    """How it is measured, on images of which sources, how near a point must be, and what calls an image."""
+
+    threshold: Threshold  # of the joint score: that of the submission
 
     def __post_init__(self) -> None:
         MeasureParams.__post_init__(self)
@@ -280,10 +283,13 @@ def locate(localizer: str, examined: Sequence[Examined], study: Tables, params: 
 def join(
     localizer: str, subset: str, images: Sequence[Examined], study: Tables, params: Params, results: Results
 ) -> None:
-    """Measure label and points together: each classifier with a localizer."""
+    """Measure label and points together: each classifier with a localizer, at the threshold of the submission.
+
+    Where that threshold could not be chosen, it is `half`; the estimates carry its value.
+    """
     for classifier, infer in study.infer.items():
         fitted = study.calibration[classifier]
-        threshold = fitted.threshold("half" if fitted.thresholds.get("f1") is None else "f1")
+        threshold = fitted.threshold("half" if fitted.thresholds.get(params.threshold) is None else params.threshold)
         scores = tables.mapping(infer, threshold.column)
         called = {image: score >= threshold.value for image, score in scores.items() if score is not None}
         joint = localization_suite.joint(images, called, threshold.value, params.of_points)
@@ -326,6 +332,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "nodules.measure": MeasureParams,
             "nodules.cohort": CohortParams,
             "nodules.tolerance": ToleranceParams,
+            "nodules.submit": SubmitParams,
         },
         reads=("manifest", "split", "points", "infer", "calibration", "other_form", *localized, "train"),
         writes=("measures", "curves", "outcomes", "notes"),
@@ -343,7 +350,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         choice={_stem(path, "_choice"): documents.read(path, Choice) for path in args.choice or ()},
         cutoff={_stem(path, "_cutoff"): documents.read(path, Cutoff) for path in args.cutoff or ()},
     )
-    params = Params(**vars(args.params.measure), **vars(args.params.cohort), **vars(args.params.tolerance))
+    shared = {**vars(args.params.cohort), **vars(args.params.tolerance), "threshold": args.params.submit.threshold}
+    params = Params(**vars(args.params.measure), **shared)
     results = measure(study, params)
     whole = args.document
     if args.other_form:

@@ -13,27 +13,17 @@ import csv
 import io
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 
-from stages.lib.core import cli, documents, files, params, tables
+from stages.lib.core import cli, documents, files, tables
 from stages.lib.core.errors import TableError
 from stages.lib.core.log import LOG
 from stages.lib.metrics.calibration import Calibration
+from stages.nodules.submission import SubmitParams
 
 LABELS = ("No Finding", "Nodule")
-
-
-@params.section
-class Params:
-    """What is submitted."""
-
-    classifier: params.Text  # whose scores
-    localizer: params.Text  # whose points
-    threshold: Literal["half", "f1", "youden", "specificity_95"]  # that calls an image Nodule; chosen on validation
-    max_points: params.Count  # points of an image at most, the most confident or the first ones
-    points_for: Literal["positive_images", "all_images"]  # images whose points are submitted
 
 
 def submit(
@@ -42,7 +32,7 @@ def submit(
     infer: pa.Table,
     localize: pa.Table,
     fitted: Calibration,
-    params: Params,
+    params: SubmitParams,
 ) -> tuple[list[list[Any]], list[list[Any]]]:
     """Rows of the two files, without headings, by image_id.
 
@@ -55,7 +45,7 @@ def submit(
         infer: Table tables.INFER.
         localize: Table tables.LOCALIZE; findings below the cutoff are left out.
         fitted: Calibration of the scores in `infer`.
-        params: See `Params`.
+        params: See `SubmitParams`.
 
     Returns:
         Rows (file_name, label, confidence), and rows (file_name, x, y, confidence).
@@ -122,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = cli.parse(
         __doc__,
         argv,
-        params={"nodules.submit": Params},
+        params={"nodules.submit": SubmitParams},
         reads=("manifest", "split", "infer", "localize", "calibration"),
         writes=("classification", "localization"),
         optional=("split",),

@@ -53,6 +53,13 @@ PARAMETERS: dict[str, Any] = {
             "contrast_edges": [],
             "min_stratum_nodules": 3,
         },
+        "submit": {
+            "classifier": "tuned",
+            "localizer": "attribution",
+            "threshold": "specificity_95",
+            "max_points": 3,
+            "points_for": "positive_images",
+        },
         "section": {"examples": 4, "image_px": 280, "operating_point": "youden"},
     },
     "report": {"title": "A study that was never run"},

@@ -34,10 +34,12 @@ SECTION = {
     "size_edges_mm": [10.0, 20.0],
     "contrast_edges": [0.5],
     "min_stratum_nodules": 2,
+    "threshold": "f1",
 }
-SHARED = {"cohort": ("sources",), "tolerance": ("tight_fraction", "tolerant_fraction")}
+SHARED = {"cohort": ("sources",), "tolerance": ("tight_fraction", "tolerant_fraction"), "submit": ("threshold",)}
 APART = {key for keys in SHARED.values() for key in keys}
 SECTIONS = {name: {key: SECTION[key] for key in keys} for name, keys in SHARED.items()}
+SECTIONS["submit"] |= {"classifier": "tuned", "localizer": "medgemma", "max_points": 3, "points_for": "all_images"}
 SECTIONS["measure"] = {key: value for key, value in SECTION.items() if key not in APART}
 PARAMS = stage.Params(**{**SECTION, "sources": ("nih",)})
 MODELS = {"zero_shot": 0.5, "tuned": 1.5}
@@ -384,6 +386,19 @@ def test_the_joint_score_wants_label_and_point_right(study):
     wrong = replace(study, infer={"tuned": scores(rows, [1 - sure[image] for image, _, _ in rows])})
     joint = metrics(wrong, PARAMS)["joint"]["medgemma"]["tuned"]["test"]
     assert joint["joint_right_at_tight"]["value"] == 0.0
+
+
+def test_the_joint_score_calls_images_at_the_threshold_of_the_submission(study):
+    at = {
+        name: metrics(study, replace(PARAMS, threshold=name))["joint"]["medgemma"]["tuned"]["test"]
+        for name in THRESHOLDS
+    }
+    used = {name: found["joint_right_at_tight"]["threshold"] for name, found in at.items()}
+    assert used == {"half": 0.5, "f1": 0.4, "youden": 0.3, "specificity_95": 0.5}  # the last was not chosen
+    scores = {row["image_id"]: row["score"] for row in study.infer["tuned"].to_pylist()}
+    for name, found in at.items():  # of the negative images n72 alone has no point
+        assert found["joint_right_negative_at_tight"]["value"] == (0.5 if scores["n72"] < used[name] else 0.0)
+        assert found["joint_right_nodule_at_tight"]["value"] == (0.5 if scores["l1"] >= used[name] else 0.0)
 
 
 def sourced(study, **sources):

@@ -14,6 +14,7 @@ from stages.lib.core.errors import CalibrationError, TableError
 from stages.lib.metrics.binary_suite import Scored, calls
 from stages.lib.metrics.calibration import Calibration
 from stages.nodules import submit as stage
+from stages.nodules.submission import SubmitParams
 
 PARAMS = {
     "classifier": "tuned",
@@ -91,7 +92,7 @@ POINTS = points(
 
 def submit(split=SPLIT, localize=POINTS, calibration=None, infer=INFER, **changed):
     return stage.submit(
-        MANIFEST, split, infer, localize, calibration or fitted(), stage.Params(**{**PARAMS, **changed})
+        MANIFEST, split, infer, localize, calibration or fitted(), SubmitParams(**{**PARAMS, **changed})
     )
 
 

@@ -92,7 +92,7 @@ def test_every_artifact_is_there_and_every_table_reads(study: Path) -> None:
         ("nodules.localizers.attribution", {"steps": 3}, LOCALIZED | MEASURE),
         ("nodules.link", {"link_fraction": 0.1}, {*MERGED, *COMBINED, *MEASURE}),
         ("nodules.cascade", {"threshold": "half"}, {"nodules_cascade", *MEASURE}),
-        ("nodules.submit", {"threshold": "half"}, {"nodules_submit"}),
+        ("nodules.submit", {"threshold": "half"}, {"nodules_submit", *MEASURE}),
         ("nodules.section", {"examples": 1}, {"nodules_section", "report"}),
         ("report", {"title": "Another"}, {"report"}),
         ("weights.pretrain", {"seed": 99}, set()),

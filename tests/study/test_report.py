@@ -232,6 +232,10 @@ def test_every_number_of_the_localization_tables_was_measured(page: Page, result
     assert ("test", "fraction_with_point") in found
     assert ("all", "fraction_with_point") not in found
     assert "Radial errors are over matched pairs only" in page.text
+    title = "Label of Tuned at the threshold for specificity 0.95, as submitted, and point together, tight distance"
+    assert title in page.text
+    joint = measures_[Subject("joint", "attribution", "test", "tuned")][Key("joint_right", "tight")]
+    assert joint.threshold == 0.62
     assert "left half is taken for the patient's right" in page.text
 
 

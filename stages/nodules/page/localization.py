@@ -189,8 +189,11 @@ def _folded(study: Study, subset: str = "test", images: str = "") -> Iterator[Ro
         yield from _rows(f"FROC, {title}{images}", measured, partial(_froc, at))
     for classifier in study.classifiers.values():
         joint = [study.of("joint", localizer, subset, classifier.name) for localizer in study.localizers]
+        fitted = study.calibration.get(classifier.name)
+        chosen = fitted is not None and fitted.thresholds.get(study.settings.submitted) is not None
+        called = f"{catalog.at_label(study.settings.submitted)}, as submitted," if chosen else catalog.at_label("half")
         for at, title in catalog.TOLERANCES.items():
-            together = f"Label of {classifier.label} and point together, {title}{images}"
+            together = f"Label of {classifier.label} at the {called} and point together, {title}{images}"
             yield from _rows(together, joint, partial(_near, at), f"{classifier.name}/")
 
 

@@ -57,6 +57,7 @@ class Settings:
         examples: Images shown per group.
         image_px: Width and height of an image on the page, pixels.
         threshold: Name of the threshold that calls an image, beside 0.5.
+        submitted: Name of the threshold that calls an image in the submission, and in the joint score.
     """
 
     tight: float
@@ -70,6 +71,7 @@ class Settings:
     examples: int
     image_px: int
     threshold: str
+    submitted: str
 
 
 def settings(document: Mapping[str, Any]) -> Settings:
@@ -92,6 +94,7 @@ def settings(document: Mapping[str, Any]) -> Settings:
             examples=own["section"]["examples"],
             image_px=own["section"]["image_px"],
             threshold=own["section"]["operating_point"],
+            submitted=own["submit"]["threshold"],
         )
     except KeyError as error:
         raise ParamsError("parameters of the section:", [f"{error}: missing"]) from error
