@@ -7,7 +7,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-chexagent demo test test-slow check format sync base-record preset doctor compare bench estimate lock
+.PHONY: help setup setup-chexagent demo seeds test test-slow check format sync base-record preset doctor compare bench estimate lock
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
@@ -29,6 +29,9 @@ demo: $(READY) ## run the embedded study and say where the report is
 	@cmp -s params.yaml workflow/presets/demo.yaml || { echo "params.yaml is not the demo study: make preset NAME=demo"; exit 1; }
 	$(RUN) snakemake --cores $(CORES) --rerun-incomplete --quiet host
 	@$(RUN) python -m workflow.summary
+
+seeds: $(READY) ## run the study in force with three seeds
+	$(RUN) snakemake --cores $(CORES) --rerun-incomplete --configfile workflow/three_seeds.yaml -- all nodules_seeds
 
 test: $(READY) ## the tests, minutes
 	$(RUN) OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile -m "not slow" $(PYTEST)

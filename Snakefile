@@ -22,8 +22,14 @@ include: "rules/data.smk"
 include: "rules/weights.smk"
 include: "rules/nodules.smk"
 include: "rules/localize.smk"
+include: "rules/measure.smk"
 include: "rules/report.smk"
 include: "rules/predict.smk"
+
+
+if len(config["study"]["seeds"]) > 1:
+
+    include: "rules/seeds.smk"
 
 
 rule all:

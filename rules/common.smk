@@ -33,10 +33,23 @@ NODULES = config["nodules"]
 CLASSIFIERS, LOCALIZERS = list(NODULES["classifiers"]), list(NODULES["localizers"])
 OWN_MODEL = [name for name, row in NODULES["localizers"].items() if row["kind"] == "chexagent"]
 TRAINED = "results/nodules/train/adapter"
+SEEDS = config["study"]["seeds"]
+REPEATED = ("data.split", "nodules.train")  # sections whose seed is their own, plus that of study.seeds
+SEEDED = {  # where what depends on the seed begins, and where it lies with another seed than the first
+    "results/data/split": "results/data/seeds/{seed}/split",
+    "results/logs/data_split": "results/logs/seeds/{seed}/data_split",
+    "results/logs/nodules": "results/logs/seeds/{seed}/nodules",
+    "results/shards/nodules": "results/shards/seeds/{seed}/nodules",
+    **{
+        f"results/nodules/{name}": f"results/nodules/seeds/{{seed}}/{name}"
+        for name in ("train", "infer", "localize", "measure", "live")
+    },
+}
 WAITED_FOR = ("code", "images", "adapter", "templates")  # inputs that a rule waits for and its command does not name
 
 
 wildcard_constraints:
+    seed=r"\d+",
     classifier="|".join(CLASSIFIERS),
     localizer="|".join(LOCALIZERS),
 
@@ -71,14 +84,27 @@ def own_folders(wildcards):
     return [watched(localizer_row(wildcards)[key]) for key in ("model", "encoder")]
 
 
+def seeded(path, wildcards):
+    """The same file of a job's own seed, where it depends on the seed."""
+    for ours, other in SEEDED.items():
+        if "seed" in wildcards.keys() and path.startswith(ours):
+            return other.format(seed=wildcards.seed) + path.removeprefix(ours)
+    return path
+
+
+def live(wildcards):
+    """The folder of curves to watch while a job trains."""
+    return seeded("results/nodules/live", wildcards)
+
+
 def adapter_of(wildcards):
     """The adapter of a classifier, if this pipeline makes it."""
-    return [TRAINED] if classifier_row(wildcards).get("adapter") == TRAINED else []
+    return [seeded(TRAINED, wildcards)] if classifier_row(wildcards).get("adapter") == TRAINED else []
 
 
 def training_of(wildcards):
     """What training did to the odds of a classifier's images, if this pipeline trained it."""
-    return ["results/nodules/train/train.json"] if adapter_of(wildcards) else []
+    return [seeded("results/nodules/train/train.json", wildcards)] if adapter_of(wildcards) else []
 
 
 def base_of(wildcards):
@@ -105,12 +131,30 @@ def chosen(kind, *names):
     )
 
 
+def of(name):
+    """The section of the parameters that has a dotted name."""
+    chapter, _, last = name.rpartition(".")
+    return config[chapter][last] if chapter else config[last]
+
+
+def text(document, wildcards):
+    """JSON text of parameters; the adapter is that of the job's seed."""
+    return json.dumps(document).replace(json.dumps(TRAINED), json.dumps(seeded(TRAINED, wildcards)))
+
+
 def section(*names, **changed):
     """Sections of the parameters as the JSON text that a stage takes: what is on the command line is what ran.
 
-    `changed` are values of the first section that differ from the parameters.
+    `changed` are values of the first section that differ from the parameters. The seeds of `REPEATED` sections are
+    those of the job.
     """
-    return json.dumps(subset(config, names, {names[0]: changed}))
+
+    def values(wildcards):
+        seed = int(wildcards.seed) if "seed" in wildcards.keys() else SEEDS[0]
+        changes = {name: {"seed": of(name)["seed"] + seed} for name in REPEATED}
+        return text(subset(config, names, {**changes, names[0]: {**changes.get(names[0], {}), **changed}}), wildcards)
+
+    return values
 
 
 def with_row(kind, *names, row=(), **changed):
@@ -121,11 +165,11 @@ def with_row(kind, *names, row=(), **changed):
 
     def values(wildcards):
         name = getattr(wildcards, kind)
-        document, own = json.loads(section(*names, **changed)), dict(NODULES[f"{kind}s"][name])
+        document, own = json.loads(section(*names, **changed)(wildcards)), dict(NODULES[f"{kind}s"][name])
         own.pop("label", None)  # what a system is called changes nothing of what it does
         own.update({key: value for key, value in dict(row).items() if key in own})
         document["nodules"][f"{kind}s"] = {name: own}
-        return json.dumps(document)
+        return text(document, wildcards)
 
     return values
 
@@ -173,5 +217,5 @@ def show_estimate():
     print("", *costs.lines(config, costs.GPUS["RTX 4090"], images), sep="\n", file=sys.stderr)
 
 
-if dry_run() and costs.needs_gpu(config):
+if dry_run() and costs.needs_gpu(config) and __name__ != "other_seeds":
     atexit.register(show_estimate)

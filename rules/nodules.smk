@@ -32,9 +32,10 @@ rule nodules_train:
     params:
         values=section("nodules.train", "nodules.cohort", "nodules.model", "nodules.prompt"),
         paths=paths,
+        live=live,
     shell:
         "python -m stages.nodules.train --params {params.values:q} {params.paths} --results results"
-        " --checkpoints results/nodules/checkpoints --features results/nodules/features --live results/nodules/live"
+        " --checkpoints results/nodules/checkpoints --features results/nodules/features --live {params.live}"
         " 2>&1 | tee {log}"
 
 

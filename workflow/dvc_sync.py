@@ -29,7 +29,8 @@ LIVE = {  # what training writes while it runs
     "validation of the run in progress": ["val_balanced_accuracy", "val_f1", "val_average_precision"],
 }
 CHAPTERS, ROWS = ("data", "weights", "nodules"), ("classifiers", "localizers")
-SYSTEMS = ("classifier", "localizer")  # wildcards: a stage of DVC is one system's
+SYSTEMS = ("classifier", "localizer", "seed")  # wildcards: a stage of DVC is one system's, of one seed
+REPEATED = {"data.split", "nodules.train"}  # sections to whose seed that of study.seeds is added
 SHARD = re.compile(r"^\d+-of-\d+$")
 
 
@@ -44,13 +45,14 @@ class Job:
     command: str = ""
 
 
-def dry_run(root: Path) -> str:
-    """Text of a dry run of everything in `root`.
+def dry_run(root: Path, *targets: str) -> str:
+    """Text of a dry run of everything in `root`, or of some targets.
 
     Raises:
         SystemExit: If Snakemake refuses, with its message.
     """
     command = [sys.executable, "-m", "snakemake", "-n", "-p", "--forceall", "--nocolor", "--nolock"]
+    command += targets
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(done.stderr + done.stdout)
@@ -151,7 +153,7 @@ def _sections(command: str) -> list[str]:
         for name, values in inside.items() if chapter in CHAPTERS else [("", inside)]:
             rows = list(values) if name in ROWS else [""]
             found += [".".join(filter(None, (chapter, name, row))) for row in rows]
-    return found
+    return [*found, *(["study.seeds"] if REPEATED & set(found) else [])]
 
 
 def _digest(members: list[Job]) -> str:

@@ -15,6 +15,14 @@ class StudyParams:
 
     chapters: tuple[Literal["nodules"], ...]  # whose results `rule all`, dvc.yaml and the report take
     shards: params.Count  # that normalize, infer, select and localize are cut into; a shard is the unit of restart
+    # repeats of split and training; each is added to data.split.seed and nodules.train.seed. The first is the study
+    # itself, the others lie below results/nodules/seeds/
+    seeds: tuple[params.NonNegativeInt, ...]
+
+    def __post_init__(self) -> None:
+        """Check what the types do not say."""
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds {list(self.seeds)}, wanted one or more, none of them twice")
 
 
 @params.section
