@@ -14,7 +14,7 @@ from stages.lib.core import files, kinds
 from stages.lib.core.closure import closure
 from stages.lib.core.errors import ParamsError
 from stages.lib.core.params import subset
-from workflow import costs, devices, registry
+from workflow import costs, devices, registry, stage_costs
 
 try:
     registry.check(config)
@@ -213,8 +213,8 @@ def dry_run():
 
 def show_estimate():
     """What the real study takes on a GPU of 24 GB, behind the plan."""
-    images = costs.count_images(Path("results"), config)
-    print("", *costs.lines(config, costs.GPUS["RTX 4090"], images), sep="\n", file=sys.stderr)
+    images = stage_costs.count_images(Path("results"), config)
+    print("", *stage_costs.lines(config, costs.GPUS["RTX 4090"], images), sep="\n", file=sys.stderr)
 
 
 if dry_run() and costs.needs_gpu(config) and __name__ != "other_seeds":

@@ -1,13 +1,12 @@
-"""Cost of the real study on a GPU, computed from formulas: no number here was measured.
+"""Operations, bytes and seconds of the real models on a GPU, as formulas: no number of a GPU here was measured.
 
 The operations of MedGemma 1.5 4B (Gemma 3 4B with SigLIP at 896 px), two per multiply-add, are written out from its
-architecture. A test holds them to what torch counts on the architecture itself. This module imports neither torch nor
-anything else that takes time: a dry run shows the estimate.
+architecture. A test holds them to what torch counts on the architecture itself. `stage_costs` adds them up to a study.
+Neither imports torch or anything else that takes time: a dry run shows the estimate.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from stages.lib.core.errors import ParamsError
@@ -28,6 +27,7 @@ LORA_SHAPES: Mapping[str, tuple[tuple[tuple[int, int], ...], tuple[tuple[int, in
     "attention": (LAYER_SHAPES[:4], TOWER_SHAPES[:4]),
 }
 TEXT_TOKENS = 22  # of the project's prompt and the conversation around it
+TALK_TOKENS, TOKEN_CHARACTERS = 12, 4  # tokens of the conversation around a prompt; characters of a token of English
 
 PARAMETERS = 4.300e9
 QUANTIZED = LAYERS * sum(a * b for a, b in LAYER_SHAPES)  # the language model's linear layers
@@ -41,8 +41,12 @@ MEMORY_BESIDE = (0.5, 1.5)  # GB, of the driver and the libraries
 DOWNLOAD_GB = 8.6
 PNG_BYTES_PER_PIXEL = (0.33, 0.46)  # normalized real images
 FEATURE_BYTES = IMAGE_TOKENS * HIDDEN * 2  # 1.31 MB an image, bfloat16
-CHALLENGE_IMAGES = 63_179
-PREDICTIONS = 2  # zero-shot and tuned
+BOX_TOKENS = 45  # of the shortest response with a box
+CACHE_BYTES = LAYERS * 2 * KEY * 2  # keys and values of one token, bfloat16: what a new token reads of each before it
+HEAD_BYTES = 2 * HIDDEN * VOCABULARY  # the head is not quantized
+# CheXagent-2 by its published size: 6.3 GB in bfloat16; Phi-2 has 32 layers of 2,560. Its code is not counted here.
+CHEXAGENT_PARAMETERS, CHEXAGENT_TOKENS, CHEXAGENT_CACHE_BYTES = 3.15e9, 1024, 32 * 2 * 2560 * 2
+CHEXAGENT_BOX_TOKENS = 25
 
 
 @dataclass(frozen=True)
@@ -70,37 +74,6 @@ GPUS = {
         Gpu("H100", 989e12, 3350e9, 80e9),
     )
 }
-
-
-@dataclass(frozen=True)
-class Images:
-    """Numbers of images of the study.
-
-    Attributes:
-        total: Images that take part.
-        validation: Those of the validation split that training evaluates on.
-        asked: Those of the splits of inference.
-        source: Where the numbers come from.
-    """
-
-    total: int
-    validation: int
-    asked: int
-    source: str
-
-
-@dataclass(frozen=True)
-class Range:
-    """One line of the estimate: a range, its unit, and the formula behind it."""
-
-    what: str
-    low: float
-    high: float
-    unit: str
-    formula: str
-
-    def __str__(self) -> str:
-        return f"{self.what:18} {self.low:.3g} to {self.high:.3g} {self.unit}: {self.formula}"
 
 
 def needs_gpu(document: Mapping[str, Any]) -> bool:
@@ -134,44 +107,6 @@ def gpu(text: str) -> Gpu:
         wanted = f"one of {', '.join(GPUS)}, or FLOP/s, bytes/s and bytes such as 165e12,1008e9,24e9"
         raise ParamsError("GPU:", [f"found {text!r}, wanted {wanted}"]) from None
     return Gpu(text, flops, bandwidth, memory)
-
-
-def count_images(results: Path, document: Mapping[str, Any]) -> Images:
-    """Number of images of a results folder; where it has no manifest of this study's folder, those of the challenge.
-
-    Only the columns counted are read, without their checksums: a dry run has no time for more.
-    """
-    import pyarrow.compute as pc
-    from pyarrow import parquet
-
-    asked = document["nodules"]["infer"]["splits"]
-    manifest, split = results / "data/manifest.parquet", results / "data/split.parquet"
-    own = manifest.is_file() and _is_of(manifest, document["data"]["ingest"]["root"])
-    if own and split.is_file():
-        names = parquet.read_table(split, columns=["split"])["split"]
-        counts = {row["values"]: row["counts"] for row in pc.value_counts(names).to_pylist()}
-        return Images(
-            len(names), counts.get("val", 0), sum(counts.get(name, 0) for name in asked), f"images of {split}"
-        )
-    total, source = CHALLENGE_IMAGES, f"the challenge's {CHALLENGE_IMAGES:,} images, as published"
-    if own:
-        usable = parquet.read_table(manifest, columns=["status"])["status"]
-        total, source = pc.sum(pc.equal(usable, "ok")).as_py() or 0, f"images of {manifest}"
-    train, val, test = document["data"]["split"]["fractions"]
-    if folds := document["data"]["split"]["folds"]:
-        train, val = (part / (train + val) * (1 - 1 / folds) for part in (train, val))
-        test = 1 / folds
-    fractions = {"train": train, "val": val, "test": test}
-    counts = {name: round(fraction * total) for name, fraction in fractions.items()}
-    return Images(total, counts["val"], sum(counts[name] for name in asked), source)
-
-
-def _is_of(manifest: Path, root: str) -> bool:
-    """Whether a manifest lists images of a folder: another study may have run here last."""
-    from pyarrow import parquet
-
-    paths = parquet.read_table(manifest, columns=["path"])["path"]
-    return len(paths) > 0 and Path(paths[0].as_py()).is_relative_to(root)
 
 
 def lora_parameters(targets: str, rank: int) -> int:
@@ -272,112 +207,90 @@ def activation_bytes(targets: str, *, checkpointing: bool, cached: bool) -> floa
     return LAYERS * tokens * KEPT_BYTES + tower * TOWER_LAYERS * PATCHES * TOWER_KEPT_BYTES
 
 
-def estimate(document: Mapping[str, Any], on: Gpu, images: Images) -> list[Range]:
-    """What the study takes on one GPU: hours, images per second, memory and disk.
+def text_tokens(prompt: str) -> int:
+    """Tokens beside those of the image, about: the tokenizer is not at hand.
 
-    Responses of localizers are left out: their length is not known before.
+    >>> text_tokens("Does this chest X-ray show a lung nodule?") == TEXT_TOKENS
+    True
+    """
+    return TALK_TOKENS + round(len(prompt) / TOKEN_CHARACTERS)
+
+
+def attribution_flops(
+    steps: int, shifts: int, *, occlusion: bool = False, text_tokens: int = TEXT_TOKENS
+) -> tuple[float, float]:
+    """Operations of the attribution map of one image: of the tower, and of the language model.
+
+    The image goes through the tower at each of shifts x shifts places. At each place, `steps` times, the language
+    model runs forward, and back to the vision features: no weight wants a gradient, so a weight is multiplied twice,
+    and attention once forward and twice back. By occlusion, it runs forward once for the image, and once without each
+    token.
 
     Args:
-        document: The parameters, section by section; the base is MedGemma 1.5 4B.
-        on: The GPU.
-        images: How many images.
+        steps: Points on the way to the image.
+        shifts: Places along a side of an image token.
+        occlusion: Whether the map is made by occlusion.
+        text_tokens: Tokens beside those of the image.
     """
-    model, train, asked = (document["nodules"][name] for name in ("model", "train", "infer"))
-    cached = model["cache_features"] and train["lora_target_modules"] == "language"
-    samples = train["max_steps"] * train["per_device_train_batch_size"] * train["gradient_accumulation_steps"]
-    checkpointing = train["gradient_checkpointing"]
-    sample = training_flops(train["lora_target_modules"], train["lora_r"], checkpointing=checkpointing, cached=cached)
-    image = forward_flops(cached=cached)
-    weights = weight_bytes(model["quantization"], model["dtype"])
-    # 4-bit weights are read, written out in full for the multiplication, and read again, in every pass over them
-    unpacked = QUANTIZED * (2 + 2) if model["quantization"] == "nf4" else 0.0
-    passes = 3 if checkpointing else 2
-    read = (weights + unpacked) * passes / on.bandwidth / train["per_device_train_batch_size"]
-    merged = asked["weights"] == "merged"
-    held = weight_bytes("none" if merged else model["quantization"], model["dtype"])
-    ask = (held + (0.0 if merged else unpacked)) / on.bandwidth / asked["batch_size"]
-    measured = train["max_steps"] // train["eval_steps"] * images.validation
-    places = asked["shifts"] ** 2  # passes of inference per image; training measures images at their own place alone
-    through = places * images.asked + train["shifts"] ** 2 * (images.total - images.asked)  # the tower, if cached
-    once = through * sum(tower_flops()) if cached else 0.0
-
-    def seconds(flops: float, utilisation: float, floor: float) -> float:
-        return max(flops / (utilisation * on.flops), floor)
-
-    def hours(utilisation: float) -> float:
-        learning = samples * seconds(sample, utilisation, read)
-        return (learning + measured * seconds(image, utilisation, ask) + once / (utilisation * on.flops)) / 3600
-
-    slow, fast = UTILISATION
-    fraction = f"{100 * slow:.0f} to {100 * fast:.0f} % of {on.flops / TERA:.0f} TFLOP/s"
-    least, most = (1 / (places * seconds(image, utilisation, ask)) for utilisation in UTILISATION)
-    adapter = lora_parameters(train["lora_target_modules"], train["lora_r"])
-    kept = train["per_device_train_batch_size"] * activation_bytes(
-        train["lora_target_modules"], checkpointing=checkpointing, cached=cached
-    )
-    memory = (weights + 16 * adapter + kept) / GB
-    asking = (held + asked["batch_size"] * TOWER_KEPT_BYTES * PATCHES) / GB
-    pngs = [images.total * document["data"]["normalize"]["side_px"] ** 2 * each / GB for each in PNG_BYTES_PER_PIXEL]
-    features = through * FEATURE_BYTES / GB if cached else 0.0
-    saved = (train["save_total_limit"] + 1) * 12 * adapter / GB
-    disk = DOWNLOAD_GB + features + saved
-    return [
-        Range(
-            "training",
-            hours(fast),
-            hours(slow),
-            "h",
-            f"({samples:,} images x {sample / TERA:.1f} TFLOP + {measured:,} measured on validation x "
-            f"{image / TERA:.2f}{f' + {through:,} through the tower once' if cached else ''}) / ({fraction})",
-        ),
-        Range("inference", least, most, "images/s", f"({fraction}) / ({places} x {image / TERA:.2f} TFLOP)"),
-        Range(
-            "inference, all",
-            PREDICTIONS * images.asked / most / 3600,
-            PREDICTIONS * images.asked / least / 3600,
-            "h",
-            f"{PREDICTIONS} models x {images.asked:,} images / images per second",
-        ),
-        Range(
-            "memory, training",
-            memory * MEMORY_MARGIN[0] + MEMORY_BESIDE[0],
-            memory * MEMORY_MARGIN[1] + MEMORY_BESIDE[1],
-            f"of {on.memory / GB:.0f} GB",
-            f"weights {weights / GB:.1f} + LoRA {adapter / 1e6:.1f} M x 16 bytes + "
-            f"{train['per_device_train_batch_size']} images x {kept / train['per_device_train_batch_size'] / GB:.2f}, "
-            f"up to {MEMORY_MARGIN[1] - 1:.0%} for gaps, and "
-            f"{MEMORY_BESIDE[0]} to {MEMORY_BESIDE[1]} beside",
-        ),
-        Range(
-            "memory, inference",
-            asking * MEMORY_MARGIN[0] + MEMORY_BESIDE[0],
-            asking * MEMORY_MARGIN[1] + MEMORY_BESIDE[1],
-            f"of {on.memory / GB:.0f} GB",
-            f"weights {held / GB:.1f} + {asked['batch_size']} images x one layer of the tower "
-            f"{TOWER_KEPT_BYTES * PATCHES / GB:.2f}",
-        ),
-        Range(
-            "disk",
-            disk + pngs[0],
-            disk + pngs[1],
-            "GB",
-            f"download {DOWNLOAD_GB} + PNGs {pngs[0]:.0f} to {pngs[1]:.0f}"
-            f"{f' + vision features {features:.0f}' if cached else ''} + checkpoints {saved:.1f}",
-        ),
-    ]
+    weights, attention = language_flops(text_tokens)
+    head = 2.0 * HIDDEN * VOCABULARY
+    if occlusion:
+        once = (IMAGE_TOKENS + 1) * (weights + attention + head)
+    else:
+        once = steps * (2 * weights + 3 * attention + 2 * head)
+    return shifts**2 * sum(tower_flops()), shifts**2 * once
 
 
-def lines(document: Mapping[str, Any], on: Gpu, images: Images) -> list[str]:
-    """Estimate as lines of text, or one that says why there is none."""
-    if not needs_gpu(document):
-        base = document.get("weights", {}).get("fetch", {}).get("base")
-        return [f"estimate: none for {base}, which runs on a processor in minutes; it is for MedGemma 1.5 4B"]
-    found = estimate(document, on, images)
-    head = f"estimate on one {on.name}, computed, not measured; {images.source}; MedGemma 1.5 4B at 896 px"
-    memory = next(each for each in found if each.what == "memory, training")
-    warning = (
-        [f"  it may not fit {on.memory / GB:.0f} GB: lower nodules.train.per_device_train_batch_size"]
-        if memory.high > on.memory / GB
-        else []
-    )
-    return [head, *(f"  {each}" for each in found), *warning]
+def step_bytes(quantization: str, batch: int, tokens: float, *, fused: bool = False) -> float:
+    """Bytes that MedGemma reads and writes for one new token of each response of a batch.
+
+    Args:
+        quantization: Of the language model's linear layers.
+        batch: Responses that are generated together.
+        tokens: Tokens before the new one.
+        fused: Whether 4-bit weights are multiplied as they are, and not written out in full and read again.
+
+    >>> round(step_bytes("none", 1, 0) / GB, 1), round(step_bytes("nf4", 1, 0, fused=True) / GB, 1)
+    (7.8, 3.0)
+    """
+    each = (NF4_BYTES + (0 if fused else 2 + 2)) if quantization == "nf4" else 2
+    return QUANTIZED * each + HEAD_BYTES + batch * tokens * CACHE_BYTES
+
+
+def generation_seconds(
+    on: Gpu,
+    utilisation: float,
+    *,
+    quantization: str,
+    batch: int,
+    text_tokens: int,
+    new_tokens: int,
+    fused: bool = False,
+) -> float:
+    """Seconds of one response of MedGemma: its image and prompt in one pass, then a pass for each new token.
+
+    The passes for new tokens are bounded by the bandwidth of the memory: each reads all weights. `utilisation` is of
+    the GPU's operations and of its bandwidth.
+
+    Args:
+        on: The GPU.
+        utilisation: Fraction of its peaks.
+        quantization: Of the language model's linear layers.
+        batch: Responses that are generated together; all wait for the longest.
+        text_tokens: Tokens of the prompt.
+        new_tokens: Tokens of the response.
+        fused: As of `step_bytes`.
+    """
+    tokens = IMAGE_TOKENS + text_tokens
+    first = forward_flops(text_tokens=text_tokens) / (utilisation * on.flops)
+    moved = step_bytes(quantization, batch, tokens + new_tokens / 2, fused=fused) / batch
+    flops = 2.0 * (QUANTIZED + HIDDEN * VOCABULARY)
+    return first + new_tokens * max(moved / on.bandwidth, flops / on.flops) / utilisation
+
+
+def chexagent_seconds(on: Gpu, utilisation: float, *, batch: int, text_tokens: int, new_tokens: int) -> float:
+    """As `generation_seconds`, of CheXagent-2 in bfloat16, by its number of parameters alone."""
+    tokens = CHEXAGENT_TOKENS + text_tokens
+    each = 2.0 * CHEXAGENT_PARAMETERS
+    moved = (each + batch * (tokens + new_tokens / 2) * CHEXAGENT_CACHE_BYTES) / batch
+    return (tokens * each / on.flops + new_tokens * max(moved / on.bandwidth, each / on.flops)) / utilisation

@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 
 from stages.lib.core.errors import ParamsError
-from workflow import costs, registry
+from workflow import costs, registry, stage_costs
 
 PRESETS = Path("workflow/presets")
 
@@ -36,8 +36,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         gpus = [costs.gpu(args.gpu)] if args.gpu else list(costs.GPUS.values())
     except ParamsError as error:
         sys.exit(str(error))
-    images = costs.count_images(Path("results"), document)
-    print("\n\n".join(dict.fromkeys("\n".join(costs.lines(document, gpu, images)) for gpu in gpus)))
+    images = stage_costs.count_images(Path("results"), document)
+    print("\n\n".join(dict.fromkeys("\n".join(stage_costs.lines(document, gpu, images)) for gpu in gpus)))
 
 
 if __name__ == "__main__":

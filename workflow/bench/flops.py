@@ -1,9 +1,13 @@
 """Operations per image of the real 4B model, counted exactly, for each change of the published recipe."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
+
+from stages.lib.detect.kinds import attribution
 from stages.lib.learn import answers
 from stages.lib.models import gemma3, lora, prompts
 from workflow.bench import architecture
@@ -11,6 +15,7 @@ from workflow.bench.result import COUNTED, Result
 
 COMMAND = "make bench ONLY=flops"
 TERA = 1e12
+ATTRIBUTION_STEPS = 4
 ANSWERS = (0, 1)  # two tokens; which they are does not change the work
 
 
@@ -46,11 +51,25 @@ RECIPES = {
 }
 
 
+class _Whole:
+    """In the place of torch's tracker of modules, which refuses `torch.autograd.grad`: counts are not told apart."""
+
+    parents = ("Global",)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self) -> None:
+        pass
+
+
 def count(work: Callable[[], Any]) -> float:
     """Floating-point operations of `work`, two per multiply-add."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    with architecture.without_values(), FlopCounterMode(display=False) as counter:
+    counter: Any = FlopCounterMode(display=False)
+    counter.mod_tracker = _Whole()
+    with architecture.without_values(), counter:
         work()
     return float(counter.get_total_flops())
 
@@ -98,6 +117,34 @@ def step(recipe: Recipe, prompt: prompts.PromptParams, text_tokens: int, params:
     return count(work)
 
 
+def attribution_map(steps: int, prompt: str, text_tokens: int) -> float:
+    """Operations of the attribution map of one image at one place, by the project's own `attribution.attribution`."""
+    given = attribution.Params(
+        prompts=(prompt,),
+        answers=("Yes/No",),
+        response_prefixes=("",),
+        image_first=True,
+        method="gradient",
+        steps=steps,
+        shifts=1,
+        smoothing_fraction=0.0,
+        peak_distance_fraction=0.1,
+        max_peaks=1,
+        even_odds_logits=1.0,
+        min_confidence=0.0,
+        batch_size=1,
+    )
+    pair, _ = given.contrast(prompt)
+    loaded = replace(architecture.loaded(architecture.real_4b(), pair, text_tokens), tokenizer=architecture.Words())
+
+    def work() -> None:
+        image = np.zeros((1, loaded.side_px, loaded.side_px), np.uint8)
+        with suppress(NotImplementedError):  # at its end, as a map on the meta device has no values to hand over
+            attribution.attribution(loaded, image, prompt, given)
+
+    return count(work)
+
+
 def bench(prompt: prompts.PromptParams, params: answers.TrainParams) -> dict[str, Result]:
     """Operations per image of inference and of training.
 
@@ -128,4 +175,7 @@ def bench(prompt: prompts.PromptParams, params: answers.TrainParams) -> dict[str
         )
         for name, (recipe, bound, words) in RECIPES.items()
     }
-    return {**asked, **learnt}
+    found = attribution_map(ATTRIBUTION_STEPS, prompt.question, tokens) / TERA
+    note = f"an attribution map of {ATTRIBUTION_STEPS} gradient steps, at one place; {where}"
+    located = Result(value=found, unit="TFLOP per image", label=COUNTED, command=COMMAND, note=note)
+    return {**asked, **learnt, "flops.attribution": located}
