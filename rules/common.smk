@@ -31,8 +31,11 @@ if workflow.resource_settings.nodes is None and "gpu" not in workflow.global_res
 
 NODULES = config["nodules"]
 CLASSIFIERS, LOCALIZERS = list(NODULES["classifiers"]), list(NODULES["localizers"])
+RANKED = {name: row["localizer"] for name, row in NODULES["classifiers"].items() if row["kind"] == "points"}
 OWN_MODEL = [name for name, row in NODULES["localizers"].items() if row["kind"] == "chexagent"]
 TRAINED = "results/nodules/train/adapter"
+TUNED = [name for name, row in NODULES["classifiers"].items() if row.get("adapter") == TRAINED]
+NONE = "(?!)"  # a wildcard that nothing can be
 SEEDS = config["study"]["seeds"]
 REPEATED = ("data.split", "nodules.train")  # sections whose seed is their own, plus that of study.seeds
 SEEDED = {  # where what depends on the seed begins, and where it lies with another seed than the first
@@ -102,11 +105,6 @@ def adapter_of(wildcards):
     return [seeded(TRAINED, wildcards)] if classifier_row(wildcards).get("adapter") == TRAINED else []
 
 
-def training_of(wildcards):
-    """What training did to the odds of a classifier's images, if this pipeline trained it."""
-    return [seeded("results/nodules/train/train.json", wildcards)] if adapter_of(wildcards) else []
-
-
 def base_of(wildcards):
     """The base model's record, for a localizer that uses the base model."""
     return [] if wildcards.localizer in OWN_MODEL else ["results/weights/fetch.json"]
@@ -120,6 +118,18 @@ def fetched_of(wildcards):
 def environment_of(wildcards):
     """The record of a localizer's own environment."""
     return ["results/weights/{localizer}_environment.json"] if wildcards.localizer in OWN_MODEL else []
+
+
+def localized(wildcards):
+    """Which images a localizer is run on: validation images, too, if a classifier ranks images by its points."""
+    found = NODULES["localize"]["images"]
+    ranked = {wildcards.localizer, "combined"} & {*RANKED.values()}
+    return "scored" if ranked and found == "measured" else found
+
+
+def points_of(what, folder):
+    """What a classifier of the kind points reads: points or responses of its localizer, in a folder."""
+    return lambda wildcards: seeded(f"{folder}/{RANKED[wildcards.classifier]}{what}.parquet", wildcards)
 
 
 def chosen(kind, *names):
@@ -160,12 +170,14 @@ def section(*names, **changed):
 def with_row(kind, *names, row=(), **changed):
     """As `section`, for one system, with its row alone, so that other rows are no reason to run it again.
 
-    `row` are values of the row that differ from the parameters, for keys that it has.
+    `row` are values of the row that differ from the parameters, for keys that it has. A value of `changed` may be a
+    function of the wildcards.
     """
 
     def values(wildcards):
         name = getattr(wildcards, kind)
-        document, own = json.loads(section(*names, **changed)(wildcards)), dict(NODULES[f"{kind}s"][name])
+        now = {key: value(wildcards) if callable(value) else value for key, value in changed.items()}
+        document, own = json.loads(section(*names, **now)(wildcards)), dict(NODULES[f"{kind}s"][name])
         own.pop("label", None)  # what a system is called changes nothing of what it does
         own.update({key: value for key, value in dict(row).items() if key in own})
         document["nodules"][f"{kind}s"] = {name: own}

@@ -83,7 +83,7 @@ use rule nodules_select_shard as nodules_localize_shard with:
     log:
         "results/logs/nodules_localize/{localizer}/{scatteritem}.log",
     params:
-        values=with_row("localizer", "nodules.localize", "nodules.select", "nodules.model"),
+        values=with_row("localizer", "nodules.localize", "nodules.select", "nodules.model", images=localized),
         paths=paths,
 
 

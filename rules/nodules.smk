@@ -2,7 +2,7 @@
 
 A classifier is a row of nodules.classifiers; base and adapter are run by the same code.
 
-in   results/data/  results/weights/fetch.json
+in   results/data/  results/weights/fetch.json  results/nodules/localize/, for a classifier of the kind points
 out  results/nodules/train/  results/nodules/infer/{classifier}.parquet and its calibration
      results/nodules/infer/tuned_other_form.parquet: validation images with the adapter merged if it was not, and vice versa
 """
@@ -65,21 +65,59 @@ rule nodules_infer_shard:
 
 
 rule nodules_infer:
-    """Put the shards together, and fit scores to probabilities on validation alone."""
+    """Put the shards together."""
     input:
         shards=gather.shard("results/shards/nodules_infer/{{classifier}}/{scatteritem}.parquet"),
-        manifest="results/data/manifest.parquet",
-        train=training_of,
-        code=code("nodules.calibrate"),
+        code=code("data.gather"),
     output:
-        infer="results/nodules/infer/{classifier}.parquet",
-        calibration="results/nodules/infer/{classifier}_calibration.json",
+        out="results/nodules/infer/raw/{classifier}.parquet",
     log:
         "results/logs/nodules_infer/{classifier}.log",
     localrule: True
+    wildcard_constraints:
+        classifier="|".join(name for name in CLASSIFIERS if name not in RANKED) or NONE,
+    params:
+        paths=paths,
+    shell:
+        "python -m stages.data.gather --table infer {params.paths} 2>&1 | tee {log}"
+
+
+rule nodules_infer_points:
+    """Score each image by the surest point of a localizer."""
+    input:
+        localize=points_of("", "results/nodules/localize"),
+        responses=points_of("_responses", "results/nodules/localize"),
+        split="results/data/split.parquet",
+        code=code("nodules.infer_points"),
+    output:
+        infer="results/nodules/infer/raw/{classifier}.parquet",
+    log:
+        "results/logs/nodules_infer/{classifier}.log",
+    localrule: True
+    wildcard_constraints:
+        classifier="|".join(RANKED) or NONE,
+    params:
+        paths=paths,
+    shell:
+        "python -m stages.nodules.infer_points {params.paths} 2>&1 | tee {log}"
+
+
+rule nodules_calibrate:
+    """Fit the scores of all classifiers to probabilities, in one form, and choose thresholds: on validation alone."""
+    input:
+        raw=expand("results/nodules/infer/raw/{classifier}.parquet", classifier=CLASSIFIERS),
+        manifest="results/data/manifest.parquet",
+        train=["results/nodules/train/train.json"] if TUNED else [],
+        code=code("nodules.calibrate"),
+    output:
+        infer=expand("results/nodules/infer/{classifier}.parquet", classifier=CLASSIFIERS),
+        calibration=expand("results/nodules/infer/{classifier}_calibration.json", classifier=CLASSIFIERS),
+    log:
+        "results/logs/nodules_calibrate.log",
+    localrule: True
     params:
         values=section("nodules.calibrate", "nodules.cohort"),
-        paths=paths,
+        paths=paths_and(trained=TUNED),
     shell:
         "python -m stages.nodules.calibrate --params {params.values:q} {params.paths} 2>&1 | tee {log}"
 

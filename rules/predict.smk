@@ -75,13 +75,33 @@ use rule nodules_infer_shard as predict_infer_shard with:
 
 use rule nodules_infer as predict_infer with:
     input:
-        shards=gather.shard(f"results/shards/predict_infer/{SUBMIT['classifier']}/{{scatteritem}}.parquet"),
-        manifest="results/predict/manifest.parquet",
+        shards=gather.shard("results/shards/predict_infer/{{classifier}}/{scatteritem}.parquet"),
+        code=code("data.gather"),
+    output:
+        out="results/predict/raw/{classifier}.parquet",
+    log:
+        "results/logs/predict/infer/{classifier}.log",
+
+
+use rule nodules_infer_points as predict_infer_points with:
+    input:
+        localize=points_of("", PREDICTED),
+        responses=points_of("_responses", PREDICTED),
+        code=code("nodules.infer_points"),
+    output:
+        infer="results/predict/raw/{classifier}.parquet",
+    log:
+        "results/logs/predict/infer/{classifier}.log",
+
+
+use rule nodules_calibrate as predict_calibrate with:
+    input:
+        raw=f"results/predict/raw/{SUBMIT['classifier']}.parquet",
         code=code("nodules.calibrate"),
     output:
         infer="results/predict/infer.parquet",
     log:
-        "results/logs/predict/infer.log",
+        "results/logs/predict/calibrate.log",
     params:
         values=section("nodules.calibrate", "nodules.cohort"),
         paths=paths_and(fitted=[PREDICT["calibration"]]),

@@ -105,6 +105,16 @@ def check(document: Any) -> None:
         "nodules.cascade.localizer": (given.cascade.localizer, (*given.localizers, "combined")),
         "nodules.cascade.classifier": (given.cascade.classifier, classifiers),
     }
+    named |= {
+        f"nodules.classifiers.{name}.localizer": (row.params.localizer, (*given.localizers, "combined"))
+        for name, row in given.classifiers.items()
+        if row.kind == "points"
+    }
+    named |= {
+        f"nodules.measure.comparisons.{number}.{place}": (one, classifiers)
+        for number, pair in enumerate(given.measure.comparisons)
+        for place, one in enumerate(pair)
+    }
     problems = [
         f"{key}: found {found!r}, wanted one of {', '.join(known)}"
         for key, (found, known) in named.items()

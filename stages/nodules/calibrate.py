@@ -1,26 +1,29 @@
 """Turn scores into probabilities that hold at the world's prevalence, and choose thresholds: on validation only.
 
-in   shards       tables.INFER, the shards of one model
-     manifest     tables.MANIFEST, for the source of each image (not needed with --fitted)
-     train        train.json of a tuned model, as lib.learn.train_log.TrainLog (left out: Platt's fit)
-     fitted       a calibration to apply instead of fitting one
-out  infer        tables.INFER, all shards, with score_calibrated
-     calibration  JSON, as lib.metrics.calibration.Calibration
+All classifiers of a study are calibrated in one form, so that their calibrated scores can be compared.
+
+in   raw          tables.INFER of each classifier, not calibrated; the file's name is the classifier's
+     manifest     tables.MANIFEST, for source and patient of each image (not needed with --fitted)
+     trained      names of the classifiers that
+     train        train.json is the log of, as lib.learn.train_log.TrainLog
+     fitted       calibrations to apply instead of fitting, one for each of raw, in their order
+out  infer        tables.INFER with score_calibrated, one for each of raw, in their order
+     calibration  JSON, as lib.metrics.calibration.Calibration, likewise
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
+import pyarrow.compute as pc
 
-from stages.lib.core import cli, documents, params, shards, tables
+from stages.lib.core import cli, documents, params, tables
 from stages.lib.core.errors import CalibrationError, TableError
 from stages.lib.core.log import LOG
 from stages.lib.learn.train_log import TrainLog
 from stages.lib.metrics import calibration, evaluation_sets, thresholds
-from stages.lib.metrics.calibration import Calibration
+from stages.lib.metrics.calibration import Calibration, Form, Sample
 from stages.lib.metrics.cohort import CohortParams
 
 VALIDATION = "validation"
@@ -47,74 +50,93 @@ class Params(CalibrateParams, CohortParams):
 
 
 def calibrate(
-    infer: pa.Table, manifest: pa.Table, params: Params, *, model: str, training: TrainLog | None
-) -> tuple[pa.Table, Calibration]:
-    """Fit a model's calibration on its validation images and apply it to all.
+    infer: Mapping[str, pa.Table], manifest: pa.Table, params: Params, *, training: Mapping[str, TrainLog]
+) -> dict[str, Calibration]:
+    """Fit the calibration of each classifier on its validation images, all in the form that suits them best.
 
     If the world's prevalence is not that of the validation images, these are weighted as if it were.
 
     Args:
-        infer: Table tables.INFER, all images of the model.
+        infer: Table tables.INFER of each classifier, by its name.
         manifest: Table tables.MANIFEST.
         params: How.
-        model: Name of the model.
-        training: Log of its training, for the odds; None for a model that was not trained here, whose shift is fitted.
+        training: Log of the training of those classifiers that were trained here, by name. Others are taken as if they
+            had seen as many images with a nodule as without.
 
     Returns:
-        The table with score_calibrated, and the calibration. Without both classes on validation nothing is fitted:
-        score_calibrated is null, and the reason is kept.
+        Calibration by name. Without both classes on validation nothing is fitted, and the reason is kept.
 
     Raises:
         TableError: If a number in `infer` is not finite, or an image is not in the manifest.
         CalibrationError: If the odds of training are out of range.
     """
-    check_finite(infer)
-    chosen = evaluation_sets.classifier_images(infer, manifest, params.sources, "val")
-    fitted = _fit(chosen["label"].to_numpy().astype(np.int64), difference(chosen), params, model, training)
-    return apply(infer, fitted), fitted
+    samples = {}
+    for name, table in infer.items():
+        check_finite(name, table)
+        chosen = evaluation_sets.classifier_images(table, manifest, params.sources, "val")
+        samples[name] = _sample(chosen, params, training.get(name))
+    form, losses = calibration.choose_form([one for one in samples.values() if _both(one)])
+    return {name: _fit(name, sample, params, form, losses) for name, sample in samples.items()}
 
 
-def _fit(
-    y: NDArray[np.int64], z: NDArray[np.float64], params: Params, model: str, training: TrainLog | None
-) -> Calibration:
-    """Calibration fitted on labels and differences of logits of validation images, each of shape (n,)."""
-    n, n_positive = len(y), int(y.sum())
-    if n_positive in (0, n):
+def _sample(chosen: pa.Table, params: Params, training: TrainLog | None) -> Sample:
+    """Validation images of a classifier, weighted to the world's prevalence if they have both classes."""
+    labels = chosen["label"].to_numpy().astype(np.int64)
+    weights, here = np.ones(len(labels)), float(labels.mean()) if len(labels) else 0.0
+    if 0 < here < 1:
+        world = _world(params, here)
+        weights = np.where(labels == 1, world / here, (1 - world) / (1 - here))
+    offset = calibration.training_offset(training.training_odds, training.positive_weight) if training else 0.0
+    return Sample(
+        labels=labels,
+        evidence=calibration.evidence(chosen),
+        weights=weights,
+        patients=np.array(chosen["patient_id"].to_pylist(), str),
+        offset=None if chosen["logit_positive"].null_count else offset,
+    )
+
+
+def _world(params: Params, here: float) -> float:
+    return here if isinstance(params.world_prevalence, str) else params.world_prevalence
+
+
+def _both(sample: Sample) -> bool:
+    return 0 < sample.labels.sum() < len(sample.labels)
+
+
+def _fit(model: str, sample: Sample, params: Params, form: Form, losses: Mapping[str, float]) -> Calibration:
+    """Calibration of one classifier in the form of all."""
+    n, n_positive = len(sample.labels), int(sample.labels.sum())
+    if not _both(sample):
         return Calibration(
             model=model,
             method="none",
-            shift=None,
+            intercept=None,
             temperature=None,
             at_bound=False,
             world_prevalence=None,
             sources=params.sources,
             n=n,
             n_positive=n_positive,
+            form_losses={},
             thresholds_on="score",
             thresholds={**dict.fromkeys(thresholds.NAMES), "half": thresholds.HALF},
             reason=f"validation has {n_positive} images with and {n - n_positive} without a nodule, wanted both",
         )
-    here = n_positive / n
-    world = here if isinstance(params.world_prevalence, str) else params.world_prevalence
-    weights = np.where(y == 1, world / here, (1 - world) / (1 - here))
-    if training:
-        shift = calibration.prior_shift(world, training.training_odds, training.positive_weight)
-        temperature = calibration.fit_temperature(y, z + shift, weights)
-    else:
-        shift, temperature = calibration.fit_platt(y, z, weights)
-    scores = calibration.sigmoid((z + shift) / temperature)
+    curve = calibration.fit(sample, form)
     return Calibration(
         model=model,
-        method="prior and temperature" if training else "platt",
-        shift=shift,
-        temperature=temperature,
-        at_bound=calibration.at_bound(temperature),
-        world_prevalence=world,
+        method="platt" if sample.offset is None else form,
+        intercept=curve.intercept,
+        temperature=curve.temperature,
+        at_bound=calibration.at_bound(curve.temperature),
+        world_prevalence=_world(params, n_positive / n),
         sources=params.sources,
         n=n,
         n_positive=n_positive,
+        form_losses=losses,
         thresholds_on="score_calibrated",
-        thresholds=thresholds.choose(y, scores, weights),
+        thresholds=thresholds.choose(sample.labels, curve.probability(sample.evidence), sample.weights),
         reason=None,
     )
 
@@ -125,19 +147,14 @@ def apply(infer: pa.Table, fitted: Calibration) -> pa.Table:
     Raises:
         TableError: If a number in `infer` is not finite.
     """
-    check_finite(infer)
-    probability = fitted.probability(difference(infer))
+    check_finite(fitted.model, infer)
+    probability = fitted.probability(calibration.evidence(infer))
     column = pa.nulls(infer.num_rows, pa.float64()) if probability is None else pa.array(probability, pa.float64())
     place = infer.column_names.index("score_calibrated")
     return tables.check(infer.set_column(place, "score_calibrated", column), tables.INFER)
 
 
-def difference(infer: pa.Table) -> NDArray[np.float64]:
-    """Logit_positive - logit_negative of every image, shape (n,)."""
-    return infer["logit_positive"].to_numpy() - infer["logit_negative"].to_numpy()
-
-
-def check_finite(infer: pa.Table) -> None:
+def check_finite(model: str, infer: pa.Table) -> None:
     """Refuse numbers that are NaN or infinite.
 
     Raises:
@@ -145,12 +162,13 @@ def check_finite(infer: pa.Table) -> None:
     """
     bad = np.zeros(infer.num_rows, bool)
     for name in ("logit_negative", "logit_positive", "score", "answer_mass"):
-        bad |= ~np.isfinite(infer[name].to_numpy())
+        known = pc.fill_null(infer[name], 0.0)
+        bad |= ~np.isfinite(known.to_numpy())
     if bad.any():
         names = infer["image_id"].filter(pa.array(bad)).to_pylist()
         more = ", ..." if len(names) > 20 else ""
         raise TableError(
-            f"infer: {len(names)} of {infer.num_rows} images have a score that is not a number: "
+            f"{model}: {len(names)} of {infer.num_rows} images have a score that is not a number: "
             f"{', '.join(names[:20])}{more}; wanted finite logits (float16 overflows: use bfloat16 or float32)"
         )
 
@@ -161,29 +179,39 @@ def main(argv: Sequence[str] | None = None) -> None:
         __doc__,
         argv,
         params={"nodules.calibrate": CalibrateParams, "nodules.cohort": CohortParams},
-        reads=("shards", "manifest", "train", "fitted"),
+        reads=("raw", "manifest", "trained", "train", "fitted"),
         writes=("infer", "calibration"),
-        many=("shards",),
-        optional=("manifest", "train", "fitted", "calibration"),
+        many=("raw", "trained", "fitted", "infer", "calibration"),
+        optional=("manifest", "trained", "train", "fitted", "calibration"),
     )
-    infer = shards.gather([tables.read(path, tables.INFER) for path in args.shards], tables.INFER)
+    found = {
+        name: len(getattr(args, name)) for name in ("raw", "infer", "calibration", "fitted") if getattr(args, name)
+    }
+    if len(set(found.values())) > 1:
+        raise CalibrationError(f"found {found} files, wanted as many of each")
+    raw = {Path(path).stem: tables.read(path, tables.INFER) for path in args.raw}
     if args.fitted:
-        fitted = documents.read(args.fitted, Calibration)
-        table = apply(infer, fitted)
+        fitted = dict(zip(raw, (documents.read(path, Calibration) for path in args.fitted), strict=True))
     elif args.manifest:
-        manifest = tables.read(args.manifest, tables.MANIFEST)
-        training = documents.read(args.train, TrainLog) if args.train else None
-        section = Params(**vars(args.params.calibrate), sources=args.params.cohort.sources)
-        table, fitted = calibrate(infer, manifest, section, model=Path(args.infer).stem, training=training)
+        log = documents.read(args.train, TrainLog) if args.train else None
+        fitted = calibrate(
+            raw,
+            tables.read(args.manifest, tables.MANIFEST),
+            Params(**vars(args.params.calibrate), sources=args.params.cohort.sources),
+            training={name: log for name in args.trained or () if log},
+        )
     else:
         raise CalibrationError("found neither --fitted nor --manifest; wanted one of them")
-    if fitted.reason:
-        LOG.warning("%s: nothing was fitted: %s", fitted.model, fitted.reason)
-    if fitted.at_bound:
-        LOG.warning("%s: the temperature stopped at its bound, %.2f", fitted.model, fitted.temperature)
-    tables.write(args.infer, table, tables.INFER)
-    if args.calibration:
-        documents.write(args.calibration, fitted)
+    for (name, table), path in zip(raw.items(), args.infer, strict=True):
+        tables.write(path, apply(table, fitted[name]), tables.INFER)
+    for name, path in zip(raw, args.calibration or (), strict=bool(args.calibration)):
+        documents.write(path, fitted[name])
+    for name, one in fitted.items():
+        LOG.info("calibrate: %s by %s", name, one.method)
+        if one.reason:
+            LOG.warning("%s: nothing was fitted: %s", name, one.reason)
+        if one.at_bound:
+            LOG.warning("%s: the temperature stopped at its bound, %.2f", name, one.temperature)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from stages.lib.core import cli, documents, params, provenance, tables
@@ -59,7 +60,7 @@ from stages.nodules.submission import SubmitParams, Threshold
 CLASSIFICATION, COMPARISON, LOCALIZATION, JOINT = "classification", "comparison", "localization", "joint"
 RESPONSES = "responses"
 VALIDATION = "val"
-FIRST, SECOND = "tuned", "zero_shot"  # the comparison: the first minus the second
+TUNED = "tuned"  # whose weights are asked in both forms
 CLOCKED = ("seconds", "data_wait_fraction", "resumed_from_step")  # keys of train.json that differ from run to run
 
 
@@ -76,6 +77,7 @@ class MeasureParams:
     # contrasts between two strata, in the unit of the data's table; none for no strata
     contrast_edges: tuple[float, ...]
     min_stratum_nodules: params.Count  # nodules below which a stratum has no recall
+    comparisons: tuple[tuple[params.Text, params.Text], ...]  # pairs of classifiers: the first minus the second
 
     def __post_init__(self) -> None:
         """Check what the types do not say."""
@@ -176,11 +178,12 @@ def classify(study: Tables, params: Params, results: Results) -> dict[tuple[str,
             results.measures[subject] = {**found[key].measured, **answer_mass(images, params)}
             results.outcomes[subject] = outcomes.of_classifier(scored[key])
             results.curves[subject] = curves.of_classifier(scored[key], params.ece_bins, params.confidence)
-        if FIRST in study.infer and SECOND in study.infer:
-            first, second = (FIRST, name), (SECOND, name)
-            results.measures[Subject(COMPARISON, FIRST, name, SECOND)] = binary_suite.compare(
-                found[first], found[second], (scored[first], scored[second]), settings
-            )
+        for pair in params.comparisons:
+            if set(pair) <= set(study.infer):
+                first, second = ((one, name) for one in pair)
+                results.measures[Subject(COMPARISON, pair[0], name, pair[1])] = binary_suite.compare(
+                    found[first], found[second], (scored[first], scored[second]), settings
+                )
     return scored
 
 
@@ -191,11 +194,15 @@ def answer_mass(images: pa.Table, params: Params) -> dict[Key, Estimate]:
         images: Rows of `tables.INFER` with patient_id.
         params: How its interval is made.
     """
-    mass, key = images["answer_mass"].to_numpy(), Key("answer_mass")
+    key = Key("answer_mass")
+    images = images.filter(pc.is_valid(images["answer_mass"]))
+    mass = images["answer_mass"].to_numpy()
     patients = np.array(images["patient_id"].to_pylist(), str)
 
     def mean(weights: NDArray[np.int64]) -> dict[Key, Outcome]:
-        return {key: attempt(ratio, float(weights @ mass), float(weights.sum()), "there is no image")}
+        return {
+            key: attempt(ratio, float(weights @ mass), float(weights.sum()), "no image was put to a model that answers")
+        }
 
     draws = replicate(mean, patients, draws=params.draws, seed=params.seed)
     facts = {"n": len(mass), "n_patients": len(set(patients))}
@@ -363,7 +370,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         other = tables.read(args.other_form, tables.INFER)
         both = [
             evaluation_sets.classifier_images(table, study.manifest, params.sources, "val")
-            for table in (study.infer[FIRST], other)
+            for table in (study.infer[TUNED], other)
         ]
         results.measures |= merged_adapter.measure(both[0], both[1], weights, params.of_scores)
     train = documents.read(args.train, TrainLog) if args.train else None

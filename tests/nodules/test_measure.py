@@ -35,6 +35,7 @@ SECTION = {
     "contrast_edges": [0.5],
     "min_stratum_nodules": 2,
     "threshold": "f1",
+    "comparisons": (("tuned", "zero_shot"),),
 }
 SHARED = {"cohort": ("sources",), "tolerance": ("tight_fraction", "tolerant_fraction"), "submit": ("threshold",)}
 APART = {key for keys in SHARED.values() for key in keys}
@@ -50,13 +51,14 @@ def fitted(model, **changed):
     facts = {
         "model": model,
         "method": "platt",
-        "shift": 0.0,
+        "intercept": 0.0,
         "temperature": 1.0,
         "at_bound": False,
         "world_prevalence": 0.2,
         "sources": ("nih",),
         "n": 9,
         "n_positive": 3,
+        "form_losses": {},
         "thresholds_on": "score_calibrated",
         "thresholds": THRESHOLDS,
         "reason": None,
@@ -66,7 +68,13 @@ def fitted(model, **changed):
 
 def unfitted(model):
     nothing = dict.fromkeys(THRESHOLDS) | {"half": 0.5}
-    changed = {"shift": None, "temperature": None, "thresholds": nothing, "thresholds_on": "score", "method": "none"}
+    changed = {
+        "intercept": None,
+        "temperature": None,
+        "thresholds": nothing,
+        "thresholds_on": "score",
+        "method": "none",
+    }
     return fitted(model, **changed, reason="validation has no nodule")
 
 

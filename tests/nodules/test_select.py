@@ -280,7 +280,14 @@ def test_localizers_that_agree_are_trusted_more_and_images_not_put_to_all_are_le
 
 
 def fitted(**changes):
-    known = {"model": "tuned", "method": "none", "shift": None, "temperature": None, "at_bound": False}
+    known = {
+        "model": "tuned",
+        "method": "none",
+        "intercept": None,
+        "temperature": None,
+        "at_bound": False,
+        "form_losses": {},
+    }
     known |= {"world_prevalence": None, "sources": ("lidc",), "n": 2, "n_positive": 1, "thresholds_on": "score"}
     return Calibration(**{**known, "thresholds": {"half": 0.5, "youden": 0.3}, "reason": None, **changes})
 
@@ -302,7 +309,7 @@ def test_the_cascade_keeps_points_on_images_whose_score_reaches_the_threshold():
         ("h", "empty", "score 0.900 reaches 0.300"),
     ]
     calibrated = infer.set_column(6, "score_calibrated", pa.array([0.6, 0.6, 0.6], pa.float64()))
-    both = fitted(shift=0.0, temperature=1.0, thresholds_on="score_calibrated")
+    both = fitted(intercept=0.0, temperature=1.0, thresholds_on="score_calibrated")
     at_half, _ = cascade_stage.cascade(
         localized({n: [(1.0, 1.0, None)] for n in "abh"}), asked, calibrated, both, gate(threshold="half")
     )

@@ -30,13 +30,14 @@ def fitted(on="score_calibrated", **changed):
     facts = {
         "model": "tuned",
         "method": "platt",
-        "shift": 0.0,
+        "intercept": 0.0,
         "temperature": 1.0,
         "at_bound": False,
         "world_prevalence": 0.1,
         "sources": ("nih",),
         "n": 9,
         "n_positive": 3,
+        "form_losses": {},
         "thresholds_on": on,
         "thresholds": {"half": 0.5, "f1": 0.2, "youden": 0.1, "specificity_95": None},
         "reason": None,
@@ -144,7 +145,7 @@ def test_the_most_confident_points_come_first_with_their_own_confidence():
 
 
 def test_if_nothing_was_fitted_the_score_itself_counts():
-    raw = fitted(on="score", shift=None, temperature=None, reason="validation has no nodule")
+    raw = fitted(on="score", intercept=None, temperature=None, reason="validation has no nodule")
     images, _ = submit(calibration=raw, threshold="half")
     assert images == [[HOSTILE, "Nodule", 0.5], ["c.png", "Nodule", 0.5]]
 

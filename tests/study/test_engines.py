@@ -16,13 +16,15 @@ MEASURE = {"nodules_measure", "nodules_section", "report"}
 CLASSIFIED = {
     "nodules_infer_shard",
     "nodules_infer",
+    "nodules_calibrate",
     "nodules_infer_other_form_shard",
     "nodules_infer_other_form",
     "nodules_cascade",
 }
 COMBINED = {"nodules_combine", "nodules_cascade", "nodules_submit"}
+RANKED = {"nodules_infer_points", "nodules_calibrate"}  # a classifier that stands on a localizer
 MERGED = {"nodules_localize_shard", "nodules_localize"}  # detections of shards are not kept
-LOCALIZED = {"nodules_select_shard", "nodules_select", *MERGED, *COMBINED}
+LOCALIZED = {"nodules_select_shard", "nodules_select", *MERGED, *COMBINED, *RANKED}
 ALL_FROM_NORMALIZED = {
     *("data_normalize_shard", "data_normalize", "nodules_train"),
     *LOCALIZED,
@@ -90,7 +92,7 @@ def test_every_artifact_is_there_and_every_table_reads(study: Path) -> None:
         ("nodules.train", {"learning_rate": 1.0e-5}, {"nodules_train", "nodules_submit", *CLASSIFIED, *MEASURE}),
         ("nodules.measure", {"draws": 90}, MEASURE),
         ("nodules.localizers.attribution", {"steps": 3}, LOCALIZED | MEASURE),
-        ("nodules.link", {"link_fraction": 0.1}, {*MERGED, *COMBINED, *MEASURE}),
+        ("nodules.link", {"link_fraction": 0.1}, {*MERGED, *COMBINED, *RANKED, *MEASURE}),
         ("nodules.cascade", {"threshold": "half"}, {"nodules_cascade", *MEASURE}),
         ("nodules.submit", {"threshold": "half"}, {"nodules_submit", *MEASURE}),
         ("nodules.section", {"examples": 1}, {"nodules_section", "report"}),
@@ -120,7 +122,7 @@ def test_a_changed_parameter_reruns_what_depends_on_it(study: Path, section: str
         (
             "stages/lib/metrics/thresholds.py",
             None,
-            {"nodules_infer-zero_shot", "nodules_infer-tuned", "nodules_measure"},
+            {"nodules_calibrate", "nodules_measure"},
         ),
         ("stages/lib/detect/box_2d.py", None, {"nodules_select-medgemma", "nodules_localize-medgemma"}),
         ("stages/report.py", {"report"}, {"report"}),

@@ -15,7 +15,10 @@ from stages.lib.core import documents, tables
 from stages.lib.detect import detection
 from stages.lib.report import blocks, palette
 
-STANDS_ON_ALL = {"nodules_measure", "nodules_section", "report"}
+STANDS_ON_ALL = {
+    *("nodules_calibrate", "nodules_cascade", "nodules_submit"),
+    *("nodules_measure", "nodules_section", "report"),
+}
 FAKES = Path(__file__).parents[1] / "fakes"
 
 

@@ -1,6 +1,6 @@
 """Kinds of systems: each module of a package is one kind, named by the key `kind` of a row of parameters.
 
-A package of kinds says what its modules offer: `Params`, and one function that makes a system of a row. Nothing else
+A package of kinds says what its modules offer: `Params`, and the function that makes a system of a row. Nothing else
 knows a kind's name, so a new kind is a new file.
 """
 

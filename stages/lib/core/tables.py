@@ -120,17 +120,13 @@ INFER = Schema(
         IMAGE_ID,
         Column("split", STRING, "split of the study; null outside of a study", True, ("train", "val", "test")),
         LABEL,
-        Column("logit_negative", FLOAT, "logit of the negative answer's token, mean over the image's places"),
-        Column("logit_positive", FLOAT, "logit of the positive answer's token, mean over the image's places"),
-        Column("score", FLOAT, "probability of the positive answer, of the two answers, [0, 1]"),
+        Column("logit_negative", FLOAT, "logit of the negative answer's token, mean of its places; null without", True),
+        Column("logit_positive", FLOAT, "logit of the positive answer's token, mean of its places; null without", True),
         Column(
-            "score_calibrated", FLOAT, "score after prior and temperature correction, [0, 1]; null if not fitted", True
+            "score", FLOAT, "probability of the positive answer, of the two, or highest confidence of a point, [0, 1]"
         ),
-        Column(
-            "answer_mass",
-            FLOAT,
-            "probability that the model gave to the two answers together, mean over places, [0, 1]",
-        ),
+        Column("score_calibrated", FLOAT, "probability of a nodule, as calibrated, [0, 1]; null if not fitted", True),
+        Column("answer_mass", FLOAT, "probability of the two answers together, mean of its places; null without", True),
     ),
 )
 POSITION = (

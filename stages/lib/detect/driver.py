@@ -29,7 +29,9 @@ class Params:
     """Which views of which images localizers are queried about."""
 
     views: tuple[views.Name, ...]  # of each image; several are merged to detections, and cost as many times the work
-    images: Literal["choosing", "measured", "all"]  # "measured": those with points, test images, and choosing ones
+    images: Literal[
+        "choosing", "measured", "scored", "all"
+    ]  # "measured": those with points, test images, and choosing ones; "scored": validation images, too
 
     def __post_init__(self) -> None:
         if not self.views or len(set(self.views)) < len(self.views):
@@ -134,7 +136,11 @@ def chosen_images(
         return normalized
     split = tables.SPLIT.arrow.empty_table() if split is None else split
     points = tables.POINTS.arrow.empty_table() if points is None else points
-    sets = {"choosing": evaluation_sets.choosing_images, "measured": evaluation_sets.localized_images}
+    sets: dict[str, Callable[..., set[str]]] = {
+        "choosing": evaluation_sets.choosing_images,
+        "measured": evaluation_sets.localized_images,
+        "scored": partial(evaluation_sets.localized_images, whole=evaluation_sets.MEASURED_SPLITS),
+    }
     wanted = sets[params.images](split, points, how.splits, **how.sample)
     if params.images == "choosing" and not wanted & set(points["image_id"].to_pylist()):
         wanted = set()

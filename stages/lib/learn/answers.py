@@ -192,7 +192,7 @@ class AnswerLearner:
         self.task, self.loaded = task, loaded
         self.places = shifts.places(task.params.shifts, loaded.token_px, "nodules.train.shifts")
         self.pair = list(gemma3.answer_ids(loaded, task.prompt))
-        self.shift = -calibration.prior_shift(0.5, task.training_odds, task.params.positive_weight)
+        self.offset = calibration.training_offset(task.training_odds, task.params.positive_weight)
 
     @property
     def model(self) -> "Module":
@@ -234,7 +234,7 @@ class AnswerLearner:
         pair = np.empty((len(val), 2), np.float32)
         for indices, logits in gather_object(found):
             pair[indices] = logits
-        return validation.validation_metrics(pair, val.labels, self.shift)
+        return validation.validation_metrics(pair, val.labels, self.offset)
 
     def save(self, folder: Path) -> None:
         """Write the adapter, as PEFT does."""

@@ -8,7 +8,7 @@ from stages.lib.metrics.ratios import f1_score
 METRICS = ("loss", "balanced_accuracy", "f1", "average_precision")
 
 
-def validation_metrics(pair: np.ndarray, labels: np.ndarray, shift: float) -> dict[str, float | None]:
+def validation_metrics(pair: np.ndarray, labels: np.ndarray, offset: float) -> dict[str, float | None]:
     """Metrics of `METRICS` on validation images; None for one that needs a class which is not there.
 
     The margin z = logit_positive - logit_negative of a model trained at odds o with weight w holds ln(o w) too much; an
@@ -19,15 +19,15 @@ def validation_metrics(pair: np.ndarray, labels: np.ndarray, shift: float) -> di
     Args:
         pair: Logits of the negative and the positive answer, float array of shape (n, 2).
         labels: Int array of shape (n,), 0 or 1.
-        shift: ln(o w).
+        offset: ln(o w), see `calibration.training_offset`.
     """
     positive = int(labels.sum())
     if not 0 < positive < len(labels):
         return dict.fromkeys(METRICS)
-    evidence = (pair[:, 1] - pair[:, 0]).astype(np.float64) - shift
+    evidence = (pair[:, 1] - pair[:, 0]).astype(np.float64) - offset
     if not np.isfinite(evidence).all():
         return dict.fromkeys(METRICS)
-    margin = evidence + calibration.prior_shift(positive / len(labels), training_odds=1.0, positive_weight=1.0)
+    margin = evidence + calibration.logit(positive / len(labels))
     ranking = binary.Ranking(labels, evidence)
     tp, fp = ranking.curve()
     return {

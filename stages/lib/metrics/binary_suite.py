@@ -58,7 +58,7 @@ def with_scores(images: pa.Table, fitted: Calibration | None) -> Scored:
         fitted: The classifier's calibration; None if the scores are looked at as they are.
     """
     calibrated = images["score_calibrated"]
-    known = fitted is not None and fitted.shift is not None and not calibrated.null_count
+    known = fitted is not None and fitted.fitted and not calibrated.null_count
     return Scored(
         ids=images["image_id"].to_pylist(),
         labels=images["label"].to_numpy().astype(np.int64),

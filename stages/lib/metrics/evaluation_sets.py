@@ -112,12 +112,21 @@ def of_many_patients(images: Sequence[str], patients: Sequence[str], n: int, see
 
 
 def localized_images(
-    split: pa.Table, points: pa.Table, splits: Sequence[str], *, negative_images: int, seed: int
+    split: pa.Table,
+    points: pa.Table,
+    splits: Sequence[str],
+    *,
+    negative_images: int,
+    seed: int,
+    whole: Sequence[str] = ("test",),
 ) -> set[str]:
-    """Images that a localizer is run on: those that choose, all others with points, and the test split.
+    """Images that a localizer is run on: those that choose, all others with points, and some splits as a whole.
 
-    Arguments as of `choosing_images`.
+    Args:
+        split, points, splits, negative_images, seed: As of `choosing_images`.
+        whole: Splits of which every image is taken: test; with validation if a classifier ranks images by the points,
+            whose calibration and thresholds are chosen there.
     """
-    test = split.filter(pc.equal(split["split"], "test"))["image_id"].to_pylist()
+    inside = split.filter(pc.is_in(split["split"], pa.array(whole, pa.string())))["image_id"].to_pylist()
     choosing = choosing_images(split, points, splits, negative_images=negative_images, seed=seed)
-    return choosing | set(points["image_id"].to_pylist()) | set(test)
+    return choosing | set(points["image_id"].to_pylist()) | set(inside)

@@ -50,6 +50,7 @@ def part(study: Study) -> Part:
             )
         )
     ]
+    blocks += _calibrated(study)
     for split in reversed(MEASURED_SPLITS):
         blocks += _split(study, split)
     blocks += [*_adapter(study), *_published()]
@@ -64,6 +65,20 @@ def part(study: Study) -> Part:
     return Part(
         name="classification", title="Does the image show a nodule?", short="Classification", blocks=tuple(blocks)
     )
+
+
+def _calibrated(study: Study) -> Iterator[Block]:
+    """The form that the scores are calibrated in, and why."""
+    fitted = [one for one in study.calibration.values() if one.form_losses]
+    if fitted:
+        losses = sorted(fitted[0].form_losses.items(), key=lambda item: item[1])
+        loss = " against ".join(f"{loss:.4f} ({form})" for form, loss in losses)
+        why = f"all scores are calibrated in the form that does best on patients it was not fitted on; log loss {loss}"
+        alone = [study.classifiers[one.model].label for one in fitted if one.method != losses[0][0]]
+        also = f" Without logits, {', '.join(alone)} can take Platt's alone." if alone else ""
+        yield Note(
+            text=(f"Calibration: {why}, cross-validated on validation images and summed over classifiers.{also}",)
+        )
 
 
 def _split(study: Study, split: str) -> Iterator[Block]:

@@ -57,9 +57,9 @@ def sentence(study: Study) -> Sentence:
     for place, (system, area) in enumerate(areas[:FEW]):
         said += ["; " if place else "", number(AREA, area), f" ({system.label})"]
     said.append(_rest(len(areas)))
-    for differences in study.compared("test").values():
+    for title, differences in study.compared("test").items():
         if AREA in differences:
-            said += ["The difference is ", number(AREA, differences[AREA], signed=True), ". "]
+            said += [f"{title}: ", number(AREA, differences[AREA], signed=True), ". "]
     found = [one for one in located(study) if one.recall.value is not None]
     for place, one in enumerate(found[:FEW]):
         start = f"Within {study.settings.tolerant:g} of the image's diagonal, " if not place else "; "

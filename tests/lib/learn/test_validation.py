@@ -6,7 +6,7 @@ from stages.lib.learn import validation
 
 def test_validation_metrics_by_hand():
     pair = np.array([[0.0, 2.0], [0.0, 1.0], [0.0, 0.5], [0.0, -1.0]])
-    found = validation.validation_metrics(pair, np.array([1, 0, 1, 0]), shift=0.75)
+    found = validation.validation_metrics(pair, np.array([1, 0, 1, 0]), offset=0.75)
     assert found["average_precision"] == pytest.approx((1 + 2 / 3) / 2)
     assert found["balanced_accuracy"] == 0.5
     assert found["f1"] == pytest.approx(0.8)
