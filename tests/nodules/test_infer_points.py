@@ -1,10 +1,12 @@
 """Claims about stages.nodules.infer_points and the kind of classifier that it scores for."""
 
+import pyarrow.compute as pc
 import pytest
 
 from stages.lib.core import tables
 from stages.lib.core.errors import TableError
 from stages.lib.detect import driver
+from stages.lib.detect.choice import SelectParams
 from stages.nodules import infer_points as stage
 
 
@@ -67,5 +69,6 @@ def test_validation_images_are_localized_where_a_classifier_ranks_by_points(imag
     facts = dict.fromkeys(("low", "high", "scale"), 1.0) | dict.fromkeys(("pad_x_px", "pad_y_px", "side_px"), 1)
     normalized = tables.from_rows([row | facts for row in rows], tables.NORMALIZED)
     section = driver.Params(views=("whole",), images=images)
-    chosen = driver.chosen_images(normalized, known, empty, section, ("train", "val"))
+    how = SelectParams(splits=("train",), max_prompts=1, negative_images=1, false_points_per_image=1.0, seed=0)
+    chosen = driver.chosen_images(normalized, known.filter(pc.not_equal(known["split"], "train")), empty, section, how)
     assert set(chosen["image_id"].to_pylist()) == {"a"} | more
