@@ -11,6 +11,7 @@ rule nodules_measure:
     """Measure all classifiers and localizers, each number with its interval over patients."""
     input:
         manifest="results/data/manifest.parquet",
+        normalized="results/data/normalized.parquet",
         points="results/data/points.parquet",
         split="results/data/split.parquet",
         infer=expand("results/nodules/infer/{classifier}.parquet", classifier=CLASSIFIERS),

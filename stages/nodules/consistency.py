@@ -42,6 +42,7 @@ class Tables:
     """What is measured: the study's tables, and those of each model and localizer by name."""
 
     manifest: pa.Table
+    normalized: pa.Table
     split: pa.Table
     points: pa.Table
     infer: Mapping[str, pa.Table]

@@ -1,6 +1,7 @@
 """Measure: every number of the study with its n, its interval over patients, or the reason why it has no value.
 
 in   manifest     tables.MANIFEST
+     normalized   tables.NORMALIZED: grey values, for the probes
      split        tables.SPLIT
      points       tables.POINTS
      infer        tables.INFER of each classifier; the file's name is the classifier's
@@ -41,6 +42,7 @@ from stages.lib.metrics import (
     localization_suite,
     measures,
     outcomes,
+    probe,
     responses,
 )
 from stages.lib.metrics.binary_suite import Scored
@@ -88,6 +90,11 @@ class MeasureParams:
                 problems.append(f"{name} {list(edges)} do not rise")
         if problems:
             raise ValueError("; ".join(problems))
+
+    @property
+    def of_probes(self) -> probe.Settings:
+        """How the probes are measured."""
+        return probe.Settings(draws=self.draws, seed=self.seed, confidence=self.confidence)
 
     @property
     def of_scores(self) -> binary_suite.Settings:
@@ -152,6 +159,10 @@ def measure(study: Tables, params: Params) -> Results:
         if name not in consistency.DERIVED:
             read(name, study, params, results)
     results.warnings += consistency.warnings(study, scored, examined)
+    images = probe.images(study.split, study.manifest, study.normalized)
+    probed = probe.measure(images, params.sources, params.of_probes)
+    results.measures |= probed
+    results.warnings += probe.warnings(probed, images, params.sources)
     results.warnings += consistency.silent(results.measures)
     results.warnings += consistency.unread(results.measures)
     results.warnings += consistency.across(study, results.sources)
@@ -341,13 +352,14 @@ def main(argv: Sequence[str] | None = None) -> None:
             "nodules.tolerance": ToleranceParams,
             "nodules.submit": SubmitParams,
         },
-        reads=("manifest", "split", "points", "infer", "calibration", "other_form", *localized, "train"),
+        reads=("manifest", "normalized", "split", "points", "infer", "calibration", "other_form", *localized, "train"),
         writes=("measures", "curves", "outcomes", "notes"),
         many=("infer", "calibration", *localized),
         optional=("other_form", *localized, "train"),
     )
     study = Tables(
         manifest=tables.read(args.manifest, tables.MANIFEST),
+        normalized=tables.read(args.normalized, tables.NORMALIZED),
         split=tables.read(args.split, tables.SPLIT),
         points=tables.read(args.points, tables.POINTS),
         infer={Path(path).stem: tables.read(path, tables.INFER) for path in args.infer},

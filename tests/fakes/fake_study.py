@@ -94,6 +94,7 @@ def measure_options(results: Path) -> list[str]:
     """Command line of `stages.nodules.measure` for a study that `write` made."""
     named = {
         **_inputs(results),
+        "normalized": [results / "normalized.parquet"],
         "choice": [results / "localize/attribution_choice.json"],
         "cutoff": [results / "localize/attribution_cutoff.json"],
         "train": [results / "train/train.json"],
@@ -205,6 +206,7 @@ def _tables(
         split.append({key: image[key] for key in ("image_id", "patient_id", "label", "split")})
     for row in normalized:
         row["preprocessing_hash"] = "c0ffee"
+        row["histogram"] = [SIDE * SIDE // 64] * 64
     for name, rows in (("manifest", images), ("points", points), ("normalized", normalized), ("split", split)):
         schema = tables.SCHEMAS[name]
         kept = [{key: row.get(key) for key in schema.names} for row in rows]

@@ -84,6 +84,11 @@ def image_row(image, source="nih", label=0, patient=None, status="ok"):
     return {**ids, **size, "source": source, "label": label, "pixel_sha256": f"pixels of {image}", "status": status}
 
 
+def normalized_row(image):
+    pixels = {"png": f"{image}.png", "low": 0.0, "high": 255.0, "scale": 0.28, "pad_x_px": 50, "pad_y_px": 0}
+    return {"image_id": image, **pixels, "side_px": 112, "preprocessing_hash": "c0ffee", "histogram": [196] * 64}
+
+
 def scores(rows, values, calibrated=True):
     made = [
         {
@@ -129,6 +134,7 @@ def study():
     asked = [("l0", "ok"), ("l1", "ok"), ("l2", "malformed"), ("n71", "ok"), ("n72", "empty"), ("n01", "ok")]
     return consistency.Tables(
         manifest=tables.from_rows(images, tables.MANIFEST),
+        normalized=tables.from_rows([normalized_row(image["image_id"]) for image in images], tables.NORMALIZED),
         split=tables.from_rows(parts, tables.SPLIT),
         points=tables.from_rows(
             [{"image_id": i, "point": k, "x": float(x), "y": float(y)} for i, k, x, y in points], tables.POINTS
@@ -674,7 +680,7 @@ NOTE = "42 % of the negatives were seen."
 
 def write(study, folder):
     """Write the study below `folder` and return the command line."""
-    named = {"manifest": study.manifest, "split": study.split, "points": study.points}
+    named = {"manifest": study.manifest, "split": study.split, "points": study.points, "normalized": study.normalized}
     for name, table in named.items():
         tables.write(folder / f"{name}.parquet", table, tables.SCHEMAS[name])
     for model in MODELS:

@@ -388,6 +388,20 @@ def test_the_rates_of_malformed_and_cut_responses_are_on_the_page_per_localizer_
     assert found[Subject("responses", "attribution", "choosing/<b>?")][Key("cut_fraction")].value == 2 / 6
 
 
+def test_the_probes_are_on_the_page_with_what_they_mean_and_a_source_that_is_told_apart_is_a_warning(
+    page: Page, results: Path
+) -> None:
+    found = measured(results)
+    across, within = found[Subject("probe", "grey_values", "all")], found[Subject("probe", "grey_values", "cohort")]
+    shown = [value for _, key, value, _ in page.numbers if key == "grey_values"]
+    wanted = [across[Key("probe_source_auc")], across[Key("probe_label_auc")], within[Key("probe_label_auc")]]
+    assert [float(value or "nan") for value in shown] == [one.value for one in wanted]
+    assert wanted[0].value == 1.0
+    assert all(one.low is not None and one.low <= one.value <= one.high for one in wanted)
+    assert "A probe sees no anatomy" in page.text
+    assert "16 of 16 images of lidc" in page.text
+
+
 def test_a_split_by_image_and_simulated_images_are_said_in_red_and_only_then(page: Page, results: Path) -> None:
     assert "The images were split by image" in page.text
     assert "The images are simulated" in page.text

@@ -28,7 +28,8 @@ TASK = "probe"
 GREY, METADATA = "grey_values", "metadata"  # systems: what the regression sees
 COHORT, ALL = "cohort", "all"  # images: of the sources that classifiers are trained on, or of all sources
 SOURCE_AUC, LABEL_AUC = Key("probe_source_auc"), Key("probe_label_auc")
-NUMBERS = ("width_px", "height_px", "bit_depth", "age")  # columns of the manifest, those that are there
+SIZE = ("width_px", "height_px", "bit_depth")
+NUMBERS = (*SIZE, "age")  # columns of the manifest, those that are there
 WORDS = ("sex", "view")
 BINS = 64  # of `tables.NORMALIZED`, histogram
 FITTED, MEASURED = "train", "test"
@@ -104,7 +105,7 @@ def auc(features: Floats | None, targets: NDArray[np.int64], rows: pa.Table, set
         facts["n_positive"] = int(y.sum())
     missing = [name for name, part in ((FITTED, targets[fitted]), (MEASURED, y)) if len(np.unique(part)) < 2]
     if features is None:
-        return Estimate(value=None, **facts, reason="the histograms of some images are not known")
+        return Estimate(value=None, **facts, reason="the histogram, size or bit depth of some images is not known")
     if missing:
         return Estimate(value=None, **facts, reason=f"wanted {what} in the splits {FITTED} and {MEASURED}")
     ranking = binary.Ranking(y, _scores(features, targets, fitted)[measured])
@@ -123,12 +124,12 @@ def grey_values(rows: pa.Table) -> Floats | None:
 
     Returns:
         Shape (n, 68): 64 bins; width, height, bit depth, the logarithm of width by height.
-        None if a histogram is missing.
+        None if a histogram or a size is missing.
     """
-    if rows["histogram"].null_count:
+    if any(rows[name].null_count for name in ("histogram", *SIZE)):
         return None
     counts = np.array(rows["histogram"].to_pylist(), np.float64).reshape(rows.num_rows, BINS)
-    size = _numbers(rows, ("width_px", "height_px", "bit_depth"))
+    size = _numbers(rows, SIZE)
     ratio = np.log(size[:, :1] / size[:, 1:2])
     features: Floats = np.hstack([np.sqrt(counts / counts.sum(1, keepdims=True)), size, ratio])
     return features

@@ -8,6 +8,7 @@ from stages.lib.core import tables
 from stages.lib.metrics.measures import Key
 from stages.lib.report.blocks import Block, Column, Fold, Heading, Note, Part, Row, Rows, Table
 from stages.lib.report.numbers import label, number
+from stages.nodules.page import probes
 from stages.nodules.page.study import Study
 from stages.nodules.page.words import LABELS, name
 
@@ -18,9 +19,16 @@ LONGEST = 300  # characters of a response that are shown
 
 
 def part(study: Study) -> Part:
-    """Counts, preprocessing, rejected images, remarks and unreadable responses."""
+    """Counts, preprocessing, probes, rejected images, remarks and unreadable responses."""
     rows = tables.lookup(study.manifest, study.split, ["split"]).to_pylist()
-    blocks = (*_counts(rows), *_origin(study), *_preprocessing(study), *_problems(rows), *_responses(study))
+    blocks = (
+        *_counts(rows),
+        *_origin(study),
+        *_preprocessing(study),
+        *probes.blocks(study),
+        *_problems(rows),
+        *_responses(study),
+    )
     return Part(name="data", title="Data", short="Data", blocks=blocks)
 
 

@@ -95,7 +95,7 @@ def test_one_source_one_class_or_an_unknown_histogram_is_a_reason_and_no_number(
     healthy = measured(table(lambda row, rng: row.update(label=0)), METADATA, ALL)[LABEL_AUC]
     assert healthy.value is None and "with and without a nodule" in healthy.reason
     blind = measured(table(lambda row, rng: row.update(histogram=None)), GREY, ALL)
-    assert blind[SOURCE_AUC].value is None and "histograms" in blind[LABEL_AUC].reason
+    assert blind[SOURCE_AUC].value is None and "histogram" in blind[LABEL_AUC].reason
     empty = probe.measure(table().slice(0, 0), ["nih"], SETTINGS)
     assert all(found.value is None for part in empty.values() for found in part.values())
 
