@@ -48,6 +48,7 @@ SEEDED = {  # where what depends on the seed begins, and where it lies with anot
         for name in ("train", "infer", "localize", "measure", "live")
     },
 }
+OVER_SEEDS = ["results/nodules/measure/over_seeds.parquet"] if len(SEEDS) > 1 else []
 WAITED_FOR = ("code", "images", "adapter", "templates")  # inputs that a rule waits for and its command does not name
 
 

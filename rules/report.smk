@@ -63,6 +63,7 @@ rule nodules_section:
         train=["results/nodules/train/train.json"] if "tuned" in CLASSIFIERS else [],
         curve=["results/nodules/train/curve.csv"] if "tuned" in CLASSIFIERS else [],
         fetch="results/weights/fetch.json",
+        over_seeds=OVER_SEEDS,
         code=code("nodules.section"),
     output:
         section="results/nodules/section.json",
@@ -82,6 +83,7 @@ rule report:
         sections=expand("results/{chapter}/section.json", chapter=CHAPTERS),
         measures=expand("results/{chapter}/measure/measures.parquet", chapter=CHAPTERS),
         notes=expand("results/{chapter}/measure/notes.json", chapter=CHAPTERS),
+        over_seeds=OVER_SEEDS,
         templates=TEMPLATES,
         code=code("report"),
     output:

@@ -4,6 +4,7 @@ The first seed of study.seeds is the study itself, in its usual place; so anothe
 
 in   results/data/manifest.parquet  normalized.parquet  results/weights/fetch.json
 out  results/data/seeds/{seed}/split.parquet  results/nodules/seeds/{seed}/
+     results/nodules/measure/over_seeds.parquet
 """
 
 
@@ -19,8 +20,35 @@ module other_seeds:
 use rule * from other_seeds exclude data_simulate, data_ingest, data_normalize_shard, data_normalize as seeded_*
 
 
-rule nodules_seeds:
-    """The measures of every seed of study.seeds."""
+rule nodules_join:
+    """Say what came out over the seeds: mean, spread, and an interval of the mean for splits that overlap."""
     input:
-        expand("results/nodules/seeds/{seed}/measure/measures.parquet", seed=SEEDS[1:]),
+        measures=[
+            "results/nodules/measure/measures.parquet",
+            *expand("results/nodules/seeds/{seed}/measure/measures.parquet", seed=SEEDS[1:]),
+        ],
+        split=[
+            "results/data/split.parquet",
+            *expand("results/data/seeds/{seed}/split.parquet", seed=SEEDS[1:]),
+        ],
+        manifest="results/data/manifest.parquet",
+        code=code("nodules.join"),
+    output:
+        over_seeds=OVER_SEEDS,
+    log:
+        "results/logs/nodules_join.log",
+    localrule: True
+    params:
+        values=section("nodules.cohort", "nodules.measure"),
+        paths=paths,
+        seeds=SEEDS,
+    shell:
+        "python -m stages.nodules.join --params {params.values:q} {params.paths} --seeds {params.seeds} 2>&1 | tee {log}"
+
+
+rule nodules_seeds:
+    """What came out over the seeds, as a table and on the chapter's page."""
+    input:
+        OVER_SEEDS,
+        "results/nodules/report.html",
     localrule: True

@@ -1,8 +1,9 @@
 """Report: sections and measures of whatever chapters, joined into one page and two JSON files.
 
-in   sections  section.json of each chapter, in the order of the page
-     measures  tables.MEASURES of each chapter
-     notes     JSON of each chapter that stands beside its measures
+in   sections    section.json of each chapter, in the order of the page
+     measures    tables.MEASURES of each chapter
+     notes       JSON of each chapter that stands beside its measures
+     over_seeds  tables.MEASURES of each chapter that has several seeds: their means
 out  report    one HTML file without font or address
      pages     the page of each chapter alone
      metrics   JSON: the measures of each chapter, nested, with its notes
@@ -43,10 +44,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         __doc__,
         argv,
         params={"report": Params},
-        reads=("sections", "measures", "notes"),
+        reads=("sections", "measures", "notes", "over_seeds"),
         writes=("report", "pages", "metrics", "summary"),
-        many=("sections", "measures", "notes", "pages"),
-        optional=("pages",),
+        many=("sections", "measures", "notes", "over_seeds", "pages"),
+        optional=("over_seeds", "pages"),
     )
     sections = [documents.read(path, Section) for path in args.sections]
     metrics: dict[str, Any] = {}
@@ -55,6 +56,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         for chapter, found in measures.from_table(tables.read(path, tables.MEASURES)).items():
             metrics[chapter] = measures.nested(found)
             summary[chapter] = measures.headline(found)
+    for path in args.over_seeds or ():
+        over = tables.read(path, tables.MEASURES)
+        for chapter in set(over["chapter"].to_pylist()):
+            means = measures.by_seed(over, chapter)[None]
+            metrics.setdefault(chapter, {})["over_seeds"] = measures.nested(means)
     for path, section in zip(args.notes, sections, strict=True):
         metrics.setdefault(section.chapter, {}).update(_notes(path))
     html = page.render(args.params.report.title, sections).encode()

@@ -14,6 +14,7 @@ in   measures     tables.MEASURES
      train        train.json
      curve        CSV of the training
      fetch        JSON of the base model
+     over_seeds   tables.MEASURES of `join`, if there are several seeds
 out  section      JSON, see `blocks.Section`
 """
 
@@ -33,7 +34,7 @@ from stages.lib.metrics.calibration import Calibration
 from stages.lib.models.snapshot import Snapshot
 from stages.lib.report import blocks
 from stages.nodules.notes import CHAPTER, Notes
-from stages.nodules.page import classification, data, finding, images, localization, origin, training
+from stages.nodules.page import classification, data, finding, images, localization, origin, seeds, training
 from stages.nodules.page.study import Study, settings, systems
 
 TITLE = "Lung nodules on chest radiographs"
@@ -64,6 +65,7 @@ def section(study: Study, pixels: Callable[[str], bytes]) -> blocks.Section:
         parts=(
             classification.part(study),
             localization.part(study),
+            *seeds.parts(study),
             images.part(study, pixels),
             training.part(study),
             data.part(study),
@@ -100,9 +102,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         __doc__,
         argv,
         params={"nodules.section": Params},
-        reads=(*single, *many, "train", "curve", "fetch", "results"),
+        reads=(*single, *many, "train", "curve", "fetch", "over_seeds", "results"),
         writes=("section",),
-        optional=("train", "curve", "fetch", *many[1:]),
+        optional=("train", "curve", "fetch", "over_seeds", *many[1:]),
         many=many,
     )
     document = args.document
@@ -111,6 +113,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = {name: document.get("nodules", {}).get(name, {}) for name in ("classifiers", "localizers")}
     study = Study(
         measures=measures.from_table(tables.read(args.measures, tables.MEASURES)).get(CHAPTER, {}),
+        of_seeds=measures.by_seed(tables.read(args.over_seeds, tables.MEASURES), CHAPTER) if args.over_seeds else {},
         curves=curves.from_table(tables.read(args.curves, tables.CURVES)),
         outcomes=tables.read(args.outcomes, tables.OUTCOMES),
         notes=documents.read(args.notes, Notes),

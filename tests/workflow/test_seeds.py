@@ -15,6 +15,7 @@ from workflow import dvc_sync, registry
 ROOT = Path(__file__).parents[2]
 OTHERS = ("1", "2")
 REPEATED = {"data_split", "nodules_train", "nodules_infer", "nodules_localize", "nodules_measure"}
+SHOWS_SEEDS = {"nodules_section", "report"}  # stages that show what came out over the seeds
 SHARED = r"results/(data/(simulate|manifest|points|normalized)|weights/|nodules/(checkpoints|features|journals)\b)"
 
 
@@ -48,9 +49,6 @@ def test_the_first_seed_is_the_study_itself_in_its_usual_place(jobs: list[dvc_sy
     assert set(ours) <= set(theirs)
     alike = [name for name in ours if name not in SHOWS_SEEDS]
     assert {name: theirs[name] for name in alike} == {name: ours[name] for name in alike}
-
-
-SHOWS_SEEDS: set[str] = set()  # stages that say what came out over the seeds
 
 
 def test_another_seed_repeats_the_split_the_training_and_what_follows_and_nothing_else(
@@ -109,6 +107,9 @@ def test_dvc_has_a_stage_for_each_seed(jobs: list[dvc_sync.Job]) -> None:
         assert "study.seeds" in training["params"]
         assert f"results/nodules/seeds/{seed}/train/adapter" in stages[f"seeded_nodules_infer-tuned-{seed}"]["deps"]
     assert "study.seeds" in stages["nodules_train"]["params"]
+    joined = [f"results/nodules/{place}measure/measures.parquet" for place in ("", "seeds/1/", "seeds/2/")]
+    assert set(joined) <= set(stages["nodules_join"]["deps"])
+    assert all(stages["nodules_join"]["outs"][0] in stages[name]["deps"] for name in SHOWS_SEEDS)
 
 
 @pytest.mark.parametrize("seeds", [[], [0, 0], [-1]])

@@ -192,7 +192,9 @@ MEASURES = Schema(
         SUBSET,
         Column("metric", STRING, "name in the catalog of metrics"),
         AT,
-        Column("seed", INT, "seed of the run among several; null for a study of one", nullable=True),
+        Column(
+            "seed", INT, "seed of the run among several; null for a study of one, and for their mean", nullable=True
+        ),
         Column("value", FLOAT, "the number, in the unit of the catalog; null if it is undefined", nullable=True),
         Column(
             "low",
@@ -219,6 +221,8 @@ MEASURES = Schema(
         Column("wilson_low", FLOAT, "lower end of Wilson's interval of a proportion", nullable=True),
         Column("wilson_high", FLOAT, "upper end of Wilson's interval of a proportion", nullable=True),
         Column("skipped_draws", INT, "resamples of patients on which it was undefined", nullable=True),
+        Column("n_seeds", INT, "seeds that it is the mean of; low and high are then of the mean, over seeds", True),
+        Column("sd", FLOAT, "standard deviation over seeds; null for one run", nullable=True),
         Column("reason", STRING, "why it has no value; null if it has one", nullable=True),
     ),
 )

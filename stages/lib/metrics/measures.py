@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from stages.lib.core import tables
@@ -68,6 +69,8 @@ class Estimate:
         wilson_low: Lower end of Wilson's interval of a proportion, which takes images as independent.
         wilson_high: Upper end.
         skipped_draws: Resamples on which it was undefined.
+        n_seeds: Seeds that it is the mean of, its interval then being that of the mean; None for one run.
+        sd: Standard deviation over them.
         reason: Why there is no value.
     """
 
@@ -86,6 +89,8 @@ class Estimate:
     wilson_low: float | None = None
     wilson_high: float | None = None
     skipped_draws: int | None = None
+    n_seeds: int | None = None
+    sd: float | None = None
     reason: str | None = None
 
     @property
@@ -175,8 +180,8 @@ def paired(first: Draws[K], second: Draws[K], keys: Iterable[K]) -> dict[K, NDAr
     return {key: first[key] - second[key] for key in keys if key in first and key in second}
 
 
-def table(chapter: str, measures: Measures) -> pa.Table:
-    """Table `tables.MEASURES` of one chapter.
+def table(chapter: str, measures: Measures, seed: int | None = None) -> pa.Table:
+    """Table `tables.MEASURES` of one chapter, of one of several seeds if it is given.
 
     Raises:
         MetricInputError: If a metric is not in the catalog.
@@ -185,7 +190,7 @@ def table(chapter: str, measures: Measures) -> pa.Table:
     for subject, measured in measures.items():
         for key, one in measured.items():
             catalog.metric(key.metric)
-            rows.append({"chapter": chapter, **subject._asdict(), **key._asdict(), **asdict(one)})
+            rows.append({"chapter": chapter, **subject._asdict(), **key._asdict(), "seed": seed, **asdict(one)})
     return tables.from_rows(rows, tables.MEASURES)
 
 
@@ -198,6 +203,15 @@ def from_table(found: pa.Table) -> dict[str, dict[Subject, dict[Key, Estimate]]]
         measured = chapters.setdefault(row["chapter"], {}).setdefault(subject, {})
         measured[key] = Estimate(**{name: row[name] for name in VALUES})
     return chapters
+
+
+def by_seed(found: pa.Table, chapter: str) -> dict[int | None, dict[Subject, dict[Key, Estimate]]]:
+    """Measures of one chapter for each seed of a table `tables.MEASURES`; under None those of no seed alone."""
+    made = {}
+    for seed in dict.fromkeys(found["seed"].to_pylist()):
+        rows = pc.is_null(found["seed"]) if seed is None else pc.equal(found["seed"], seed)
+        made[seed] = from_table(found.filter(rows)).get(chapter, {})
+    return made
 
 
 def nested(measures: Measures) -> dict[str, Any]:

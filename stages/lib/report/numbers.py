@@ -38,6 +38,8 @@ def number(key: Key, estimate: Estimate | None, *, signed: bool = False) -> Numb
     'threshold as known [0.375, 0.500]'
     >>> number(Key("recall", "tight"), Estimate(value=None, reason="no positive image")).note
     'no positive image'
+    >>> number(Key("roc_auc"), Estimate(value=0.8, sd=0.02, n_seeds=3)).beside
+    'SD 0.020'
     >>> all_of_ten = Estimate(value=1.0, low=1.0, high=1.0, wilson_low=0.722, wilson_high=1.0)
     >>> number(Key("precision", "tight"), all_of_ten).interval
     '[1.000, 1.000], Wilson [0.722, 1.000]'
@@ -57,7 +59,11 @@ def number(key: Key, estimate: Estimate | None, *, signed: bool = False) -> Numb
     if estimate.known_low is not None and estimate.known_high is not None:
         known = [decimal(end, signed=signed) for end in (estimate.known_low, estimate.known_high)]
         beside = f"{KNOWN} [{known[0]}, {known[1]}]"
-    text = decimal(int(estimate.value) if whole else estimate.value, signed=signed)
+    if estimate.sd is not None:
+        beside = f"SD {decimal(estimate.sd)}"
+    text = decimal(
+        int(estimate.value) if whole and float(estimate.value).is_integer() else estimate.value, signed=signed
+    )
     behind = note(estimate)
     return Number(text=text, interval=interval, value=estimate.value, low=low, high=high, note=behind, beside=beside)
 
@@ -74,6 +80,8 @@ def note(estimate: Estimate) -> str:
         parts.append(wilson(estimate))
     if estimate.threshold is not None:
         parts.append(f"threshold {decimal(estimate.threshold)}")
+    if estimate.n_seeds is not None:
+        parts.append(f"mean over {estimate.n_seeds} seeds")
     if estimate.skipped_draws:
         parts.append(f"{estimate.skipped_draws:,} resamples without a value")
     return ", ".join(parts)

@@ -116,9 +116,13 @@ def split_from(section: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """Everything that the page is made of; mappings go from the name of a classifier or localizer to its part."""
+    """Everything that the page is made of; mappings go from the name of a classifier or localizer to its part.
+
+    `of_seeds` has the measures of each of several seeds, and under None their means; it is empty with one seed.
+    """
 
     measures: Mapping[Subject, Mapping[Key, Estimate]]
+    of_seeds: Mapping[int | None, Mapping[Subject, Mapping[Key, Estimate]]]
     curves: Mapping[Subject, Sequence[Curve]]
     outcomes: pa.Table
     notes: Notes
