@@ -12,6 +12,7 @@ rule nodules_measure:
     input:
         manifest="results/data/manifest.parquet",
         normalized="results/data/normalized.parquet",
+        images=gather.shard("results/data/normalized/{scatteritem}"),
         points="results/data/points.parquet",
         split="results/data/split.parquet",
         infer=expand("results/nodules/infer/{classifier}.parquet", classifier=CLASSIFIERS),
@@ -35,4 +36,4 @@ rule nodules_measure:
         values=section(*[name for name in registry.HOMES if registry.has(config, name) and name not in registry.APART]),
         paths=paths,
     shell:
-        "python -m stages.nodules.measure --params {params.values:q} {params.paths} 2>&1 | tee {log}"
+        "python -m stages.nodules.measure --params {params.values:q} {params.paths} --results results 2>&1 | tee {log}"

@@ -12,7 +12,7 @@ SHOWN = {  # of each system on the test split
     Key("roc_auc"): "ROC AUC",
     Key("pr_auc"): "average precision",
     Key("recall", "tolerant"): "fraction of nodules found",
-    Key("random_placement_recall", "tolerant"): "fraction found at random places",
+    Key("random_placement_recall", "tolerant"): "fraction found at random places of the lungs",
     Key("precision", "tolerant"): "fraction of points on a nodule, negative images included",
     Key("false_points_per_image"): "false points per negative image",
 }

@@ -16,9 +16,10 @@ from stages.lib.detect.cutoff import Cutoff
 from stages.lib.metrics.binary_suite import Scored
 from stages.lib.metrics.calibration import Calibration
 from stages.lib.metrics.evaluation_sets import MEASURED_SPLITS, classifier_images
+from stages.lib.metrics.localization import Field
 from stages.lib.metrics.localization_suite import Examined
 from stages.lib.metrics.measures import Key, Measures
-from stages.nodules.notes import Counts, Responses, SetSources, SplitCounts
+from stages.nodules.notes import Counts, Placement, Responses, SetSources, SplitCounts
 
 LEAST_ANSWER_MASS = 0.5  # mean probability of the two answers together below which a reader is warned
 MOST = 0.5  # fraction of a localizer's responses, malformed or cut, above which a reader is warned of its prompt
@@ -51,6 +52,7 @@ class Tables:
     responses: Mapping[str, pa.Table]
     choice: Mapping[str, Choice]
     cutoff: Mapping[str, Cutoff]
+    fields: Mapping[str, Field]
 
 
 def check(study: Tables, sources: Sequence[str]) -> None:
@@ -252,6 +254,18 @@ def across(study: Tables, sources: Sequence[SetSources]) -> list[str]:
 def _told(counts: Mapping[str, int]) -> str:
     """Images of each source, in words."""
     return ", ".join(f"{source} ({n:,})" for source, n in counts.items())
+
+
+def elsewhere(placement: Placement | None) -> list[str]:
+    """A sentence about images on which the random-placement baseline could not be kept to the lungs."""
+    if placement is None or not placement.body + placement.image:
+        return []
+    images = placement.lung_field + placement.body + placement.image
+    why = "; ".join(f"{problem} ({n:,})" for problem, n in placement.problems.items()) or "no normalized image"
+    return [
+        f"The random-placement baseline throws points into the body instead of the lung field on {placement.body:,} of "
+        f"{images:,} images with marked nodules, and anywhere on {placement.image:,}: {why}."
+    ]
 
 
 def leaks(study: Tables) -> list[str]:

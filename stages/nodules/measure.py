@@ -1,7 +1,7 @@
 """Measure: every number of the study with its n, its interval over patients, or the reason why it has no value.
 
 in   manifest     tables.MANIFEST
-     normalized   tables.NORMALIZED: grey values, for the probes
+     normalized   tables.NORMALIZED: grey values, for the probes; results  folder of the images: where the lungs are
      split        tables.SPLIT
      points       tables.POINTS
      infer        tables.INFER of each classifier; the file's name is the classifier's
@@ -33,6 +33,7 @@ from stages.lib.core.errors import ParamsError
 from stages.lib.core.log import LOG
 from stages.lib.detect.choice import Choice
 from stages.lib.detect.cutoff import Cutoff
+from stages.lib.images.normalized import load
 from stages.lib.learn.train_log import TrainLog
 from stages.lib.metrics import (
     binary_suite,
@@ -54,7 +55,7 @@ from stages.lib.metrics.localization_suite import Examined
 from stages.lib.metrics.measures import Estimate, Key, Subject, estimates
 from stages.lib.metrics.outcomes import Row
 from stages.lib.metrics.ratios import ratio
-from stages.nodules import consistency, merged_adapter
+from stages.nodules import consistency, fields, merged_adapter
 from stages.nodules.consistency import Tables
 from stages.nodules.notes import CHAPTER, Division, Notes, SetSources
 from stages.nodules.submission import SubmitParams, Threshold
@@ -246,6 +247,7 @@ def gather(study: Tables, localizer: str) -> list[Examined]:
             spacing_mm=facts["spacing_mm"],
             diameter_mm=true[:, 2],
             contrast=true[:, 3],
+            field=study.fields.get(facts["image_id"]),
         )
         one = Examined(image, found[:, :2], found[:, 2], facts["label"], facts["split"], facts["source"])
         examined.append(one)
@@ -342,6 +344,7 @@ def read(localizer: str, study: Tables, params: Params, results: Results) -> Non
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Read, measure, write."""
+    single = ("manifest", "normalized", "results", "split", "points")
     localized = ("localize", "responses", "choice", "cutoff")
     args = cli.parse(
         __doc__,
@@ -352,16 +355,21 @@ def main(argv: Sequence[str] | None = None) -> None:
             "nodules.tolerance": ToleranceParams,
             "nodules.submit": SubmitParams,
         },
-        reads=("manifest", "normalized", "split", "points", "infer", "calibration", "other_form", *localized, "train"),
+        reads=(*single, "infer", "calibration", "other_form", *localized, "train"),
         writes=("measures", "curves", "outcomes", "notes"),
         many=("infer", "calibration", *localized),
         optional=("other_form", *localized, "train"),
     )
+    manifest, points = tables.read(args.manifest, tables.MANIFEST), tables.read(args.points, tables.POINTS)
+    normalized, folder = tables.read(args.normalized, tables.NORMALIZED), Path(args.results)
+    marked = set(points["image_id"].to_pylist())
+    placed = fields.find(manifest, normalized, marked, lambda png: load(folder / png)) if args.localize else None
     study = Tables(
-        manifest=tables.read(args.manifest, tables.MANIFEST),
-        normalized=tables.read(args.normalized, tables.NORMALIZED),
+        manifest=manifest,
+        normalized=normalized,
         split=tables.read(args.split, tables.SPLIT),
-        points=tables.read(args.points, tables.POINTS),
+        points=points,
+        fields=placed.fields if placed else {},
         infer={Path(path).stem: tables.read(path, tables.INFER) for path in args.infer},
         calibration={_stem(path, "_calibration"): documents.read(path, Calibration) for path in args.calibration},
         localize={Path(path).stem: tables.read(path, tables.LOCALIZE) for path in args.localize or ()},
@@ -372,6 +380,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     shared = {**vars(args.params.cohort), **vars(args.params.tolerance), "threshold": args.params.submit.threshold}
     params = Params(**vars(args.params.measure), **shared)
     results = measure(study, params)
+    results.warnings += consistency.elsewhere(placed.placement if placed else None)
     whole = args.document
     if args.other_form:
         weights = whole.get("nodules", {}).get("infer", {}).get("weights")
@@ -400,6 +409,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         counts=consistency.counts(study),
         divisions=tuple(results.divisions),
         sources=tuple(results.sources),
+        placement=placed.placement if placed else None,
         provenance=origin,
     )
     documents.write(args.notes, notes)

@@ -42,6 +42,23 @@ class SetSources:
 
 
 @params.section
+class Placement:
+    """Where the random-placement baseline throws its points, in numbers of images with marked nodules.
+
+    Attributes:
+        lung_field: Into the lung field.
+        body: Into the body, as the lung field did not pass its check.
+        image: Anywhere on the image, as no body could be told either.
+        problems: What the check said, and of how many images.
+    """
+
+    lung_field: int
+    body: int
+    image: int
+    problems: Mapping[str, int]
+
+
+@params.section
 class Responses:
     """Responses of a localizer, and what its parser made of them."""
 
@@ -85,6 +102,7 @@ class Notes:
         counts: What there is.
         divisions: How nodules are divided into strata.
         sources: Where images with nodules and negative ones are from.
+        placement: Where the random-placement baseline throws its points; null without a localizer.
         provenance: What decided the numbers, see `provenance.record`.
     """
 
@@ -94,4 +112,5 @@ class Notes:
     counts: Counts
     divisions: tuple[Division, ...]
     sources: tuple[SetSources, ...]
+    placement: Placement | None
     provenance: Mapping[str, Any]

@@ -95,6 +95,7 @@ def measure_options(results: Path) -> list[str]:
     named = {
         **_inputs(results),
         "normalized": [results / "normalized.parquet"],
+        "results": [results],
         "choice": [results / "localize/attribution_choice.json"],
         "cutoff": [results / "localize/attribution_cutoff.json"],
         "train": [results / "train/train.json"],

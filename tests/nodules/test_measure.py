@@ -4,6 +4,7 @@ import json
 import subprocess
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -162,6 +163,7 @@ def study():
         },
         choice={},
         cutoff={},
+        fields={},
     )
 
 
@@ -678,6 +680,18 @@ def test_parameters_out_of_range_are_refused():
 NOTE = "42 % of the negatives were seen."
 
 
+def squares(folder):
+    """Normalized images of those with points: one with two dark lungs, one with a body alone, one black."""
+    y, x = np.mgrid[0:112, 0:112] / 112
+    lungs = sum(((x - middle) / 0.13) ** 2 + ((y - 0.5) / 0.3) ** 2 < 1 for middle in (0.32, 0.68)) > 0
+    body = (abs(x - 0.5) < 0.36) * 180
+    made = []
+    for name, pixels in (("l0", np.where(lungs, 60, body)), ("l1", body), ("l2", 0 * body)):
+        (folder / f"{name}.png").write_bytes(bytes(cv2.imencode(".png", pixels.astype(np.uint8))[1]))
+        made.append(normalized_row(name))
+    return made
+
+
 def write(study, folder):
     """Write the study below `folder` and return the command line."""
     named = {"manifest": study.manifest, "split": study.split, "points": study.points, "normalized": study.normalized}
@@ -686,15 +700,32 @@ def write(study, folder):
     for model in MODELS:
         tables.write(folder / f"{model}.parquet", study.infer[model], tables.INFER)
         documents.write(folder / f"{model}_calibration.json", study.calibration[model])
+    rows = [row for row in study.normalized.to_pylist() if row["image_id"][0] != "l"] + squares(folder)
+    tables.write(folder / "normalized.parquet", tables.from_rows(rows, tables.NORMALIZED), tables.NORMALIZED)
     tables.write(folder / "medgemma.parquet", study.localize["medgemma"], tables.LOCALIZE)
     tables.write(folder / "medgemma_responses.parquet", study.responses["medgemma"], tables.RESPONSES)
     documents.write(folder / "train.json", train_log(notes=(NOTE,)))
     options = {name: [f"{name}.parquet"] for name in named}
     options |= {"infer": [f"{m}.parquet" for m in MODELS], "calibration": [f"{m}_calibration.json" for m in MODELS]}
+    options |= {"results": ["."]}
     options |= {"localize": ["medgemma.parquet"], "responses": ["medgemma_responses.parquet"], "train": ["train.json"]}
     options |= {name: [f"{name}.parquet"] for name in ("measures", "curves", "outcomes")} | {"notes": ["notes.json"]}
     argv = ["--params", json.dumps({"nodules": SECTIONS, "data": {"split": {"seed": 11, "unit": "patient"}}})]
     return argv + [t for name, paths in options.items() for t in (f"--{name}", *(str(folder / p) for p in paths))]
+
+
+def test_points_of_chance_are_thrown_into_the_lungs_or_else_the_body_and_it_is_said_where(study, tmp_path, caplog):
+    stage.main(write(study, tmp_path))
+    notes = documents.read(tmp_path / "notes.json", Notes)
+    placed = notes.placement
+    assert (placed.lung_field, placed.body, placed.image) == (1, 1, 1)
+    assert sum(placed.problems.values()) == 2 and any(problem.startswith("no body") for problem in placed.problems)
+    told = [sentence for sentence in notes.warnings if sentence.startswith("The random-placement baseline")]
+    assert len(told) == 1 and "into the body instead of the lung field on 1 of 3 images" in told[0]
+    found = measures.from_table(tables.read(tmp_path / "measures.parquet", tables.MEASURES))["nodules"]
+    lucky = found[Subject("localization", "medgemma", "all")][Key("random_placement_recall", "tolerant")].value
+    whole = stage.measure(study, PARAMS).measures[Subject("localization", "medgemma", "all")]
+    assert lucky > 0 and lucky != whole[Key("random_placement_recall", "tolerant")].value
 
 
 def test_the_command_writes_measures_and_notes_with_their_provenance_and_the_same_bytes_twice(study, tmp_path):

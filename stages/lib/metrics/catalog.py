@@ -85,7 +85,7 @@ METRICS: Mapping[str, Metric] = {
         # calls at a threshold, or points at a tolerance
         _up("precision", "Precision", "tolerant"),
         _up("recall", "Recall", "tolerant"),
-        Metric(name="random_placement_recall", label="Recall of the random-placement baseline"),
+        Metric(name="random_placement_recall", label="Recall of the random-placement baseline, in the lungs"),
         _up("f1", "F1", "f1", "tolerant"),
         _up("mcc", "MCC"),
         _up("ppv_by_bayes", "PPV at another prevalence"),

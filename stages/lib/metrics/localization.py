@@ -17,6 +17,24 @@ from stages.lib.metrics.ratios import f1_score, ratio
 
 
 @dataclass(frozen=True)
+class Field:
+    """Part of an image in which points of the random-placement baseline are thrown, as equal squares.
+
+    Attributes:
+        corners: Upper left corner of each square, x and y, shape (k, 2), pixels of the original; k is at least 1.
+        side_px: Side of a square, pixels of the original.
+    """
+
+    corners: NDArray[np.float64]
+    side_px: float
+
+    def throw(self, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float64]:
+        """Points spread evenly over the field: x and y, shape (*shape, 2)."""
+        chosen = self.corners[rng.integers(len(self.corners), size=shape)]
+        return chosen + self.side_px * rng.random((*shape, 2))
+
+
+@dataclass(frozen=True)
 class Image:
     """One image that was examined, in pixels of the original.
 
@@ -30,6 +48,7 @@ class Image:
         spacing_mm: Millimetres per pixel; None if it is not known.
         diameter_mm: Of each nodule, NaN where it is not known, shape (m,); None if none is known.
         contrast: Of each nodule, NaN where it is not known, shape (m,); None if none is known.
+        field: Where points of the random-placement baseline are thrown; None for the whole image.
     """
 
     image_id: str
@@ -41,6 +60,7 @@ class Image:
     spacing_mm: float | None = None
     diameter_mm: NDArray[np.float64] | None = None
     contrast: NDArray[np.float64] | None = None
+    field: Field | None = None
 
     def threshold_px(self, fraction: float) -> float:
         """A fraction of the diagonal of the original, pixels."""
@@ -71,7 +91,7 @@ class Hits(Pairs):
     Attributes:
         predictions: Points predicted on each image, shape (n,).
         points: Nodules of each image, shape (n,).
-        chance: Pairs to be expected if as many points were thrown anywhere on the image, shape (n,).
+        chance: Pairs to be expected if as many points were thrown anywhere in the image's field, shape (n,).
     """
 
     predictions: NDArray[np.int64]
@@ -129,16 +149,18 @@ def by_size(images: Sequence[Image]) -> list[NDArray[np.int64]]:
 
 
 def chance_hits(image: Image, fraction: float, throws: int, rng: np.random.Generator) -> float:
-    """How many nodules as many points as were predicted would find if thrown evenly over the whole image.
+    """How many nodules as many points as were predicted would find if thrown evenly over the image's field.
 
     It is the mean over `throws` throws, so it has an error of its own of about 0.5 / sqrt(throws).
     """
     n, threshold = len(image.predictions), image.threshold_px(fraction)
     if not n or not len(image.points):
         return 0.0
-    size = np.array([image.width_px, image.height_px])
-    # An image spans -0.5 to its width - 0.5: coordinates are 0 at the centre of a pixel.
-    thrown = rng.random((throws, n, 2)) * size - 0.5
+    if image.field is None:
+        # An image spans -0.5 to its width - 0.5: coordinates are 0 at the centre of a pixel.
+        thrown = rng.random((throws, n, 2)) * np.array([image.width_px, image.height_px]) - 0.5
+    else:
+        thrown = image.field.throw((throws, n), rng)
     gaps = distances(thrown, image.points)
     near = (gaps <= threshold).sum(axis=(1, 2))
     crowded = gaps[near > 1]

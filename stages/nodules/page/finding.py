@@ -65,7 +65,7 @@ def sentence(study: Study) -> Sentence:
         start = f"Within {study.settings.tolerant:g} of the image's diagonal, " if not place else "; "
         said += [f"{start}{one.system.label} finds ", one.recall]
         said.append("" if place else " of the marked nodules of the test images")
-        said.append(f" (chance {one.chance.text})" if one.chance else "")
+        said.append(f" (by chance in the lungs {one.chance.text})" if one.chance else "")
     said.append(_rest(len(found)) if found else "")
     return tuple(part for part in said if part != "")
 
@@ -108,7 +108,7 @@ def tiles(study: Study) -> tuple[Tile, ...]:
             beside = f"specificity here {number(realised, measured.get(realised)).text}" if realised else ""
             made.append(Tile(title=f"{title}, {system.label}", number=number(key, measured[key]), more=beside))
     for one in located(study):
-        more = [f"chance {one.chance.text}"] if one.chance else []
+        more = [f"by chance in the lungs {one.chance.text}"] if one.chance else []
         more += [f"precision {one.precision.text}, negative images included"] if one.precision else []
         more += [f"{one.false_points.text} false points per negative image"] if one.false_points else []
         made.append(Tile(title=f"Nodules found, {one.system.label}", number=one.recall, more="; ".join(more)))

@@ -28,7 +28,7 @@ STRATUM_NAMES = {
 RADIAL = (
     "Radial errors are over matched pairs only, so they grow with the distance allowed: read them beside the recall, "
     "and beside the distance of every point to its nearest nodule, which knows no tolerance. The "
-    "random-placement baseline places as many points evenly over the same images. Distances in mm are over the images "
+    "random-placement baseline places as many points at random on the same images. Distances in mm are over the images "
     "whose spacing is known; rest the pointer on one to see how many those are."
 )
 RATES = {"malformed_fraction": "Malformed", "cut_fraction": "Cut"}  # of the responses to a prompt
@@ -71,7 +71,7 @@ def _test(study: Study) -> Iterator[Block]:
     yield Note(text=(ALL_IMAGES,))
     yield from _sources(study)
     yield _table(study, list(_shown(study, "test", f", all test images{_across(study)}")), "test")
-    yield Note(text=(RADIAL,))
+    yield Note(text=(f"{RADIAL} {_placement(study)}".strip(),))
     alone = _table(study, list(_positives(study)), "test/positives")
     yield Fold(title="The test images with nodules alone", blocks=(Note(text=(POSITIVES,)), alone))
     charts = curves.of_localizers(study)
@@ -160,6 +160,17 @@ def _sources(study: Study) -> Iterator[Block]:
             ),
             style="warning",
         )
+
+
+def _placement(study: Study) -> str:
+    """Where the random-placement baseline throws its points."""
+    found = study.notes.placement
+    if found is None:
+        return ""
+    images = found.lung_field + found.body + found.image
+    where = f"Its points lie in the lung field on {found.lung_field:,} of {images:,} images with marked nodules"
+    rest = f"; on {found.body:,} in the body, as no lung field passed the check" if found.body else ""
+    return where + rest + (f"; on {found.image:,} anywhere" if found.image else "") + "."
 
 
 def _counted(counts: Mapping[str, int]) -> str:
