@@ -223,7 +223,8 @@ def attribution_flops(
 
     The image goes through the tower at each of shifts x shifts places. At each place, `steps` times, the language
     model runs forward, and back to the vision features: no weight wants a gradient, so a weight is multiplied twice,
-    and attention once forward and twice back. By occlusion, it runs forward once for the image, and once without each
+    and attention once forward and twice back. At both ends of the way it runs forward once, for the completeness error.
+    By occlusion, it runs forward once for the image, and once without each
     token.
 
     Args:
@@ -237,7 +238,7 @@ def attribution_flops(
     if occlusion:
         once = (IMAGE_TOKENS + 1) * (weights + attention + head)
     else:
-        once = steps * (2 * weights + 3 * attention + 2 * head)
+        once = steps * (2 * weights + 3 * attention + 2 * head) + 2 * (weights + attention + head)
     return shifts**2 * sum(tower_flops()), shifts**2 * once
 
 

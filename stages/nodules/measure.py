@@ -317,7 +317,7 @@ def join(
 
 
 def read(localizer: str, study: Tables, params: Params, results: Results) -> None:
-    """Measure how many of a localizer's responses cannot be read or were cut, with the chosen prompts and the others.
+    """Measure how many of a localizer's responses cannot be read or were cut, and how far its attribution maps add up.
 
     `localized` are the images that it was run on, with what was chosen; `choosing` those on which each prompt of its
     bank was tried. A prompt stands behind a stroke.
@@ -326,12 +326,14 @@ def read(localizer: str, study: Tables, params: Params, results: Results) -> Non
     prompts = list(dict.fromkeys(row["prompt"] for row in rows))
     for subset, kept in (("localized", prompts), *((f"localized/{prompt}", [prompt]) for prompt in prompts)):
         said = [row for row in rows if row["prompt"] in kept]
-        results.measures[Subject(RESPONSES, localizer, subset)] = responses.measure(
-            *([row[name] for row in said] for name in ("parsed", "image_id", "patient_id")),
-            draws=params.draws,
-            seed=params.seed,
-            confidence=params.confidence,
+        parsed, errors, images, patients = (
+            [row[name] for row in said] for name in ("parsed", "completeness_error", "image_id", "patient_id")
         )
+        draws, seed, confidence = params.draws, params.seed, params.confidence
+        results.measures[Subject(RESPONSES, localizer, subset)] = {
+            **responses.measure(parsed, images, patients, draws=draws, seed=seed, confidence=confidence),
+            **responses.completeness(errors, images, patients, draws=draws, seed=seed, confidence=confidence),
+        }
     for row in study.choice[localizer].bank if localizer in study.choice else ():
         results.measures[Subject(RESPONSES, localizer, f"choosing/{row.prompt}")] = responses.of_counts(
             responses=row.responses,

@@ -301,7 +301,8 @@ def _localize(
         parsed = "cut" if number % 23 == 7 else parsed
         response = "I see <b>something" if parsed in ("malformed", "cut") else f"Final Answer: [{words}]"
         asked = {"image_id": image["image_id"], "prompt": "Where?", "view": "whole"}
-        responses.append(asked | {"response": response, "parsed": parsed})
+        error = 0.1 + number % 7 / 10 if localizer == "attribution" else None
+        responses.append(asked | {"response": response, "parsed": parsed, "completeness_error": error})
     for name, stem, found in (("localize", localizer, rows), ("responses", f"{localizer}_responses", responses)):
         schema = tables.SCHEMAS[name]
         tables.write(results / f"localize/{stem}.parquet", tables.from_rows(found, schema), schema)

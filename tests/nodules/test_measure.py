@@ -603,6 +603,17 @@ def test_malformed_and_cut_responses_are_measured_per_localizer_and_prompt(study
     assert found["choosing/which"]["cut_fraction"]["reason"] == "there is no response"
 
 
+def test_the_median_completeness_error_of_attribution_maps_is_measured_and_other_localizers_have_none(study):
+    rows = study.responses["medgemma"].to_pylist()
+    errors = [0.5, 0.1, None, 0.3, 0.2, 0.9]
+    made = [row | {"completeness_error": error} for row, error in zip(rows, errors, strict=True)]
+    told = replace(study, responses={"medgemma": tables.from_rows(made, tables.RESPONSES)})
+    found = metrics(told, PARAMS)["responses"]["medgemma"]["localized"]["completeness_error"]
+    assert (found["value"], found["n"], found["n_patients"]) == (0.3, 5, 5)
+    assert 0.1 <= found["low"] < 0.3 < found["high"] <= 0.9
+    assert "completeness_error" not in metrics(study, PARAMS)["responses"]["medgemma"]["localized"]
+
+
 def test_most_responses_malformed_or_cut_is_warned_of_and_half_of_them_is_not(study):
     half = parsed_as(study, "ok", "cut", "cut", "malformed", "empty", "ok")
     assert "most of its responses" not in " ".join(metrics(half, PARAMS)["warnings"])

@@ -382,10 +382,12 @@ def test_the_rates_of_malformed_and_cut_responses_are_on_the_page_per_localizer_
     found = measured(results)
     for localizer in fake_study.LOCALIZERS:
         wanted = found[Subject("responses", localizer, "localized/Where?")]
-        shown = [float(value or "nan") for _, key, value, _ in page.numbers if key == f"{localizer}/Where?"]
+        shown = [float(value) for _, key, value, _ in page.numbers if key == f"{localizer}/Where?" and value]
         assert shown == [one.value for one in wanted.values()]
+        assert (Key("completeness_error") in wanted) == (localizer == "attribution")
         assert all(one.value > 0 and one.low <= one.value <= one.high for one in wanted.values())
     assert found[Subject("responses", "attribution", "choosing/<b>?")][Key("cut_fraction")].value == 2 / 6
+    assert "The completeness error is how far it is from that" in page.text
 
 
 def test_the_probes_are_on_the_page_with_what_they_mean_and_a_source_that_is_told_apart_is_a_warning(

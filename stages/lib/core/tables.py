@@ -173,6 +173,13 @@ RESPONSES = Schema(
             "what the parser made of it; cut: it ended at max_new_tokens",
             values=("ok", "empty", "malformed", "cut"),
         ),
+        Column(
+            "completeness_error",
+            FLOAT,
+            "of an attribution map by integrated gradients: |its sum - d| / |d|, d the evidence of the image less that "
+            "of its mean token; null of others",
+            True,
+        ),
     ),
 )
 CHAPTER = Column("chapter", STRING, "chapter of the study")

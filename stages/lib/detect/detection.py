@@ -49,11 +49,13 @@ class Response:
         text: The generated text, verbatim.
         parsed: What the parser made of it: ok, empty, malformed or cut.
         detections: In the order of the answer.
+        completeness_error: Of the attribution map that they are peaks of; None if there is none.
     """
 
     text: str
     parsed: str
     detections: tuple[Detection, ...]
+    completeness_error: float | None = None
 
 
 def boxed(edges: tuple[float, float, float, float], units: float, phrase: str | None) -> Detection:

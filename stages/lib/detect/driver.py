@@ -109,7 +109,8 @@ def localize(
     for (prompt, view, image), response in zip(asked, said, strict=True):
         name = image["image_id"]
         known = {"image_id": name, "prompt": prompt, "view": view}
-        responses.append({**known, "response": response.text, "parsed": response.parsed})
+        said_of = {"response": response.text, "parsed": response.parsed}
+        responses.append({**known, **said_of, "completeness_error": response.completeness_error})
         detections += [
             {**known, "rank": rank, **_original(views.VIEWS[view].back(detection), geometries[name])}
             for rank, detection in enumerate(response.detections)

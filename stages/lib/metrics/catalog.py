@@ -120,6 +120,7 @@ METRICS: Mapping[str, Metric] = {
         # responses of a localizer, before any point
         _down("malformed_fraction", "Fraction of the responses that cannot be read"),
         _down("cut_fraction", "Fraction of the responses cut at max_new_tokens"),
+        _down("completeness_error", "Completeness error of the attribution map, median"),
         # probes of what has no anatomy in it; neither direction is an accuracy
         Metric(name="probe_source_auc", label="Source told by the probe, ROC AUC"),
         Metric(name="probe_label_auc", label="Label told by the probe, ROC AUC"),

@@ -1,4 +1,4 @@
-"""Rates of responses that a localizer's parser could not read, or that were cut."""
+"""Rates of responses that a localizer's parser could not read or that were cut, and how far attribution maps add up."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +10,7 @@ from stages.lib.metrics.bootstrap import Outcome, attempt, replicate
 from stages.lib.metrics.measures import Estimate, Key, estimates
 from stages.lib.metrics.ratios import ratio
 
+COMPLETENESS = Key("completeness_error")
 RATES = {Key("malformed_fraction"): "malformed", Key("cut_fraction"): "cut"}  # by what the parser made of a response
 
 
@@ -55,6 +56,42 @@ def measure(
         confidence=confidence,
         trials={key: (int(such.sum()), len(parsed)) for key, such in is_such.items()},
     )
+
+
+def completeness(
+    errors: Sequence[float | None],
+    images: Sequence[str],
+    patients: Sequence[str],
+    *,
+    draws: int,
+    seed: int,
+    confidence: float,
+) -> dict[Key, Estimate]:
+    """Median completeness error of a localizer's attribution maps; nothing if it makes no such map.
+
+    Args:
+        errors: Of each response, see `tables.RESPONSES`; None where there is no map.
+        images: Image of each response.
+        patients: Patient of each response.
+        draws: Resamples of patients.
+        seed: Of the resamples.
+        confidence: Of the interval.
+
+    >>> found = completeness([0.5, 0.1, 0.3], ["a", "b", "c"], ["p", "q", "q"], draws=9, seed=0, confidence=0.9)
+    >>> found[COMPLETENESS].value, found[COMPLETENESS].n, found[COMPLETENESS].n_patients
+    (0.3, 3, 2)
+    """
+    known = [row for row in zip(errors, images, patients, strict=True) if row[0] is not None]
+    if not known:
+        return {}
+    values, names, people = (np.array(column) for column in zip(*known, strict=True))
+
+    def median(weights: NDArray[Any]) -> dict[Key, Outcome]:
+        return {COMPLETENESS: float(np.median(np.repeat(values, weights)))}
+
+    facts = {"n": len(set(names.tolist())), "n_patients": len(set(people.tolist()))}
+    replicates = replicate(median, people, draws=draws, seed=seed)
+    return estimates(median(np.ones(len(values), np.int64)), replicates, facts, confidence=confidence)
 
 
 def of_counts(*, responses: int, malformed: int, cut: int, images: int, confidence: float) -> dict[Key, Estimate]:

@@ -14,7 +14,12 @@ from stages.nodules.page.words import LABELS, name
 
 PLACES = ("train", "val", "test", "unused", "rejected")
 LOCALIZED = "localized"  # images that a localizer was run on
-RATES = (Key("malformed_fraction"), Key("cut_fraction"))
+RATES = (Key("malformed_fraction"), Key("cut_fraction"), Key("completeness_error"))
+COMPLETENESS = (
+    "An attribution map by integrated gradients adds up to the evidence of the image less that of its mean token, if "
+    "the integral is exact. The completeness error is how far it is from that, as a fraction of that difference. Where "
+    "it is large, a map is a sum of a few gradients: its peaks can be ranked, but are no amounts of evidence."
+)
 LONGEST = 300  # characters of a response that are shown
 
 
@@ -135,6 +140,8 @@ def _rates(study: Study) -> Iterator[Block]:
         columns = (Column(title="Prompt"), *(Column(title=label(key.metric)) for key in RATES))
         groups = (Rows(rows=tuple(rows)),)
         yield Table(name="responses", corner="Localizer", columns=columns, groups=groups, style="measured")
+        if any(RATES[-1] in measured for measured in study.measures.values()):
+            yield Note(text=(COMPLETENESS,))
 
 
 def _short(text: str) -> str:

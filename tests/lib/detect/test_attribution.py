@@ -15,6 +15,7 @@ from stages.lib.core import kinds, params
 from stages.lib.core.errors import MismatchError, ModelError, ParamsError
 from stages.lib.detect.detection import Query
 from stages.lib.detect.kinds import attribution
+from stages.lib.images import shifts
 from stages.lib.images.geometry import Geometry
 from stages.lib.models import gemma3, lora
 from stages.weights import pretrain
@@ -53,6 +54,11 @@ def evidence(loaded: gemma3.Loaded, seen) -> np.ndarray:
     return (pair[:, 1] - pair[:, 0]).numpy()
 
 
+def drawn(*args) -> np.ndarray:
+    """Maps of `attribution.attribution` alone."""
+    return attribution.attribution(*args).evidence
+
+
 def hill(grid: int, u: float, v: float, top: float = 5.0) -> np.ndarray:
     """A paraboloid whose top lies at (u, v)."""
     middles = (np.arange(grid) + 0.5) / grid
@@ -60,7 +66,7 @@ def hill(grid: int, u: float, v: float, top: float = 5.0) -> np.ndarray:
 
 
 def test_a_gradient_map_of_one_step_is_the_finite_difference_on_half_the_way_from_the_mean_token(loaded):
-    found = attribution.attribution(loaded, IMAGES, ASK, PLAIN).reshape(3, -1)
+    found = drawn(loaded, IMAGES, ASK, PLAIN).reshape(3, -1)
     seen = gemma3.features(loaded, list(IMAGES))
     away = seen - seen.mean(dim=1, keepdim=True)
     half, h = seen - away / 2, 0.02
@@ -72,39 +78,73 @@ def test_a_gradient_map_of_one_step_is_the_finite_difference_on_half_the_way_fro
 
 
 def test_a_gradient_map_of_many_steps_adds_up_to_the_evidence_of_the_image_over_that_of_its_mean_token(loaded):
-    found = attribution.attribution(loaded, IMAGES, ASK, replace(PLAIN, steps=40)).sum(axis=(1, 2))
+    found = drawn(loaded, IMAGES, ASK, replace(PLAIN, steps=40)).sum(axis=(1, 2))
     seen = gemma3.features(loaded, list(IMAGES))
     whole = evidence(loaded, seen) - evidence(loaded, seen.mean(dim=1, keepdim=True).expand_as(seen).contiguous())
     np.testing.assert_allclose(found, whole, atol=2e-4, rtol=0.01)
 
 
 def test_an_occlusion_map_is_what_is_lost_without_the_token_and_a_gradient_map_its_first_order(loaded):
-    found = attribution.attribution(loaded, IMAGES, ASK, replace(PLAIN, method="occlusion")).reshape(3, -1)
+    occluded = attribution.attribution(loaded, IMAGES, ASK, replace(PLAIN, method="occlusion"))
+    assert occluded.completeness_error is None
+    found = occluded.evidence.reshape(3, -1)
     seen = gemma3.features(loaded, list(IMAGES))
     without = seen.clone()
     without[:, 9] = seen.mean(dim=1)
     np.testing.assert_allclose(found[:, 9], evidence(loaded, seen) - evidence(loaded, without), atol=1e-5)
-    slopes = attribution.attribution(loaded, IMAGES, ASK, replace(PLAIN, steps=8)).reshape(3, -1)
+    slopes = drawn(loaded, IMAGES, ASK, replace(PLAIN, steps=8)).reshape(3, -1)
     assert min(np.corrcoef(found[image], slopes[image])[0, 1] for image in range(3)) > 0.7
 
 
 def test_moves_make_the_grid_finer_and_each_cell_the_mean_of_the_tokens_over_it(loaded):
-    fine = attribution.attribution(loaded, IMAGES, ASK, replace(PLAIN, shifts=2))
+    fine = drawn(loaded, IMAGES, ASK, replace(PLAIN, shifts=2))
     assert fine.shape == (3, 16, 16)
-    corner = attribution.attribution(loaded, IMAGES, ASK, PLAIN)[:, 7, 7]
+    corner = drawn(loaded, IMAGES, ASK, PLAIN)[:, 7, 7]
     np.testing.assert_allclose(fine[:, 15, 15], corner, rtol=1e-6)  # the moved images have lost it
     shifted = np.zeros_like(IMAGES)
     shifted[:, 7:, 7:] = IMAGES[:, :-7, :-7]
-    maps = [attribution.attribution(loaded, images, ASK, PLAIN) for images in (IMAGES, shifted)]
+    maps = [drawn(loaded, images, ASK, PLAIN) for images in (IMAGES, shifted)]
     down, right = (np.pad(IMAGES, pad)[:, :112, :112] for pad in (((0, 0), (7, 0), (0, 0)), ((0, 0), (0, 0), (7, 0))))
-    maps += [attribution.attribution(loaded, images, ASK, PLAIN) for images in (down, right)]
+    maps += [drawn(loaded, images, ASK, PLAIN) for images in (down, right)]
     mean = (maps[0][:, 2, 3] + maps[1][:, 3, 4] + maps[2][:, 3, 3] + maps[3][:, 2, 4]) / 4
     np.testing.assert_allclose(fine[:, 5, 7], mean, rtol=1e-5, atol=1e-9)
 
 
+def test_the_completeness_error_is_how_far_a_map_is_from_adding_up_as_a_mean_over_the_shifts(loaded, monkeypatch):
+    found = attribution.attribution(loaded, IMAGES, ASK, replace(PLAIN, shifts=2)).completeness_error
+    missing, whole = np.zeros(3), np.zeros(3)
+    for place in shifts.places(2, 14, "shifts"):
+        moved = shifts.shifted(IMAGES, place)
+        seen = gemma3.features(loaded, list(moved))
+        difference = evidence(loaded, seen) - evidence(loaded, seen.mean(dim=1, keepdim=True).expand_as(seen) + 0)
+        missing += np.abs(drawn(loaded, moved, ASK, PLAIN).sum(axis=(1, 2)) - difference) / 4
+        whole += np.abs(difference) / 4
+    np.testing.assert_allclose(found, missing / np.maximum(whole, 0.01), rtol=0.02, atol=2e-3)
+    assert found.max() > 0.02
+    monkeypatch.setattr(attribution, "MIN_DIFFERENCE_LOGITS", 100.0)  # no image differs as much
+    least = attribution.attribution(loaded, IMAGES, ASK, replace(PLAIN, shifts=2)).completeness_error
+    np.testing.assert_allclose(least, missing / 100, rtol=0.02, atol=2e-5)
+
+
+@pytest.mark.parametrize(("steps", "degree"), [(1, 1), (2, 3), (4, 7)])
+def test_so_many_steps_integrate_a_polynomial_of_twice_as_many_coefficients_exactly(steps, degree):
+    import torch
+
+    seen = torch.linspace(0.2, 1.4, 24, dtype=torch.float64).square().reshape(2, 4, 3)
+    means = seen.mean(dim=1, keepdim=True)
+    for power, exact in ((degree + 1, True), (degree + 2, False)):  # the gradient has one degree less
+
+        def evidence(place, power=power):
+            return (place**power).sum(dim=(1, 2))
+
+        found = attribution._integrated(evidence, seen, means, replace(PLAIN, steps=steps)).sum(dim=1)
+        missing = (found - (evidence(seen) - evidence(means.expand_as(seen)))).abs().max()
+        assert (missing < 1e-5) == exact
+
+
 def test_no_gradient_reaches_a_weight_and_the_weights_stay_trainable(loaded):
     before = [weight.requires_grad for weight in loaded.model.parameters()]
-    attribution.attribution(loaded, IMAGES, ASK, PLAIN)
+    drawn(loaded, IMAGES, ASK, PLAIN)
     assert [weight.requires_grad for weight in loaded.model.parameters()] == before
     assert any(before)
     assert all(weight.grad is None for weight in loaded.model.parameters())
@@ -112,15 +152,15 @@ def test_no_gradient_reaches_a_weight_and_the_weights_stay_trainable(loaded):
 
 def test_equal_images_give_equal_bytes_in_nf4_too_and_the_batch_changes_only_the_rounding(tiny_base):
     quantized = gemma3.load(tiny_base.folder, NF4)
-    one, two = (attribution.attribution(quantized, IMAGES, ASK, PLAIN).tobytes() for _ in range(2))
+    one, two = (drawn(quantized, IMAGES, ASK, PLAIN).tobytes() for _ in range(2))
     assert one == two
-    alone = attribution.attribution(quantized, IMAGES, ASK, replace(PLAIN, batch_size=1))
+    alone = drawn(quantized, IMAGES, ASK, replace(PLAIN, batch_size=1))
     np.testing.assert_allclose(np.frombuffer(one).reshape(alone.shape), alone, atol=1e-5)
 
 
 def test_bfloat16_gives_about_the_same_map(loaded, tiny_base):
     half = gemma3.load(tiny_base.folder, replace(EXACT, dtype="bfloat16"))
-    maps = [attribution.attribution(each, IMAGES, ASK, PLAIN).ravel() for each in (loaded, half)]
+    maps = [drawn(each, IMAGES, ASK, PLAIN).ravel() for each in (loaded, half)]
     assert np.corrcoef(*maps)[0, 1] > 0.95
 
 
@@ -129,20 +169,20 @@ def test_an_adapter_has_a_map_of_its_own(loaded, tiny_base):
         gemma3.load(tiny_base.folder, NF4).model, train_params(lora_dropout=0.0, lora_target_modules="language")
     )
     ready = gemma3.ready(tuned.eval(), loaded.processor)
-    fresh = attribution.attribution(ready, IMAGES, ASK, PLAIN)
+    fresh = drawn(ready, IMAGES, ASK, PLAIN)
     for name, weight in tuned.named_parameters():
         if "lora_B" in name:
             weight.data.fill_(0.01)
-    taught = attribution.attribution(ready, IMAGES, ASK, PLAIN)
+    taught = drawn(ready, IMAGES, ASK, PLAIN)
     assert np.abs(taught - fresh).max() > 1e-4
     assert all(weight.grad is None for weight in tuned.parameters())
 
 
 def test_what_cannot_be_asked_is_refused(loaded):
     with pytest.raises(ModelError, match=r"attribution.shifts: found 3, wanted a divisor of 14"):
-        attribution.attribution(loaded, IMAGES, ASK, replace(PLAIN, shifts=3))
+        drawn(loaded, IMAGES, ASK, replace(PLAIN, shifts=3))
     with pytest.raises(MismatchError, match=r"wanted \(112, 112\)"):
-        attribution.attribution(loaded, IMAGES[:, :100], ASK, PLAIN)
+        drawn(loaded, IMAGES[:, :100], ASK, PLAIN)
     with pytest.raises(ValueError, match="two different answers"):
         replace(PLAIN, answers=("Yes",))
 
@@ -221,6 +261,7 @@ def test_the_answer_holds_its_peaks_in_words(demo, tmp_path):
     )
     said = [a for prompt in SHIPPED_ROW.prompts for a in attribution.answers(demo, images, prompt, SHIPPED_ROW)]
     assert asked == said
+    assert all(answer.completeness_error is not None for answer in said)
     for answer in said:
         peaks = json.loads(answer.text)["peaks"]
         assert answer.parsed == ("ok" if peaks else "empty")

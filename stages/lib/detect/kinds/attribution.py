@@ -3,9 +3,10 @@
 The model is asked a question whose answer is one of two tokens. The evidence for a nodule is the difference of their
 logits, and a map says how much of it each image token brings, against the mean of the image's own tokens. Two ways:
 
-* `gradient`: integrated gradients (Sundararajan et al., ICML 2017, eq. 1, midpoint rule) on the way from that mean to
-  the image. With many steps a map adds up to the whole difference; the cheapest, one step, is the gradient on half the
-  way, times the way.
+* `gradient`: integrated gradients (Sundararajan et al., ICML 2017, eq. 1) on the way from that mean to the image. The
+  integral is a sum over `steps` points on the way (Gauss-Legendre quadrature). With many points a map adds up to the
+  evidence of the image less that of the mean, which the paper calls completeness; how far it is from that is told with
+  each map. One step is the gradient on half the way, times the way.
 * `occlusion`: what is lost when the token alone is put to the mean; exact, one forward pass per token.
 
 An image token is coarse (an eighth or sixteenth of the image), so the image is also moved by parts of a token, and the
@@ -15,6 +16,7 @@ maps of the moved images are laid over each other: the overlap is as fine as the
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -30,6 +32,7 @@ from stages.lib.models.prompts import PromptParams
 
 Extent = tuple[float, float, float, float]
 WHOLE: Extent = (0.0, 0.0, 1.0, 1.0)
+MIN_DIFFERENCE_LOGITS = 0.01  # a smaller one is rounding in bfloat16, and counts as this much in a completeness error
 
 
 @params.section
@@ -41,7 +44,7 @@ class Params:
     response_prefixes: tuple[str, ...]  # of each: what is put into the model's mouth before the answer; "" for nothing
     image_first: bool  # whether the image stands before the question, or after it
     method: Literal["gradient", "occlusion"]  # gradient is fast; occlusion is exact, one pass per image token
-    steps: params.Count  # points on the way from the mean token to the image, of the gradient; more follow it closer
+    steps: params.Count  # points of the gradient's quadrature; more make the completeness error smaller
     shifts: params.Count  # places along each side of an image token that the image is moved to; it divides the side
     smoothing_fraction: params.NonNegativeFloat  # standard deviation of the blur of a map, of the padded square's side
     peak_distance_fraction: params.Fraction  # two peaks are further apart than this, of the padded square's side
@@ -81,9 +84,25 @@ def localizer(params: Params, setting: driver.Setting) -> driver.Localizer:
     return ask
 
 
+@dataclass(frozen=True)
+class Attribution:
+    """Maps of n images.
+
+    Attributes:
+        evidence: How much each cell speaks for the positive answer, float64 array of shape (n, grid, grid), logits.
+        completeness_error: Of each image, how far its map is from adding up to the evidence of the image less that of
+            its mean token, as a fraction of that difference, shape (n,). Numerator and denominator are means of
+            magnitudes over the shifts. A difference below `MIN_DIFFERENCE_LOGITS` counts as that. None for
+            `occlusion`, which need not add up.
+    """
+
+    evidence: NDArray[np.float64]
+    completeness_error: NDArray[np.float64] | None
+
+
 def attribution(
     loaded: gemma3.Loaded, images: Sequence[np.ndarray] | np.ndarray, prompt: str, params: Params
-) -> NDArray[np.float64]:
+) -> Attribution:
     """How much each part of each image speaks for the positive answer.
 
     Args:
@@ -93,8 +112,8 @@ def attribution(
         params: See `Params`.
 
     Returns:
-        Float64 array of shape (n, grid, grid), logits per image token, with as many cells along a side as the model
-        has image tokens, times `params.shifts`. The cells divide the padded square evenly, row by row.
+        Maps with as many cells along a side as the model has image tokens, times `params.shifts`, and logits per image
+        token in each. The cells divide the padded square evenly, row by row.
 
     Raises:
         ModelError: If an answer is not one token, the moves do not divide a token, or a map is not finite.
@@ -104,43 +123,61 @@ def attribution(
     side, moves = int(loaded.image_tokens**0.5), params.shifts
     grid = side * moves
     total, covered = np.zeros((len(pixels), grid, grid)), np.zeros((grid, grid))
+    missing, whole = np.zeros(len(pixels)), np.zeros(len(pixels))
     for number, place in enumerate(shifts.places(moves, loaded.token_px, "attribution.shifts")):
         down, right = divmod(number, moves)
         shifted = shifts.shifted(pixels, place)
-        coarse = np.concatenate(
-            [
-                _token_map(loaded, shifted[start : start + params.batch_size], prompt, params)
-                for start in range(0, len(shifted), params.batch_size)
-            ]
-        )
+        found = [
+            _token_map(loaded, shifted[start : start + params.batch_size], prompt, params)
+            for start in range(0, len(shifted), params.batch_size)
+        ]
+        coarse, difference = (np.concatenate(part) for part in zip(*found, strict=True))
+        missing += np.abs(coarse.sum(axis=1) - difference)
+        whole += np.abs(difference)
         fine = coarse.reshape(-1, side, side).repeat(moves, axis=1).repeat(moves, axis=2)
         total[:, : grid - down, : grid - right] += fine[:, down:, right:]
         covered[: grid - down, : grid - right] += 1
     if not np.isfinite(total).all():
         raise ModelError("the evidence of an image is not a finite number; set model.dtype to bfloat16 or float32")
-    return total / covered
+    complete = params.method == "gradient"
+    error = missing / np.maximum(whole, MIN_DIFFERENCE_LOGITS * moves**2)
+    return Attribution(total / covered, error if complete else None)
 
 
-def _token_map(loaded: gemma3.Loaded, images: np.ndarray, prompt: str, params: Params) -> NDArray[np.float64]:
-    """Evidence of each image token of one batch, shape (n, image_tokens)."""
+def _token_map(
+    loaded: gemma3.Loaded, images: np.ndarray, prompt: str, params: Params
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Evidence of each image token of one batch, shape (n, image_tokens), and what it should add up to, shape (n,).
+
+    What is found by occlusion need not add up to anything: that is 0.
+    """
+    import torch
+
     seen = gemma3.features(loaded, list(images)).float()
     means = seen.mean(dim=1, keepdim=True)
     with _frozen(loaded.model):
         evidence = _contrast(loaded, *params.contrast(prompt))
-        found = (_integrated if params.method == "gradient" else _occluded)(evidence, seen, means, params)
-    return found.double().cpu().numpy()
+        if params.method == "gradient":
+            with torch.no_grad():
+                difference = evidence(seen) - evidence(means.expand_as(seen).contiguous())
+            found = _integrated(evidence, seen, means, params)
+        else:
+            difference = torch.zeros(len(seen))
+            found = _occluded(evidence, seen, means, params)
+    return found.double().cpu().numpy(), difference.double().cpu().numpy()
 
 
 def _integrated(evidence: Callable[[Any], Any], seen: Any, means: Any, params: Params) -> Any:
     import torch
 
     total = torch.zeros(seen.shape[:2], device=seen.device)
-    for step in range(params.steps):
+    nodes, weights = np.polynomial.legendre.leggauss(params.steps)  # on [-1, 1]
+    for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
         with torch.enable_grad():
-            place = (means + (seen - means) * ((step + 0.5) / params.steps)).requires_grad_()
+            place = (means + (seen - means) * float(node)).requires_grad_()
             (slope,) = torch.autograd.grad(evidence(place).sum(), place)
-        total += (slope * (seen - means)).sum(dim=-1)
-    return total / params.steps
+        total += float(weight) * (slope * (seen - means)).sum(dim=-1)
+    return total
 
 
 def _occluded(evidence: Callable[[Any], Any], seen: Any, means: Any, params: Params) -> Any:
@@ -299,7 +336,9 @@ def answers(
     Arguments and errors are those of `attribution`.
     """
     said = []
-    for image, evidence in zip(images, attribution(loaded, images, prompt, params), strict=True):
+    maps = attribution(loaded, images, prompt, params)
+    errors = [None] * len(images) if maps.completeness_error is None else maps.completeness_error.tolist()
+    for image, evidence, error in zip(images, maps.evidence, errors, strict=True):
         found = peaks(
             evidence,
             most=params.max_peaks,
@@ -311,5 +350,5 @@ def answers(
         )
         text = json.dumps({"peaks": [[round(value, 6) for value in peak] for peak in found]})
         detections = tuple(Detection(u, v, box=None, confidence=score, phrase=None) for u, v, score in found)
-        said.append(Response(text, "ok" if found else "empty", detections))
+        said.append(Response(text, "ok" if found else "empty", detections, completeness_error=error))
     return said
