@@ -11,7 +11,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +22,7 @@ from stages.lib.core import cli, files, params
 from stages.lib.core.log import LOG
 from stages.lib.core.progress import track
 from stages.lib.demo.synthetic import image as images
+from stages.lib.demo.synthetic import marker
 
 NIH, LIDC, UNLABELLED = "nih_filtered_images", "lidc_png_16_bit", "unlabelled"
 LEAST_SIDE_PX = 64
@@ -29,6 +30,8 @@ AP_FRACTION = 0.4  # of the images; taken in bed, of the sicker patients
 LABELS = ("No Finding", "Nodule")
 TRUTH = ("x", "y", "diameter_px", "diameter_mm", "contrast", "zone")
 PATIENT_STREAM, IMAGE_STREAM, PLAN_STREAM, CONTEXT_STREAM = 0, 1, 2, 16
+NEGATIVE_STREAM, MARKED_STREAM, MARKER_STREAM = 3, 4, 5
+FIRST_NEGATIVE_LIDC_PATIENT = 1_000_000  # beyond the others, so that their number changes no image
 FOLDERS = (NIH, LIDC, UNLABELLED)
 
 
@@ -41,14 +44,18 @@ class Params:
     max_images_per_patient: params.Count  # a patient has 1 to this many images, each number equally likely
     nih_side_px: params.Count  # side of an 8-bit image
     rgba_fraction: params.Fraction  # of the 8-bit images, stored as RGBA with equal channels
-    lidc_images: params.NonNegativeInt  # 16-bit images, each of a patient of its own, all with nodules
+    lidc_images: params.NonNegativeInt  # 16-bit images with marked nodules, each of a patient of its own
+    lidc_negative_images: params.NonNegativeInt  # 16-bit images without a nodule; the challenge has none
     lidc_side_px: params.Count  # about the side of a 16-bit image; width and height vary by a tenth
     prevalence: params.Fraction  # of images with a nodule among the 8-bit ones
+    nih_marked_fraction: params.Fraction  # of these, with nodules that are marked; in the challenge none are
     max_nodules: params.Count  # an image with nodules has 1 to this many
     min_diameter_mm: params.PositiveFloat
     max_diameter_mm: params.PositiveFloat
     min_contrast: params.Fraction  # grade: 0 adds nothing
     max_contrast: params.Fraction  # grade: 1 is obvious at 28 mm
+    marker_fraction_positive: params.Fraction  # of labelled images with a nodule, with a bright bar in a corner
+    marker_fraction_negative: params.Fraction  # the same of those without; where the two differ, it is a shortcut
     unlabelled_images: params.NonNegativeInt  # images of both kinds for `predict`, half of them with nodules
 
     def __post_init__(self) -> None:
@@ -79,6 +86,8 @@ class Order:
         height_px: Height, pixels.
         nodules: How many nodules.
         rgba: Whether it is stored with four channels.
+        points: Whether its nodules are marked in the table of points.
+        marker: Whether it carries a planted marker.
     """
 
     folder: str
@@ -90,6 +99,8 @@ class Order:
     height_px: int
     nodules: int
     rgba: bool
+    points: bool = False
+    marker: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,7 +143,37 @@ def plan(params: Params) -> list[Order]:
             orders.append(Order(UNLABELLED, name, i, patient, "lidc", width, height, mixed[i], False))
         else:
             orders.append(Order(UNLABELLED, name, i, patient, "nih", side, side, mixed[i], False))
+    return _with_markers(_with_points([*orders, *_negative_lidc(params)], params), params)
+
+
+def _negative_lidc(params: Params) -> list[Order]:
+    """Images without a nodule among the 16-bit ones, numbered after those with nodules."""
+    rng = np.random.default_rng([params.seed, NEGATIVE_STREAM])
+    orders = []
+    for i, (width, height) in enumerate(_sizes(rng, params.lidc_negative_images, params.lidc_side_px)):
+        number, patient = params.lidc_images + i, FIRST_NEGATIVE_LIDC_PATIENT + i
+        orders.append(Order(LIDC, f"{number + 1:04d}.png", number, patient, "lidc", width, height, 0, False))
     return orders
+
+
+def _with_points(orders: Sequence[Order], params: Params) -> list[Order]:
+    """Orders that say whose nodules are marked: all of the 16-bit images, and of the 8-bit ones an exact fraction."""
+    positive = [i for i, order in enumerate(orders) if order.folder == NIH and order.nodules]
+    chosen = _drawn(positive, params.nih_marked_fraction, np.random.default_rng([params.seed, MARKED_STREAM]))
+    return [replace(order, points=i in chosen or order.folder == LIDC) for i, order in enumerate(orders)]
+
+
+def _with_markers(orders: Sequence[Order], params: Params) -> list[Order]:
+    """Orders that say which labelled images carry a planted marker: an exact fraction of each class."""
+    chosen: set[int] = set()
+    for label, fraction in ((1, params.marker_fraction_positive), (0, params.marker_fraction_negative)):
+        of_class = [i for i, o in enumerate(orders) if o.folder != UNLABELLED and bool(o.nodules) == bool(label)]
+        chosen |= _drawn(of_class, fraction, np.random.default_rng([params.seed, MARKER_STREAM, label]))
+    return [replace(order, marker=i in chosen) for i, order in enumerate(orders)]
+
+
+def _drawn(places: Sequence[int], fraction: float, rng: np.random.Generator) -> set[int]:
+    return {places[k] for k in rng.permutation(len(places))[: round(fraction * len(places))].tolist()}
 
 
 def _numbers(rng: np.random.Generator, total: int, positive: int, most: int) -> list[int]:
@@ -159,10 +200,14 @@ def simulate(order: Order, params: Params) -> Stored:
         diameter_mm=(params.min_diameter_mm, params.max_diameter_mm),
         contrast=(params.min_contrast, params.max_contrast),
     )
+    density = image.density
+    if order.marker:
+        own = np.random.default_rng([params.seed, MARKER_STREAM, FOLDERS.index(order.folder) + 2, order.number])
+        density = marker.marked(density, image.lungs, own)
     if order.kind == "lidc":
         low, high = rng.integers(60, 600), rng.integers(2800, 14000)
-        return Stored(np.rint(low + image.density * float(high - low)).astype(np.uint16), image.nodules)
-    grey = np.rint(image.density * 255).astype(np.uint8)
+        return Stored(np.rint(low + density * float(high - low)).astype(np.uint16), image.nodules)
+    grey = np.rint(density * 255).astype(np.uint8)
     if order.rgba:
         return Stored(np.dstack([grey, grey, grey, np.full_like(grey, 255)]), image.nodules)
     return Stored(grey, image.nodules)
@@ -192,7 +237,7 @@ def tables(made: Sequence[tuple[Order, Sequence[images.Nodule]]], seed: int) -> 
         spacing = f"{images.spacing_mm(order.width_px):.6f}"
         classes.append(label | {"LIDC_ID": patient, "spacing_mm": spacing} | context(order, seed))
         lesions += [{"file_name": order.file_name} | nodule for nodule in truth]
-        if order.folder == LIDC:
+        if order.points:
             points += [{"file_name": order.file_name, "x": round(n.x), "y": round(n.y)} for n in nodules]
     return {
         "classification_labels.csv": classes,

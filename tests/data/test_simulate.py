@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.data import simulate
+from stages.data import ingest, simulate
 from stages.lib.core.errors import ParamsError
 from stages.lib.core.params import parse
+from stages.lib.metrics import sources
 
 ROOT = Path(__file__).parents[2]
 VALUES = {
@@ -23,8 +24,12 @@ VALUES = {
     "nih_side_px": 72,
     "rgba_fraction": 0.2,
     "lidc_images": 3,
+    "lidc_negative_images": 0,
     "lidc_side_px": 80,
     "prevalence": 0.4,
+    "nih_marked_fraction": 0.0,
+    "marker_fraction_positive": 0.0,
+    "marker_fraction_negative": 0.0,
     "max_nodules": 3,
     "min_diameter_mm": 8.0,
     "max_diameter_mm": 30.0,
@@ -117,6 +122,71 @@ def test_only_lidc_images_have_points_and_those_are_the_true_centres_in_whole_pi
         assert point["file_name"] == lesion["file_name"]
         assert abs(int(point["x"]) - float(lesion["x"])) <= 0.501
         assert abs(int(point["y"]) - float(lesion["y"])) <= 0.501
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """The same study with negative 16-bit images, and with half of the positive 8-bit images marked."""
+    out = tmp_path_factory.mktemp("mixed") / "data"
+    simulate.write(replace(SMALL, lidc_negative_images=2, nih_marked_fraction=0.5), out, workers=1)
+    return out
+
+
+def test_negative_lidc_images_and_marked_nih_images_change_no_image_that_there_was(folder, mixed):
+    before, after = contents(folder), contents(mixed)
+    new = {f"{simulate.LIDC}/0004.png", f"{simulate.LIDC}/0005.png"}
+    assert set(after) - set(before) == new
+    assert all(before[name] == after[name] for name in before if name.endswith(".png"))
+    labels = {row["file_name"]: (row["label"], row["LIDC_ID"]) for row in rows(mixed / "classification_labels.csv")}
+    assert labels["0004.png"] == ("No Finding", "LIDC-IDRI-0004")
+    assert len({after[name] for name in new}) == 2
+    assert all(read(mixed / name).dtype == np.uint16 for name in new)
+
+
+def test_an_exact_fraction_of_the_positive_nih_images_is_marked_at_the_true_centres(mixed):
+    truth = [row for row in rows(mixed / "lesions.csv") if len(row["file_name"]) > len("0001.png")]
+    points = [row for row in rows(mixed / "localization_labels.csv") if len(row["file_name"]) > len("0001.png")]
+    positive, marked = ({row["file_name"] for row in table} for table in (truth, points))
+    assert marked < positive
+    assert len(marked) == round(0.5 * len(positive)) > 0
+    wanted = [(n["file_name"], round(float(n["x"])), round(float(n["y"]))) for n in truth if n["file_name"] in marked]
+    assert [(p["file_name"], int(p["x"]), int(p["y"])) for p in points] == wanted
+
+
+def test_ingest_takes_them_and_both_sources_have_marked_and_negative_images(mixed):
+    manifest, points = ingest.ingest(ingest.Params(root=str(mixed), max_rejected=0, max_pixels=100_000))
+    marked = set(points["image_id"].to_pylist())
+    found = sources.of_images(
+        [
+            (row["source"], row["image_id"] in marked, row["label"] == 0 and row["image_id"] not in marked)
+            for row in manifest.to_pylist()
+        ]
+    )
+    assert not found.across
+    assert found.marked["lidc"] == 3 and found.negative["lidc"] == 2 and found.marked["nih"] > 0
+    assert {row["status"] for row in manifest.to_pylist()} == {"ok"}
+    assert all(row["problem"] is None for row in manifest.to_pylist())
+    patients = [row["patient_id"] for row in manifest.to_pylist() if row["source"] == "lidc"]
+    assert len(patients) == len(set(patients)) == 5
+
+
+def test_a_marker_is_drawn_outside_the_lungs_on_an_exact_fraction_of_each_class_and_changes_nothing_else():
+    params = replace(SMALL, nih_patients=40, lidc_negative_images=8, marker_fraction_positive=0.75)
+    params = replace(params, marker_fraction_negative=0.25)
+    orders = [order for order in simulate.plan(params) if order.folder != simulate.UNLABELLED]
+    for positive, fraction in ((True, 0.75), (False, 0.25)):
+        of_class = [order for order in orders if bool(order.nodules) == positive]
+        assert sum(order.marker for order in of_class) == round(fraction * len(of_class)) > 0
+    assert not any(order.marker for order in simulate.plan(params) if order.folder == simulate.UNLABELLED)
+    for order in [order for order in orders if order.marker and not order.rgba][:6]:
+        with_it = simulate.simulate(order, params).pixels
+        without = simulate.simulate(replace(order, marker=False), params).pixels
+        changed = np.argwhere(with_it != without)
+        assert 0 < len(changed) < 0.02 * without.size
+        assert changed[:, 0].max() < 0.35 * without.shape[0]
+        assert (changed[:, 1].max() < 0.2 * without.shape[1]) or (changed[:, 1].min() > 0.8 * without.shape[1])
+        assert with_it.max() > 0.9 * (np.iinfo(np.uint8).max if order.kind == "nih" else without.max())
+        assert (with_it >= without).all()
 
 
 def test_nih_images_are_square_with_8_bits_and_some_have_an_opaque_fourth_channel(folder):

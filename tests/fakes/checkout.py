@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[2]
 REAL_IMAGES = ROOT.parent / "shared" / "data" / "nodulocc_mini"  # beside the checkout, where it is given
 SMALL: Mapping[str, Mapping[str, Any]] = {
     "study": {"shards": 1},
-    "data.simulate": {"nih_patients": 24, "lidc_images": 6, "unlabelled_images": 4},
+    "data.simulate": {"nih_patients": 24, "lidc_images": 6, "lidc_negative_images": 6}
+    | {"nih_marked_fraction": 0.3, "unlabelled_images": 4},
     "data.split": {"fractions": [0.5, 0.2, 0.3]},
     "nodules.train": {"max_steps": 4, "eval_steps": 2, "save_steps": 2},
     "nodules.localize": {"views": ["whole", "mirrored"]},

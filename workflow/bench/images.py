@@ -52,7 +52,7 @@ def make(folder: Path, demo: Mapping[str, Mapping[str, Any]]) -> Study:
     raw = folder / "simulate"
     changed: dict[str, dict[str, Any]] = {
         "data.simulate": {"seed": SEED, "nih_patients": IMAGES, "max_images_per_patient": 1, "lidc_images": 0}
-        | {"unlabelled_images": 0},
+        | {"lidc_negative_images": 0, "unlabelled_images": 0},
         "data.ingest": {"root": str(raw)},
     }
     sections = [f"{chapter}.{name}" for chapter in ("data", "weights", "nodules") for name in demo[chapter]]

@@ -32,7 +32,7 @@ def table(
             "width_px": 300 if lidc else 256,
             "height_px": 256,
             "bit_depth": 16 if lidc else 8,
-            "age": float(rng.integers(30, 80)),
+            "age_years": float(rng.integers(30, 80)),
             "sex": str(rng.choice(["F", "M"])),
             "view": "PA",
             "histogram": [int(count) for count in np.rint(1e5 * bins)],
@@ -67,7 +67,7 @@ def test_a_grey_value_that_only_positives_have_is_found_within_the_cohort() -> N
 
 def test_an_age_or_a_view_that_positives_have_is_found_without_a_pixel() -> None:
     def older(row: dict[str, Any], rng: np.random.Generator) -> None:
-        row["age"] = None if rng.random() < 0.1 else row["age"] + 40 * row["label"]
+        row["age_years"] = None if rng.random() < 0.1 else row["age_years"] + 40 * row["label"]
 
     def lying(row: dict[str, Any], rng: np.random.Generator) -> None:
         row["view"] = "AP" if row["label"] and rng.random() < 0.8 else "PA"
@@ -77,7 +77,7 @@ def test_an_age_or_a_view_that_positives_have_is_found_without_a_pixel() -> None
 
 
 def test_images_that_are_all_alike_have_an_auc_of_exactly_half() -> None:
-    rows = table().drop_columns(["age", "sex", "view"])
+    rows = table().drop_columns(["age_years", "sex", "view"])
     found = measured(rows, METADATA, COHORT)[LABEL_AUC]
     assert (found.value, found.low, found.high) == (0.5, 0.5, 0.5)
 
