@@ -45,6 +45,7 @@ from stages.lib.metrics import (
     outcomes,
     probe,
     responses,
+    subgroups,
 )
 from stages.lib.metrics.binary_suite import Scored
 from stages.lib.metrics.bootstrap import Outcome, attempt, replicate
@@ -57,12 +58,12 @@ from stages.lib.metrics.outcomes import Row
 from stages.lib.metrics.ratios import ratio
 from stages.nodules import consistency, fields, merged_adapter
 from stages.nodules.consistency import Tables
-from stages.nodules.notes import CHAPTER, Division, Notes, SetSources
+from stages.nodules.notes import CHAPTER, Division, Notes, SetSources, Subgroups
 from stages.nodules.submission import SubmitParams, Threshold
 
 CLASSIFICATION, COMPARISON, LOCALIZATION, JOINT = "classification", "comparison", "localization", "joint"
 RESPONSES = "responses"
-VALIDATION = "val"
+VALIDATION, TEST = "val", "test"
 TUNED = "tuned"  # whose weights are asked in both forms
 CLOCKED = ("seconds", "data_wait_fraction", "resumed_from_step")  # keys of train.json that differ from run to run
 
@@ -81,11 +82,13 @@ class MeasureParams:
     contrast_edges: tuple[float, ...]
     min_stratum_nodules: params.Count  # nodules below which a stratum has no recall
     comparisons: tuple[tuple[params.Text, params.Text], ...]  # pairs of classifiers: the first minus the second
+    age_edges_years: tuple[params.PositiveFloat, ...]  # ages between two subgroups of images; none for no subgroups
+    min_subgroup_images: params.Count  # images of a class below which a subgroup has no measure of that class
 
     def __post_init__(self) -> None:
         """Check what the types do not say."""
         problems = []
-        for name in ("size_edges_mm", "contrast_edges"):
+        for name in ("size_edges_mm", "contrast_edges", "age_edges_years"):
             edges = getattr(self, name)
             if list(edges) != sorted(set(edges)):
                 problems.append(f"{name} {list(edges)} do not rise")
@@ -141,6 +144,8 @@ class Results:
     curves: dict[Subject, list[Curve]] = field(default_factory=dict)
     outcomes: dict[Subject, Sequence[Row]] = field(default_factory=dict)
     divisions: list[Division] = field(default_factory=list)
+    subgroups: list[Subgroups] = field(default_factory=list)
+    subgroup_tests: dict[str, int] = field(default_factory=dict)
     sources: list[SetSources] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -190,6 +195,8 @@ def classify(study: Tables, params: Params, results: Results) -> dict[tuple[str,
             results.measures[subject] = {**found[key].measured, **answer_mass(images, params)}
             results.outcomes[subject] = outcomes.of_classifier(scored[key])
             results.curves[subject] = curves.of_classifier(scored[key], params.ece_bins, params.confidence)
+            if name == TEST:
+                divide(classifier, images, scored[key], redrawn[classifier], study, params, results)
         for pair in params.comparisons:
             if set(pair) <= set(study.infer):
                 first, second = ((one, name) for one in pair)
@@ -197,6 +204,43 @@ def classify(study: Tables, params: Params, results: Results) -> dict[tuple[str,
                     found[first], found[second], (scored[first], scored[second]), settings
                 )
     return scored
+
+
+def divide(
+    classifier: str,
+    images: pa.Table,
+    scored: Scored,
+    redrawn: Mapping[str, NDArray[np.float64]],
+    study: Tables,
+    params: Params,
+    results: Results,
+) -> None:
+    """Measure a classifier on subgroups of the test images."""
+    told = tables.lookup(images, study.manifest, ["sex", "age_years", "view"])
+    sizes: dict[str, list[float | None]] = defaultdict(list)
+    for row in study.points.to_pylist():
+        sizes[row["image_id"]].append(row["diameter_mm"])
+    # The largest nodule is not known where the diameter of one is not.
+    nodules = [sizes.get(image, [None]) for image in told["image_id"].to_pylist()]
+    largest = np.array([np.max([np.nan if size is None else size for size in row]) for row in nodules], np.float64)
+    divisions = subgroups.divide(
+        told, largest, age_edges_years=params.age_edges_years, size_edges_mm=params.size_edges_mm
+    )
+    found = subgroups.measure(scored, divisions, params.of_scores, redrawn, params.min_subgroup_images)
+    for (division, group), measured in found.groups.items():
+        results.measures[Subject(CLASSIFICATION, classifier, f"{TEST}/{division}/{group}")] = measured
+    results.subgroup_tests[classifier] = found.n_tests
+    # The same for all classifiers: they have the same test images.
+    results.subgroups = [
+        Subgroups(
+            name=name,
+            groups={part.key: (part.low, part.high) for part in one.parts},
+            n_unknown=one.unknown,
+            reason=one.reason,
+            note=one.note,
+        )
+        for name, one in divisions.items()
+    ]
 
 
 def answer_mass(images: pa.Table, params: Params) -> dict[Key, Estimate]:
@@ -410,6 +454,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         warnings=tuple(results.warnings),
         counts=consistency.counts(study),
         divisions=tuple(results.divisions),
+        subgroups=tuple(results.subgroups),
+        subgroup_tests=results.subgroup_tests,
         sources=tuple(results.sources),
         placement=placed.placement if placed else None,
         provenance=origin,

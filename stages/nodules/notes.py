@@ -33,6 +33,25 @@ class Division:
 
 
 @params.section
+class Subgroups:
+    """One way to divide the test images that classifiers are measured on.
+
+    Attributes:
+        name: sex, age, view, source or size.
+        groups: Bounds of each subgroup by its name, low inclusive and high exclusive; null where there is none.
+        n_unknown: Images in no subgroup, since it is not known of them; by size, positive images.
+        reason: Why there is no subgroup; null if there is one.
+        note: What a reader must know of it.
+    """
+
+    name: str
+    groups: Mapping[str, tuple[float | None, float | None]]
+    n_unknown: int
+    reason: str | None
+    note: str | None
+
+
+@params.section
 class SetSources:
     """Where the images of one evaluation set are from that a localizer is measured on."""
 
@@ -101,6 +120,8 @@ class Notes:
         warnings: A sentence for everything that a reader must know before trusting a number.
         counts: What there is.
         divisions: How nodules are divided into strata.
+        subgroups: How images are divided into subgroups.
+        subgroup_tests: Tests of subgroups that the p values of each classifier are corrected for.
         sources: Where images with nodules and negative ones are from.
         placement: Where the random-placement baseline throws its points; null without a localizer.
         provenance: What decided the numbers, see `provenance.record`.
@@ -111,6 +132,8 @@ class Notes:
     warnings: tuple[str, ...]
     counts: Counts
     divisions: tuple[Division, ...]
+    subgroups: tuple[Subgroups, ...]
+    subgroup_tests: Mapping[str, int]
     sources: tuple[SetSources, ...]
     placement: Placement | None
     provenance: Mapping[str, Any]

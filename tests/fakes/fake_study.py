@@ -52,6 +52,8 @@ PARAMETERS: dict[str, Any] = {
             "size_edges_mm": [10.0, 20.0],
             "contrast_edges": [],
             "min_stratum_nodules": 3,
+            "age_edges_years": [40.0, 65.0],
+            "min_subgroup_images": 3,
             "comparisons": [["tuned", "zero_shot"]],
         },
         "submit": {
@@ -168,7 +170,9 @@ def _images(rng: np.random.Generator) -> tuple[list[dict[str, Any]], list[dict[s
     for number in range(90):
         label = int(number % 4 == 0)
         name = f"{number // 2:08d}_{number % 2:03d}.png"
-        images.append(_image(name, "nih", f"nih-{number // 2:08d}", label, 1024, 1024, 8))
+        image = _image(name, "nih", f"nih-{number // 2:08d}", label, 1024, 1024, 8)
+        told = {"sex": "FM"[number // 4 % 2], "age_years": 20.0 + number, "view": ("AP", "PA")[number // 12 % 2]}
+        images.append(image | (told if number % 10 else {}))
     for number in range(16):
         name = HOSTILE_USED if number == 4 else f"{number:04d}.png"
         width, height = int(rng.integers(1700, 2100)), int(rng.integers(1900, 2100))

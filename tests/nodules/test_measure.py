@@ -37,6 +37,8 @@ SECTION = {
     "min_stratum_nodules": 2,
     "threshold": "f1",
     "comparisons": (("tuned", "zero_shot"),),
+    "age_edges_years": [50.0],
+    "min_subgroup_images": 2,
 }
 SHARED = {"cohort": ("sources",), "tolerance": ("tight_fraction", "tolerant_fraction"), "submit": ("threshold",)}
 APART = {key for keys in SHARED.values() for key in keys}
@@ -221,6 +223,47 @@ def test_only_thresholds_chosen_on_validation_have_an_interval_with_the_threshol
     moved = metrics(other, PARAMS)["classification"]["tuned"]["test"]["accuracy_at_f1"]
     before = tuned["test"]["accuracy_at_f1"]
     assert moved["known_low"] == before["known_low"] and moved["low"] != before["low"]
+
+
+def test_subgroups_of_the_test_images_are_measured_where_the_manifest_tells_them_apart(study):
+    rows = study.manifest.to_pylist()
+    for number, row in enumerate(row for row in rows if row["source"] == "nih" and row["status"] == "ok"):
+        row |= {"sex": "FM"[number // 2 % 2], "age_years": 30.0 + number % 40 if number != 79 else None}
+    told = replace(study, manifest=tables.from_rows(rows, tables.MANIFEST))
+    results = stage.measure(told, PARAMS)
+    found = {s.subset: m for s, m in results.measures.items() if (s.task, s.system) == ("classification", "tuned")}
+    assert set(found) == {"val", "test", "test/sex/F", "test/sex/M", "test/age/below_50", "test/age/from_50"}
+    women = [number for number in range(30, 80) if number // 2 % 2 == 0]
+    scored = {row["image_id"]: row["score"] for row in told.infer["tuned"].to_pylist()}
+    labels = [int(number % 5 == 0) for number in women]
+    area = found["test/sex/F"][Key("roc_auc")]
+    assert area.value == pytest.approx(binary.roc_auc(labels, [scored[f"n{number:02d}"] for number in women]))
+    assert (area.n, area.n_positive, area.n_patients) == (len(women), sum(labels), len(women) // 2)
+    assert {one.name: (list(one.groups), one.n_unknown, one.reason) for one in results.subgroups} == {
+        "sex": (["F", "M"], 0, None),
+        "age": (["below_50", "from_50"], 1, None),
+        "view": ([], 50, "the manifest has no view"),
+        "source": ([], 0, "every image with a known source is nih"),
+        "size": ([], 10, "the diameter of no nodule is known in mm"),
+    }
+    assert results.subgroup_tests == {"tuned": 2, "zero_shot": 2}
+
+
+def test_the_size_of_an_image_is_that_of_its_largest_nodule_and_every_negative_image_is_its_counterpart(study):
+    points = study.points.to_pylist()
+    for row in points:
+        row["diameter_mm"] = {"l1": 25.0, "l2": 5.0}.get(row["image_id"])
+    points.append({"image_id": "l2", "point": 1, "x": 3.0, "y": 4.0, "diameter_mm": 12.0, "contrast": None})
+    sized = replace(study, points=tables.from_rows(points, tables.POINTS))
+    results = stage.measure(sized, replace(PARAMS, sources=("nih", "lidc"), min_subgroup_images=1))
+    found = {s.subset: m for s, m in results.measures.items() if (s.task, s.system) == ("classification", "tuned")}
+    counts = {
+        name: (found[f"test/size/{name}"][Key("roc_auc")].n_positive, found[f"test/size/{name}"][Key("roc_auc")].n)
+        for name in ("below_10", "10_to_20", "from_20")
+    }
+    assert counts == {"below_10": (0, 40), "10_to_20": (1, 41), "from_20": (1, 41)}
+    size = next(one for one in results.subgroups if one.name == "size")
+    assert size.n_unknown == 10 and "sized nodules are of lidc, negative images of nih" in size.note
 
 
 def test_the_published_confusion_comes_out_of_the_whole_stage(study):

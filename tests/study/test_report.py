@@ -187,6 +187,31 @@ def test_every_number_of_the_classification_tables_was_measured(page: Page, resu
     assert known > 50
 
 
+def test_every_subgroup_has_its_images_and_its_measured_numbers_on_the_page(page: Page, results: Path) -> None:
+    found = measured(results)
+    cells: dict[tuple[str, str], list[float | None]] = {}
+    for table, key, value, _ in page.numbers:
+        name, _, system = table.get("data-table", "").partition(".")
+        if name == "subgroups":
+            cells.setdefault((system, key), []).append(None if value is None else float(value))
+    subsets = {s.subset for s in found if s.task == "classification" and s.subset.startswith("test/")}
+    assert {"test/sex/F", "test/age/from_65", "test/view/PA", "test/source/nih", "test/size/from_20"} < subsets
+    columns = [Key("roc_auc"), Key("roc_auc_gap"), Key("roc_auc_gap_p_holm")]
+    columns += [Key("sensitivity", "youden"), Key("specificity", "youden")]
+    shown = 0
+    for system in fake_study.MODELS:
+        assert {subset for name, subset in cells if name == system} == {*subsets, "test"}
+        for subset in subsets:
+            wanted = [found[Subject("classification", system, subset)][key].value for key in columns]
+            assert cells[system, subset] == wanted
+            shown += sum(value is not None for value in wanted)
+    assert shown > 40
+    assert "too few: " in page.text
+    text = " ".join(page.text.split())
+    assert "across sources: sized nodules are of lidc, negative images of nih" in text
+    assert "not known of 11 images" in text
+
+
 def test_every_number_of_the_localization_tables_was_measured(page: Page, results: Path) -> None:
     measures_ = measured(results)
     found: dict[tuple[str, str], list[tuple[str | None, str]]] = {}

@@ -223,6 +223,16 @@ class Ranking:
         return tp, fp
 
 
+def areas(tp: Floats, fp: Floats) -> Floats:
+    """`roc_auc` of each of b resamples, shape (b,), from `Ranking.cumulate`, each (b, u); NaN where a class is missing.
+
+    >>> areas(np.array([[1.0, 2.0, 2.0]]), np.array([[0.0, 1.0, 2.0]]))
+    array([0.875])
+    """
+    steps = np.einsum("bu,bu->b", np.diff(fp, axis=1), tp[:, 1:] + tp[:, :-1]) + fp[:, 0] * tp[:, 0]
+    return ratio(steps, 2 * tp[:, -1] * fp[:, -1], "one class has no image")
+
+
 def checked(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.int64], Floats]:
     """Labels and scores as arrays of one length.
 

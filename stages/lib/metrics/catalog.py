@@ -124,6 +124,10 @@ METRICS: Mapping[str, Metric] = {
         # probes of what has no anatomy in it; neither direction is an accuracy
         Metric(name="probe_source_auc", label="Source told by the probe, ROC AUC"),
         Metric(name="probe_label_auc", label="Label told by the probe, ROC AUC"),
+        # a subgroup of images against the others of its division
+        Metric(name="roc_auc_gap", label="ROC AUC minus that of the other images"),
+        Metric(name="roc_auc_gap_p", label="Test of this difference, p"),
+        Metric(name="roc_auc_gap_p_holm", label="Test of this difference, p after Holm"),
         # two systems on the same images
         Metric(name="delong_z", label="DeLong's z"),
         Metric(name="delong_p", label="DeLong's test of the two ROC areas, p"),

@@ -4,6 +4,7 @@ Both take the images as independent. With several images of a patient their p va
 patients of the difference is the one to trust.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,6 +76,22 @@ def _placements(labels: NDArray[np.int64], scores: NDArray[np.float64]) -> tuple
 
 def _variance(of_positives: NDArray[np.float64], of_negatives: NDArray[np.float64]) -> float:
     return float(of_positives.var(ddof=1) / len(of_positives) + of_negatives.var(ddof=1) / len(of_negatives))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P values after Holm's correction for their number, in their order, each in [0, 1].
+
+    Source: Holm, Scandinavian Journal of Statistics 6: 65, 1979.
+
+    >>> holm([0.25, 0.125])
+    [0.25, 0.25]
+    """
+    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
+    adjusted, least = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(order):
+        least = max(least, min(1.0, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = least
+    return adjusted
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

@@ -23,7 +23,7 @@ from stages.lib.report.blocks import (
 )
 from stages.lib.report.numbers import KNOWN, decimal, label, note, number
 from stages.nodules import published
-from stages.nodules.page import curves
+from stages.nodules.page import curves, subgroups
 from stages.nodules.page.study import Study
 from stages.nodules.page.words import name
 
@@ -53,7 +53,7 @@ def part(study: Study) -> Part:
     blocks += _calibrated(study)
     for split in reversed(MEASURED_SPLITS):
         blocks += _split(study, split)
-    blocks += [*_adapter(study), *_published()]
+    blocks += [*subgroups.blocks(study), *_adapter(study), *_published()]
     marked = f"test images; full dots are the {catalog.at_label(chosen)}, open ones the score 0.5"
     blocks.append(Heading(title="Curves", note=marked))
     charts = curves.of_classifiers(study)
