@@ -27,6 +27,11 @@ include: "rules/report.smk"
 include: "rules/predict.smk"
 
 
+if config["data"]["external"]["roots"]:
+
+    include: "rules/external.smk"
+
+
 if len(config["study"]["seeds"]) > 1:
 
     include: "rules/seeds.smk"

@@ -36,6 +36,7 @@ OWN_MODEL = [name for name, row in NODULES["localizers"].items() if row["kind"] 
 TRAINED = "results/nodules/train/adapter"
 TUNED = [name for name, row in NODULES["classifiers"].items() if row.get("adapter") == TRAINED]
 NONE = "(?!)"  # a wildcard that nothing can be
+EXTERNAL = config["data"]["external"]["roots"]
 SEEDS = config["study"]["seeds"]
 REPEATED = ("data.split", "nodules.train")  # sections whose seed is their own, plus that of study.seeds
 SEEDED = {  # where what depends on the seed begins, and where it lies with another seed than the first
@@ -45,7 +46,7 @@ SEEDED = {  # where what depends on the seed begins, and where it lies with anot
     "results/shards/nodules": "results/shards/seeds/{seed}/nodules",
     **{
         f"results/nodules/{name}": f"results/nodules/seeds/{{seed}}/{name}"
-        for name in ("train", "infer", "localize", "measure", "live")
+        for name in ("train", "infer", "localize", "external", "measure", "live")
     },
 }
 OVER_SEEDS = ["results/nodules/measure/over_seeds.parquet"] if len(SEEDS) > 1 else []
@@ -54,6 +55,7 @@ WAITED_FOR = ("code", "images", "adapter", "templates")  # inputs that a rule wa
 
 wildcard_constraints:
     seed=r"\d+",
+    external="|".join(EXTERNAL) or NONE,
     classifier="|".join(CLASSIFIERS),
     localizer="|".join(LOCALIZERS),
 
@@ -217,6 +219,21 @@ def made(path):
 def watched(path):
     """A fingerprint of what comes from outside the pipeline, so that a changed file there reruns what reads it."""
     return "" if made(path) else files.fingerprint(path)
+
+
+def external_section(wildcards):
+    """The parameters of ingest, for a folder of other data."""
+    return section("data.ingest", root=EXTERNAL[wildcards.external])(wildcards)
+
+
+def external_images(wildcards):
+    """The result that a folder of other data lies in, if this pipeline makes it."""
+    return made(EXTERNAL[wildcards.external])
+
+
+def external_watched(wildcards):
+    """A fingerprint of a folder of other data."""
+    return watched(EXTERNAL[wildcards.external])
 
 
 def dry_run():

@@ -22,6 +22,10 @@ rule nodules_measure:
         responses=expand(f"{FOUND}/{{localizer}}_responses.parquet", localizer=MEASURED),
         choice=expand(f"{FOUND}/{{localizer}}_choice.json", localizer=LOCALIZERS),
         cutoff=expand(f"{FOUND}/{{localizer}}_cutoff.json", localizer=[*LOCALIZERS, "combined"]),
+        external_manifest=expand("results/data/external/{external}/manifest.parquet", external=EXTERNAL),
+        external_infer=expand(
+            "results/nodules/external/{external}/infer/{classifier}.parquet", external=EXTERNAL, classifier=CLASSIFIERS
+        ),
         train=["results/nodules/train/train.json"] if "tuned" in CLASSIFIERS else [],
         code=code("nodules.measure"),
     output:

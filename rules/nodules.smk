@@ -73,9 +73,9 @@ rule nodules_infer:
         out="results/nodules/infer/raw/{classifier}.parquet",
     log:
         "results/logs/nodules_infer/{classifier}.log",
-    localrule: True
     wildcard_constraints:
         classifier="|".join(name for name in CLASSIFIERS if name not in RANKED) or NONE,
+    localrule: True
     params:
         paths=paths,
     shell:
@@ -93,9 +93,9 @@ rule nodules_infer_points:
         infer="results/nodules/infer/raw/{classifier}.parquet",
     log:
         "results/logs/nodules_infer/{classifier}.log",
-    localrule: True
     wildcard_constraints:
         classifier="|".join(RANKED) or NONE,
+    localrule: True
     params:
         paths=paths,
     shell:

@@ -15,3 +15,8 @@ include: "data.smk"
 include: "nodules.smk"
 include: "localize.smk"
 include: "measure.smk"
+
+
+if EXTERNAL:
+
+    include: "external.smk"

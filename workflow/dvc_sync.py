@@ -29,7 +29,7 @@ LIVE = {  # what training writes while it runs
     "validation of the run in progress": ["val_balanced_accuracy", "val_f1", "val_average_precision"],
 }
 CHAPTERS, ROWS = ("data", "weights", "nodules"), ("classifiers", "localizers")
-SYSTEMS = ("classifier", "localizer", "seed")  # wildcards: a stage of DVC is one system's, of one seed
+SYSTEMS = ("classifier", "external", "localizer", "seed")  # wildcards: a stage of DVC is one system's, of one seed
 REPEATED = {"data.split", "nodules.train"}  # sections to whose seed that of study.seeds is added
 SHARD = re.compile(r"^\d+-of-\d+$")
 
@@ -87,6 +87,8 @@ def dvc(found: list[Job], params: Mapping[str, Mapping[str, Any]]) -> dict[str, 
         outside["weights_fetch"] = ("weights.fetch.base", params["weights"]["fetch"]["base"])
     if params["data"]["split"]["file"] != "none":
         outside["data_split"] = ("data.split.file", params["data"]["split"]["file"])
+    for name, root in params["data"]["external"]["roots"].items():
+        outside[f"data_ingest_external-{name}"] = (f"data.external.roots.{name}", root)
     for name, row in params["nodules"]["localizers"].items():
         if row.get("revision") == "none":
             outside[f"weights_fetch_own-{name}"] = (f"nodules.localizers.{name}.model", row["model"])

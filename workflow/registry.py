@@ -2,11 +2,15 @@
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from stages.lib.core import kinds, params
 from stages.lib.core.errors import ParamsError
 from workflow import renamed
+
+NAME = r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$"
 
 
 @params.section
@@ -26,6 +30,13 @@ class StudyParams:
 
 
 @params.section
+class ExternalParams:
+    """Other data that the study's classifiers are measured on."""
+
+    roots: dict[Annotated[str, Field(pattern=NAME)], params.Text]  # a data folder by name
+
+
+@params.section
 class PredictParams:
     """Inputs of `snakemake predict`."""
 
@@ -41,6 +52,7 @@ HOMES = {
     "data.ingest": "stages.data.ingest:Params",
     "data.normalize": "stages.data.normalize:Params",
     "data.split": "stages.data.split:Params",
+    "data.external": "workflow.registry:ExternalParams",
     "weights.pretrain": "stages.weights.pretrain:Params",
     "weights.fetch": "stages.weights.fetch:Params",
     "nodules.cohort": "stages.lib.metrics.cohort:CohortParams",

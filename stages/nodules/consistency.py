@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,8 @@ from stages.lib.metrics.evaluation_sets import MEASURED_SPLITS, classifier_image
 from stages.lib.metrics.localization import Field
 from stages.lib.metrics.localization_suite import Examined
 from stages.lib.metrics.measures import Key, Measures
+from stages.nodules import external
+from stages.nodules.external import External
 from stages.nodules.notes import Counts, Placement, Responses, SetSources, SplitCounts
 
 LEAST_ANSWER_MASS = 0.5  # mean probability of the two answers together below which a reader is warned
@@ -53,6 +55,7 @@ class Tables:
     choice: Mapping[str, Choice]
     cutoff: Mapping[str, Cutoff]
     fields: Mapping[str, Field]
+    external: Mapping[str, External] = field(default_factory=dict)
 
 
 def check(study: Tables, sources: Sequence[str]) -> None:
@@ -96,6 +99,7 @@ def check(study: Tables, sources: Sequence[str]) -> None:
     for what, table in (("split", study.split), ("points", study.points)):
         strangers = sorted(set(table["image_id"].to_pylist()) - known)
         problems += _named(strangers, f"{what}: images are not in the manifest")
+    problems += external.problems(study.external, list(study.infer), study.manifest, inside, sources)
     if problems:
         raise TableError("the tables contradict each other; run the pipeline again:\n" + "\n".join(problems))
 

@@ -11,6 +11,8 @@ in   manifest     tables.MANIFEST
      responses      <localizer>_responses.parquet of each localizer: the images it was run on
      choice       <localizer>_choice.json of each localizer that has a bank of prompts
      cutoff         <localizer>_cutoff.json of each localizer that chose one
+     external_manifest, external_infer  tables.MANIFEST of each external data set, and tables.INFER of each classifier
+                  on each of them: .../<data set>/manifest.parquet, .../<data set>/infer/<classifier>.parquet
      train        train.json; its notes become warnings, and it is kept with the provenance
 out  measures     tables.MEASURES
      curves       tables.CURVES
@@ -58,6 +60,7 @@ from stages.lib.metrics.outcomes import Row
 from stages.lib.metrics.ratios import ratio
 from stages.nodules import consistency, fields, merged_adapter
 from stages.nodules.consistency import Tables
+from stages.nodules.external import External
 from stages.nodules.notes import CHAPTER, Division, Notes, SetSources, Subgroups
 from stages.nodules.submission import SubmitParams, Threshold
 
@@ -203,6 +206,45 @@ def classify(study: Tables, params: Params, results: Results) -> dict[tuple[str,
                 results.measures[Subject(COMPARISON, pair[0], name, pair[1])] = binary_suite.compare(
                     found[first], found[second], (scored[first], scored[second]), settings
                 )
+    for name, data in study.external.items():
+        images = {
+            one: evaluation_sets.external_images(data.infer[one], data.manifest, params.sources) for one in redrawn
+        }
+        scored |= classify_external(f"external/{name}", images, redrawn, study, params, results)
+    return scored
+
+
+def classify_external(
+    subset: str,
+    images: Mapping[str, pa.Table],
+    redrawn: Mapping[str, Mapping[str, NDArray[np.float64]]],
+    study: Tables,
+    params: Params,
+    results: Results,
+) -> dict[tuple[str, str], Scored]:
+    """Measure the classifiers on images of another place, with the study's calibrations and thresholds.
+
+    Args:
+        subset: What the images are called.
+        images: Rows of `tables.INFER` with label and patient_id, by classifier.
+        redrawn: Thresholds chosen on resamples of validation patients, by classifier.
+        study: For the calibrations.
+        params: How.
+        results: Measures and curves are added to it; outcomes are of the study's own images alone.
+    """
+    scored, found = {}, {}
+    for name, table in images.items():
+        scored[name, subset] = binary_suite.with_scores(table, study.calibration[name])
+        found[name] = binary_suite.measure(scored[name, subset], params.of_scores, redrawn[name])
+        subject = Subject(CLASSIFICATION, name, subset)
+        results.measures[subject] = {**found[name].measured, **answer_mass(table, params)}
+        results.curves[subject] = curves.of_classifier(scored[name, subset], params.ece_bins, params.confidence)
+    for first, second in params.comparisons:
+        if {first, second} <= set(images):
+            both = scored[first, subset], scored[second, subset]
+            results.measures[Subject(COMPARISON, first, subset, second)] = binary_suite.compare(
+                found[first], found[second], both, params.of_scores
+            )
     return scored
 
 
@@ -392,6 +434,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Read, measure, write."""
     single = ("manifest", "normalized", "results", "split", "points")
     localized = ("localize", "responses", "choice", "cutoff")
+    outside = ("external_manifest", "external_infer")
     args = cli.parse(
         __doc__,
         argv,
@@ -401,10 +444,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             "nodules.tolerance": ToleranceParams,
             "nodules.submit": SubmitParams,
         },
-        reads=(*single, "infer", "calibration", "other_form", *localized, "train"),
+        reads=(*single, "infer", "calibration", "other_form", *localized, *outside, "train"),
         writes=("measures", "curves", "outcomes", "notes"),
-        many=("infer", "calibration", *localized),
-        optional=("other_form", *localized, "train"),
+        many=("infer", "calibration", *localized, *outside),
+        optional=("other_form", *localized, *outside, "train"),
     )
     manifest, points = tables.read(args.manifest, tables.MANIFEST), tables.read(args.points, tables.POINTS)
     normalized, folder = tables.read(args.normalized, tables.NORMALIZED), Path(args.results)
@@ -422,6 +465,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         responses={_stem(path, "_responses"): tables.read(path, tables.RESPONSES) for path in args.responses or ()},
         choice={_stem(path, "_choice"): documents.read(path, Choice) for path in args.choice or ()},
         cutoff={_stem(path, "_cutoff"): documents.read(path, Cutoff) for path in args.cutoff or ()},
+        external={
+            Path(path).parent.name: External(
+                tables.read(path, tables.MANIFEST),
+                {
+                    Path(scores).stem: tables.read(scores, tables.INFER)
+                    for scores in args.external_infer or ()
+                    if Path(scores).parent.parent.name == Path(path).parent.name
+                },
+            )
+            for path in args.external_manifest or ()
+        },
     )
     shared = {**vars(args.params.cohort), **vars(args.params.tolerance), "threshold": args.params.submit.threshold}
     params = Params(**vars(args.params.measure), **shared)

@@ -1,6 +1,7 @@
 """Evaluation sets: which images a classifier is measured on, which a localizer, and which choose prompts and cutoffs.
 
 Classifiers are trained, calibrated and measured on the labelled images of one split from the sources of the cohort.
+External data have no splits: `external/<name>` is all their labelled images from these sources.
 
 Localizers are measured on two sets. `test` is the headline one: images of the test split with marked nodules, or known
 to have none; prompts, cutoffs and combinations are chosen on other images. `all` has every image with marked nodules,
@@ -40,6 +41,19 @@ def classifier_images(table: pa.Table, manifest: pa.Table, sources: Sequence[str
         raise TableError(f"{len(strangers)} images are not in the manifest: {', '.join(strangers[:5])}")
     keep = pc.and_(pc.equal(joined["split"], split), pc.is_in(joined["source"], pa.array(sources, pa.string())))
     return joined.filter(pc.and_(pc.fill_null(keep, False), pc.is_valid(joined["label"])))
+
+
+def external_images(infer: pa.Table, manifest: pa.Table, sources: Sequence[str]) -> pa.Table:
+    """Labelled images of external data from the sources of the cohort: rows of `infer`, with label, source, patient_id.
+
+    Args:
+        infer: Table of `tables.INFER`, in which no image has a split or a label.
+        manifest: Table of `tables.MANIFEST` of the external data.
+        sources: Sources of the cohort.
+    """
+    joined = tables.lookup(infer.drop_columns(["label"]), manifest, ["label", "source", "patient_id"])
+    keep = pc.and_(pc.is_valid(joined["label"]), pc.is_in(joined["source"], pa.array(sources, pa.string())))
+    return joined.filter(pc.fill_null(keep, False))
 
 
 def is_negative(label: int | None, n_points: int) -> bool:

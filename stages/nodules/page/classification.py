@@ -53,6 +53,10 @@ def part(study: Study) -> Part:
     blocks += _calibrated(study)
     for split in reversed(MEASURED_SPLITS):
         blocks += _split(study, split)
+    for subset in dict.fromkeys(one.subset for one in study.measures if one.subset.startswith("external/")):
+        known = "The model, its calibration and its thresholds are the study's; nothing was chosen on these images."
+        title = f"External data: {name(subset.removeprefix('external/'))}"
+        blocks += [Heading(title=title, note=known), *_split(study, subset)]
     blocks += [*subgroups.blocks(study), *_adapter(study), *_published()]
     marked = f"test images; full dots are the {catalog.at_label(chosen)}, open ones the score 0.5"
     blocks.append(Heading(title="Curves", note=marked))
@@ -105,7 +109,7 @@ def _split(study: Study, split: str) -> Iterator[Block]:
             groups=tuple(groups),
         )
 
-    if split != "test":
+    if split == "val":
         flatter = "The thresholds and the checkpoint were chosen on these images, so these numbers flatter."
         inner = (Note(text=(f"{behind}. {flatter}",)), table([group for group, _ in shown]))
         yield Fold(title=f"{name(split)} images", blocks=inner)
@@ -117,7 +121,8 @@ def _split(study: Study, split: str) -> Iterator[Block]:
         yield Note(text=(f"{tests} Both take images as independent; the interval of the difference does not.",))
     more = [group for group, first in shown if not first]
     if more:
-        yield Fold(title="Test images at the other thresholds", blocks=(table(more),))
+        images = "Test images" if split == "test" else "The same images"
+        yield Fold(title=f"{images} at the other thresholds", blocks=(table(more),))
 
 
 def _behind(area: Estimate) -> str:
