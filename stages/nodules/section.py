@@ -34,7 +34,17 @@ from stages.lib.metrics.calibration import Calibration
 from stages.lib.models.snapshot import Snapshot
 from stages.lib.report import blocks
 from stages.nodules.notes import CHAPTER, Notes
-from stages.nodules.page import classification, data, finding, images, localization, origin, seeds, training
+from stages.nodules.page import (
+    classification,
+    data,
+    finding,
+    images,
+    limitations,
+    localization,
+    origin,
+    seeds,
+    training,
+)
 from stages.nodules.page.study import Study, settings, systems
 
 TITLE = "Lung nodules on chest radiographs"
@@ -47,6 +57,8 @@ class Params:
     examples: params.NonNegativeInt  # images shown per group
     image_px: params.Count  # width and height of an image on the page, pixels
     operating_point: Literal["f1", "youden", "specificity_95"]  # threshold, chosen on validation, that calls an image
+    report_mined_labels: tuple[Literal["nih", "lidc", "other"], ...]  # sources whose labels a program read from reports
+    test_images_in_base: Literal["none", "some", "unknown"]  # that the base was trained on, as far as its makers say
 
 
 def section(study: Study, pixels: Callable[[str], bytes]) -> blocks.Section:
@@ -69,6 +81,7 @@ def section(study: Study, pixels: Callable[[str], bytes]) -> blocks.Section:
             images.part(study, pixels),
             training.part(study),
             data.part(study),
+            limitations.part(study),
             origin.part(study),
         ),
     )

@@ -38,7 +38,7 @@ PARAMETERS: dict[str, Any] = {
         "classifiers": {"zero_shot": {"label": "Zero-shot"}, "tuned": {"label": "Tuned"}},
         "localizers": {
             "medgemma": {"label": "MedGemma"},
-            "chexagent": {"label": "CheXagent-2"},
+            "chexagent": {"label": "CheXagent-2", "model": "Somebody/CheXagent-2"},
             "attribution": {"label": "Attribution map"},
         },
         "cohort": {"sources": ["nih", "lidc"]},
@@ -63,7 +63,13 @@ PARAMETERS: dict[str, Any] = {
             "max_points": 3,
             "points_for": "positive_images",
         },
-        "section": {"examples": 4, "image_px": 280, "operating_point": "youden"},
+        "section": {
+            "examples": 4,
+            "image_px": 280,
+            "operating_point": "youden",
+            "report_mined_labels": ["nih"],
+            "test_images_in_base": "unknown",
+        },
     },
     "report": {"title": "A study that was never run"},
 }

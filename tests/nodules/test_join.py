@@ -99,6 +99,9 @@ def test_the_page_and_metrics_json_show_the_seeds(studies: list[Path], joined: P
     section.main([*fake_study.section_options(study), "--over-seeds", str(joined)])
     (part,) = [one for one in documents.read(study / "section.json", Section).parts if one.name == "seeds"]
     assert "2 seeds (0, 4)" in part.blocks[0].text[0]
+    (limits,) = [one for one in documents.read(study / "section.json", Section).parts if one.name == "limitations"]
+    (repeats,) = [row for row in limits.blocks[1].groups[0].rows if row.title == "Repeats"]
+    assert repeats.cells[0].startswith("2 repeats of split and training, seeds 0, 4;")
     table = part.blocks[1]
     assert [column.title for column in table.columns] == ["Zero-shot", "Tuned", "Tuned - Zero-shot"]
     mean = measures.by_seed(tables.read(joined, tables.MEASURES), "nodules")[None][DIFFERENCE][AREA]

@@ -20,7 +20,7 @@ import pytest
 from stages import report
 from stages.lib.core import documents, tables
 from stages.lib.core.errors import DocumentError, ParamsError, TableError
-from stages.lib.metrics import measures
+from stages.lib.metrics import catalog, measures
 from stages.lib.metrics.measures import Estimate, Key, Subject
 from stages.lib.report import blocks, numbers
 from stages.nodules import section
@@ -399,6 +399,75 @@ def test_every_response_that_could_not_be_read_or_was_cut_is_listed(page: Page, 
     assert min(parsed.count("malformed"), parsed.count("cut")) > 0
     listed = sum(str(attrs.get("data-key")).startswith("unread/") for _, attrs in page.tags)
     assert listed == parsed.count("malformed") + parsed.count("cut")
+
+
+def limitations(page: Page) -> dict[str, str]:
+    """Text of each limitation, by its title."""
+    start = next(place for place, row in enumerate(page.rows) if row == ["", "In this study"])
+    rows = page.rows[start + 1 :]
+    return {row[0]: row[1] for row in rows[: rows.index([])]}
+
+
+def test_limitations_state_the_counts_of_the_run(page: Page, results: Path) -> None:
+    said = limitations(page)
+    manifest = {row["image_id"]: row for row in tables.read(results / "manifest.parquet", tables.MANIFEST).to_pylist()}
+    split = tables.read(results / "split.parquet", tables.SPLIT).to_pylist()
+    test = [(manifest[row["image_id"]]["source"], row["label"]) for row in split if row["split"] == "test"]
+    usable = sum(row["status"] == "ok" for row in manifest.values())
+    assert said["Images"] == f"All {usable} images are simulated: no number here is about a patient."
+    assert said["Spectrum"].startswith(f"{[label for _, label in test].count(0)} of {len(test)} labelled test images")
+    assert f"NIH: {test.count(('nih', 1))} with a nodule and {test.count(('nih', 0))} negative" in said["Sources"]
+    assert "Of LIDC there is one kind alone, so that the source tells the label." in said["Sources"]
+    patients = {row["patient_id"] for row in split}
+    assert f"{len(split)} images of {len(patients)} patients, split by image." in said["Patients"]
+    found = measured(results)
+    area, on_val = (found[Subject("classification", "tuned", part)][Key("roc_auc")] for part in ("test", "val"))
+    assert f"{area.n} test images of {area.n_patients} patients, {area.n_positive} with" in said["Sample size"]
+    assert (
+        f"Estimated on {on_val.n} validation images of {on_val.n_patients} patients, of which "
+        in (said["Thresholds and calibration"])
+    )
+    assert f"{on_val.n_positive} show a nodule" in said["Thresholds and calibration"]
+
+
+def test_the_widest_interval_of_a_headline_metric_is_among_the_limitations(page: Page, results: Path) -> None:
+    headline = [
+        one.high - one.low
+        for subject, found in measured(results).items()
+        if subject.subset == "test" and subject.other is None
+        for key, one in found.items()
+        if key.headline and one.low is not None and not catalog.metric(key.metric).unit
+    ]
+    shown = re.search(r"is \[([\d.]+), ([\d.]+)\]", limitations(page)["Sample size"])
+    assert shown is not None
+    assert float(shown[2]) - float(shown[1]) == pytest.approx(max(headline), abs=0.002)
+    wide = Estimate(value=0.5, low=0.0, high=1.0, n=9)
+    changed = Page(draw(results, {(Subject("classification", "tuned", "test"), Key("pr_auc")): wide}))
+    assert "is [0.000, 1.000]: PR AUC (average precision) of Tuned, 0.500." in limitations(changed)["Sample size"]
+
+
+def test_limitations_say_what_is_not_known_and_change_with_the_study(page: Page, results: Path) -> None:
+    said = limitations(page)
+    assert "Whether the base model was trained on test images is not known" in said["Seen by the models before"]
+    assert "Whether Somebody/CheXagent-2 was, is not known." in said["Seen by the models before"]
+    assert said["Repeats"].startswith("1 split and 1 training")
+    assert "the simulator's" in said["Source of the labels"]
+    other = limitations(
+        Page(
+            draw(
+                results,
+                data__ingest__root="data",
+                nodules__section__test_images_in_base="some",
+                nodules__section__report_mined_labels=["nih"],
+                data__split__unit="patient",
+            )
+        )
+    )
+    assert "simulat" not in " ".join(other.values())
+    assert other["Images"].endswith("are those of data, which this study did not make.")
+    assert re.search(r"LIDC: \d+ labels, not mined .*; NIH: \d+ labels, mined from", other["Source of the labels"])
+    assert "was trained on some of the test images" in other["Seen by the models before"]
+    assert "split by patient." in other["Patients"]
 
 
 def test_the_rates_of_malformed_and_cut_responses_are_on_the_page_per_localizer_and_prompt(

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from stages.lib.metrics.measures import Estimate, Key
 from stages.lib.report.blocks import Number, Sentence, Tile
@@ -37,7 +36,7 @@ def warnings(found: tuple[str, ...], settings: Settings) -> tuple[str, ...]:
         more.append(
             "The images were split by image, not by patient: images of one patient may be in training and in test."
         )
-    if Path(settings.root).parts[:3] == ("results", "data", "simulate"):
+    if settings.simulated:
         more.append(
             "The images are simulated, and every number here with them: this page shows that the pipeline works, "
             "and nothing about any patient."

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -58,6 +59,9 @@ class Settings:
         image_px: Width and height of an image on the page, pixels.
         threshold: Name of the threshold that calls an image, beside 0.5.
         submitted: Name of the threshold that calls an image in the submission, and in the joint score.
+        report_mined_labels: Sources whose labels were mined from reports.
+        test_images_in_base: Test images that the base model was trained on: none, some or unknown.
+        own_models: Models that localizers bring beside the base.
     """
 
     tight: float
@@ -72,6 +76,14 @@ class Settings:
     image_px: int
     threshold: str
     submitted: str
+    report_mined_labels: tuple[str, ...]
+    test_images_in_base: str
+    own_models: tuple[str, ...]
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the images are those that `data_simulate` makes."""
+        return Path(self.root).parts[:3] == ("results", "data", "simulate")
 
 
 def settings(document: Mapping[str, Any]) -> Settings:
@@ -95,6 +107,9 @@ def settings(document: Mapping[str, Any]) -> Settings:
             image_px=own["section"]["image_px"],
             threshold=own["section"]["operating_point"],
             submitted=own["submit"]["threshold"],
+            report_mined_labels=tuple(own["section"]["report_mined_labels"]),
+            test_images_in_base=own["section"]["test_images_in_base"],
+            own_models=tuple(row["model"] for row in own["localizers"].values() if "model" in row),
         )
     except KeyError as error:
         raise ParamsError("parameters of the section:", [f"{error}: missing"]) from error
