@@ -158,7 +158,8 @@ def _seeds(study: Study) -> str:
     if len(seeds) < 2:
         return "1 split and 1 training: how the numbers change with another seed was not measured."
     listed = ", ".join(str(seed) for seed in seeds)
-    return f"{len(seeds)} repeats of split and training, seeds {listed}; what is not said to be over seeds is of the first."
+    said = "a number is of the first unless it is said to be over seeds"
+    return f"{len(seeds)} repeats of split and training, seeds {listed}; {said}."
 
 
 def _thresholds(study: Study) -> str:
