@@ -85,7 +85,7 @@ def _sample(chosen: pa.Table, params: Params, training: TrainLog | None) -> Samp
     weights, here = np.ones(len(labels)), float(labels.mean()) if len(labels) else 0.0
     if 0 < here < 1:
         world = _world(params, here)
-        weights = np.where(labels == 1, world / here, (1 - world) / (1 - here))
+        weights = np.where(labels == 1, *thresholds.world_weights(np.array(here), world))
     offset = calibration.training_offset(training.training_odds, training.positive_weight) if training else 0.0
     return Sample(
         labels=labels,

@@ -147,6 +147,7 @@ class Results:
     curves: dict[Subject, list[Curve]] = field(default_factory=dict)
     outcomes: dict[Subject, Sequence[Row]] = field(default_factory=dict)
     divisions: list[Division] = field(default_factory=list)
+    redrawn: dict[str, Mapping[str, NDArray[np.float64]]] = field(default_factory=dict)  # thresholds by classifier
     subgroups: list[Subgroups] = field(default_factory=list)
     subgroup_tests: dict[str, int] = field(default_factory=dict)
     sources: list[SetSources] = field(default_factory=list)
@@ -185,7 +186,7 @@ def classify(study: Tables, params: Params, results: Results) -> dict[tuple[str,
     to the same one of validation.
     """
     of_val = replace(params.of_scores, seed=params.seed + 1)  # drawn apart from test patients
-    scored, found, redrawn = {}, {}, {}
+    scored, found, redrawn = {}, {}, results.redrawn
     for name in evaluation_sets.MEASURED_SPLITS:
         settings = of_val if name == VALIDATION else params.of_scores
         for classifier, infer in study.infer.items():
@@ -397,8 +398,9 @@ def join(
         fitted = study.calibration[classifier]
         threshold = fitted.threshold("half" if fitted.thresholds.get(params.threshold) is None else params.threshold)
         scores = tables.mapping(infer, threshold.column)
-        called = {image: score >= threshold.value for image, score in scores.items() if score is not None}
-        joint = localization_suite.joint(images, called, threshold.value, params.of_points)
+        known = {image: score for image, score in scores.items() if score is not None}
+        redrawn = results.redrawn[classifier].get(threshold.name)
+        joint = localization_suite.joint(images, known, threshold.value, params.of_points, redrawn)
         results.measures[Subject(JOINT, localizer, subset, classifier)] = joint
 
 

@@ -16,6 +16,7 @@ from stages.lib.core.params import parse
 from stages.lib.detect.choice import BankRow, Choice
 from stages.lib.detect.cutoff import Cutoff
 from stages.lib.metrics import binary, measures, outcomes
+from stages.lib.metrics.bootstrap import resamples
 from stages.lib.metrics.calibration import Calibration
 from stages.lib.metrics.measures import Key, Subject
 from stages.lib.metrics.sources import Sources
@@ -428,6 +429,24 @@ def test_negative_images_are_those_of_the_test_split_that_were_asked_about(study
     assert negatives["false_points_per_image"]["n"] == 2  # n71 and n72; n01 is of validation
     assert negatives["false_points_per_image"]["value"] == 1.0
     assert negatives["fraction_with_point"]["value"] == 0.5
+
+
+def test_the_interval_of_the_joint_score_chooses_the_threshold_anew_too(study):
+    results = stage.measure(study, PARAMS)
+    one = results.measures[Subject("joint", "medgemma", "test", "tuned")][Key("joint_right", "tight")]
+    # Test images: l1 has a hit, l2 has none; n71 is negative with points, n72 negative without.
+    ids, hit, nodule = ("l1", "l2", "n71", "n72"), (True, False, False, True), (True, True, False, False)
+    scored = {row["image_id"]: row["score_calibrated"] for row in study.infer["tuned"].to_pylist()}
+    patients = np.array([{"n71": "p35", "n72": "p36"}.get(name, name) for name in ids])
+    nested, known = [], []
+    times = np.concatenate(list(resamples(patients, draws=PARAMS.draws, seed=PARAMS.seed)))
+    for weights, own in zip(times, results.redrawn["tuned"]["f1"], strict=True):
+        for values, threshold in ((nested, own), (known, one.threshold)):
+            right = [h and (scored[name] >= threshold) == n for name, h, n in zip(ids, hit, nodule, strict=True)]
+            values.append(np.nan if np.isnan(threshold) else weights @ right / weights.sum())
+    assert (one.low, one.high) == pytest.approx(tuple(np.nanquantile(nested, [0.025, 0.975])))
+    assert (one.known_low, one.known_high) == pytest.approx(tuple(np.quantile(known, [0.025, 0.975])))
+    assert nested != known and one.skipped_draws == np.isnan(nested).sum()
 
 
 def test_the_joint_score_wants_label_and_point_right(study):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from stages.lib.core.errors import UndefinedMetricError
 from stages.lib.metrics import evaluation_sets, froc, strata
 from stages.lib.metrics import localization as loc
-from stages.lib.metrics.bootstrap import Outcome, attempt, replicate
+from stages.lib.metrics.bootstrap import Outcome, attempt, replicate, resamples
 from stages.lib.metrics.catalog import FALSE_POINT_RATES
 from stages.lib.metrics.matching import distances
 from stages.lib.metrics.measures import Estimate, Key, estimate, estimates
@@ -338,7 +338,11 @@ def _operating_points(
 
 
 def joint(
-    examined: Sequence[Examined], called: Mapping[str, bool], threshold: float, settings: Settings
+    examined: Sequence[Examined],
+    scores: Mapping[str, float],
+    threshold: float,
+    settings: Settings,
+    redrawn: NDArray[np.float64] | None = None,
 ) -> dict[Key, Estimate]:
     """How often label and points of an image are both right, at each tolerance.
 
@@ -347,17 +351,21 @@ def joint(
 
     Args:
         examined: Images of one evaluation set that the localizer was run on.
-        called: Whether the classifier calls an image positive, by image_id.
-        threshold: Of the calls.
+        scores: Of the classifier, by image_id.
+        threshold: Score from which it calls an image positive.
         settings: How.
+        redrawn: This threshold chosen anew on resamples of the validation patients, see `binary_suite.redraw`; None if
+            it was not chosen.
 
     Returns:
         joint_right (fraction of all images), joint_right_nodule (fraction of images with points) and
         joint_right_negative.
     """
-    images = [one for one in examined if one.image.image_id in called]
+    images = [one for one in examined if one.image.image_id in scores]
     nodule = np.array([one.located for one in images], bool)
-    positive = np.array([called[one.image.image_id] for one in images], bool)
+    score = np.array([scores[one.image.image_id] for one in images], np.float64)
+    positive = score >= threshold
+    patients = np.array([one.image.patient_id for one in images], str)
     made: dict[Key, Estimate] = {}
     for name, fraction in settings.tolerances.items():
         hit = np.array(
@@ -376,11 +384,41 @@ def joint(
             "joint_right_negative": ~nodule,
         }
         trials = {part: (int((right & use).sum()), int(use.sum())) for part, use in parts.items()}
-        facts = {"n_positive": int(nodule.sum()), "threshold": threshold}
+        facts = {"n": len(images), "n_patients": len(set(patients)), "n_positive": int(nodule.sum())}
         call = partial(_fractions, right, parts)
-        found = _table([one.image for one in images], call, settings, facts, trials)
+        known = replicate(call, patients, draws=settings.draws, seed=settings.seed)
+        found = estimates(
+            call(np.ones(len(images), np.int64)),
+            known if redrawn is None else _nested(hit, nodule, score, parts, patients, redrawn, settings),
+            {**facts, "threshold": threshold},
+            confidence=settings.confidence,
+            trials=trials,
+            known=None if redrawn is None else known,
+        )
         made |= {Key(metric, name): one for metric, one in found.items()}
     return made
+
+
+def _nested(
+    hit: NDArray[np.bool_],
+    nodule: NDArray[np.bool_],
+    score: NDArray[np.float64],
+    parts: Mapping[str, NDArray[np.bool_]],
+    patients: NDArray[Any],
+    redrawn: NDArray[np.float64],
+    settings: Settings,
+) -> dict[str, NDArray[np.float64]]:
+    """Fractions of `joint` on resamples of patients, each with a threshold of its own, shape (draws,)."""
+    made: dict[str, list[NDArray[np.float64]]] = {part: [] for part in parts}
+    drawn = 0
+    for counts in resamples(patients, draws=settings.draws, seed=settings.seed):
+        own = redrawn[drawn : drawn + len(counts), None]
+        right = counts * (hit & ((score >= own) == nodule))
+        for part, use in parts.items():
+            found = loc.ratio((right @ use).astype(np.float64), (counts @ use).astype(np.float64), "")
+            made[part].append(np.where(np.isnan(own[:, 0]), np.nan, found))
+        drawn += len(counts)
+    return {part: np.concatenate(blocks) for part, blocks in made.items() if blocks}
 
 
 def _fractions(
