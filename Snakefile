@@ -25,6 +25,7 @@ include: "rules/localize.smk"
 include: "rules/measure.smk"
 include: "rules/report.smk"
 include: "rules/predict.smk"
+include: "rules/audit.smk"
 
 
 if config["data"]["external"]["roots"]:

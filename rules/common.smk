@@ -70,6 +70,11 @@ def code_of_classifier(wildcards):
     return sorted({*code("nodules.infer"), *closure(f"{kinds.CLASSIFIERS}.{classifier_row(wildcards)['kind']}")})
 
 
+def code_of_audit(wildcards):
+    """Source files of audit_score, and of the kind of this classifier alone."""
+    return sorted({*code("nodules.audit_score"), *closure(f"{kinds.CLASSIFIERS}.{classifier_row(wildcards)['kind']}")})
+
+
 def code_of_localizer(wildcards):
     """Source files of localize, and of the kind of this localizer alone."""
     return sorted({*code("nodules.localize"), *closure(f"{kinds.LOCALIZERS}.{localizer_row(wildcards)['kind']}")})

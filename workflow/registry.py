@@ -70,6 +70,8 @@ HOMES = {
     "nodules.cascade": "stages.nodules.cascade:Params",
     "nodules.measure": "stages.nodules.measure:MeasureParams",
     "nodules.submit": "stages.nodules.submission:SubmitParams",
+    "nodules.audit": "stages.lib.images.variants:AuditParams",
+    "nodules.audit_measure": "stages.nodules.audit_measure:Params",
     "nodules.section": "stages.nodules.section:Params",
     "report": "stages.report:Params",
     "predict": "workflow.registry:PredictParams",
@@ -78,6 +80,8 @@ HOMES = {
 APART = (
     "study",
     "weights.pretrain",
+    "nodules.audit",
+    "nodules.audit_measure",
     "nodules.section",
     "report",
     "predict",

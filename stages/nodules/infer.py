@@ -15,7 +15,7 @@ out  infer       tables.INFER, score_calibrated not fitted yet
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -31,20 +31,7 @@ from stages.lib.models.classify import Setting
 
 Ask = Callable[[list[Any]], np.ndarray]
 
-
-@params.section
-class Params:
-    """How the images are put to the model."""
-
-    batch_size: params.Count  # images in one forward pass
-    shifts: params.Count  # places along a side of an image token; logits are the mean over shifts x shifts passes
-    readers: params.NonNegativeInt  # threads that read images ahead; 0 reads them between the passes
-    weights: Literal[
-        "unmerged", "merged"
-    ]  # adapter on the base as model.quantization holds it; or merged into model.dtype
-    splits: tuple[
-        Literal["train", "val", "test"], ...
-    ]  # images of a study that are asked; a bare folder is asked whole
+Params = classify.InferParams
 
 
 def infer(

@@ -129,6 +129,24 @@ INFER = Schema(
         Column("answer_mass", FLOAT, "probability of the two answers together, mean of its places; null without", True),
     ),
 )
+AUDIT = Schema(
+    "audit",
+    ("image_id", "audit", "variant", "severity"),
+    (
+        IMAGE_ID,
+        Column("audit", STRING, "what is audited: original, nodule, lung_field, border, marker, blank, ..."),
+        Column("variant", STRING, "how the image or the prompt was changed for it"),
+        Column("severity", INT, "of a corruption, from 1 on; null without one", nullable=True),
+        Column(
+            "logit_negative", FLOAT, "logit of the negative answer's token; null if it was not asked", nullable=True
+        ),
+        Column(
+            "logit_positive", FLOAT, "logit of the positive answer's token; null if it was not asked", nullable=True
+        ),
+        Column("answer_mass", FLOAT, "probability of the two answers together, [0, 1]; null if not asked", True),
+        Column("problem", STRING, "why the change could not be made, or asked about; null if it was", nullable=True),
+    ),
+)
 POSITION = (
     Column("x", FLOAT, "column of the point, pixels of the original"),
     Column("y", FLOAT, "row of the point, pixels of the original"),
@@ -241,11 +259,18 @@ CURVES = Schema(
         TASK,
         SYSTEM,
         SUBSET,
-        Column("curve", STRING, "kind of the curve", values=("roc", "precision_recall", "reliability", "froc")),
+        Column(
+            "curve",
+            STRING,
+            "kind of the curve",
+            values=("roc", "precision_recall", "reliability", "froc", "corruption"),
+        ),
         AT,
         Column("step", INT, "number of the point on the curve, from 0"),
-        Column("x", FLOAT, "false positive rate, sensitivity, mean score of the bin, or false points per image"),
-        Column("y", FLOAT, "sensitivity, precision, fraction with a nodule, or sensitivity"),
+        Column(
+            "x", FLOAT, "false positive rate, sensitivity, mean score of the bin, false points per image, or severity"
+        ),
+        Column("y", FLOAT, "sensitivity, precision, fraction with a nodule, sensitivity, or ROC AUC"),
         Column("low", FLOAT, "lower end of y's interval; null without one", nullable=True),
         Column("high", FLOAT, "upper end of y's interval; null without one", nullable=True),
         Column("n", INT, "images of the bin; null without bins", nullable=True),
@@ -273,7 +298,20 @@ OUTCOMES = Schema(
 )
 SCHEMAS: Mapping[str, Schema] = {
     s.name: s
-    for s in (MANIFEST, POINTS, NORMALIZED, SPLIT, INFER, DETECTIONS, LOCALIZE, RESPONSES, MEASURES, CURVES, OUTCOMES)
+    for s in (
+        MANIFEST,
+        POINTS,
+        NORMALIZED,
+        SPLIT,
+        INFER,
+        AUDIT,
+        DETECTIONS,
+        LOCALIZE,
+        RESPONSES,
+        MEASURES,
+        CURVES,
+        OUTCOMES,
+    )
 }
 
 

@@ -15,8 +15,9 @@ Change = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
 
 RING_FRACTION = 0.03  # of the side: width of the surroundings that a filled region is made like
 DETAIL_FRACTION = 0.02  # of the side: what is finer counts as texture
-MARKER_STEP = 60  # grey values that a marker's surroundings are darker by; a bone's edge is softer
-MARKER_REACH_FRACTION = 0.012  # of the side: a marker's blurred edge, filled with it
+STROKE_FRACTION = 0.06  # of the side: greatest width of a marker's strokes
+MARKER_STEP = 60  # grey values that a stroke is brighter by than its surroundings
+MARKER_REACH_FRACTION = 0.02  # of the side: a marker's blurred edge, filled with it
 LEAST_MARKER_PX = 3  # of a marker; fewer pixels are noise
 
 
@@ -64,7 +65,7 @@ def filled(pixels: np.ndarray, region: np.ndarray, rng: np.random.Generator) -> 
         ImageError: If the region is the whole image.
 
     Source: Telea, Journal of Graphics Tools 9: 23, 2004, for the smooth part. The texture is ours: differences of the
-        ring's pixels from their neighbourhood, drawn with replacement.
+        ring's pixels from their neighbourhood, drawn with replacement, the outer tenths cut off.
     """
     import cv2
 
@@ -80,6 +81,8 @@ def filled(pixels: np.ndarray, region: np.ndarray, rng: np.random.Generator) -> 
     local = cv2.GaussianBlur(smooth.astype(np.float32), (0, 0), max(DETAIL_FRACTION * side, 1.0))
     texture = pixels[ring].astype(np.float64) - local[ring]
     smooth = np.where(region, local, smooth)
+    low, high = np.quantile(texture, (0.1, 0.9))  # what is beyond is an edge in the ring, and no texture
+    texture = np.clip(texture, low, high)
     smooth[region] += rng.choice(texture - texture.mean(), int(region.sum()))
     return np.where(region, _grey(smooth), pixels)
 
@@ -133,32 +136,37 @@ def elsewhere(taken: Sequence[Disc], field: np.ndarray, rng: np.random.Generator
 
 
 def markers(pixels: np.ndarray, field: np.ndarray, *, level: int, max_fraction: float) -> np.ndarray:
-    """Side markers and other drawn signs: small bright components outside the lung field, with a sharp edge.
+    """Side markers and other drawn signs: small bright components outside the lung field, with sharp edges.
+
+    A stroke is narrow, so that an opening of the image takes it away; what is lost by that is the stroke (the white
+    top-hat). Bones are wider or softer.
 
     Args:
         pixels: uint8, shape (side, side).
         field: bool, the same shape: the lung field, in which nothing is taken for a marker.
-        level: Least grey value of a marker, 1 .. 255.
-        max_fraction: Greatest area of one component, fraction of the image.
+        level: Least grey value of the brightest pixel of a marker, 1 .. 255.
+        max_fraction: Greatest area of the square around one component, fraction of the image.
 
     Returns:
         bool, the same shape; with the blurred edges.
+
+    Source: Serra, Image Analysis and Mathematical Morphology, 1982, for the top-hat; the rest is ours.
     """
     import cv2
 
     _check(pixels, field)
     side = pixels.shape[0]
-    reach = max(MARKER_REACH_FRACTION * side, 1.0)
-    count, components = cv2.connectedComponents((pixels >= level).astype(np.uint8), connectivity=8)
+    reach = max(round(STROKE_FRACTION * side / 2), 1)
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    strokes = cv2.morphologyEx(pixels, cv2.MORPH_TOPHAT, kernel) >= MARKER_STEP
+    count, components, facts, _ = cv2.connectedComponentsWithStats(strokes.astype(np.uint8), connectivity=8)
     found = np.zeros(pixels.shape, bool)
     for number in range(1, count):
         one = components == number
-        if not LEAST_MARKER_PX <= one.sum() <= max_fraction * one.size or (one & field).any():
-            continue
-        edge = grown(one, reach)
-        ring = grown(edge, max(reach, 2.0)) & ~edge
-        if float(pixels[one].mean()) - float(np.median(pixels[ring])) >= MARKER_STEP:
-            found |= edge
+        extent = max(facts[number, cv2.CC_STAT_WIDTH], facts[number, cv2.CC_STAT_HEIGHT])
+        small = extent**2 <= max_fraction * one.size and facts[number, cv2.CC_STAT_AREA] >= LEAST_MARKER_PX
+        if small and pixels[one].max() >= level and not (one & field).any():
+            found |= grown(one, max(MARKER_REACH_FRACTION * side, 1.0))
     return found & ~field
 
 

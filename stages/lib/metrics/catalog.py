@@ -138,6 +138,17 @@ METRICS: Mapping[str, Metric] = {
         _down("margin_change_median", "Change of the margin of the two answers, median", unit="logits"),
         _down("margin_change_largest", "Change of the margin of the two answers, largest", unit="logits"),
         _count("calls_changed", "Images whose call at 0.5 changes"),
+        # audits: images, labels or prompt changed
+        _up("auc_before", "ROC AUC before the change"),
+        _up("auc_after", "ROC AUC after the change"),
+        Metric(name="auc_change", label="ROC AUC, after less before"),
+        _up("evidence_drop", "Fall of the score without the nodule, mean", unit="logits"),
+        _down("evidence_drop_control", "Fall of the score without another place, mean", unit="logits"),
+        _up("evidence_drop_excess", "Fall without the nodule less fall without another place", unit="logits"),
+        _up("agreement", "Agreement of the calls"),
+        _up("kappa", "Cohen's kappa of the calls"),
+        Metric(name="called_positive_before", label="Fraction called positive before the change"),
+        Metric(name="called_positive_after", label="Fraction called positive after the change"),
     )
 }
 ORDER: Mapping[str, int] = {name: number for number, name in enumerate(METRICS)}

@@ -56,6 +56,31 @@ def external_images(infer: pa.Table, manifest: pa.Table, sources: Sequence[str])
     return joined.filter(pc.fill_null(keep, False))
 
 
+def audited_images(table: pa.Table, count: int, seed: int) -> pa.Table:
+    """A seeded sample of patients with all their images, as many with a nodule as without as far as there are.
+
+    A ROC AUC does not depend on how many images of each class there are, so the rarer one may be taken first.
+
+    Args:
+        table: Images as `classifier_images` gives them.
+        count: Patients are taken until there are so many images.
+        seed: Of the order of the patients.
+    """
+    rows, positive = defaultdict(list), set()
+    columns = (table[name].to_pylist() for name in ("patient_id", "label"))
+    for row, (patient, label) in enumerate(zip(*columns, strict=True)):
+        rows[patient].append(row)
+        positive |= {patient} if label == 1 else set()
+    order = [str(patient) for patient in np.random.default_rng(seed).permutation(sorted(rows))]
+    queues = [[patient for patient in order if (patient in positive) == wanted] for wanted in (False, True)]
+    labels = table["label"].to_pylist()
+    taken: list[int] = []
+    while any(queues) and len(taken) < count:
+        wanted = 2 * sum(labels[row] for row in taken) <= len(taken)
+        taken += rows[(queues[wanted] or queues[not wanted]).pop(0)]
+    return table.take(pa.array(sorted(taken), pa.int64()))
+
+
 def is_negative(label: int | None, n_points: int) -> bool:
     """Whether an image is known to have no nodule.
 

@@ -3,13 +3,29 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from stages.lib.core import params
 from stages.lib.images import shifts
 from stages.lib.models.gemma3 import ModelParams
 from stages.lib.models.prompts import PromptParams
+
+
+@params.section
+class InferParams:
+    """How the images are put to the model."""
+
+    batch_size: params.Count  # images in one forward pass
+    shifts: params.Count  # places along a side of an image token; logits are the mean over shifts x shifts passes
+    readers: params.NonNegativeInt  # threads that read images ahead; 0 reads them between the passes
+    weights: Literal[
+        "unmerged", "merged"
+    ]  # adapter on the base as model.quantization holds it; or merged into model.dtype
+    splits: tuple[
+        Literal["train", "val", "test"], ...
+    ]  # images of a study that are asked; a bare folder is asked whole
 
 
 @dataclass(frozen=True)
@@ -22,11 +38,13 @@ class Classifier:
         load: Reads a normalized image, moved or not: uint8 array of shape (side, side), or its vision features.
         token_px: Side of the square that the model sees as one, in pixels of the normalized image: an image token, or
             an encoder's patch. Shifts are parts of it.
+        reworded: As `logits`, of another prompt than the setting's; None where there is no prompt.
     """
 
     logits: Callable[[list[Any]], np.ndarray]
     load: shifts.Load
     token_px: int
+    reworded: Callable[[list[Any], PromptParams], np.ndarray] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

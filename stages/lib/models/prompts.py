@@ -1,5 +1,6 @@
 """Prompts: a question about an image, and its two answers."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from stages.lib.core import params
@@ -27,6 +28,32 @@ class PromptParams:
     def negative_answer(self) -> str:
         """The answer that means no nodule."""
         return self.answers.split("/")[1].strip()
+
+
+def others(prompt: PromptParams, questions: Sequence[str], answers: Sequence[str]) -> dict[str, PromptParams]:
+    """Other prompts for what a prompt asks, by name: other wordings, and both answers named in both orders.
+
+    Args:
+        prompt: The prompt.
+        questions: Other wordings of its question.
+        answers: The answers of each.
+
+    >>> prompt = PromptParams(question="A nodule?", answers="Yes/No", image_first=True)
+    >>> for one in others(prompt, ["Is it healthy?"], ["No/Yes"]).values():
+    ...     print(one.question)
+    Is it healthy?
+    A nodule? Answer Yes or No.
+    A nodule? Answer No or Yes.
+    """
+    found = {
+        f"reworded_{number}": PromptParams(question=question, answers=pair, image_first=prompt.image_first)
+        for number, (question, pair) in enumerate(zip(questions, answers, strict=True), 1)
+    }
+    words = (prompt.positive_answer, prompt.negative_answer)
+    for name, order in {"positive_first": words, "negative_first": words[::-1]}.items():
+        question = f"{prompt.question} Answer {' or '.join(order)}."
+        found[name] = PromptParams(question=question, answers=prompt.answers, image_first=prompt.image_first)
+    return found
 
 
 def messages(text: str, *, image_first: bool) -> list[dict[str, Any]]:

@@ -76,18 +76,18 @@ def test_markers_are_found_by_their_sharp_edge_and_neither_a_bone_nor_a_bright_n
     field = perturb.discs(SIDE, [Disc(60.0, 50.0, 25.0)])
     pixels = with_nodule(pixels, Disc(60.0, 50.0, 4.0), 200)
     clean = pixels.copy()
-    settings = {"level": 235, "max_fraction": 0.02}
+    settings = {"level": 160, "max_fraction": 0.02}
     assert (clean >= 235).any()
     assert not perturb.markers(clean, field, **settings).any()
     pixels[6:14, 80:82] = pixels[12:14, 80:86] = 255
     found = perturb.markers(pixels, field, **settings)
     assert found[6:14, 80:82].all()
     assert found[12:14, 80:86].all()
-    assert found.sum() < 150
+    assert found.sum() < 200
     removed = perturb.filled(pixels, found, rng())
     assert abs(float(removed[found].mean()) - float(clean[found].mean())) < 6
     assert not perturb.markers(removed, field, **settings).any()
-    pixels[2:40, 70:95] = 255
+    pixels[perturb.discs(SIDE, [Disc(82.0, 10.0, 9.0)])] = 255  # too wide for a stroke
     assert not perturb.markers(pixels, field, **settings).any()
 
 

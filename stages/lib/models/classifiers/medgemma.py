@@ -36,4 +36,5 @@ def classifier(params: Params, setting: Setting) -> Classifier:
         logits=lambda images: gemma3.answer_logits(loaded, images, setting.prompt),
         load=store.load if store else normalized.load,
         token_px=loaded.token_px,
+        reworded=lambda images, prompt: gemma3.answer_logits(loaded, images, prompt),
     )
