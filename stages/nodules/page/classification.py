@@ -118,7 +118,9 @@ def _split(study: Study, split: str) -> Iterator[Block]:
     yield table([group for group, first in shown if first])
     for title, found in differences.items():
         tests = " ".join(_tests(found))
-        yield Note(text=(f"{title}: {tests} Both take images as independent; the interval of the difference does not.",))
+        yield Note(
+            text=(f"{title}: {tests} Both take images as independent; the interval of the difference does not.",)
+        )
     more = [group for group, first in shown if not first]
     if more:
         images = "Test images" if split == "test" else "The same images"
