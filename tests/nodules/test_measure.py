@@ -15,7 +15,7 @@ from stages.lib.core.errors import ParamsError, TableError
 from stages.lib.core.params import parse
 from stages.lib.detect.choice import BankRow, Choice
 from stages.lib.detect.cutoff import Cutoff
-from stages.lib.metrics import binary, measures, outcomes
+from stages.lib.metrics import binary, measures, outcomes, thresholds
 from stages.lib.metrics.bootstrap import resamples
 from stages.lib.metrics.calibration import Calibration
 from stages.lib.metrics.measures import Key, Subject
@@ -224,6 +224,32 @@ def test_only_thresholds_chosen_on_validation_have_an_interval_with_the_threshol
     moved = metrics(other, PARAMS)["classification"]["tuned"]["test"]["accuracy_at_f1"]
     before = tuned["test"]["accuracy_at_f1"]
     assert moved["known_low"] == before["known_low"] and moved["low"] != before["low"]
+
+
+def test_validation_patients_are_drawn_apart_from_test_patients_and_judged_at_the_threshold_of_their_own_resample(
+    study,
+):
+    results = stage.measure(study, PARAMS)
+    table = study.infer["tuned"].to_pylist()
+    patient = {row["image_id"]: row["patient_id"] for row in study.manifest.to_pylist()}
+    for split, seed in (("val", PARAMS.seed + 1), ("test", PARAMS.seed)):
+        rows = [row for row in table if row["split"] == split and row["image_id"].startswith("n")]
+        labels, values = (np.array([row[name] for row in rows]) for name in ("label", "score_calibrated"))
+        patients = np.array([patient[row["image_id"]] for row in rows])
+        nested = []
+        times = np.concatenate(list(resamples(patients, draws=PARAMS.draws, seed=seed)))
+        for weights, own in zip(times, results.redrawn["tuned"]["f1"], strict=True):
+            lost = weights @ labels in (0, weights.sum()) or np.isnan(own)
+            nested.append(np.nan if lost else binary.f1(binary.confusion(labels, values >= own, weights)))
+            if split == "val" and not lost:
+                here = weights @ labels / weights.sum()
+                class_weights = np.where(labels == 1, 0.2 / here, 0.8 / (1 - here))[weights > 0]
+                chosen = thresholds.choose(
+                    labels[weights > 0], values[weights > 0], (weights[weights > 0] * class_weights)
+                )
+                assert own == chosen["f1"]
+        one = results.measures[Subject("classification", "tuned", split)][Key("f1", "f1")]
+        assert (one.low, one.high) == pytest.approx(tuple(np.nanquantile(nested, [0.025, 0.975])))
 
 
 def test_subgroups_of_the_test_images_are_measured_where_the_manifest_tells_them_apart(study):
