@@ -224,8 +224,7 @@ def attribution_flops(
     The image goes through the tower at each of shifts x shifts places. At each place, `steps` times, the language
     model runs forward, and back to the vision features: no weight wants a gradient, so a weight is multiplied twice,
     and attention once forward and twice back. At both ends of the way it runs forward once, for the completeness error.
-    By occlusion, it runs forward once for the image, and once without each
-    token.
+    By occlusion, it runs forward once for the image, and once without each token.
 
     Args:
         steps: Points on the way to the image.

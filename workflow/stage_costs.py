@@ -249,7 +249,10 @@ def localizers(document: Mapping[str, Any], on: Gpu, images: Images) -> list[Wor
 
 
 def _localized(name: str, document: Mapping[str, Any], images: Images) -> int:
-    """Images that a localizer is run on; those of validation too if a classifier ranks images by its points."""
+    """Images that a localizer is run on; those of validation too if a classifier ranks images by its points.
+
+    The few images of validation that are measured or choose anyway are counted twice.
+    """
     nodules = document["nodules"]
     which = nodules["localize"]["images"]
     if which == "all":
@@ -257,7 +260,7 @@ def _localized(name: str, document: Mapping[str, Any], images: Images) -> int:
     if which == "choosing":
         return images.choosing
     ranked = {row.get("localizer") for row in nodules["classifiers"].values() if row["kind"] in WITHOUT_MODEL}
-    return images.measured + (images.validation if ranked & {name, "combined"} else 0)
+    return images.measured + (images.validation if which == "scored" or ranked & {name, "combined"} else 0)
 
 
 def classifiers(document: Mapping[str, Any], on: Gpu, images: Images) -> list[Work]:

@@ -229,6 +229,26 @@ def test_localization_takes_as_long_as_its_images_views_prompts_steps_and_places
     assert one[0] < deeper.low < 2 * one[0] < 10 * one[0] < occluded.low
 
 
+def test_a_localizer_that_a_classifier_ranks_images_by_is_run_on_validation_images_too(tmp_path):
+    images = stage_costs.count_images(tmp_path, REAL)
+    rows = {name: row for name, row in REAL["nodules"]["classifiers"].items() if row["kind"] == "medgemma"}
+    ranks = {"peak": {"kind": "points", "localizer": "attribution"}}
+    without, of_one, of_all = (
+        by_name(with_rows("classifiers", **rows, **more), images=images)
+        for more in ({}, ranks, {"peak": {"kind": "points", "localizer": "combined"}})
+    )
+    more = 1 + images.validation / images.measured
+    for name, found, times in (
+        ("attribution", of_one, more),
+        ("medgemma", of_one, 1),
+        ("attribution", of_all, more),
+        ("medgemma", of_all, more),
+    ):
+        what = f"localization, {name}"
+        assert hours(found, what) == pytest.approx([times * value for value in hours(without, what)])
+    assert "inference, peak" not in of_one
+
+
 def test_a_response_takes_longer_the_more_tokens_it_may_have_and_the_fewer_are_generated_together():
     row = REAL["nodules"]["localizers"]["medgemma"]
     base, longer, alone = (
