@@ -393,7 +393,8 @@ def test_the_headline_view_has_test_images_alone(study):
 
 
 def test_precision_and_f1_count_points_on_negative_images_and_of_the_positives_alone_do_not(study):
-    views = metrics(study, PARAMS)["localization"]["medgemma"]
+    results = stage.measure(study, PARAMS)
+    views = measures.nested(results.measures)["localization"]["medgemma"]
     names = ("precision", "f1", "recall", "false_positives")
     # l1 has a hit and a false point, l2 a nodule and no point; n71 is negative with two points, n72 with none.
     both, alone = ({name: near(views[view], "tight")[name] for name in names} for view in ("test", "test/positives"))
@@ -403,7 +404,7 @@ def test_precision_and_f1_count_points_on_negative_images_and_of_the_positives_a
     assert (alone["precision"]["n"], alone["precision"]["n_predictions"]) == (2, 2)
     assert both["recall"] == alone["recall"]
     assert "precision_macro_at_tight" in views["test/positives"] and "precision_macro_at_tight" not in views["test"]
-    short = measures.headline(stage.measure(study, PARAMS).measures)["medgemma"]
+    short = measures.headline(results.measures)["medgemma"]
     assert short["precision_at_tolerant"] == views["test"]["precision_at_tolerant"]["value"] == pytest.approx(1 / 4)
 
 

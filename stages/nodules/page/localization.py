@@ -168,8 +168,9 @@ def _placement(study: Study) -> str:
     if found is None:
         return ""
     images = found.lung_field + found.body + found.image
-    where = f"Its points lie in the lung field on {found.lung_field:,} of {images:,} images with marked nodules"
+    where = f"The points of that baseline lie in the lung field on {found.lung_field:,} of {images:,} images"
     rest = f"; on {found.body:,} in the body, as no lung field passed the check" if found.body else ""
+    where += " with marked nodules"
     return where + rest + (f"; on {found.image:,} anywhere" if found.image else "") + "."
 
 
