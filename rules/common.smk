@@ -113,6 +113,17 @@ def adapter_of(wildcards):
     return [seeded(TRAINED, wildcards)] if classifier_row(wildcards).get("adapter") == TRAINED else []
 
 
+def adapter_of_localizer(wildcards):
+    """The adapter of a localizer, if this pipeline makes it."""
+    return [seeded(TRAINED, wildcards)] if localizer_row(wildcards).get("adapter") == TRAINED else []
+
+
+def given_adapter(wildcards):
+    """Fingerprint of the adapter that predict reads, for a localizer that has one."""
+    own = localizer_row(wildcards).get("adapter", "none")
+    return "" if own == "none" else files.fingerprint(config["predict"]["adapter"])
+
+
 def base_of(wildcards):
     """The base model's record, for a localizer that uses the base model."""
     return [] if wildcards.localizer in OWN_MODEL else ["results/weights/fetch.json"]
@@ -178,8 +189,8 @@ def section(*names, **changed):
 def with_row(kind, *names, row=(), **changed):
     """As `section`, for one system, with its row alone, so that other rows are no reason to run it again.
 
-    `row` are values of the row that differ from the parameters, for keys that it has. A value of `changed` may be a
-    function of the wildcards.
+    `row` are values of the row that differ from the parameters, for keys that it has and that are not none there. A
+    value of `changed` may be a function of the wildcards.
     """
 
     def values(wildcards):
@@ -187,7 +198,7 @@ def with_row(kind, *names, row=(), **changed):
         now = {key: value(wildcards) if callable(value) else value for key, value in changed.items()}
         document, own = json.loads(section(*names, **now)(wildcards)), dict(NODULES[f"{kind}s"][name])
         own.pop("label", None)  # what a system is called changes nothing of what it does
-        own.update({key: value for key, value in dict(row).items() if key in own})
+        own.update({key: value for key, value in dict(row).items() if own.get(key, "none") != "none"})
         document["nodules"][f"{kind}s"] = {name: own}
         return text(document, wildcards)
 

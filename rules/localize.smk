@@ -1,7 +1,7 @@
 """From images to points: each localizer is queried, its prompt chosen, its detections merged, all combined.
 
 A localizer is a row of nodules.localizers. Prompts and cutoffs are chosen on images of nodules.select.splits, none of
-them a test image.
+them a test image; those of a localizer with an adapter, and of a combination with one, not on train images either.
 
 in   results/data/  results/weights/
 out  results/nodules/localize/{localizer}.parquet, its responses in {localizer}_responses.parquet, and what was chosen for
@@ -18,6 +18,7 @@ rule nodules_select_shard:
         base=base_of,
         fetched=fetched_of,
         environment=environment_of,
+        adapter=adapter_of_localizer,
         manifest="results/data/manifest.parquet",
         normalized="results/data/normalized.parquet",
         images=gather.shard("results/data/normalized/{scatteritem}"),
@@ -59,10 +60,11 @@ rule nodules_select:
         "results/logs/nodules_select/{localizer}.log",
     localrule: True
     params:
-        values=section("nodules.select", "nodules.tolerance"),
+        values=with_row("localizer", "nodules.select", "nodules.tolerance"),
         paths=paths,
     shell:
-        "python -m stages.nodules.select --params {params.values:q} {params.paths} 2>&1 | tee {log}"
+        "python -m stages.nodules.select --params {params.values:q} --localizer {wildcards.localizer} {params.paths}"
+        " 2>&1 | tee {log}"
 
 
 use rule nodules_select_shard as nodules_localize_shard with:
@@ -70,6 +72,7 @@ use rule nodules_select_shard as nodules_localize_shard with:
         base=base_of,
         fetched=fetched_of,
         environment=environment_of,
+        adapter=adapter_of_localizer,
         manifest="results/data/manifest.parquet",
         normalized="results/data/normalized.parquet",
         images=gather.shard("results/data/normalized/{scatteritem}"),
@@ -104,10 +107,11 @@ rule nodules_localize:
         "results/logs/nodules_localize/{localizer}.log",
     localrule: True
     params:
-        values=section("nodules.link", "nodules.select", "nodules.tolerance"),
+        values=with_row("localizer", "nodules.link", "nodules.select", "nodules.tolerance"),
         paths=paths,
     shell:
-        "python -m stages.nodules.merge --params {params.values:q} {params.paths} 2>&1 | tee {log}"
+        "python -m stages.nodules.merge --params {params.values:q} --localizer {wildcards.localizer} {params.paths}"
+        " 2>&1 | tee {log}"
 
 
 rule nodules_combine:

@@ -123,9 +123,12 @@ use rule nodules_localize_shard as predict_localize_shard with:
     log:
         "results/logs/predict/localize/{localizer}/{scatteritem}.log",
     params:
-        values=with_row("localizer", "nodules.localize", "nodules.select", "nodules.model"),
+        values=with_row(
+            "localizer", "nodules.localize", "nodules.select", "nodules.model", row={"adapter": PREDICT["adapter"]}
+        ),
         paths=paths_and(choice=chosen("choice", "{localizer}")),
         given=files.fingerprint(PREDICT["localize"]),
+        adapter=given_adapter,
 
 
 use rule nodules_localize as predict_localize with:
@@ -140,7 +143,7 @@ use rule nodules_localize as predict_localize with:
     log:
         "results/logs/predict/localize/{localizer}.log",
     params:
-        values=section("nodules.link", "nodules.select", "nodules.tolerance"),
+        values=with_row("localizer", "nodules.link", "nodules.select", "nodules.tolerance"),
         paths=paths_and(fitted=chosen("cutoff", "{localizer}")),
         given=files.fingerprint(PREDICT["localize"]),
 

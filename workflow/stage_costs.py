@@ -104,8 +104,8 @@ def count_images(results: Path, document: Mapping[str, Any]) -> Images:
     if own and points.is_file():
         marked = set(parquet.read_table(points, columns=["image_id"])["image_id"].to_pylist())
     if own and split.is_file():
-        rows = parquet.read_table(split, columns=["image_id", "label", "split"]).to_pylist()
-        return _counted(rows, marked, document, f"images of {split}")
+        table = parquet.read_table(split, columns=["image_id", "patient_id", "label", "split"])
+        return _counted(table, marked, document, f"images of {split}")
     total, n_marked = CHALLENGE_IMAGES, CHALLENGE_MARKED
     source = f"the challenge's {CHALLENGE_IMAGES:,} images, as published"
     if own:
@@ -127,27 +127,29 @@ def count_images(results: Path, document: Mapping[str, Any]) -> Images:
         test=counts["test"],
         marked=n_marked,
         choosing=choose + document["nodules"]["select"]["negative_images"],
-        measured=counts["test"] + elsewhere + document["nodules"]["select"]["negative_images"],
+        # negative images that choose for localizers without and with an adapter; few are both
+        measured=counts["test"] + elsewhere + 2 * document["nodules"]["select"]["negative_images"],
         source=source,
     )
 
 
-def _counted(rows: Sequence[Mapping[str, Any]], marked: set[str], document: Mapping[str, Any], source: str) -> Images:
+def _counted(split: Any, marked: set[str], document: Mapping[str, Any], source: str) -> Images:
     """Numbers of images of a split that was made, see `evaluation_sets`."""
-    names = [row["split"] for row in rows]
-    chooses = [row for row in rows if row["split"] in document["nodules"]["select"]["splits"]]
-    choose = sum(row["image_id"] in marked for row in chooses)
-    known = sum(row["label"] == 0 and row["image_id"] not in marked for row in chooses)
-    negatives = min(document["nodules"]["select"]["negative_images"], known)
-    test = {row["image_id"] for row in rows if row["split"] == "test"}
+    import pyarrow as pa
+
+    from stages.lib.metrics import evaluation_sets
+
+    names = split["split"].to_pylist()
+    points, select = pa.table({"image_id": pa.array(sorted(marked), pa.string())}), document["nodules"]["select"]
+    sample = {"negative_images": select["negative_images"], "seed": select["seed"]}
     return Images(
-        total=len(rows),
+        total=len(names),
         validation=names.count("val"),
         asked=sum(names.count(name) for name in document["nodules"]["infer"]["splits"]),
-        test=len(test),
+        test=names.count("test"),
         marked=len(marked),
-        choosing=choose + negatives,
-        measured=len(test | marked) + negatives,
+        choosing=len(evaluation_sets.choosing_images(split, points, select["splits"], **sample)),
+        measured=len(evaluation_sets.localized_images(split, points, select["splits"], **sample)),
         source=source,
     )
 

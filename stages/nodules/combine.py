@@ -2,7 +2,8 @@
 
 in   localize  tables.LOCALIZE and
      responses  tables.RESPONSES of each localizer; the file's name is the localizer's
-     cutoffs   JSON of each localizer, written by merge: how often its points were right on the images that choose
+     cutoffs   JSON of each localizer, written by merge: how often its points were right on the images that choose, and
+               of which splits those are; the combination's cutoff is chosen on splits that chose for all
      manifest  tables.MANIFEST
      split, points  tables.SPLIT, tables.POINTS: images to choose the cutoff of the confidence by
      fitted    a cutoff chosen before, to apply instead
@@ -20,7 +21,7 @@ import pyarrow as pa
 from stages.lib.core import cli, documents, tables
 from stages.lib.core.errors import TableError
 from stages.lib.core.log import LOG
-from stages.lib.detect import detection_rows
+from stages.lib.detect import choice, detection_rows
 from stages.lib.detect.choice import SelectParams
 from stages.lib.detect.cutoff import Cutoff
 from stages.lib.detect.detection_rows import LinkParams
@@ -101,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     asked = all_responses["image_id"].to_pylist()
     chooser = detection_rows.Chooser.read(
-        args.params.select,
+        choice.shared(args.params.select, cutoffs),
         args.params.tolerance.tolerant_fraction,
         points=args.points,
         split=args.split,

@@ -21,9 +21,9 @@ import numpy as np
 import pyarrow as pa
 
 from stages.lib.core import cli, kinds, params, progress, shards, tables
-from stages.lib.core.errors import MismatchError, ModelError, ParamsError
+from stages.lib.core.errors import ModelError, ParamsError
 from stages.lib.core.log import LOG
-from stages.lib.images.normalized import load
+from stages.lib.images.normalized import load, preprocessing_hash
 from stages.lib.images.prefetch import Reader
 from stages.lib.metrics import calibration
 from stages.lib.models import classify, gemma3, prompts
@@ -115,11 +115,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     normalized = tables.read(args.normalized, tables.NORMALIZED)
     split = tables.read(args.split, tables.SPLIT) if args.split else None
-    hashes = sorted(set(normalized["preprocessing_hash"].to_pylist()))
-    if len(hashes) > 1:
-        raise MismatchError(
-            f"{args.normalized}: found the preprocessing hashes {hashes}, wanted one; run normalize again"
-        )
     rows = args.params.classifiers
     if args.classifier not in rows:
         raise ParamsError("--classifier:", [params.unknown(args.classifier, rows)])
@@ -128,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         base=Path(args.base),
         model=args.params.model,
         prompt=args.params.prompt,
-        preprocessing_hash="".join(hashes),
+        preprocessing_hash=preprocessing_hash(normalized),
         merged=args.params.infer.weights == "merged",
         features=Path(args.features) if args.features else None,
         images=[results / image["png"] for image in chosen(asked, split, args.params.infer)],

@@ -24,6 +24,7 @@ from stages.lib.core import cli, kinds, shards, tables
 from stages.lib.core.errors import ParamsError
 from stages.lib.core.params import unknown
 from stages.lib.detect import choice, driver
+from stages.lib.images.normalized import preprocessing_hash
 from stages.lib.models import gemma3
 
 FILES = ("manifest", "normalized", "shard", "results", "localizer")
@@ -39,13 +40,12 @@ def run(args: argparse.Namespace, bank: Sequence[str], localizer: Callable[[], d
         localizer: Returns the localizer; called only if there is an image to ask about.
     """
     section: driver.Params = args.params.localize
+    select = choice.of_localizer(args.params.select, args.params.localizers, args.localizer)
     split = tables.read(args.split, tables.SPLIT) if args.split else None
     points = tables.read(args.points, tables.POINTS) if args.points else None
-    images = driver.chosen_images(
-        tables.read(args.normalized, tables.NORMALIZED), split, points, section, args.params.select
-    )
+    images = driver.chosen_images(tables.read(args.normalized, tables.NORMALIZED), split, points, section, select)
     images = shards.take(images, args.shard)
-    kept = args.params.select.max_prompts
+    kept = select.max_prompts
     if section.images == "choosing" and len(bank) <= kept:
         images = images.slice(0, 0)  # there is nothing to choose between
     prompts = choice.prompts(args.choice, bank, kept) if args.choice else bank
@@ -81,6 +81,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         fetched=args.fetched,
         environment=args.environment,
         journals=args.journals,
+        preprocessing_hash=preprocessing_hash(tables.read(args.normalized, tables.NORMALIZED)),
     )
     make = kinds.module(kinds.LOCALIZERS, row.kind).localizer
     run(args, row.params.prompts, lambda: make(row.params, setting))

@@ -5,6 +5,7 @@ in   detections  tables.DETECTIONS and
      manifest    tables.MANIFEST
      split, points  tables.SPLIT, tables.POINTS: images to choose the cutoff of the confidence by
      fitted      a cutoff chosen before, to apply instead
+     localizer   its name, a row of nodules.localizers
 out  localize    tables.LOCALIZE; all_responses  tables.RESPONSES, all shards
      cutoff      JSON: from which confidence on points are shown, and what that finds on the images that choose
 """
@@ -13,10 +14,10 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from stages.lib.core import cli, documents, tables
+from stages.lib.core import cli, documents, kinds, tables
 from stages.lib.core.log import LOG
 from stages.lib.core.shards import gather
-from stages.lib.detect import detection_rows
+from stages.lib.detect import choice, detection_rows
 from stages.lib.detect.choice import SelectParams
 from stages.lib.detect.detection_rows import LinkParams
 from stages.lib.detect.fusion import consensus
@@ -45,8 +46,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = cli.parse(
         __doc__,
         argv,
-        params={"nodules.link": LinkParams, "nodules.select": SelectParams, "nodules.tolerance": ToleranceParams},
-        reads=["detections", "responses", "manifest", "split", "points", "fitted"],
+        params={
+            "nodules.link": LinkParams,
+            "nodules.select": SelectParams,
+            "nodules.tolerance": ToleranceParams,
+            "nodules.localizers": kinds.rows(kinds.LOCALIZERS),
+        },
+        reads=["detections", "responses", "manifest", "split", "points", "fitted", "localizer"],
         writes=["localize", "all_responses", "cutoff"],
         many=["detections", "responses"],
         optional=["split", "points", "fitted", "cutoff"],
@@ -57,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     merged = merge(detections, responses, manifest, args.params.link)
     asked = set(responses["image_id"].to_pylist())
     chooser = detection_rows.Chooser.read(
-        args.params.select,
+        choice.of_localizer(args.params.select, args.params.localizers, args.localizer),
         args.params.tolerance.tolerant_fraction,
         points=args.points,
         split=args.split,

@@ -3,6 +3,7 @@
 in   detections  tables.DETECTIONS and
      responses   tables.RESPONSES of the bank, the shards of one localizer
      manifest    tables.MANIFEST; split  tables.SPLIT; points  tables.POINTS
+     localizer   its name, a row of nodules.localizers
 out  choice      JSON: the prompts chosen, and what each prompt of the bank found
 """
 
@@ -10,10 +11,10 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from stages.lib.core import cli, documents, tables
+from stages.lib.core import cli, documents, kinds, tables
 from stages.lib.core.log import LOG
 from stages.lib.core.shards import gather
-from stages.lib.detect import detection_rows
+from stages.lib.detect import choice, detection_rows
 from stages.lib.detect.choice import BankRow, Choice, SelectParams
 from stages.lib.detect.cutoff import at_rate
 from stages.lib.metrics.cohort import ToleranceParams
@@ -75,8 +76,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = cli.parse(
         __doc__,
         argv,
-        params={"nodules.select": SelectParams, "nodules.tolerance": ToleranceParams},
-        reads=["detections", "responses", "manifest", "split", "points"],
+        params={
+            "nodules.select": SelectParams,
+            "nodules.tolerance": ToleranceParams,
+            "nodules.localizers": kinds.rows(kinds.LOCALIZERS),
+        },
+        reads=["detections", "responses", "manifest", "split", "points", "localizer"],
         writes=["choice"],
         many=["detections", "responses"],
     )
@@ -86,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         tables.read(args.manifest, tables.MANIFEST),
         tables.read(args.split, tables.SPLIT),
         tables.read(args.points, tables.POINTS),
-        args.params.select,
+        choice.of_localizer(args.params.select, args.params.localizers, args.localizer),
         args.params.tolerance.tolerant_fraction,
     )
     if found.reason:

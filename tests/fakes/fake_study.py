@@ -39,7 +39,7 @@ PARAMETERS: dict[str, Any] = {
         "localizers": {
             "medgemma": {"label": "MedGemma"},
             "chexagent": {"label": "CheXagent-2", "model": "Somebody/CheXagent-2"},
-            "attribution": {"label": "Attribution map"},
+            "attribution": {"adapter": "results/nodules/train/adapter", "label": "Attribution map"},
         },
         "cohort": {"sources": ["nih", "lidc"]},
         "tolerance": {"tight_fraction": 0.02, "tolerant_fraction": 0.05},

@@ -58,7 +58,14 @@ def localizer_setting(folder: Path, model_folder: Path, model: gemma3.ModelParam
     """What a localizer gets that runs on the base model in `model_folder`; its record is written to `folder`."""
     record = Snapshot(base="tiny", revision="none", commit=None, folder=model_folder, sha256="0" * 64, files={})
     documents.write(folder / "base.json", record)
-    return driver.Setting(model=model, base=str(folder / "base.json"), fetched=None, environment=None, journals=None)
+    return driver.Setting(
+        model=model,
+        base=str(folder / "base.json"),
+        fetched=None,
+        environment=None,
+        journals=None,
+        preprocessing_hash="",
+    )
 
 
 def noise_images(n: int, seed: int = 0) -> np.ndarray:

@@ -15,6 +15,7 @@ from tiny_base import EXACT, localizer_setting
 
 from stages.lib.core import tables
 from stages.lib.core.errors import TableError
+from stages.lib.core.params import Row
 from stages.lib.detect import driver as stage
 from stages.lib.detect import views
 from stages.lib.detect.choice import SelectParams
@@ -26,6 +27,7 @@ from stages.lib.models.snapshot import Snapshot
 from stages.nodules import localize
 
 PARAMS = Params(views=("whole",), images="measured")
+FILES = ("split", "points")
 BOTH = Params(views=("whole", "mirrored"), images="measured")
 SELECT = SelectParams(splits=("val",), max_prompts=1, negative_images=9, false_points_per_image=0.25, seed=1)
 
@@ -154,16 +156,43 @@ def test_images_that_are_asked_about_are_those_that_choose_or_are_measured() -> 
     assert names(split, points, "all", ["val"]) == "abc"
 
 
+def test_a_localizer_with_an_adapter_is_not_asked_about_the_train_images_that_choose_for_others(tmp_path: Path) -> None:
+    parts, marked = {"a": "train", "b": "val", "c": "test"}, "ab"
+    rows = [{"image_id": n, "patient_id": n, "label": int(n in marked), "split": parts[n]} for n in SIZES]
+    points = [{"image_id": n, "point": 0, "x": 1.0, "y": 1.0} for n in marked]
+    for name, table in (("manifest", MANIFEST), ("normalized", NORMALIZED)):
+        tables.write(tmp_path / f"{name}.parquet", table, tables.SCHEMAS[name])
+    for name, found in (("split", rows), ("points", points)):
+        tables.write(tmp_path / f"{name}.parquet", tables.from_rows(found, tables.SCHEMAS[name]), tables.SCHEMAS[name])
+    named = {
+        name: tmp_path / f"{name}.parquet" for name in ("manifest", "normalized", "detections", "responses", *FILES)
+    }
+    absent = dict.fromkeys(name for name in localize.OPTIONAL if name not in FILES)
+    asked = {}
+    for adapter in ("none", "some/adapter"):
+        sections = {
+            "localize": Params(views=("whole",), images="choosing"),
+            "select": replace(SELECT, splits=("train", "val")),
+            "localizers": {"one": Row("attribution", Namespace(adapter=adapter))},
+        }
+        given = Namespace(params=Namespace(**sections), shard="1-of-1", results=tmp_path, localizer="one")
+        localizer = FromTable({})
+        localize.run(Namespace(**vars(given), **named, **absent), ["one", "two"], lambda found=localizer: found)
+        asked[adapter] = {key.partition("\t")[0] for key in localizer.asked}
+    assert asked == {"none": {"a", "b"}, "some/adapter": {"b"}}
+
+
 def test_a_bank_that_leaves_nothing_to_choose_is_not_asked_and_its_model_not_loaded(tmp_path: Path) -> None:
     for name, table in (("manifest", MANIFEST), ("normalized", NORMALIZED)):
         tables.write(tmp_path / f"{name}.parquet", table, tables.SCHEMAS[name])
     sections = {
         "localize": Params(views=("whole",), images="choosing"),
         "select": replace(SELECT, max_prompts=2),
+        "localizers": {"one": Row("medgemma", None)},
     }
     named = {name: tmp_path / f"{name}.parquet" for name in ("manifest", "normalized", "detections", "responses")}
     absent = dict.fromkeys(localize.OPTIONAL)
-    args = Namespace(params=Namespace(**sections), shard="1-of-1", results=tmp_path, **named, **absent)
+    args = Namespace(params=Namespace(**sections), shard="1-of-1", results=tmp_path, localizer="one", **named, **absent)
     localize.run(args, ["one", "two"], lambda: pytest.fail("the model was loaded"))
     assert tables.read(tmp_path / "responses.parquet", tables.RESPONSES).num_rows == 0
     with pytest.raises(pytest.fail.Exception, match="was loaded"):

@@ -1,26 +1,31 @@
 """What is chosen on images that are not test images: prompts, cutoffs; and what comes of several sources."""
 
+import json
 from collections import Counter
 from dataclasses import asdict, replace
 from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.lib.core import documents, tables
-from stages.lib.core.errors import CalibrationError, ChoiceError, DocumentError, TableError
-from stages.lib.core.params import parse
+from stages.lib.core.errors import CalibrationError, ChoiceError, DocumentError, ParamsError, TableError
+from stages.lib.core.params import Row, parse
 from stages.lib.detect import choice, cutoff, detection_rows
 from stages.lib.metrics.calibration import Calibration
-from stages.lib.metrics.evaluation_sets import choosing_images
+from stages.lib.metrics.evaluation_sets import choosing_images, localized_images
 from stages.nodules import cascade as cascade_stage
 from stages.nodules import combine as combine_stage
 from stages.nodules import merge as merge_stage
 from stages.nodules import select as choose_stage
 
+ROOT = Path(__file__).parents[2]
 HOW = choice.SelectParams(
     splits=("train", "val"), max_prompts=1, negative_images=2, false_points_per_image=0.25, seed=1
 )
@@ -159,8 +164,8 @@ def test_without_confidences_or_images_to_choose_by_all_is_shown():
     nothing = detection_rows.Chooser(how=HOW, tolerance_fraction=NEAR, points=None, split=None, fitted=None).settle(
         localize, SPLITS, MANIFEST
     )[1]
-    assert nothing == cutoff.Cutoff(cutoff=None, reason="no negative image is there to choose by")
-    assert documents.as_mapping(nothing) == {"cutoff": None, "reason": nothing.reason}
+    assert nothing == cutoff.Cutoff(cutoff=None, splits=HOW.splits, reason="no negative image is there to choose by")
+    assert documents.as_mapping(nothing) == {"cutoff": None, "splits": ["train", "val"], "reason": nothing.reason}
 
 
 def seen(confidence, nodules=()):
@@ -252,6 +257,81 @@ def localized(found):
             for k, (x, y, c) in enumerate(points)
         ],
     )
+
+
+def test_train_images_choose_neither_prompt_nor_cutoff_of_a_localizer_with_an_adapter_nor_of_a_combination_with_one(
+    tmp_path,
+):
+    splits = {f"t{k}": "train" for k in range(4)} | {f"v{k}": "val" for k in range(4)}
+    marked = ("t0", "t1", "v0", "v1")
+    known = {"file_name": "x", "path": "x", "source": "nih", "status": "ok", "width_px": SIDE, "height_px": SIDE}
+    images = [{"image_id": n, "patient_id": n, "label": int(n in marked), **known} for n in splits]
+    parts = [{"image_id": n, "patient_id": n, "label": int(n in marked), "split": splits[n]} for n in splits]
+    points = [{"image_id": n, "point": 0, "x": 50.0, "y": 50.0} for n in marked]
+    # as taught, prompt "one" is right and sure on train images alone, where prompt "two" is wrong
+    one = {"t0": [(50, 50, 0.9)], "t1": [(50, 50, 0.9)], "v0": [(290, 290, 0.9)], "v2": [(9, 9, 0.9)]}
+    two = {"t0": [(290, 290, 0.9)], "v0": [(50, 50, 0.6)], "v1": [(50, 50, 0.6)], "v2": [(9, 9, 0.3)]}
+    two["t2"] = [(9, 9, 0.95)]
+    named = {"manifest": images, "split": parts, "points": points}
+    named["detections"] = [*detections(one, "one"), *detections(two, "two")]
+    named["responses"] = [*responses(splits, "one"), *responses(splits, "two")]
+    for name, found in named.items():
+        tables.write(tmp_path / f"{name}.parquet", rows(tables.SCHEMAS[name], found), tables.SCHEMAS[name])
+    chosen = {}
+    shipped = yaml.safe_load((ROOT / "workflow/presets/demo.yaml").read_text())["nodules"]["localizers"]
+    sections = {"select": {**asdict(HOW), "negative_images": 9}, "link": asdict(MERGE)}
+    sections |= {"tolerance": {"tight_fraction": 0.02, "tolerant_fraction": 0.05}}
+    for name in ("attribution", "attribution_tuned"):
+        given = {"nodules": {**sections, "localizers": {name: shipped[name]}}}
+        files = {key: tmp_path / f"{key}.parquet" for key in named}
+        files |= {"params": json.dumps(given), "localizer": name}
+        out = {"choice": tmp_path / f"{name}_choice.json"}
+        choose_stage.main([text for pair in (files | out).items() for text in (f"--{pair[0]}", str(pair[1]))])
+        out = {"localize": tmp_path / f"{name}.parquet", "all-responses": tmp_path / f"{name}_responses.parquet"}
+        out |= {"cutoff": tmp_path / f"{name}_cutoff.json"}
+        merge_stage.main([text for pair in (files | out).items() for text in (f"--{pair[0]}", str(pair[1]))])
+        chosen[name] = documents.read(tmp_path / f"{name}_choice.json", choice.Choice)
+        chosen[name, "cutoff"] = documents.read(out["cutoff"], cutoff.Cutoff)
+    both = [chosen["attribution"], chosen["attribution_tuned"]]
+    assert [(one.prompts, one.splits, one.bank[0].images) for one in both] == [
+        (("one",), ("train", "val"), 8),
+        (("two",), ("val",), 4),
+    ]
+    both = [chosen["attribution", "cutoff"], chosen["attribution_tuned", "cutoff"]]
+    assert [(one.splits, one.images) for one in both] == [(("train", "val"), 8), (("val",), 4)]
+    for members, images in ((("attribution",), 8), (("attribution", "attribution_tuned"), 4)):
+        options = ["--params", json.dumps({"nodules": sections}), "--combined", str(tmp_path / "combined.parquet")]
+        for option, ending in (
+            ("localize", ".parquet"),
+            ("responses", "_responses.parquet"),
+            ("cutoffs", "_cutoff.json"),
+        ):
+            options += [f"--{option}", *(str(tmp_path / f"{name}{ending}") for name in members)]
+        options += ["--all-responses", str(tmp_path / "all.parquet"), "--cutoff", str(tmp_path / "cutoff.json")]
+        options += [text for key in ("manifest", "split", "points") for text in (f"--{key}", str(files[key]))]
+        combine_stage.main(options)
+        assert documents.read(tmp_path / "cutoff.json", cutoff.Cutoff).images == images
+
+
+def test_an_adapter_without_validation_images_to_choose_by_is_refused():
+    taught = {"tuned": Row("attribution", SimpleNamespace(adapter="some/adapter"))}
+    with pytest.raises(ParamsError, match=r"found \['train'\], wanted val among them: train images taught the adapter"):
+        choice.of_localizer(replace(HOW, splits=("train",)), taught, "tuned")
+    with pytest.raises(ParamsError, match="tune: unknown; did you mean 'tuned'"):
+        choice.of_localizer(HOW, taught, "tune")
+
+
+def test_a_combination_finds_the_validation_images_that_choose_for_an_adapter_in_each_of_its_localizers():
+    splits = {f"t{k:02}": "train" for k in range(40)} | {f"v{k:02}": "val" for k in range(10)} | {"e": "test"}
+    split = rows(
+        tables.SPLIT, [{"image_id": n, "patient_id": n, "label": 0, "split": part} for n, part in splits.items()]
+    )
+    none, how = rows(tables.POINTS, []), {"negative_images": 10, "seed": 1}
+    of_val = choosing_images(split, none, ("val",), **how)
+    assert len(of_val) == 10
+    for mine in (("train", "val"), ("val",)):
+        asked = localized_images(split, none, mine, **how)
+        assert asked == choosing_images(split, none, mine, **how) | of_val | {"e"}
 
 
 def test_localizers_that_agree_are_trusted_more_and_images_not_put_to_all_are_left_out():

@@ -468,6 +468,13 @@ def test_limitations_say_what_is_not_known_and_change_with_the_study(page: Page,
     assert "split by patient." in other["Patients"]
 
 
+def test_a_localizer_with_an_adapter_is_said_to_have_chosen_on_validation_images_alone(page: Page) -> None:
+    assert (
+        "Attribution map: the adapter was trained on images of the train split, which may be among these" in page.text
+    )
+    assert page.text.count("the adapter was trained on images of the train split") == 1
+
+
 def test_the_rates_of_malformed_and_cut_responses_are_on_the_page_per_localizer_and_prompt(
     page: Page, results: Path
 ) -> None:

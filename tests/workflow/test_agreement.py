@@ -170,3 +170,13 @@ def _parameters() -> set[str]:
         fields = [] if isinstance(section, params.Rows) else section.__dataclass_fields__
         known |= {name, *(f"{name}.{field}" for field in fields)}
     return known
+
+
+def test_a_localizer_with_an_adapter_waits_for_training_and_the_base_alone_does_not() -> None:
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    for step in ("select", "localize"):
+        adapter = "results/nodules/train/adapter"
+        waits = {
+            name: adapter in stages[f"nodules_{step}-{name}"]["deps"] for name in ("attribution", "attribution_tuned")
+        }
+        assert waits == {"attribution": False, "attribution_tuned": True}

@@ -120,6 +120,7 @@ def step(recipe: Recipe, prompt: prompts.PromptParams, text_tokens: int, params:
 def attribution_map(steps: int, prompt: str, text_tokens: int) -> float:
     """Operations of the attribution map of one image at one place, by the project's own `attribution.attribution`."""
     given = attribution.Params(
+        adapter="none",
         prompts=(prompt,),
         answers=("Yes/No",),
         response_prefixes=("",),

@@ -1,19 +1,22 @@
 """Prompts chosen for a localizer on images that are not test images, and the document of the choice."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from stages.lib.core import documents, params
-from stages.lib.core.errors import ChoiceError
+from stages.lib.core.errors import ChoiceError, ParamsError
+from stages.lib.detect.cutoff import Cutoff, Splits
+from stages.lib.metrics import evaluation_sets
 
 
 @params.section
 class SelectParams:
     """How prompts and cutoffs are chosen, on images that are not test images."""
 
-    # localizers are not trained, so train images choose as well as val ones
-    splits: tuple[Literal["train", "val"], ...]
+    # train images choose as well as val ones, but not for a localizer with an adapter, which they taught
+    splits: Splits
     max_prompts: params.Count  # best prompts of a bank that are put to all images
     negative_images: params.Count  # that choose beside those with marked nodules, of as many patients as there are
     false_points_per_image: params.PositiveFloat  # on these at most: points of less confidence are not shown
@@ -23,6 +26,39 @@ class SelectParams:
     def sample(self) -> dict[str, int]:
         """Which negative images choose, as `evaluation_sets.choosing_images` takes it."""
         return {"negative_images": self.negative_images, "seed": self.seed}
+
+
+def of_localizer(select: SelectParams, rows: Mapping[str, params.Row], name: str) -> SelectParams:
+    """How prompts and cutoff of one localizer are chosen: without train images, if it has an adapter that they taught.
+
+    Args:
+        select: How those of all localizers are.
+        rows: The localizers.
+        name: The localizer.
+
+    Raises:
+        ParamsError: If there is no such row, or no split is left that could choose.
+    """
+    if name not in rows:
+        raise ParamsError("--localizer:", [params.unknown(name, rows)])
+    if getattr(rows[name].params, "adapter", "none") == "none":
+        return select
+    splits = evaluation_sets.untaught(select.splits)
+    if not splits:
+        wanted = f"val among them: train images taught the adapter of {name}, so they choose nothing for it"
+        raise ParamsError("nodules.select.splits:", [f"found {list(select.splits)}, wanted {wanted}"])
+    return replace(select, splits=splits)
+
+
+def shared(select: SelectParams, cutoffs: Mapping[str, Cutoff]) -> SelectParams:
+    """How the cutoff of a combination is chosen: on splits that chose for all localizers that are combined.
+
+    Args:
+        select: How those of all localizers are.
+        cutoffs: Cutoff of each localizer.
+    """
+    known = [set(one.splits) for one in cutoffs.values() if one.splits is not None]
+    return replace(select, splits=tuple(split for split in select.splits if all(split in one for one in known)))
 
 
 @params.section
@@ -50,7 +86,7 @@ class Choice:
     written_by: ClassVar[str] = "select"
 
     prompts: tuple[params.Text, ...]  # none if nothing could be chosen: the first of the bank are put then
-    splits: tuple[Literal["train", "val"], ...]  # whose images chose
+    splits: Splits  # whose images chose
     bank: tuple[BankRow, ...]  # the best first
     reason: str | None = None  # why nothing could be chosen
 

@@ -6,7 +6,7 @@ cutoff with the best F1 where every second image has nodules shows far too many 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from stages.lib.core import params
 from stages.lib.metrics.matching import distances, match
 from stages.lib.metrics.ratios import f1_score
 from stages.lib.metrics.sources import Sources
+
+Splits = tuple[Literal["train", "val"], ...]  # that prompts and cutoffs are chosen on
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class Cutoff:
     written_by: ClassVar[str] = "merge or combine"
 
     cutoff: float | None  # least confidence of a point that is shown; null if all are
+    splits: Splits | None = None  # whose images chose, of this localizer
     f1: params.Fraction | None = None
     true_positives: params.NonNegativeInt | None = None  # points on a nodule, one to one
     points: params.NonNegativeInt | None = None
@@ -101,9 +104,10 @@ class Cutoff:
         return self.false_points_per_image is None or self.false_points_per_image <= (self.wanted_rate or 0.0)
 
 
-def chosen(counts: Counts, images: int, wanted_rate: float, sources: Sources) -> Cutoff:
-    """Document of a cutoff with these counts on so many images, of these sources."""
+def chosen(counts: Counts, images: int, wanted_rate: float, sources: Sources, splits: Splits) -> Cutoff:
+    """Document of a cutoff with these counts on so many images, of these sources and splits."""
     return Cutoff(
+        splits=splits,
         cutoff=counts.cutoff,
         f1=counts.f1,
         true_positives=counts.true_positives,

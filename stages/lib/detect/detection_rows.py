@@ -129,10 +129,11 @@ class Chooser:
         seen = shown(localize.to_pylist(), images, self.points, diagonals(manifest), self.tolerance_fraction)
         counts, source = at_rate(seen, rate), tables.mapping(manifest, "source")
         if not counts.negatives:
-            return localize, Cutoff(cutoff=None, reason="no negative image is there to choose by")
+            reason = "no negative image is there to choose by"
+            return localize, Cutoff(cutoff=None, splits=self.how.splits, reason=reason)
         of_each = ((source[name], len(one.nodules)) for name, one in zip(images, seen, strict=True))
         kinds = sources.of_images((name, nodules > 0, not nodules) for name, nodules in of_each)
-        document = chosen(counts, len(images), rate, kinds)
+        document = chosen(counts, len(images), rate, kinds, self.how.splits)
         if not document.kept:
             LOG.warning(
                 "cutoff: %.3f false points per negative image, wanted at most %.3f: no confidence tells them apart",

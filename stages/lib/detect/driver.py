@@ -48,6 +48,7 @@ class Setting:
         fetched: Record of a model of the row's own.
         environment: Record of an environment of its own.
         journals: Folder of responses as they arrive.
+        preprocessing_hash: Of the images; empty if there is none.
     """
 
     model: gemma3.ModelParams
@@ -55,6 +56,7 @@ class Setting:
     fetched: str | None
     environment: str | None
     journals: str | None
+    preprocessing_hash: str
 
     def path(self, name: str) -> str:
         """A path that the kind cannot do without.

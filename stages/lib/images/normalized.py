@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
-from stages.lib.core.errors import ImageError
+from stages.lib.core.errors import ImageError, MismatchError
 from stages.lib.images.shifts import UNMOVED, Shift, shifted
 
 
@@ -30,3 +31,15 @@ def load(path: Path, shift: Shift = UNMOVED, /) -> np.ndarray:
     if image.dtype != np.uint8 or image.ndim != 2 or image.shape[0] != image.shape[1]:
         raise ImageError(f"{path}: found {image.dtype} of shape {image.shape}, wanted a square of 8-bit grey values")
     return shifted(np.asarray(image), shift)
+
+
+def preprocessing_hash(normalized: pa.Table) -> str:
+    """Hash of what made the images of a table of `tables.NORMALIZED`; empty if there is no image.
+
+    Raises:
+        MismatchError: If they were not made alike.
+    """
+    hashes = sorted(set(normalized["preprocessing_hash"].to_pylist()))
+    if len(hashes) > 1:
+        raise MismatchError(f"found images of the preprocessing hashes {hashes}, wanted one; run normalize again")
+    return "".join(hashes)

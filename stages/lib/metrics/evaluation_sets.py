@@ -4,13 +4,14 @@ Classifiers are trained, calibrated and measured on the labelled images of one s
 External data have no splits: `external/<name>` is all their labelled images from these sources.
 
 Localizers are measured on two sets. `test` is the headline one: images of the test split with marked nodules, or known
-to have none; prompts, cutoffs and combinations are chosen on other images. `all` has every image with marked nodules,
-whatever its split, as published studies measured; images that a prompt was chosen on are among them, and no negative
-image is.
+to have none; prompts, cutoffs and combinations are chosen on other images, and of a localizer with an adapter not on
+images of the train split, which taught it. `all` has every image with marked nodules, whatever its split, as published
+studies measured; images that a prompt was chosen on are among them, and no negative image is.
 """
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,7 @@ import pyarrow.compute as pc
 from stages.lib.core import tables
 from stages.lib.core.errors import TableError
 
+T = TypeVar("T", bound=str)
 MEASURED_SPLITS = ("val", "test")  # of a classifier; thresholds and checkpoints are chosen on the first
 
 
@@ -150,6 +152,15 @@ def of_many_patients(images: Sequence[str], patients: Sequence[str], n: int, see
     return [image for _, _, image in turns[:n]]
 
 
+def untaught(splits: Sequence[T]) -> tuple[T, ...]:
+    """Of some splits those that taught no adapter: a localizer with an adapter chooses on these.
+
+    >>> untaught(("train", "val"))
+    ('val',)
+    """
+    return tuple(split for split in splits if split != "train")
+
+
 def localized_images(
     split: pa.Table,
     points: pa.Table,
@@ -161,11 +172,18 @@ def localized_images(
 ) -> set[str]:
     """Images that a localizer is run on: those that choose, all others with points, and some splits as a whole.
 
+    Those that choose for localizers with an adapter are among them for all localizers, as a combination of both chooses
+    on images that all were run on.
+
     Args:
         split, points, splits, negative_images, seed: As of `choosing_images`.
         whole: Splits of which every image is taken: test; with validation if a classifier ranks images by the points,
             whose calibration and thresholds are chosen there.
     """
     inside = split.filter(pc.is_in(split["split"], pa.array(whole, pa.string())))["image_id"].to_pylist()
-    choosing = choosing_images(split, points, splits, negative_images=negative_images, seed=seed)
+    choosing = {
+        image
+        for chosen in {tuple(splits), untaught(splits)}
+        for image in choosing_images(split, points, chosen, negative_images=negative_images, seed=seed)
+    }
     return choosing | set(points["image_id"].to_pylist()) | set(inside)

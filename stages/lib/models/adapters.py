@@ -57,14 +57,14 @@ def write(folder: Path, checkpoint: Path, card: Card) -> None:
         documents.write(beside / CARD, card)
 
 
-def check(folder: Path, preprocessing_hash: str, base: Identity, prompt: PromptParams) -> Card:
+def check(folder: Path, preprocessing_hash: str, base: Identity, prompt: PromptParams | None) -> Card:
     """An adapter's noduleflow.json, if the adapter fits the given pixels, base and prompt.
 
     Args:
         folder: The adapter's folder.
         preprocessing_hash: Of the images that it is to classify.
         base: Base model that it is to be loaded on.
-        prompt: Its question and answers.
+        prompt: Its question and answers; None if the model is meant to be asked other ones too.
 
     Raises:
         DocumentError: If the folder is not an adapter of this project.
@@ -76,7 +76,7 @@ def check(folder: Path, preprocessing_hash: str, base: Identity, prompt: PromptP
     if missing:
         raise ModelError(f"{folder}: the adapter lacks {' and '.join(missing)}; train it again")
     theirs = _bound(found.preprocessing_hash, found.base, found.prompt)
-    ours = _bound(preprocessing_hash, base, asdict(prompt))
+    ours = _bound(preprocessing_hash, base, asdict(prompt) if prompt else {})
     odd = [f"{name} {theirs.get(name)!r}, now {value!r}" for name, value in ours.items() if theirs.get(name) != value]
     if odd:
         raise MismatchError(

@@ -40,6 +40,10 @@ ALL_IMAGES = (
     "A point on a negative image is a false point: precision, F1, false positives and numbers of points are over all "
     "test images, negative ones included. Recall and distances are over the images with nodules."
 )
+TUNED = (
+    "the adapter was trained on images of the train split, which may be among these. Its prompt and cutoff were chosen "
+    "on validation images alone, and so were the cutoffs of combinations with it."
+)
 POSITIVES = (
     "As the published study counts: points on negative images are left out, which flatters precision and F1. Numbers "
     "that do not differ from those above are not repeated."
@@ -98,6 +102,9 @@ def _all(study: Study) -> Iterator[Block]:
     flatter = "Prompts may have been chosen on some of these images, so these numbers flatter; no negative image is"
     counted = "so precision and F1 are of images with nodules alone"
     yield Note(text=(f"{flatter} among them, {counted}. {_behind(study, 'all')}.",))
+    tuned = [system.label for system in study.localizers.values() if system.name in study.settings.tuned_localizers]
+    if tuned:
+        yield Note(text=(f"{' and '.join(tuned)}: {TUNED}",))
     table = _table(study, list(_shown(study, "all", ", images with nodules alone")), "all")
     yield Fold(title="The numbers of all images with marked nodules", blocks=(table,))
     strata = _strata_table(study, "all", "tolerant")

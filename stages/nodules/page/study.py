@@ -62,6 +62,7 @@ class Settings:
         report_mined_labels: Sources whose labels were mined from reports.
         test_images_in_base: Test images that the base model was trained on: none, some or unknown.
         own_models: Models that localizers bring beside the base.
+        tuned_localizers: Those with an adapter.
     """
 
     tight: float
@@ -79,6 +80,7 @@ class Settings:
     report_mined_labels: tuple[str, ...]
     test_images_in_base: str
     own_models: tuple[str, ...]
+    tuned_localizers: tuple[str, ...]
 
     @property
     def simulated(self) -> bool:
@@ -110,6 +112,9 @@ def settings(document: Mapping[str, Any]) -> Settings:
             report_mined_labels=tuple(own["section"]["report_mined_labels"]),
             test_images_in_base=own["section"]["test_images_in_base"],
             own_models=tuple(row["model"] for row in own["localizers"].values() if "model" in row),
+            tuned_localizers=tuple(
+                name for name, row in own["localizers"].items() if row.get("adapter", "none") != "none"
+            ),
         )
     except KeyError as error:
         raise ParamsError("parameters of the section:", [f"{error}: missing"]) from error

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_base import EXACT, NF4, localizer_setting, noise_images, train_params
 
-from stages.lib.core import kinds, params
+from stages.lib.core import documents, kinds, params
 from stages.lib.core.errors import MismatchError, ModelError, ParamsError
 from stages.lib.detect.detection import Query
 from stages.lib.detect.kinds import attribution
@@ -176,6 +176,31 @@ def test_an_adapter_has_a_map_of_its_own(loaded, tiny_base):
     taught = drawn(ready, IMAGES, ASK, PLAIN)
     assert np.abs(taught - fresh).max() > 1e-4
     assert all(weight.grad is None for weight in tuned.parameters())
+
+
+def test_a_row_with_an_adapter_draws_the_tuned_model_and_other_pixels_or_another_base_are_refused(
+    tiny_base, trained, tmp_path
+):
+    queries = [Query(key=str(k), pixels=lambda image=image: image, prompt=ASK) for k, image in enumerate(IMAGES)]
+    documents.write(tmp_path / "base.json", tiny_base)
+    setting = replace(
+        localizer_setting(tmp_path, tiny_base.folder, NF4),
+        preprocessing_hash="c0ffee",
+        base=str(tmp_path / "base.json"),
+    )
+    documents.write(tmp_path / "base.json", tiny_base)
+    tuned = replace(PLAIN, adapter=str(trained / "adapter"))
+    found = [list(attribution.localizer(row, setting)(queries)) for row in (PLAIN, tuned)]
+    assert all(one.text != other.text for one, other in zip(*found, strict=True))
+    loaded = gemma3.load(tiny_base.folder, NF4, adapter=trained / "adapter")
+    assert found[1] == attribution.answers(loaded, IMAGES[:2], ASK, PLAIN) + attribution.answers(
+        loaded, IMAGES[2:], ASK, PLAIN
+    )
+    with pytest.raises(MismatchError, match="preprocessing hash 'c0ffee', now 'decaf'"):
+        attribution.localizer(tuned, replace(setting, preprocessing_hash="decaf"))
+    documents.write(tmp_path / "base.json", replace(tiny_base, sha256="1" * 64))
+    with pytest.raises(MismatchError, match="base sha256"):
+        attribution.localizer(tuned, setting)
 
 
 def test_what_cannot_be_asked_is_refused(loaded):

@@ -17,6 +17,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -27,7 +28,7 @@ from stages.lib.core.errors import ModelError
 from stages.lib.detect import driver
 from stages.lib.detect.detection import Detection, Query, Response, batches
 from stages.lib.images import shifts
-from stages.lib.models import gemma3, snapshot
+from stages.lib.models import adapters, gemma3, snapshot
 from stages.lib.models.prompts import PromptParams
 
 Extent = tuple[float, float, float, float]
@@ -39,6 +40,7 @@ MIN_DIFFERENCE_LOGITS = 0.01  # a smaller one is rounding in bfloat16, and count
 class Params:
     """How a map of the evidence is made, and what of it becomes a point."""
 
+    adapter: params.Text  # folder of a trained adapter; none: the base as it is
     prompts: tuple[params.Text, ...]  # the bank: queries, each put to images that choose, the best to all
     answers: tuple[params.Text, ...]  # of each: nodule/no nodule, the tokens whose logits are compared
     response_prefixes: tuple[str, ...]  # of each: what is put into the model's mouth before the answer; "" for nothing
@@ -68,13 +70,18 @@ class Params:
 
 
 def localizer(params: Params, setting: driver.Setting) -> driver.Localizer:
-    """A localizer that takes the peaks of the base model's attribution maps.
+    """A localizer that takes the peaks of the model's attribution maps: the base's, or the base's with an adapter.
 
     Raises:
         ParamsError: If no base model was given.
+        MismatchError: If the adapter was trained on other pixels or another base.
         ModelError: If the model cannot be loaded.
     """
-    loaded = gemma3.load(snapshot.read(setting.path("base")).folder, setting.model)
+    base = snapshot.read(setting.path("base"))
+    adapter = None if params.adapter == "none" else Path(params.adapter)
+    if adapter and setting.preprocessing_hash:
+        adapters.check(adapter, setting.preprocessing_hash, base.identity, None)
+    loaded = gemma3.load(base.folder, setting.model, adapter=adapter)
 
     def ask(queries: Sequence[Query]) -> Iterator[Response]:
         for batch in batches(queries, params.batch_size):
