@@ -7,7 +7,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-chexagent demo seeds test test-slow check format sync base-record preset doctor compare bench estimate lock
+.PHONY: help setup setup-chexagent demo seeds test test-slow mutate check format sync base-record preset doctor compare bench estimate lock
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
@@ -38,6 +38,9 @@ test: $(READY) ## the tests, minutes
 
 test-slow: $(READY) ## the tests that run a whole study, a browser or a cluster
 	$(RUN) OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile -m slow $(PYTEST)
+
+mutate: $(READY) ## plant small changes in a copy and count those that the tests notice: make mutate [SAMPLE=200] [SEED=0] [ONLY="froc matching"]
+	@$(RUN) python -m workflow.mutate $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
 
 check: $(READY) ## formatting, lint, types, and the agreement of dvc.yaml and the schema with the rules
 	$(RUN) ruff format --check .

@@ -53,6 +53,23 @@ def test_the_histogram_is_exact_where_float32_no_longer_counts() -> None:
     assert preprocess.histogram(pixels)[:2].tolist() == [5000 * 5000 - 3, 3]
 
 
+@pytest.mark.parametrize(("height", "width"), [(33, 7), (7, 33), (8, 8), (1, 1), (9, 70)])
+def test_a_histogram_of_blocks_of_rows_is_that_of_the_whole(
+    height: int, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = image(3, width=width, height=height)
+    whole = np.bincount(pixels.ravel(), minlength=256)
+    monkeypatch.setattr(preprocess, "EXACT_COUNT_PX", 64)
+    np.testing.assert_array_equal(preprocess.histogram(pixels), whole)
+
+
+def test_the_coarse_histogram_has_64_bins_of_4_grey_values() -> None:
+    pixels = image(3, width=40, height=40)
+    bins = [((pixels >= 4 * number) & (pixels < 4 * number + 4)).sum() for number in range(64)]
+    assert preprocess.coarse_histogram(pixels) == bins
+    assert preprocess.coarse_histogram(np.zeros((2, 2), np.uint8)) == [4] + [0] * 63
+
+
 def test_the_histogram_refuses_what_is_not_grey_values() -> None:
     for wrong in (np.zeros((3, 3)), np.zeros((3, 3, 3), np.uint8), np.zeros((0, 3), np.uint8)):
         with pytest.raises(ImageError, match="wanted uint8 or uint16"):

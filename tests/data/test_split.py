@@ -132,9 +132,51 @@ def test_fractions_that_do_not_add_up_are_refused() -> None:
 def test_a_split_that_lacks_a_class_is_named() -> None:
     images = [("a", 0, "x"), ("b", 1, "y"), ("c", 0, "z")]
     table = split(manifest(images), replace(PARAMS, fractions=(1 / 3, 1 / 3, 1 / 3), unit="patient", seed=0))
-    sentences = missing_classes(table)
-    assert len(sentences) == 3
-    assert all(sentence.startswith("split ") for sentence in sentences)
+    named = {row["split"]: row["label"] for row in table.to_pylist()}
+    assert missing_classes(table) == [
+        f"split {name} has no image {'without' if named[name] else 'with'} a nodule"
+        for name in ("train", "val", "test")
+    ]
+
+
+def test_only_splits_that_have_images_can_lack_a_class() -> None:
+    params = replace(PARAMS, fractions=(0.5, 0.0, 0.5))
+    table = split(manifest([(f"p{index}", 0, f"x{index}") for index in range(8)]), params)
+    assert missing_classes(table) == ["split train has no image with a nodule", "split test has no image with a nodule"]
+
+
+def test_a_patient_with_many_images_is_dealt_first_while_there_is_room_to_even_it_out() -> None:
+    images = [("large", 0, f"large {index}") for index in range(10)] + [
+        (f"p{index}", 0, f"{index}") for index in range(10)
+    ]
+    for seed in range(5):
+        rows = split(manifest(images), replace(PARAMS, fractions=(0.5, 0.0, 0.5), seed=seed)).to_pylist()
+        assert sorted(sum(row["split"] == name for row in rows) for name in ("train", "val", "test")) == [0, 10, 10]
+
+
+def test_patients_with_many_images_are_not_all_in_the_largest_split() -> None:
+    images = [(f"p{index}", 0, f"{index} {k}") for index in range(40) for k in range(5 if index < 10 else 1)]
+    params = replace(PARAMS, fractions=(0.6, 0.2, 0.2))
+    of_patient = parts(split(manifest(images), params))
+    large = [name for patient in range(10) for name in of_patient[f"p{patient}"]]
+    assert {name: large.count(name) for name in ("train", "val", "test")} == {"train": 6, "val": 2, "test": 2}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_rare_class_is_divided_as_exactly_as_a_common_one(seed: int) -> None:
+    images = [(f"p{index}", int(index < 8), f"x{index}") for index in range(80)]
+    rows = split(manifest(images), replace(PARAMS, fractions=(0.5, 0.25, 0.25), seed=seed)).to_pylist()
+    found = {(row["split"], label): 0 for row in rows for label in (0, 1)}
+    for row in rows:
+        found[row["split"], row["label"]] += 1
+    assert found == {
+        ("train", 1): 4,
+        ("val", 1): 2,
+        ("test", 1): 2,
+        ("train", 0): 36,
+        ("val", 0): 18,
+        ("test", 0): 18,
+    }
 
 
 @settings(max_examples=20, deadline=None)
@@ -158,6 +200,22 @@ def test_folds_are_stratified_and_the_rest_is_divided_by_the_fractions_of_train_
         found = [row["split"] for row in rows if row["label"] == label]
         wanted = {"train": 0.8 * 0.8 / 0.85, "val": 0.8 * 0.05 / 0.85, "test": 0.2}
         assert {name: found.count(name) / len(found) for name in wanted} == pytest.approx(wanted, abs=0.01)
+
+
+def test_without_the_fold_that_is_tested_train_and_val_keep_their_ratio() -> None:
+    params = replace(PARAMS, fractions=(0.4, 0.4, 0.2), folds=4, fold=1)
+    names = split(manifest([(f"p{index}", 0, f"x{index}") for index in range(80)]), params)["split"].to_pylist()
+    assert {name: names.count(name) for name in ("train", "val", "test")} == {"train": 30, "val": 30, "test": 20}
+    params = replace(params, fractions=(0.6, 0.2, 0.2))
+    names = split(manifest([(f"p{index}", 0, f"x{index}") for index in range(80)]), params)["split"].to_pylist()
+    assert {name: names.count(name) for name in ("train", "val", "test")} == {"train": 45, "val": 15, "test": 20}
+
+
+def test_where_the_rest_is_divided_there_must_be_a_fraction_of_training_images() -> None:
+    for given_ in ({"folds": 4}, {"file": "given"}):
+        with pytest.raises(ValueError, match="a fraction of training images above 0"):
+            replace(PARAMS, fractions=(0.0, 0.8, 0.2), **given_)
+    assert replace(PARAMS, fractions=(0.0, 0.8, 0.2)).fractions[0] == 0  # dealt by fractions, it may be 0
 
 
 @pytest.mark.parametrize(
@@ -287,3 +345,29 @@ def test_a_changed_file_of_splits_has_another_fingerprint(tmp_path: Path) -> Non
     before = files.fingerprint(str(tmp_path / "a.txt"))
     (tmp_path / "a.txt").write_text("a.png\nb.png")
     assert files.fingerprint(str(tmp_path / "a.txt")) != before
+
+
+def test_a_table_without_val_is_left_as_it_is_where_no_fraction_is_to_be_val(tmp_path: Path) -> None:
+    images = manifest([(f"p{index}", index % 2, f"x{index}") for index in range(8)])
+    lines = ["file_name,split", *(f"{index:05d}.png,{'test' if index < 3 else 'train'}" for index in range(8))]
+    given_ = given_by(tmp_path / "a.csv", "\n".join(lines))
+    table = split(images, replace(FROM_FILE, fractions=(0.5, 0.0, 0.5)), given_)
+    assert table["split"].to_pylist() == ["test"] * 3 + ["train"] * 5
+    table = split(images, replace(FROM_FILE, fractions=(0.5, 0.5, 0.0)), given_)
+    assert set(table["split"].to_pylist()) == {"train", "val", "test"}
+
+
+@pytest.mark.parametrize(("n", "more"), [(20, False), (21, True)])
+def test_a_message_spells_out_twenty_names_or_problems_and_counts_the_others(
+    n: int, more: bool, tmp_path: Path
+) -> None:
+    names = "\n".join(f"ghost{number:02d}.png" for number in range(n))
+    with pytest.raises(SplitFileError) as caught:
+        split(manifest([("a", 0, "x")]), FROM_FILE, given_by(tmp_path / "a.txt", names))
+    assert caught.value.problems[-1].endswith("ghost18.png, ghost19.png" + " and 1 more" * more)
+    images = manifest([(f"p{number // 2}", 0, f"x{number}") for number in range(2 * n)])
+    lines = ["file_name,split", *(f"{k:05d}.png,{('train', 'test')[k % 2]}" for k in range(2 * n))]
+    with pytest.raises(SplitFileError) as caught:
+        split(images, FROM_FILE, given_by(tmp_path / "b.csv", "\n".join(lines)))
+    assert len(caught.value.problems) == n
+    assert (caught.value.problems[-1] == "and 1 more") == more

@@ -1,6 +1,7 @@
 """Claims about stages.nodules.calibrate and stages.lib.metrics.calibration."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -178,6 +179,18 @@ def test_the_form_is_chosen_on_patients_that_it_was_not_fitted_on():
     assert "prior and temperature" in chosen
 
 
+def test_the_loss_of_a_form_is_the_weighted_mean_over_images_under_the_curve_of_the_other_folds():
+    y, evidence = likelihoods(90, 0.3, np.random.default_rng(4))
+    val = sample(1.5 * evidence + 1.0, y, 1.0)._replace(weights=np.where(y == 1, 0.5, 1.25))
+    _, losses = calibration.choose_form([val, val])
+    for form, found in losses.items():
+        loss = np.full(90, np.nan)
+        for fold in calibration._folds(val):
+            p = calibration.fit(val.part(~fold), form).probability(val.evidence[fold])
+            loss[fold] = -np.log(np.where(y[fold] == 1, p, 1 - p))
+        assert found == pytest.approx(2 * np.average(loss, weights=val.weights))  # summed over two classifiers
+
+
 def test_the_images_of_a_patient_are_in_one_fold_and_each_fold_has_positives():
     patients = np.repeat(np.arange(40), 3)
     labels = (patients % 4 == 0).astype(int)
@@ -240,7 +253,9 @@ def test_without_both_classes_nothing_is_fitted_and_the_reason_is_kept(labels):
     assert out["score_calibrated"].null_count == 3
     assert (fitted.intercept, fitted.temperature, fitted.thresholds_on) == (None, None, "score")
     assert fitted.thresholds == {"half": 0.5, "f1": None, "youden": None, "specificity_95": None}
-    assert "wanted both" in fitted.reason
+    n_positive = sum(label == 1 for label in labels)
+    n_negative = sum(label == 0 for label in labels)
+    assert f"{n_positive} images with and {n_negative} without a nodule, wanted both" in fitted.reason
     with pytest.raises(CalibrationError, match=r"'f1' was not chosen .*wanted both"):
         fitted.threshold("f1")
     assert fitted.threshold("half") == ("half", 0.5, "score")
@@ -251,6 +266,7 @@ def test_thresholds_are_for_calibrated_scores_and_call_a_validation_image():
     out, fitted = one(table, of(table), PARAMS, "m")
     scores = set(out["score_calibrated"].to_pylist())
     assert fitted.thresholds_on == "score_calibrated"
+    assert fitted.world_prevalence == fitted.n_positive / fitted.n == table["label"].to_numpy().mean()
     assert {fitted.thresholds[name] for name in ("f1", "youden", "specificity_95")} <= scores
 
 
@@ -258,6 +274,25 @@ def test_classes_that_are_perfectly_apart_stop_at_the_bound_and_say_so():
     table = infer([-2, -1, 1, 2], [0, 0, 1, 1], ["val"] * 4)
     _, fitted = one(table, of(table), PARAMS, "m", trained_at(1.0, 1.0))
     assert fitted.at_bound and fitted.temperature == pytest.approx(calibration.TEMPERATURES[0], rel=1e-3)
+
+
+def test_a_score_that_knows_nothing_stops_at_the_other_bound():
+    y, z = np.array([0, 1] * 20), np.array([-1.0, -1.0, 1.0, 1.0] * 10)
+    curve = calibration.fit(sample(z, y), "platt")
+    assert (curve.temperature, curve.intercept) == (pytest.approx(20.0), pytest.approx(0.0, abs=1e-6))
+    assert calibration.at_bound(curve.temperature)
+
+
+def test_a_temperature_is_at_a_bound_within_a_thousandth_of_it():
+    found = [calibration.at_bound(t) for t in (0.01, 0.010009, 0.0102, 1.0, 19.9, 19.99, 20.0)]
+    assert found == [True, True, False, False, False, True, True]
+
+
+def test_half_a_calibration_is_none():
+    for given in ({"intercept": None}, {"temperature": None}):
+        half = replace(FITTED, **given)
+        assert not half.fitted and half.probability(np.zeros(3)) is None
+    assert FITTED.fitted and FITTED.probability(np.zeros(3)).tolist() == [0.5] * 3
 
 
 @pytest.mark.parametrize("training", [None, trained_at(1.0, 1.0)])
@@ -278,13 +313,21 @@ def test_a_score_that_is_not_a_number_is_refused_by_name(value):
         one(bad, of(table), PARAMS, "m")
 
 
+@pytest.mark.parametrize(("n", "more"), [(20, ""), (21, ", ...")])
+def test_at_most_twenty_images_whose_score_is_not_a_number_are_named(n, more):
+    table = infer([0.1] * n, [0] * n, ["val"] * n)
+    bad = table.set_column(4, "logit_positive", pa.array([np.nan] * n))
+    with pytest.raises(TableError, match=rf"{n} of {n} images .*f00018, f00019{more}; wanted finite"):
+        stage.check_finite("m", bad)
+
+
 def test_a_image_that_is_not_in_the_manifest_is_refused():
     table = infer([0.1, 0.2], [0, 1], ["val"] * 2)
     with pytest.raises(TableError, match="1 images are not in the manifest: f00001"):
         one(table, manifest({"f00000": "nih"}), PARAMS, "m")
 
 
-@pytest.mark.parametrize("numbers", [(0.0, 1.0), (1.0, 0.0), (float("inf"), 1.0)])
+@pytest.mark.parametrize("numbers", [(0.0, 1.0), (1.0, 0.0), (float("inf"), 1.0), (1.0, float("inf"))])
 def test_impossible_odds_are_refused(numbers):
     with pytest.raises(CalibrationError, match="wanted two positive numbers"):
         calibration.training_offset(*numbers)

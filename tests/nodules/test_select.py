@@ -174,6 +174,11 @@ def seen(confidence, nodules=()):
     return cutoff.Shown(points, np.array(confidence, float), np.array(nodules, float).reshape(-1, 2), 5.0)
 
 
+def test_the_precision_of_a_localizer_that_showed_nothing_is_1():
+    assert cutoff.Cutoff(cutoff=None, true_positives=0, points=0).precision == 1.0
+    assert cutoff.Cutoff(cutoff=None, reason="no negative image is there to choose by").precision == 1.0
+
+
 def test_without_images_all_is_shown():
     counts = cutoff.at_rate([], 0.25)
     assert (counts.cutoff, counts.f1, counts.points, counts.false_points_per_image) == (None, 0.0, 0, None)
@@ -188,7 +193,9 @@ def test_a_cutoff_is_the_lowest_of_all_that_keep_to_the_rate(confidences, eighth
     keep = [counts for counts in tried if counts.false_on_negatives <= rate * counts.negatives]
     counts = cutoff.at_rate(images, rate)
     known = [value for confidence in confidences for value in confidence if not np.isnan(value)]
-    if keep and (keep[0].cutoff is None or keep[0].cutoff <= max(known, default=0)):
+    if keep and keep[0].cutoff is None:
+        assert counts == keep[0]  # all may be shown, and no cutoff is named
+    elif keep and keep[0].cutoff <= max(known, default=0):
         assert counts.points == keep[0].points
     elif known:
         assert counts.cutoff == max(known)

@@ -87,7 +87,7 @@ def points(*rows):
 
 
 POINTS = points(
-    ("a", 0, 1.005, 2.0, None), ("a", 1, 3.14159, 4.0, None), ("a", 2, 5.0, 6.0, None), ("c", 0, 7.0, 8.0, None)
+    ("a", 0, 1.005, 2.0, None), ("a", 1, 3.14159, 4.006, None), ("a", 2, 5.0, 6.0, None), ("c", 0, 7.0, 8.0, None)
 )
 
 
@@ -130,7 +130,7 @@ def test_without_a_split_every_image_that_was_not_rejected_has_a_row():
 
 def test_points_are_those_of_positive_images_first_ones_first_rounded_with_the_score_of_the_image():
     _, places = submit()
-    assert places == [[HOSTILE, 1.0, 2.0, 0.30], [HOSTILE, 3.14, 4.0, 0.30]]
+    assert places == [[HOSTILE, 1.0, 2.0, 0.30], [HOSTILE, 3.14, 4.01, 0.30]]
 
 
 def test_points_of_all_images_can_be_submitted():
@@ -160,25 +160,53 @@ def test_a_image_without_a_score_is_refused_by_name():
         submit(infer=INFER.slice(0, 2))
 
 
+def test_at_most_five_images_without_a_score_are_named():
+    more = [f"x{number}" for number in range(6)]
+    split = tables.from_rows([{"image_id": i, "patient_id": i, "split": "test"} for i in more], tables.SPLIT)
+    with pytest.raises(TableError, match=r"6 of 6 images have no score_calibrated: x0, x1, x2, x3, x4$"):
+        submit(split=split)
+
+
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1))
 def test_any_file_name_comes_back_from_the_csv(name):
     text = stage.csv_bytes(["file_name", "x"], [[name, 1.5]]).decode()
     assert list(csv.reader(io.StringIO(text, newline=""))) == [["file_name", "x"], [name, "1.5"]]
 
 
-def test_the_two_files_have_the_headings_and_labels_of_the_challenge(tmp_path):
+def write_inputs(tmp_path):
+    """Write the inputs of the command; return its arguments, and those of the split apart."""
     tables.write(tmp_path / "manifest.parquet", MANIFEST, tables.MANIFEST)
     tables.write(tmp_path / "split.parquet", SPLIT, tables.SPLIT)
     tables.write(tmp_path / "infer.parquet", INFER, tables.INFER)
     tables.write(tmp_path / "localize.parquet", POINTS, tables.LOCALIZE)
     documents.write(tmp_path / "calibration.json", fitted())
-    options = [("split", "split.parquet"), ("manifest", "manifest.parquet"), ("infer", "infer.parquet")]
-    options += [("localize", "localize.parquet"), ("calibration", "calibration.json")]
+    options = [
+        ("manifest", "manifest.parquet"),
+        ("infer", "infer.parquet"),
+        ("localize", "localize.parquet"),
+        ("calibration", "calibration.json"),
+    ]
     options += [("classification", "out/c.csv"), ("localization", "out/l.csv")]
     argv = [text for name, path in options for text in (f"--{name}", str(tmp_path / path))]
-    stage.main(["--params", json.dumps({"nodules": {"submit": PARAMS}}), *argv])
+    argv += ["--params", json.dumps({"nodules": {"submit": PARAMS}})]
+    return argv, ["--split", str(tmp_path / "split.parquet")]
+
+
+def test_the_two_files_have_the_headings_and_labels_of_the_challenge(tmp_path):
+    argv, split = write_inputs(tmp_path)
+    stage.main([*argv, *split])
     images = list(csv.DictReader(io.StringIO((tmp_path / "out/c.csv").read_bytes().decode(), newline="")))
     assert list(images[0]) == ["file_name", "label", "confidence"]
     assert [(row["file_name"], row["label"]) for row in images] == [(HOSTILE, "Nodule"), ("c.png", "No Finding")]
     places = list(csv.DictReader(io.StringIO((tmp_path / "out/l.csv").read_bytes().decode(), newline="")))
     assert list(places[0]) == ["file_name", "x", "y", "confidence"] and places[1]["x"] == "3.14"
+
+
+def test_images_that_were_rejected_are_named_where_every_image_is_submitted_and_only_there(tmp_path, caplog):
+    argv, split = write_inputs(tmp_path)
+    with caplog.at_level("WARNING"):
+        stage.main([*argv, *split])
+        assert caplog.text == ""
+        stage.main(argv)
+    assert "1 images were rejected and have no row: d.png" in caplog.text
+    assert len((tmp_path / "out/c.csv").read_text().splitlines()) == 1 + 3 + 1  # a name holds a line break

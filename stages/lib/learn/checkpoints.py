@@ -63,10 +63,10 @@ def complete(root: Path) -> list[Path]:
 
 
 def step(folder: Path) -> int:
-    """Optimizer step that a checkpoint was written after.
+    """Optimizer step that a checkpoint was written after; -1 of a folder that is no checkpoint.
 
-    >>> step(Path("checkpoints/checkpoint-40"))
-    40
+    >>> step(Path("checkpoints/checkpoint-40")), step(Path("checkpoints/broken-checkpoint-40"))
+    (40, -1)
     """
     match = NAME.fullmatch(folder.name)
     return int(match[1]) if match else -1

@@ -90,6 +90,11 @@ READ = {
         [ONE],
     ),
     "a heading": (f"[{SECOND}] is a rib.\n#### Final Answer\n[{OBJECT}]", [ONE]),
+    "a label that begins with an apostrophe": (
+        '[{"box_2d": [411, 305, 470, 361], "label": "\'so-called\' \\"nodule\\""}]',
+        [Box(411, 305, 470, 361, "'so-called' \"nodule\"")],
+    ),
+    "a box of two units": ('[{"box_2d": [0, 0, 2, 2]}]', [Box(0, 0, 2, 2, None)]),
     "one real box beside an empty one": (f'[{OBJECT}, {{"box_2d": [], "label": "none"}}]', [ONE]),
 }
 EMPTY = {
@@ -102,6 +107,7 @@ EMPTY = {
     "an object with an empty box": '[{"box_2d": [], "label": "no nodule"}]',
     "an object with a null box": '[{"box_2d": null, "label": "no nodule"}]',
     "a list of an empty list": "[[]]",
+    "an empty list right behind the words": f"Perhaps [{OBJECT}]. Final answer[]",
 }
 MALFORMED = {
     "no words": ("", []),
@@ -123,6 +129,8 @@ MALFORMED = {
     "words for numbers": ('[{"box_2d": [top, left, bottom, right], "label": "nodule"}]', []),
     "an object for a list": ('[{"box_2d": {"y0": 411, "x0": 305}, "label": "nodule"}]', []),
     "a scale from 0 to 1": ('[{"box_2d": [0.411, 0.305, 0.470, 0.361], "label": "nodule"}]', []),
+    "the whole square from 0 to 1": ('[{"box_2d": [0, 0, 1, 1], "label": "nodule"}]', []),
+    "a bare list with a bracket too many": ("[[411, 305, 470, 361]", [BARE]),
     "no area": ('[{"box_2d": [411, 305, 411, 361], "label": "nodule"}]', []),
     "wholly outside": ('[{"box_2d": [1100, 305, 1200, 361], "label": "nodule"}]', []),
     "cut within the numbers": ('[{"box_2d": [411, 305, 470, 36', []),

@@ -81,3 +81,31 @@ def test_intersection_over_union_against_counted_pixels():
             grids.append(grid)
         assert iou(tuple(a), tuple(b)) == pytest.approx((grids[0] & grids[1]).sum() / (grids[0] | grids[1]).sum())
     assert iou((1, 1, 1, 1), (1, 1, 1, 1)) == 0.0
+    assert iou((0, 0, 0.5, 0.5), (0, 0, 0.5, 0.25)) == 0.5  # boxes may be smaller than a pixel
+
+
+def test_points_at_exactly_the_radius_and_boxes_of_exactly_the_least_overlap_are_one():
+    assert [one.x for one in consensus([[point(0)], [point(3)]], by_distance(3))] == [1.5]
+    one, other = Candidate(2, 1, (0, 0, 4, 2), None, None), Candidate(1, 1, (0, 0, 2, 2), None, None)
+    assert [found.box for found in consensus([[one], [other]], by_iou(0.5, 0))] == [(0.0, 0.0, 3.0, 2.0)]
+    assert len(consensus([[one], [other]], by_iou(0.51, 0))) == 2
+
+
+def test_a_box_joins_the_group_that_it_overlaps_most():
+    left, right = Candidate(5, 2, (0, 0, 10, 4), 0.9, "left"), Candidate(9, 2, (4, 0, 14, 4), 0.8, "right")
+    other = Candidate(8, 2, (3, 0, 13, 4), 0.1, "other")
+    found = consensus([[left, right], [other]], by_iou(0.3, 1))
+    assert [(one.phrase, one.confidence) for one in found] == [
+        ("left", pytest.approx(0.45)),
+        ("right", pytest.approx(0.45)),
+    ]
+
+
+def test_a_group_has_the_name_that_its_most_confident_member_gave():
+    unsure, sure = point(0, confidence=0.2, phrase="unsure"), point(4, confidence=0.6, phrase="sure")
+    assert [one.phrase for one in consensus([[unsure], [sure]], by_distance(9))] == ["sure"]
+
+
+def test_the_edges_of_a_box_are_weighted_each_by_itself():
+    one, other = Candidate(2, 3, (0, 1, 4, 5), 0.75, None), Candidate(4, 6, (2, 3, 6, 9), 0.25, None)
+    assert [found.box for found in consensus([[one], [other]], by_distance(9))] == [pytest.approx((0.5, 1.5, 4.5, 6))]

@@ -68,6 +68,8 @@ def test_a_mirrored_box_keeps_its_corners_in_order_and_its_side_of_the_patient()
         ("left or right", 0.2, False),
         ("bright nodule", 0.2, False),
         (None, 0.2, False),
+        ("left base", 0.5, False),
+        ("right base", 0.5, True),
     ],
 )
 def test_left_is_the_patients_left_which_is_on_the_right_of_the_image(phrase, u, wrong):

@@ -75,3 +75,13 @@ def test_the_published_4400_steps_of_16_leave_negatives_unseen_on_the_real_count
 def test_training_on_one_class_is_refused_with_the_counts(labels):
     with pytest.raises(TrainingError, match=f"found {labels.sum()} with and {(labels == 0).sum()} without"):
         samplers.stream(labels, "shuffled", 0, 8)
+
+
+def test_labels_are_those_of_two_classes():
+    with pytest.raises(TrainingError, match="with and without a nodule"):
+        samplers.stream(np.array([0, 1, 2, 1]), "shuffled", 0, 8)
+
+
+@pytest.mark.parametrize("sampler", ["balanced_rotation", "shuffled", "weighted"])
+def test_a_stream_of_no_length_is_empty(sampler):
+    assert len(samplers.stream(labels_of(2, 5), sampler, 0, 0)) == 0

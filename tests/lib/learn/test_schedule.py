@@ -14,7 +14,7 @@ def test_a_run_without_warm_up_starts_at_the_peak():
     assert schedule.learning_rate(0, 0.01, 0, 4) == 0.01
 
 
-@pytest.mark.parametrize(("warmup", "steps"), [(0, 7), (3, 11), (132, 4400), (5, 5)])
+@pytest.mark.parametrize(("warmup", "steps"), [(0, 7), (3, 11), (132, 4400), (6, 7), (5, 5)])
 def test_the_rates_are_those_of_transformers_bit_by_bit(warmup, steps):
     import torch
     from transformers import get_scheduler

@@ -22,6 +22,11 @@ def test_a_selection_that_is_undefined_falls_back_to_the_last_and_leaves_a_note(
         assert "f1 is undefined" in notes[0]
 
 
+def test_a_selection_that_is_defined_is_kept_without_a_note():
+    assert selection.rule([row(2, f1=0.5), row(4, f1=0.6)], "f1") == ("f1", [])
+    assert selection.rule([row(2)], "last") == ("last", [])
+
+
 def test_patience_counts_measurements_and_an_undefined_one_is_no_better():
     def curve(*values):
         return [row(step, loss=value) for step, value in enumerate(values)]

@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from sklearn import metrics as sk
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
+from statsmodels.stats.multitest import multipletests
 
 from stages.lib.core.errors import MetricInputError, UndefinedMetricError
 from stages.lib.metrics import binary as c
-from stages.lib.metrics.comparison import area_standard_error, delong, mcnemar
+from stages.lib.metrics.comparison import area_standard_error, delong, holm, mcnemar
 
 GOLDEN = c.Confusion(147, 246, 259, 8808)
 Y = np.array([0, 0, 1, 1, 0, 1, 0, 0, 1, 1, 0, 1])
@@ -84,8 +85,19 @@ def test_mcnemar_has_the_reference_p_and_agrees_with_statsmodels():
         second_opinion = statsmodels_mcnemar([[5, first], [second, 5]], exact=True).pvalue
         assert mcnemar(first, second) == pytest.approx(second_opinion)
     assert mcnemar(0, 0) == 1.0
-    with pytest.raises(MetricInputError, match="-1"):
-        mcnemar(-1, 2)
+    for counts in ((-1, 2), (2, -1)):
+        with pytest.raises(MetricInputError, match="-1"):
+            mcnemar(*counts)
+
+
+def test_two_images_of_each_class_are_enough_for_delong():
+    assert area_standard_error([1, 1, 0, 0], [0.9, 0.4, 0.5, 0.1]) == pytest.approx((2 * 0.125 / 2) ** 0.5)
+
+
+@pytest.mark.parametrize("p_values", [[0.01, 0.04, 0.03], [0.9, 0.8], [0.02], [0.3, 0.001, 0.3, 0.26, 0.04], []])
+def test_holms_correction_agrees_with_statsmodels(p_values):
+    theirs = multipletests(p_values, method="holm")[1].tolist() if p_values else []
+    assert holm(p_values) == pytest.approx(theirs)
 
 
 @settings(max_examples=60, deadline=None)

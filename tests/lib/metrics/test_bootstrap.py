@@ -9,7 +9,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from stages.lib.core.errors import MetricInputError, UndefinedMetricError
 from stages.lib.metrics.binary import Ranking
-from stages.lib.metrics.bootstrap import attempt, percentile, replicate, wilson
+from stages.lib.metrics.bootstrap import BLOCK, attempt, percentile, replicate, resamples, two_sided_p, wilson
 
 
 def area(ranking, weights):
@@ -103,3 +103,37 @@ def test_wilson_refuses_no_trial_and_more_successes_than_trials():
         wilson(0, 0, 0.95)
     with pytest.raises(MetricInputError, match="5 successes in 4"):
         wilson(5, 4, 0.95)
+
+
+@pytest.mark.parametrize("draws", [1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 7])
+def test_as_many_resamples_are_drawn_as_were_asked_for_and_the_first_ones_do_not_depend_on_how_many(draws):
+    patients = np.array(["a", "b", "b"])
+    drawn = np.concatenate(list(resamples(patients, draws=draws, seed=4)))
+    assert drawn.shape == (draws, 3)
+    more = np.concatenate(list(resamples(patients, draws=draws + BLOCK, seed=4)))
+    assert np.array_equal(more[:draws], drawn)
+    assert len(replicate(partial(mean, np.arange(3.0)), patients, draws=draws, seed=4)["mean"]) == draws
+
+
+def test_of_no_patient_nothing_is_drawn():
+    assert list(resamples(np.zeros(0, str), draws=3, seed=0)) == []
+    assert replicate(lambda weights: {"n": 1.0}, np.zeros(0, str), draws=3, seed=0) == {}
+
+
+@pytest.mark.parametrize(
+    ("values", "p"),
+    [
+        ([0.5] * 19, 2 / 20),  # none on the other side of 0: 2 / (draws + 1)
+        ([0.5] * 18 + [-0.5], 4 / 20),
+        ([0.5] * 8 + [0.0], 4 / 10),  # a difference of 0 is on both sides
+        ([0.5] * 8 + [np.nan, np.nan, 0.25], 2 / 10),
+        ([0.0] * 3, 1.0),
+    ],
+)
+def test_p_of_a_difference_by_hand_whatever_its_sign(values, p):
+    assert two_sided_p(np.array(values)) == two_sided_p(-np.array(values)) == pytest.approx(p)
+
+
+def test_a_difference_that_no_resample_defines_has_no_p():
+    with pytest.raises(UndefinedMetricError, match="on every resample"):
+        two_sided_p(np.full(4, np.nan))

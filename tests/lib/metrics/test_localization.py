@@ -133,15 +133,15 @@ def test_nodules_are_divided_by_the_thirds_and_halves_of_their_image_and_by_edge
     sized = loc.Image(
         "image", "a", 300, 400, np.array(places), np.zeros((0, 2)), diameter_mm=np.array([10, 20, np.nan, 9.99])
     )
-    plain = image([[10, 200]], [])  # of which nothing is known
+    plain = image([[10, 200], [299.5, 399.5]], [])  # of which nothing is known; the second lies on the corner
     made = strata.divide([sized, plain], size_edges_mm=[10, 20], contrast_edges=[1])
     height = {part.key: np.flatnonzero(part.members).tolist() for part in made["height"].parts}
-    assert height == {"upper": [0, 3], "middle": [1, 4], "lower": [2]}
+    assert height == {"upper": [0, 3], "middle": [1, 4], "lower": [2, 5]}
     side = {part.key: np.flatnonzero(part.members).tolist() for part in made["side"].parts}
-    assert side == {"patients_right": [0, 2, 3, 4], "patients_left": [1]}
+    assert side == {"patients_right": [0, 2, 3, 4], "patients_left": [1, 5]}
     size = {part.key: np.flatnonzero(part.members).tolist() for part in made["size"].parts}
     assert size == {"below_10": [3], "10_to_20": [0], "from_20": [1]}
-    assert made["size"].unknown == 2
+    assert made["size"].unknown == 3
     assert made["contrast"].parts == () and made["contrast"].reason == "the contrast of no nodule is known"
 
 

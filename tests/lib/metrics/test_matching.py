@@ -70,7 +70,14 @@ def test_no_prediction_or_no_point_gives_no_pair():
 
 
 @pytest.mark.parametrize(
-    ("predicted", "why"), [([[1, 2, 3]], "shape"), ([[np.nan, 1]], "not finite"), ([[np.inf, 1]], "not finite")]
+    ("predicted", "why"),
+    [
+        ([[1, 2, 3]], "shape"),
+        ([1, 2], "shape"),
+        (np.zeros((0, 3)), "shape"),
+        ([[np.nan, 1]], "not finite"),
+        ([[np.inf, 1]], "not finite"),
+    ],
 )
 def test_what_is_not_points_is_refused(predicted, why):
     with pytest.raises(MetricInputError, match=f"predictions: found .*{why}"):
@@ -150,8 +157,37 @@ def test_equal_confidences_are_one_operating_point():
     assert found == (0.0, 1.0)
 
 
-def test_froc_needs_a_nodule_and_finite_confidences():
+def test_froc_needs_a_nodule_an_image_and_finite_confidences():
     with pytest.raises(UndefinedMetricError):
         froc.sensitivities(np.array([0.5]), np.array([-1]), images=3, points=0)
+    with pytest.raises(UndefinedMetricError):
+        froc.sensitivities(np.array([0.5]), np.array([-1]), images=0, points=3)
     with pytest.raises(MetricInputError, match="1 confidences"):
         froc.sensitivities(np.array([np.nan]), np.array([-1]), images=3, points=1)
+
+
+def test_froc_is_read_at_the_seven_rates_of_luna16():
+    assert froc.RATES == (1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8)
+
+
+def test_a_nodule_at_exactly_the_threshold_is_found_and_each_prediction_takes_the_nearest_that_is_left():
+    points = np.array([[0.0, 0], [6, 0]])
+    assert froc.judge(np.array([[3.0, 4]]), np.array([0.5]), points[:1], 5.0).tolist() == [1]
+    assert froc.judge(np.array([[3.0, 4]]), np.array([0.5]), points[:1], np.nextafter(5.0, 0)).tolist() == [-1]
+    # The surest takes (0, 0), the second (6, 0), and none is left for the third; a fourth is out of reach.
+    predictions, confidence = np.array([[3.0, 0], [2.5, 0], [2.0, 0], [50, 0]]), np.array([0.1, 0.2, 0.3, 0.4])
+    assert froc.judge(predictions, confidence, points, 4.0).tolist() == [0, 1, 1, -1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from([0.1, 0.4, 0.5, 0.9]), st.sampled_from([-1, 0, 1])), max_size=25),
+    st.integers(1, 6),
+)
+def test_a_froc_sensitivity_is_the_best_of_all_cutoffs_that_keep_to_the_rate(found, images):
+    confidence, verdicts = np.array([c for c, _ in found]), np.array([v for _, v in found], int)
+    nodules = int((verdicts == 1).sum()) + 2
+    for rate, value in zip(froc.RATES, froc.sensitivities(confidence, verdicts, images, nodules), strict=True):
+        shown = [verdicts[confidence >= cutoff] for cutoff in (2.0, *set(confidence.tolist()))]
+        kept = [(some == 1).sum() / nodules for some in shown if (some == -1).sum() / images <= rate]
+        assert value == pytest.approx(max(kept))
