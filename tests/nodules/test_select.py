@@ -77,6 +77,13 @@ def test_images_that_choose_are_marked_ones_and_a_sample_of_negative_ones_and_ne
         parse({"select": {**asdict(HOW), "splits": ["test"]}}, {"select": choice.SelectParams})
 
 
+def test_a_localizer_is_run_on_images_that_choose_on_all_with_points_and_on_whole_splits():
+    marked, how = pa.table({"image_id": ["a", "c"]}), {"negative_images": 1, "seed": 1}
+    assert localized_images(SPLIT, marked, ("val",), **how) == {"h", "a", "c", "j"}
+    assert localized_images(SPLIT, marked, ("val",), **how, whole=()) == {"h", "a", "c"}
+    assert localized_images(SPLIT, marked, ("val",), **how, whole=("test", "val")) == {"h", "a", "c", "j", "b"}
+
+
 def test_the_request_with_the_best_f1_is_chosen_and_the_test_images_have_no_say():
     good_on_test = {"c": [(200, 80, None)], "h": [(1, 1, None)]}
     good = {"a": [(100, 100, None)], "b": [(60, 200, None)], "c": [(1, 1, None)], "j": [(5, 5, None)]}

@@ -379,8 +379,8 @@ def measure_negatives(predictions: NDArray[np.int64], weights: NDArray[Any]) -> 
     Returns:
         Value or reason of: false_points_per_image (mean), fraction_with_point.
 
-    >>> measure_negatives(np.array([0, 2, 0, 0]), np.ones(4))
-    {'false_points_per_image': 0.5, 'fraction_with_point': 0.25}
+    >>> measure_negatives(np.array([0, 2, 1, 0]), np.ones(4))
+    {'false_points_per_image': 0.75, 'fraction_with_point': 0.5}
     """
     mean = partial(ratio, whole=float(weights.sum()), why="no negative image was examined")
     return {

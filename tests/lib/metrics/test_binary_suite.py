@@ -1,6 +1,7 @@
-"""Claims about the intervals of stages.lib.metrics.binary_suite."""
+"""Claims about stages.lib.metrics.binary_suite: intervals, and seven images by hand."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from stages.lib.metrics import binary, binary_suite, thresholds
 from stages.lib.metrics.binary_suite import Scored, Settings
 from stages.lib.metrics.bootstrap import resamples
 from stages.lib.metrics.calibration import Calibration
+from stages.lib.metrics.comparison import delong
 from stages.lib.metrics.measures import Key
 
 SETTINGS = Settings(draws=300, seed=0, confidence=0.95, ece_bins=5, other_prevalence=0.05)
@@ -155,3 +157,112 @@ def test_the_nested_interval_covers_what_a_threshold_chosen_on_validation_reache
         assert 0.90 <= fractions[key, "nested"] <= 0.98
         assert fractions[key, "known"] < fractions[key, "nested"]
     assert fractions[SENSITIVITY, "known"] < 0.87
+
+
+# Raw scores reach 0.5 on a, b and e, one of them exactly; calibrated ones reach the thresholds on others.
+BY_HAND = Scored(
+    ids=list("abcdefg"),
+    labels=np.array([1, 1, 1, 0, 0, 0, 0]),
+    patients=np.array(["p", "p", "q", "r", "r", "s", "t"]),
+    scores=np.array([0.9, 0.5, 0.4, 0.3, 0.6, 0.2, 0.1]),
+    calibrated=np.array([0.7, 0.4, 0.2, 0.1, 0.3, 0.05, 0.01]),
+    thresholds={"half": 0.5, "f1": 0.2, "youden": 0.4, "specificity_95": None},
+    reason="too few",
+)
+CELLS = ("true_positives", "false_positives", "false_negatives", "true_negatives")
+
+
+def cells(measured, at):
+    return tuple(measured[Key(name, at)].value for name in CELLS)
+
+
+def test_calls_are_of_the_raw_score_at_half_and_of_the_calibrated_one_at_chosen_thresholds_each_inclusive():
+    found = binary_suite.calls(BY_HAND)
+    assert {name: "".join(np.array(BY_HAND.ids)[one.positive]) for name, one in found.items()} == {
+        "half": "abe",
+        "f1": "abce",
+        "youden": "ab",
+    }
+    assert {name: one.threshold for name, one in found.items()} == {"half": 0.5, "f1": 0.2, "youden": 0.4}
+    assert list(binary_suite.calls(replace(BY_HAND, calibrated=None))) == ["half"]
+
+
+def test_counts_and_rates_by_hand_and_why_a_threshold_has_none():
+    measured = binary_suite.measure(BY_HAND, SETTINGS).measured
+    assert [cells(measured, at) for at in ("half", "f1", "youden")] == [(2, 1, 1, 3), (3, 1, 0, 3), (2, 0, 1, 4)]
+    assert {at: measured[Key("sensitivity", at)].value for at in ("half", "f1")} == {"half": 2 / 3, "f1": 1.0}
+    one = measured[Key("prevalence")]
+    assert (one.value, one.n, one.n_positive, one.n_patients) == (3 / 7, 7, 3, 5)
+    assert (measured[Key("f1", "f1")].threshold, measured[Key("true_negatives", "f1")].threshold) == (0.2, 0.2)
+    lacking = {key for key, one in measured.items() if one.reason == "too few"}
+    assert lacking == {Key(metric, "specificity_95") for metric in binary.THRESHOLD_METRICS}
+    raw = binary_suite.measure(replace(BY_HAND, calibrated=None), SETTINGS).measured
+    assert raw[Key("brier_calibrated")].reason == raw[Key("f1", "f1")].reason == "too few"
+    assert cells(raw, "half") == (2, 1, 1, 3)
+
+
+def test_a_resample_that_lost_a_class_of_the_sample_has_no_values():
+    draws = binary_suite.measure(BY_HAND, SETTINGS).draws
+    counts = np.concatenate(list(resamples(BY_HAND.patients, draws=SETTINGS.draws, seed=SETTINGS.seed)))
+    positive = counts @ BY_HAND.labels
+    lost = (positive == 0) | (positive == counts.sum(axis=1))
+    assert 0 < lost.sum() < len(lost)
+    for key in (Key("roc_auc"), Key("brier"), Key("prevalence"), Key("accuracy", "half")):
+        assert np.array_equal(np.isnan(draws[key]), lost), key
+
+
+def test_a_sample_of_one_class_keeps_its_resamples():
+    negatives = replace(
+        BY_HAND,
+        **{name: getattr(BY_HAND, name)[3:] for name in ("ids", "labels", "patients", "scores", "calibrated")},
+    )
+    found = binary_suite.measure(negatives, SETTINGS)
+    assert found.measured[Key("roc_auc")].reason == "no image has a nodule"
+    specificity = found.measured[Key("specificity", "half")]
+    assert (specificity.value, specificity.skipped_draws) == (0.75, 0)
+    positives = replace(
+        BY_HAND,
+        **{name: getattr(BY_HAND, name)[:3] for name in ("ids", "labels", "patients", "scores", "calibrated")},
+    )
+    sensitivity = binary_suite.measure(positives, SETTINGS).measured[Key("sensitivity", "half")]
+    assert (sensitivity.value, sensitivity.skipped_draws) == (pytest.approx(2 / 3), 0)
+
+
+def test_two_classifiers_are_compared_by_their_differences_delong_and_mcnemar():
+    other = replace(BY_HAND, scores=np.array([0.1, 0.5, 0.8, 0.3, 0.4, 0.2, 0.7]))
+    first, second = (binary_suite.measure(one, SETTINGS) for one in (BY_HAND, other))
+    found = binary_suite.compare(first, second, (BY_HAND, other), SETTINGS)
+    # Right at 0.5: the first on a, b, d, f, g, the other on b, c, d, e, f.
+    only = [found[Key(name, "half")] for name in ("only_first_right", "only_second_right", "mcnemar_p")]
+    assert [one.value for one in only] == [2, 2, 1.0]
+    assert {one.threshold for one in only} == {0.5}
+    test = delong(BY_HAND.labels, BY_HAND.scores, other.scores)
+    assert (found[Key("delong_z")].value, found[Key("delong_p")].value) == (test.z, test.p)
+    assert found[Key("roc_auc")].value == pytest.approx(test.difference)
+    assert Key("prevalence") not in found and Key("sensitivity", "f1") in found
+    same = binary_suite.compare(first, first, (BY_HAND, BY_HAND), SETTINGS)
+    assert same[Key("delong_z")].value is None and "alike" in same[Key("delong_p")].reason
+    third = replace(BY_HAND, scores=np.array([0.9, 0.5, 0.8, 0.3, 0.4, 0.2, 0.1]))
+    better = binary_suite.compare(first, binary_suite.measure(third, SETTINGS), (BY_HAND, third), SETTINGS)
+    assert [better[Key(name, "half")].value for name in ("only_first_right", "only_second_right")] == [0, 2]
+
+
+def test_thresholds_are_redrawn_only_where_something_was_fitted():
+    on_val, _, _ = study(3, val=20)
+    settings = replace(OF_VAL, draws=20)
+    assert binary_suite.redraw(on_val, None, settings) == {}
+    assert binary_suite.redraw(replace(on_val, calibrated=None), fitted(on_val), settings) == {}
+    unfitted = replace(fitted(on_val), intercept=None, temperature=None, world_prevalence=None)
+    assert binary_suite.redraw(on_val, unfitted, settings) == {}
+    # Weighted to the world's prevalence; at validation's own a resample keeps its own.
+    for world, used in ((None, None), (0.02, 0.02)):
+        found = binary_suite.redraw(on_val, fitted(on_val, world_prevalence=world), OF_VAL)
+        wanted = thresholds.redraw(
+            on_val.labels,
+            on_val.calibrated,
+            on_val.patients,
+            world_prevalence=used,
+            draws=OF_VAL.draws,
+            seed=OF_VAL.seed,
+        )
+        assert all(np.array_equal(found[name], wanted[name], equal_nan=True) for name in thresholds.CHOSEN)

@@ -168,3 +168,22 @@ def test_no_image_at_all_has_no_measures_and_raises_nothing():
 def test_points_of_chance_fall_on_the_whole_of_each_pixel_and_nowhere_else():
     pixel = image([[0, 0]], [[0, 0]], width=1, height=1)
     assert loc.chance_hits(pixel, 0.5, 2000, np.random.default_rng(0)) == 1.0
+
+
+def test_points_of_chance_fall_alike_on_all_squares_of_a_field_and_nowhere_else():
+    field = loc.Field(np.array([[0.0, 10.0], [50.0, 0.0], [100.0, 30.0]]), 20.0)
+    thrown = field.throw((30, 200), np.random.default_rng(0))
+    assert thrown.shape == (30, 200, 2)
+    gaps = thrown[:, :, None] - field.corners
+    inside = ((gaps >= 0) & (gaps <= 20)).all(axis=-1)
+    assert (inside.sum(axis=-1) == 1).all()
+    assert inside.mean(axis=(0, 1)) == pytest.approx(1 / 3, abs=4 * (2 / 9 / 6000) ** 0.5)
+    places = (gaps[inside] / 20).mean(axis=0)
+    assert places == pytest.approx(0.5, abs=4 * (1 / 12 / 6000) ** 0.5)
+
+
+@pytest.mark.parametrize("n", range(1, 7))
+def test_a_median_of_distances_is_that_of_numpy(n):
+    errors = np.random.default_rng(n).random(n)
+    found = loc.measure_mm(errors, np.zeros(n, int), np.array([0.5]), "why", np.ones(1, int))
+    assert found["median"] == pytest.approx(np.median(errors * 0.5))
