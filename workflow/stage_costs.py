@@ -481,6 +481,19 @@ def without_formula(document: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def not_counted(document: Mapping[str, Any]) -> list[str]:
+    """A sentence for images that the study reads beyond its own.
+
+    >>> not_counted({"data": {"external": {"roots": {"hospital_b": "/data/b"}}}})
+    ['external data (hospital_b): their images are not counted, and their hours are not in the sum']
+    """
+    roots = document["data"]["external"]["roots"]
+    names = ", ".join(roots)
+    return (
+        [f"external data ({names}): their images are not counted, and their hours are not in the sum"] if roots else []
+    )
+
+
 def lines(document: Mapping[str, Any], on: Gpu, images: Images) -> list[str]:
     """Estimate as lines of text, or one that says why there is none."""
     if not costs.needs_gpu(document):
@@ -498,5 +511,5 @@ def lines(document: Mapping[str, Any], on: Gpu, images: Images) -> list[str]:
         for each in found
         if each.what.startswith("memory, ") and each.high > on.memory / GB
     ]
-    more = [f"  {sentence}" for sentence in without_formula(document)]
+    more = [f"  {sentence}" for sentence in (*without_formula(document), *not_counted(document))]
     return [*head, *(f"  {each}" for each in found), *more, *warning]
