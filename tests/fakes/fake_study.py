@@ -98,8 +98,11 @@ def write(folder: Path, seed: int = 7) -> Path:
     return results
 
 
-def measure_options(results: Path) -> list[str]:
-    """Command line of `stages.nodules.measure` for a study that `write` made."""
+LOCALIZED = ("localize", "responses", "choice", "cutoff")  # options without which a study has classifiers alone
+
+
+def measure_options(results: Path, without: Collection[str] = ()) -> list[str]:
+    """Command line of `stages.nodules.measure` for a study that `write` made, some options left out."""
     named = {
         **_inputs(results),
         "normalized": [results / "normalized.parquet"],
@@ -110,7 +113,7 @@ def measure_options(results: Path) -> list[str]:
         "other_form": [results / "infer/tuned_other_form.parquet"],
         **_measured(results),
     }
-    return _line(named)
+    return _line({name: paths for name, paths in named.items() if name not in without})
 
 
 def section_options(results: Path, without: Collection[str] = ()) -> list[str]:

@@ -47,7 +47,7 @@ def elsewhere(study: Path, folder: Path, patients: str = "there-", pixels: str =
 def test_external_data_are_measured_with_the_calibration_and_thresholds_of_the_study(
     study: Path, tmp_path: Path
 ) -> None:
-    measure.main([*fake_study.measure_options(study), *elsewhere(study, tmp_path)])
+    measure.main([*fake_study.measure_options(study, fake_study.LOCALIZED), *elsewhere(study, tmp_path)])
     found = measures.from_table(tables.read(study / "measures.parquet", tables.MEASURES))["nodules"]
     there = found[Subject("classification", "tuned", SUBSET)]
     infer = tables.read(study / "infer/tuned.parquet", tables.INFER)  # every image, whatever its split
@@ -66,7 +66,7 @@ def test_external_data_are_measured_with_the_calibration_and_thresholds_of_the_s
     assert {one.subset for one in curves.from_table(tables.read(study / "curves.parquet", tables.CURVES))} >= {SUBSET}
     split = tables.read(study / "outcomes.parquet", tables.OUTCOMES)["split"]
     assert split.null_count == 0  # outcomes are of the study's own images
-    section.main(fake_study.section_options(study))
+    section.main(fake_study.section_options(study, fake_study.LOCALIZED))
     (part,) = [p for p in documents.read(study / "section.json", Section).parts if p.name == "classification"]
     assert "External data: Hospital b" in [block.title for block in part.blocks if isinstance(block, Heading)]
     assert f"classification.{SUBSET}" in [block.name for block in part.blocks if isinstance(block, Table)]
@@ -83,27 +83,29 @@ def test_a_patient_or_an_image_that_made_the_study_is_refused(
     study: Path, tmp_path: Path, patients: str, pixels: str, message: str
 ) -> None:
     with pytest.raises(TableError, match=message):
-        measure.main([*fake_study.measure_options(study), *elsewhere(study, tmp_path, patients, pixels)])
+        measure.main(
+            [*fake_study.measure_options(study, fake_study.LOCALIZED), *elsewhere(study, tmp_path, patients, pixels)]
+        )
 
 
 def test_external_data_without_a_label_or_a_score_are_refused(study: Path, tmp_path: Path) -> None:
     options = elsewhere(study, tmp_path)
     with pytest.raises(TableError, match="external/hospital_b: there is no score of tuned"):
-        measure.main([*fake_study.measure_options(study), *options[:-1]])
+        measure.main([*fake_study.measure_options(study, fake_study.LOCALIZED), *options[:-1]])
     infer = tables.read(options[-1], tables.INFER)
     tables.write(options[-1], infer.slice(3), tables.INFER)
     with pytest.raises(TableError, match="external/hospital_b: 3 images have no score of tuned"):
-        measure.main([*fake_study.measure_options(study), *options])
+        measure.main([*fake_study.measure_options(study, fake_study.LOCALIZED), *options])
     manifest = tables.read(options[1], tables.MANIFEST)
     tables.write(options[1], put(manifest, "label", None), tables.MANIFEST)
     with pytest.raises(TableError, match=r"none of \d+ images is labelled and of the sources nih, lidc"):
-        measure.main([*fake_study.measure_options(study), *options])
+        measure.main([*fake_study.measure_options(study, fake_study.LOCALIZED), *options])
 
 
 def test_the_sources_of_the_cohort_hold_for_external_data_too(study: Path, tmp_path: Path) -> None:
     changed = json.loads(json.dumps(fake_study.PARAMETERS))
     changed["nodules"]["cohort"]["sources"] = ["lidc"]
-    options = [*fake_study.measure_options(study), *elsewhere(study, tmp_path)]
+    options = [*fake_study.measure_options(study, fake_study.LOCALIZED), *elsewhere(study, tmp_path)]
     options[1] = json.dumps(changed)
     measure.main(options)
     found = measures.from_table(tables.read(study / "measures.parquet", tables.MEASURES))["nodules"]

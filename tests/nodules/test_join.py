@@ -36,7 +36,7 @@ def options(studies: list[Path], seeds: list[int], out: Path) -> list[str]:
 def studies(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """A study, and another of the same images in another split, whose numbers are a bit lower."""
     first, second = fake_study.write(tmp_path_factory.mktemp("study")), tmp_path_factory.mktemp("other")
-    measure.main(fake_study.measure_options(first))
+    measure.main(fake_study.measure_options(first, fake_study.LOCALIZED))
     found = tables.read(first / "measures.parquet", tables.MEASURES)
     place = found.column_names.index("value")
     lower = found.set_column(place, "value", pc.multiply(found["value"], 0.9))
@@ -94,9 +94,9 @@ def test_a_measure_that_one_seed_lacks_has_no_mean_and_the_reason_names_the_seed
 
 def test_the_page_and_metrics_json_show_the_seeds(studies: list[Path], joined: Path) -> None:
     study = studies[0]
-    section.main(fake_study.section_options(study))
+    section.main(fake_study.section_options(study, fake_study.LOCALIZED))
     assert "seeds" not in [part.name for part in documents.read(study / "section.json", Section).parts]
-    section.main([*fake_study.section_options(study), "--over-seeds", str(joined)])
+    section.main([*fake_study.section_options(study, fake_study.LOCALIZED), "--over-seeds", str(joined)])
     (part,) = [one for one in documents.read(study / "section.json", Section).parts if one.name == "seeds"]
     assert "2 seeds (0, 4)" in part.blocks[0].text[0]
     (limits,) = [one for one in documents.read(study / "section.json", Section).parts if one.name == "limitations"]
