@@ -57,7 +57,7 @@ TITLE = "Does a classifier look at the nodule, or at a shortcut?"
 OUTCOMES = {"pass": "pass", "fail": "FAIL", "null": "no outcome"}
 AREAS = (metrics.BEFORE, metrics.AFTER, metrics.CHANGE)
 DROPS = (metrics.DROP, metrics.CONTROL_DROP, metrics.EXCESS)
-PROMPTS = (metrics.AGREEMENT, metrics.KAPPA, metrics.BEFORE, metrics.AFTER, metrics.CHANGE)
+PROMPTS = (metrics.AGREEMENT, metrics.KAPPA, metrics.AFTER, metrics.CHANGE)
 SIGNED = (metrics.CHANGE, *DROPS)
 
 

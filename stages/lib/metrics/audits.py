@@ -210,7 +210,9 @@ def attention(excess: Estimate, limits: Limits) -> Verdict:
         return few or Verdict("null", "there is no interval")
     if excess.low > 0:
         return Verdict("pass", "without the nodule the score falls by more than without another place")
-    return Verdict("fail", "without the nodule the score does not fall more than without another place")
+    if excess.high is not None and excess.high > 0:
+        return Verdict("null", "the interval contains 0: so few nodules do not show whether the score bears on them")
+    return Verdict("fail", "without the nodule the score falls by less than without another place")
 
 
 def consistency(agreed: Estimate, kappa: Estimate, limits: Limits) -> Verdict:
