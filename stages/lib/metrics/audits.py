@@ -211,7 +211,7 @@ def attention(excess: Estimate, limits: Limits) -> Verdict:
     if excess.low > 0:
         return Verdict("pass", "without the nodule the score falls by more than without another place")
     if excess.high is not None and excess.high > 0:
-        return Verdict("null", "the interval contains 0: so few nodules do not show whether the score bears on them")
+        return Verdict("fail", "the interval contains 0: it is not shown that the score bears on the nodule")
     return Verdict("fail", "without the nodule the score falls by less than without another place")
 
 
