@@ -162,6 +162,24 @@ def test_patients_with_many_images_are_not_all_in_the_largest_split() -> None:
     assert {name: large.count(name) for name in ("train", "val", "test")} == {"train": 6, "val": 2, "test": 2}
 
 
+def test_a_patient_goes_where_its_rare_images_are_wanted_though_its_common_ones_are_wanted_elsewhere() -> None:
+    """The first patient alone has many common images, so the last one's single common image would go to the others."""
+    negatives = (12, 5, 3, 1)
+    images = [
+        (f"p{patient}", label, f"{patient} {k}") for patient, n in enumerate(negatives) for k, label in _one_of(n)
+    ]
+    images += [(f"single {index}", 0, f"single {index}") for index in range(40)]
+    rows = split(manifest(images), replace(PARAMS, fractions=(0.5, 0.0, 0.5))).to_pylist()
+    positive = [row["split"] for row in rows if row["label"] == 1]
+    assert (positive.count("train"), positive.count("test")) == (2, 2)
+    assert abs(sum(1 if row["split"] == "train" else -1 for row in rows)) <= 1
+
+
+def _one_of(negatives: int) -> list[tuple[int, int]]:
+    """Numbers and labels of one positive image and some negative ones."""
+    return list(enumerate([1] + [0] * negatives))
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_a_rare_class_is_divided_as_exactly_as_a_common_one(seed: int) -> None:
     images = [(f"p{index}", int(index < 8), f"x{index}") for index in range(80)]

@@ -325,6 +325,9 @@ def test_a_image_that_is_not_in_the_manifest_is_refused():
     table = infer([0.1, 0.2], [0, 1], ["val"] * 2)
     with pytest.raises(TableError, match="1 images are not in the manifest: f00001"):
         one(table, manifest({"f00000": "nih"}), PARAMS, "m")
+    table = infer([0.1] * 7, [0, 1] * 3 + [0], ["val"] * 7)
+    with pytest.raises(TableError, match=r"6 images are not in the manifest: f00001, f00002, f00003, f00004, f00005$"):
+        one(table, manifest({"f00000": "nih"}), PARAMS, "m")  # five are named
 
 
 @pytest.mark.parametrize("numbers", [(0.0, 1.0), (1.0, 0.0), (float("inf"), 1.0), (1.0, float("inf"))])

@@ -37,8 +37,8 @@ def ratio(part: Any, whole: Any, why: str) -> Any:
 
     >>> ratio(1, 4, "there is no image")
     0.25
-    >>> ratio(np.array([1.0, 0.0]), np.array([4.0, 0.0]), "there is no image")
-    array([0.25,  nan])
+    >>> ratio(np.array([1.0, 0.0, 1.0]), np.array([4.0, 0.0, 1.0]), "there is no image")
+    array([0.25,  nan, 1.  ])
     """
     if isinstance(whole, np.ndarray):
         nothing = np.full(np.broadcast_shapes(np.shape(part), whole.shape), np.nan)

@@ -94,6 +94,7 @@ READ = {
         '[{"box_2d": [411, 305, 470, 361], "label": "\'so-called\' \\"nodule\\""}]',
         [Box(411, 305, 470, 361, "'so-called' \"nodule\"")],
     ),
+    "one object without its braces": ('"label": "nodule", "box_2d": [411, 305, 470, 361]', [ONE]),
     "a box of two units": ('[{"box_2d": [0, 0, 2, 2]}]', [Box(0, 0, 2, 2, None)]),
     "one real box beside an empty one": (f'[{OBJECT}, {{"box_2d": [], "label": "none"}}]', [ONE]),
 }
