@@ -19,7 +19,7 @@ from stages.lib.core.errors import CalibrationError, ChoiceError, DocumentError,
 from stages.lib.core.params import Row, parse
 from stages.lib.detect import choice, cutoff, detection_rows
 from stages.lib.metrics.calibration import Calibration
-from stages.lib.metrics.evaluation_sets import choosing_images, localized_images
+from stages.lib.metrics.evaluation_sets import audited_images, choosing_images, localized_images
 from stages.nodules import cascade as cascade_stage
 from stages.nodules import combine as combine_stage
 from stages.nodules import merge as merge_stage
@@ -82,6 +82,17 @@ def test_a_localizer_is_run_on_images_that_choose_on_all_with_points_and_on_whol
     assert localized_images(SPLIT, marked, ("val",), **how) == {"h", "a", "c", "j"}
     assert localized_images(SPLIT, marked, ("val",), **how, whole=()) == {"h", "a", "c"}
     assert localized_images(SPLIT, marked, ("val",), **how, whole=("test", "val")) == {"h", "a", "c", "j", "b"}
+
+
+def test_audited_images_are_those_of_whole_patients_as_many_of_each_class_as_there_are():
+    patients, labels = list("aabbccddee"), [1, 1, 0, 0, 0, 0, 0, 0, 1, 1]
+    table = pa.table({"patient_id": patients, "label": labels, "row": range(10)})
+    assert audited_images(table, 10, seed=0).equals(audited_images(table, 99, seed=0))
+    assert audited_images(table, 99, seed=0)["row"].to_pylist() == list(range(10))
+    for seed in range(5):
+        some = audited_images(table, 7, seed)
+        assert sorted(some["label"].to_pylist()) == [0] * 4 + [1] * 4
+        assert all(some["patient_id"].to_pylist().count(one) == 2 for one in set(some["patient_id"].to_pylist()))
 
 
 def test_the_request_with_the_best_f1_is_chosen_and_the_test_images_have_no_say():
