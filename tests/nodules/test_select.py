@@ -92,6 +92,7 @@ def test_audited_images_are_those_of_whole_patients_as_many_of_each_class_as_the
     for seed in range(5):
         some = audited_images(table, 7, seed)
         assert sorted(some["label"].to_pylist()) == [0] * 4 + [1] * 4
+        assert audited_images(table, 1, seed)["label"].to_pylist() == [1, 1]  # one with a nodule comes first
         assert all(some["patient_id"].to_pylist().count(one) == 2 for one in set(some["patient_id"].to_pylist()))
 
 
