@@ -195,7 +195,7 @@ def test_no_text_makes_the_parser_fail_and_every_box_lies_in_the_square(answer: 
     "bomb", ["(", "<|", "<|box|>", "<|ref|>", "(1,2)", "(1,2) ", "<| ", " ", "(1 ", SAID, "<|box|>(1,2),(3", "9"]
 )
 def test_a_long_degenerate_answer_takes_no_time(bomb: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     parse(bomb * 20_000)
     parse(f"{'(1,2) ' * 30}{bomb * 5_000}x")
-    assert time.monotonic() - began < 4
+    assert time.process_time() - began < 4
