@@ -241,6 +241,6 @@ def test_no_text_makes_the_parser_fail_and_every_box_lies_in_the_square(answer: 
 
 @pytest.mark.parametrize("bomb", ["[", "{", '{"box_2d": [', "```", '"label": "', "final answer", "[]", '[{"box_2d":[['])
 def test_a_long_degenerate_answer_takes_no_time(bomb: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     parse(bomb * 20_000)
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
