@@ -27,7 +27,8 @@ setup-chexagent: $(READY) ## make .venv-chexagent2, which CheXagent-2 alone want
 
 demo: $(READY) ## run the embedded study and say where the report is
 	@cmp -s params.yaml workflow/presets/demo.yaml || { echo "params.yaml is not the demo study: make preset NAME=demo"; exit 1; }
-	$(RUN) snakemake --cores $(CORES) --rerun-incomplete --quiet host
+	@# The tiny model fits as often as there are cores, so its jobs need not wait for each other.
+	$(RUN) snakemake --cores $(CORES) --resources gpu=$(CORES) --rerun-incomplete --quiet host
 	@$(RUN) python -m workflow.summary
 
 seeds: $(READY) ## run the study in force with three seeds
