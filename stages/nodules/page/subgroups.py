@@ -1,10 +1,11 @@
 """The block on subgroups of the test images: does a classifier hold for each sex, age, view, source and nodule size?"""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from stages.lib.metrics import catalog
 from stages.lib.metrics.measures import Estimate, Key
-from stages.lib.report.blocks import Block, Column, Fold, Heading, Note, Row, Rows, Table
+from stages.lib.report.blocks import Block, Column, Fold, Heading, Note, Number, Row, Rows, Table
 from stages.lib.report.numbers import DASH, label, number
 from stages.nodules.notes import Subgroups
 from stages.nodules.page.localization import stratum_name
@@ -90,8 +91,12 @@ def _row(title: str, subset: str, columns: Mapping[Key, str], measured: Mapping[
     behind = (area.n, area.n_positive, area.n_patients) if area else (None, None, None)
     counts = tuple(DASH if count is None else f"{count:,}" for count in behind)
     whole = subset == "test"
-    cells = tuple(
-        "" if whole and key not in measured else number(key, measured.get(key), signed=key.metric in SIGNED)
-        for key in columns
-    )
+    cells: list[Number | str] = []
+    said: set[str | None] = set()  # reasons that the row has given, which need not be read five times
+    for key in columns:
+        cell = number(key, measured.get(key), signed=key.metric in SIGNED)
+        missing = cell.value is None
+        again = missing and cell.note in said
+        cells.append("" if whole and key not in measured else replace(cell, note="") if again else cell)
+        said |= {cell.note} if missing else set()
     return Row(title=title, key=subset, cells=(*counts, *cells))
