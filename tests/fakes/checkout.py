@@ -13,6 +13,13 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 REAL_IMAGES = ROOT.parent / "shared" / "data" / "nodulocc_mini"  # beside the checkout, where it is given
+QUICK_MAP = {
+    "steps": 1,
+    "shifts": 1,
+    "prompts": ["A nodule?"],
+    "answers": ["Yes/No"],
+    "response_prefixes": [""],
+}
 SMALL: Mapping[str, Mapping[str, Any]] = {
     "study": {"shards": 1},
     "data.simulate": {"nih_patients": 24, "lidc_images": 6, "lidc_negative_images": 6}
@@ -20,13 +27,8 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
     "data.split": {"fractions": [0.5, 0.2, 0.3]},
     "nodules.train": {"max_steps": 4, "eval_steps": 2, "save_steps": 2},
     "nodules.localize": {"views": ["whole", "mirrored"]},
-    "nodules.localizers.attribution": {
-        "steps": 1,
-        "shifts": 1,
-        "prompts": ["A nodule?"],
-        "answers": ["Yes/No"],
-        "response_prefixes": [""],
-    },
+    "nodules.localizers.attribution": QUICK_MAP,
+    "nodules.localizers.attribution_tuned": QUICK_MAP,
     "nodules.localizers.medgemma": {"max_new_tokens": 24, "prompts": ["Where are lung nodules? Answer with boxes."]},
     "nodules.measure": {"draws": 100},
 }

@@ -64,9 +64,11 @@ def test_the_study_runs_on_slurm_with_a_gpu_slot_for_each_gpu_stage(
     slurm_cluster: fixture.Cluster, tmp_path: Path
 ) -> None:
     before = len(slurm_cluster.jobs())
-    folder = checkouts.copy(
-        tmp_path / "study", {**checkouts.SMALL, "study": {"shards": 2}, "nodules.localizers.attribution": None}
-    )
+    less = {f"nodules.localizers.{name}": None for name in ("attribution", "attribution_tuned")}
+    less |= {f"nodules.classifiers.{name}_peak": None for name in ("attribution", "attribution_tuned", "combined")}
+    kept = {name: values for name, values in checkouts.SMALL.items() if name not in less}
+    kept["nodules.measure"] = {**kept["nodules.measure"], "comparisons": [["tuned", "zero_shot"]]}
+    folder = checkouts.copy(tmp_path / "study", {**kept, "study": {"shards": 2}, **less})
     quick = ("--slurm-init-seconds-before-status-checks", "3", "--latency-wait", "10")
     checkouts.run(folder, "snakemake", "--profile", "slurm", *quick)
     assert (folder / "results" / "report.html").stat().st_size

@@ -101,20 +101,20 @@ def test_what_a_row_is_called_reruns_no_model(study: Path) -> None:
 
 
 @pytest.mark.slow
-def test_eight_localizers_and_five_classifiers_are_measured_each_with_a_look_of_its_own(study: Path) -> None:
+def test_eight_localizers_and_eight_classifiers_are_measured_each_with_a_look_of_its_own(study: Path) -> None:
     """Last of the file, since it changes the study."""
     document = yaml.safe_load((study / "params.yaml").read_text())
     rows = document["nodules"]
     for number in range(8 - len(rows["localizers"])):
         rows["localizers"][f"spot_{number}"] = {**rows["localizers"]["spot"], "label": f"Spot {number}"}
-    for number in range(5 - len(rows["classifiers"])):
+    for number in range(8 - len(rows["classifiers"])):
         rows["classifiers"][f"glow_{number}"] = {"kind": "brightness", "label": f"Glow {number}", "scale": 32.0}
-    rows["submit"] |= {"localizer": "spot_4", "classifier": "glow_1"}
+    rows["submit"] |= {"localizer": "spot_3", "classifier": "glow_1"}
     (study / "params.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
     checkouts.run(study, "python", "-m", "workflow.dvc_sync")
     checkouts.run(study, "snakemake", "--cores", "2")
     metrics = json.loads((study / "results/metrics.json").read_text())["nodules"]
-    assert len(metrics["classification"]) == 5
+    assert len(metrics["classification"]) == 8
     assert len(metrics["localization"]) == 8 + 2  # combined and cascade
     looks = {}
     for part in documents.read(study / "results/nodules/section.json", blocks.Section).parts:
@@ -122,7 +122,7 @@ def test_eight_localizers_and_five_classifiers_are_measured_each_with_a_look_of_
             for column in block.columns if isinstance(block, blocks.Table) else ():
                 if column.look is not None:
                     looks[column.title] = column.look
-    assert len(looks) == len(set(looks.values())) == 5 + 8 + 2
+    assert len(looks) == len(set(looks.values())) == 8 + 8 + 2
     assert len({(palette.style(look).split()[0], palette.mark(5, 5, look)) for look in looks.values()}) == len(looks)
     page = (study / "results/report.html").read_text()
     assert all(label in page for label in looks)
