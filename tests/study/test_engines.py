@@ -89,7 +89,7 @@ def test_every_artifact_is_there_and_every_table_reads(study: Path) -> None:
     ("section", "values", "rules"),
     [
         ("data.normalize", {"high_percentile": 99.0}, ALL_FROM_NORMALIZED),
-        ("nodules.train", {"learning_rate": 1.0e-5}, {"nodules_train", "nodules_submit", *CLASSIFIED, *MEASURE}),
+        ("nodules.train", {"learning_rate": 1.0e-5}, {"nodules_train", *CLASSIFIED, *LOCALIZED, *MEASURE}),
         ("nodules.measure", {"draws": 90}, MEASURE),
         ("nodules.localizers.attribution", {"steps": 3}, LOCALIZED | MEASURE),
         ("nodules.link", {"link_fraction": 0.1}, {*MERGED, *COMBINED, *RANKED, *MEASURE}),
