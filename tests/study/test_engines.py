@@ -33,6 +33,12 @@ ALL_FROM_NORMALIZED = {
 }
 
 
+SYSTEMS = (
+    *("zero_shot", "tuned", "medgemma", "attribution", "attribution_tuned"),
+    *("attribution_peak", "attribution_tuned_peak", "combined_peak"),
+)
+
+
 def stages_of(rules: set[str], systems: tuple[str, ...] = ()) -> set[str]:
     """The stages of DVC that rules may belong to."""
     names = {rule.removesuffix("_shard") for rule in rules}
@@ -107,7 +113,7 @@ def test_a_changed_parameter_reruns_what_depends_on_it(study: Path, section: str
         checkouts.change(study, {section: values})
         assert checkouts.planned(study) == rules
         changed = set(json.loads(checkouts.run(study, "dvc", "status", "--json")))
-        assert changed <= stages_of(rules, ("zero_shot", "tuned", "medgemma", "attribution"))
+        assert changed <= stages_of(rules, SYSTEMS)
         assert bool(changed) == bool(rules)
         if section == "nodules.localizers.attribution":
             assert not any("medgemma" in name for name in changed), "another row runs again"
