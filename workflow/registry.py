@@ -68,7 +68,7 @@ HOMES = {
     "nodules.tolerance": "stages.lib.metrics.cohort:ToleranceParams",
     "nodules.link": "stages.lib.detect.detection_rows:LinkParams",
     "nodules.cascade": "stages.nodules.cascade:Params",
-    "nodules.measure": "stages.nodules.measure:MeasureParams",
+    "nodules.measure": "stages.nodules.measuring.results:MeasureParams",
     "nodules.submit": "stages.nodules.submission:SubmitParams",
     "nodules.audit": "stages.lib.images.variants:AuditParams",
     "nodules.audit_measure": "stages.nodules.audit_measure:Params",

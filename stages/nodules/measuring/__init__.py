@@ -1,0 +1,1 @@
+"""What `measure` is made of: its parameters and results, classifiers, and localizers."""
