@@ -256,7 +256,7 @@ def across(study: Tables, sources: Sequence[SetSources]) -> list[str]:
 
 
 def _told(counts: Mapping[str, int]) -> str:
-    """Images of each source, in words."""
+    """Number of images of each source, as a phrase of a sentence."""
     return ", ".join(f"{source} ({n:,})" for source, n in counts.items())
 
 

@@ -59,7 +59,7 @@ class LungField:
 
     Attributes:
         mask: bool (side, side): where the lungs are seen; all False where none could be found.
-        problem: Why the mask cannot be a lung field, in words; None where it passes the check.
+        problem: Reason why the mask cannot be a lung field; None where it passes the check.
     """
 
     mask: np.ndarray

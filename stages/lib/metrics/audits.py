@@ -82,8 +82,12 @@ def areas(
         for name, pair in rankings.items():
             first, second = (area(ranking, weights[kept[name]]) for ranking in pair)
             found |= {(name, BEFORE): first, (name, AFTER): second}
-            broken = next((one for one in (first, second) if isinstance(one, UndefinedMetricError)), None)
-            found[name, CHANGE] = broken or second - first  # type: ignore[operator]
+            if isinstance(first, UndefinedMetricError):
+                found[name, CHANGE] = first
+            elif isinstance(second, UndefinedMetricError):
+                found[name, CHANGE] = second
+            else:
+                found[name, CHANGE] = second - first
         return found
 
     draws = replicate(measure, patients, draws=settings.draws, seed=settings.seed)

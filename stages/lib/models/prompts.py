@@ -39,9 +39,9 @@ def others(prompt: PromptParams, questions: Sequence[str], answers: Sequence[str
         answers: The answers of each.
 
     >>> prompt = PromptParams(question="A nodule?", answers="Yes/No", image_first=True)
-    >>> for one in others(prompt, ["Is it healthy?"], ["No/Yes"]).values():
+    >>> for one in others(prompt, ["Are the lungs clear?"], ["No/Yes"]).values():
     ...     print(one.question)
-    Is it healthy?
+    Are the lungs clear?
     A nodule? Answer Yes or No.
     A nodule? Answer No or Yes.
     """
