@@ -33,6 +33,7 @@ rule data_ingest:
     output:
         manifest="results/data/manifest.parquet",
         points="results/data/points.parquet",
+        files="results/data/files.parquet",
     log:
         "results/logs/data_ingest.log",
     threads: 2

@@ -17,6 +17,7 @@ use rule data_ingest as data_ingest_external with:
     output:
         manifest=f"{OUTSIDE}/manifest.parquet",
         points=f"{OUTSIDE}/points.parquet",
+        files=f"{OUTSIDE}/files.parquet",
     log:
         "results/logs/data_ingest_external/{external}.log",
     params:

@@ -26,6 +26,7 @@ use rule data_ingest as predict_ingest with:
     output:
         manifest="results/predict/manifest.parquet",
         points="results/predict/points.parquet",
+        files="results/predict/files.parquet",
     log:
         "results/logs/predict/ingest.log",
     params:

@@ -1,19 +1,20 @@
 """Read a data folder: one row per image, its content hashed, with all problems at once.
 
-in   a data folder in the layout of NoduLoCC2026, or a bare folder of PNG and DICOM files
-out  manifest  tables.MANIFEST, one row per file and one per label without a file
+in   a data folder in one of the layouts of `stages.lib.images.layouts`
+out  manifest  tables.MANIFEST, one row per image and one per label without a file
      points    tables.POINTS, of the images that take part, in pixels of the original
+     files     tables.FILES, one row per file that is no image
 """
 
 import multiprocessing
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -22,8 +23,10 @@ from stages.lib.core import params as parameters
 from stages.lib.core.errors import DataError
 from stages.lib.core.log import LOG
 from stages.lib.core.progress import track
-from stages.lib.images import nodulocc, reading
-from stages.lib.images.nodulocc import Point
+from stages.lib.images import layouts, reading
+from stages.lib.images.columns import CONTEXT
+from stages.lib.images.dataset import Image, Options, PassedOver, Point
+from stages.lib.images.notices import Notice, rejecting
 
 LISTED = 20  # problems of one kind that an error spells out
 CHUNK = 16  # images that a process takes at once; with fewer images in all, starting a process costs more than it saves
@@ -31,29 +34,51 @@ CHUNK = 16  # images that a process takes at once; with fewer images in all, sta
 
 @parameters.section
 class Params:
-    """The data folder, and its limits."""
+    """The data folder, how it is read, and its limits."""
 
     root: parameters.Text  # the data folder
+    layout: Literal["auto", "nodulocc", "folder"]  # of the folder; auto: told by its files
+    patient_column: parameters.Text  # column of the patient in the table of labels; auto: the usual names
+    patient_pattern: parameters.Text  # regular expression that finds the patient in a path; none: not told by the path
+    positive_labels: tuple[parameters.Text, ...]  # words of a label that mean a nodule; none: those of the layout
+    negative_labels: tuple[parameters.Text, ...]  # words that mean no nodule; images with neither are not labelled
+    reader_rule: Literal["any", "majority", "all"]  # readers who have to see a nodule, where several have read
+    points_unit: parameters.Text  # pixels, fraction, or the size of the images they were marked on, as 1024x1024
+    accept: tuple[Literal["modality", "body_part", "view"], ...]  # what an image may be, by its header, and take part
     max_rejected: parameters.NonNegativeInt  # rejected images beyond which the stage fails
     max_pixels: parameters.Count  # pixels of one image beyond which it is not decoded
 
+    @property
+    def options(self) -> Options:
+        """How the folder is read."""
+        return Options(**{name: getattr(self, name) for name in Options.__dataclass_fields__})
 
-def ingest(params: Params) -> tuple[pa.Table, pa.Table]:
-    """Manifest and the points of the data folder.
+
+@dataclass(frozen=True)
+class Ingested:
+    """Tables of a data folder: tables.MANIFEST, tables.POINTS, tables.FILES."""
+
+    manifest: pa.Table
+    points: pa.Table
+    files: pa.Table
+
+
+def ingest(params: Params) -> Ingested:
+    """The data folder as tables.
 
     Raises:
         DataError: With all problems, if the tables of the folder contradict themselves or more images are rejected than
             `max_rejected`.
     """
-    folder = nodulocc.read(params.root)
-    if folder.passed_over:
-        LOG.info("ingest: %d files passed over, which are neither PNG nor DICOM by name", folder.passed_over)
+    folder = layouts.read(params.root, params.options)
+    LOG.info("ingest: %s, layout %s, %d images", params.root, folder.layout, len(folder.images))
+    tell_passed_over(folder.passed_over)
     if folder.problems:
         LOG.warning("ingest: %d problems in the tables; reading the images for the rest", len(folder.problems))
-    openable = [image.path for image in folder.images if image.refused is None]
+    openable = [image.path for image in folder.images if not rejecting(image.notices, params.accept)]
     read = dict(zip(openable, facts(openable, params.max_pixels), strict=True))
     rows = [
-        judge(image, read.get(image.path, reading.Facts(problem=image.refused)), folder.points.get(image.image_id, []))
+        judge(image, read.get(image.path, reading.Facts()), folder.points.get(image.image_id, []), params)
         for image in folder.images
     ]
     refuse(rows, folder.problems, params)
@@ -68,13 +93,33 @@ def ingest(params: Params) -> tuple[pa.Table, pa.Table]:
             "x": point.x,
             "y": point.y,
             "diameter_mm": point.diameter(row["spacing_mm"]),
+            "box_width_px": point.box_width_px,
+            "box_height_px": point.box_height_px,
             "contrast": point.contrast,
         }
         for row in rows
         if row["status"] == "ok"
         for number, point in enumerate(folder.points.get(row["image_id"], []))
     ]
-    return tables.from_rows(rows, tables.MANIFEST), tables.from_rows(points, tables.POINTS)
+    return Ingested(
+        tables.from_rows(rows, tables.MANIFEST),
+        tables.from_rows(points, tables.POINTS),
+        tables.from_rows([asdict(over) for over in folder.passed_over], tables.FILES),
+    )
+
+
+def tell_passed_over(passed_over: Sequence[PassedOver]) -> None:
+    """Log how many files of each kind are no images, and what is to be said of them."""
+    counts = Counter(over.role for over in passed_over)
+    if counts:
+        told = ", ".join(f"{count} {role}" for role, count in sorted(counts.items()))
+        LOG.info("ingest: %d files are no images (%s): results/data/files.parquet", counts.total(), told)
+    of_reason: defaultdict[str, list[str]] = defaultdict(list)
+    for over in passed_over:
+        if over.reason:
+            of_reason[over.reason].append(over.file_name)
+    for reason, names in of_reason.items():
+        LOG.warning("ingest: %s: %s", layouts.some(names), reason)
 
 
 def facts(paths: Sequence[str], max_pixels: int) -> Iterator[reading.Facts]:
@@ -104,47 +149,72 @@ def facts(paths: Sequence[str], max_pixels: int) -> Iterator[reading.Facts]:
             raise DataError(heading, [repr(path) for path in near]) from error
 
 
-def judge(image: nodulocc.Image, found: reading.Facts, points: Sequence[Point]) -> dict[str, Any]:
+def judge(image: Image, found: reading.Facts, points: Sequence[Point], params: Params) -> dict[str, Any]:
     """Manifest row of one image: ok, or rejected with the reason.
 
-    Contradictory labels (a point outside of the image, or on an image labelled No Finding) reject the image.
+    Contradictory labels (a point outside of the image, or on an image without a nodule) reject the image.
 
     Args:
         image: The facts of the folder and its tables.
         found: The facts of the file.
         points: The nodules marked on it, pixels of the original.
+        params: With what an image may be and take part.
     """
-    reasons = [found.problem] if found.problem else []
-    remarks = [*image.remarks, *([found.remark] if found.remark else [])]
-    if points and image.label == 0:
-        reasons.append(f"labelled No Finding, but has {len(points)} point(s)")
-    if points and image.label is None:
-        remarks.append(f"has {len(points)} point(s)")
-    if not points and image.label == 1 and image.source == "lidc":
-        remarks.append("labelled Nodule, but has no point")
-    if found.width_px and found.height_px:
-        reasons += [
-            f"point ({point.x:g}, {point.y:g}) is outside of its {found.width_px} x {found.height_px} pixels"
-            for point in points
-            if not (-0.5 <= point.x <= found.width_px - 0.5 and -0.5 <= point.y <= found.height_px - 0.5)
-        ]
+    header = found.header
+    patient, patient_from = image.patient, image.patient_from
+    if patient is None and header.patient is not None:
+        patient, patient_from = header.patient, "file"
+    notices = [*image.notices, *found.notices, *contradictions(image, found, points)]
+    rejected = rejecting(notices, params.accept)
+    if patient is None and not rejected:
+        notices.append(Notice("patient", "its patient is not known"))
+    notices = [*rejected, *(notice for notice in notices if notice not in rejected)]
     return {
         "image_id": image.image_id,
         "file_name": image.file_name,
         "path": image.path,
         "source": image.source,
-        "patient_id": image.patient_id or found.patient or image.image_id,
+        "patient_id": patient or image.image_id,
+        "patient_from": patient_from,
+        "study_id": header.study,
         "label": image.label,
-        **asdict(image.context),
+        "label_from": image.label_from,
+        **{
+            name: told if (told := getattr(image.context, name)) is not None else getattr(header, name)
+            for name in CONTEXT
+        },
         "width_px": found.width_px,
         "height_px": found.height_px,
         "bit_depth": found.bit_depth,
-        "spacing_mm": image.spacing_mm or found.spacing_mm,
+        "spacing_mm": image.spacing_mm or header.spacing_mm,
+        "spacing_from": "table" if image.spacing_mm else header.spacing_from,
         "sha256": found.sha256,
         "pixel_sha256": found.pixel_sha256,
-        "status": "rejected" if reasons else "ok",
-        "problem": "; ".join(reasons + remarks) or None,
+        "status": "rejected" if rejected else "ok",
+        "problem": "; ".join(notice.text for notice in notices) or None,
+        "notices": [notice.kind for notice in notices] or None,
     }
+
+
+def contradictions(image: Image, found: reading.Facts, points: Sequence[Point]) -> list[Notice]:
+    """Notices about an image's label and its points."""
+    notices = []
+    if points and image.label == 0:
+        notices.append(Notice("contradiction", f"labelled No Finding, but has {len(points)} point(s)"))
+    if points and image.label is None:
+        notices.append(Notice("points", f"has {len(points)} point(s)"))
+    if not points and image.label == 1 and image.source == "lidc":
+        notices.append(Notice("points", "labelled Nodule, but has no point"))
+    if found.width_px and found.height_px:
+        notices += [
+            Notice(
+                "contradiction",
+                f"point ({point.x:g}, {point.y:g}) is outside of its {found.width_px} x {found.height_px} pixels",
+            )
+            for point in points
+            if not (-0.5 <= point.x <= found.width_px - 0.5 and -0.5 <= point.y <= found.height_px - 0.5)
+        ]
+    return notices
 
 
 def remark_duplicates(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -160,7 +230,8 @@ def remark_duplicates(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
             names = ", ".join(sorted(other["image_id"] for other in others))
             unequal = any(other["label"] != row["label"] for other in others)
             remark = f"same pixels as {names}" + (", labelled otherwise" if unequal else "")
-            remarked.append({**row, "problem": "; ".join(filter(None, (row["problem"], remark)))})
+            problem = "; ".join(filter(None, (row["problem"], remark)))
+            remarked.append({**row, "problem": problem, "notices": [*(row["notices"] or ()), "same_pixels"]})
         else:
             remarked.append(dict(row))
     return remarked
@@ -201,10 +272,14 @@ def first(sentences: Sequence[str]) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the stage from the command line."""
-    args = cli.parse(__doc__, argv, params={"data.ingest": Params}, writes=["manifest", "points"])
-    manifest, points = ingest(args.params.ingest)
-    tables.write(args.manifest, manifest, tables.MANIFEST)
-    tables.write(args.points, points, tables.POINTS)
+    args = cli.parse(
+        __doc__, argv, params={"data.ingest": Params}, writes=["manifest", "points", "files"], optional=["files"]
+    )
+    found = ingest(args.params.ingest)
+    tables.write(args.manifest, found.manifest, tables.MANIFEST)
+    tables.write(args.points, found.points, tables.POINTS)
+    if args.files:
+        tables.write(args.files, found.files, tables.FILES)
 
 
 if __name__ == "__main__":

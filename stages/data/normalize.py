@@ -21,7 +21,7 @@ from stages.lib.core import cli, files, shards, tables
 from stages.lib.core import params as parameters
 from stages.lib.core.errors import DataError, ImageError, ParamsError
 from stages.lib.core.progress import track
-from stages.lib.images import nodulocc, preprocess, reading
+from stages.lib.images import names, preprocess, reading
 from stages.lib.images.geometry import Geometry
 
 
@@ -66,7 +66,7 @@ def normalize(images: pa.Table, params: Params, *, results: Path, folder: Path) 
         except (ImageError, OSError) as error:
             problems.append(f"{image['file_name']!r}: {error}")
             continue
-        name = nodulocc.png_name(image["image_id"])
+        name = names.png_name(image["image_id"])
         files.write_bytes(folder / name, encoded(square))
         geometry = Geometry(width_px=image["width_px"], height_px=image["height_px"], side_px=params.side_px)
         rows.append(

@@ -10,12 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from dicoms import dicom
+from folders import folder_document, folder_params
 from pngs import challenge, hostile, image, png
 
 from stages.data import ingest
 from stages.lib.core import files, tables
 from stages.lib.core.errors import DataError
-from stages.lib.images import csvfile, nodulocc, reading
+from stages.lib.images import csvfile, reading
+from stages.lib.images.layouts import nodulocc
 
 LABELS = (
     "file_name,label,LIDC_ID\n00000012_000.png,Nodule,\n00000012_001.png,No Finding,\n0026.png,Nodule,LIDC-IDRI-0026\n"
@@ -29,10 +31,11 @@ IMAGES = {
 
 
 def read(root: Path, max_rejected: int = 0) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    manifest, points = ingest.ingest(ingest.Params(root=str(root), max_rejected=max_rejected, max_pixels=10_000))
-    tables.check(manifest, tables.MANIFEST)
-    tables.check(points, tables.POINTS)
-    return manifest.to_pylist(), points.to_pylist()
+    found = ingest.ingest(folder_params(root, max_rejected=max_rejected))
+    tables.check(found.manifest, tables.MANIFEST)
+    tables.check(found.points, tables.POINTS)
+    tables.check(found.files, tables.FILES)
+    return found.manifest.to_pylist(), found.points.to_pylist()
 
 
 def refusal(root: Path) -> str:
@@ -49,7 +52,7 @@ def test_the_challenge_layout_becomes_a_manifest_and_points_in_original_pixels(t
         ("00000012_001", "nih", "nih-00000012", 0, 8, "ok"),
         ("0026", "lidc", "LIDC-IDRI-0026", 1, 16, "ok"),
     ]
-    unknown = {"diameter_mm": None, "contrast": None}
+    unknown = {"diameter_mm": None, "contrast": None, "box_width_px": None, "box_height_px": None}
     assert points == [
         {"image_id": "0026", "point": 0, "x": 3.5, "y": 4.0, **unknown},
         {"image_id": "0026", "point": 1, "x": 39.5, "y": -0.5, **unknown},
@@ -188,7 +191,7 @@ def test_every_label_without_a_file_and_every_file_without_a_label_is_a_row(tmp_
         assert (row["status"], row["problem"], row["source"]) == ("rejected", "file missing", source)
         assert (row["patient_id"], row["sha256"]) == (patient, None)
     assert (found["00000055_003"]["status"], found["00000055_003"]["label"]) == ("ok", None)
-    assert found["00000055_003"]["problem"] == "no label"
+    assert found["00000055_003"]["problem"] == "no label: it is not in classification_labels.csv"
     assert {point["image_id"] for point in points} == {"0026"}
 
 
@@ -233,7 +236,7 @@ def test_the_same_pixels_under_two_names_are_remarked_on_both(tmp_path: Path) ->
         (
             LABELS + "0026.png,Nodule,LIDC-IDRI-0027\n",
             POINTS,
-            ["'0026.png' is listed before with another label, LIDC_ID, spacing_mm, view, sex or age_years"],
+            ["'0026.png' is listed before with another patient"],
         ),
         (
             "file_name,label,LIDC_ID,view,sex,age_years\na.png,Nodule,,oblique,X,414\nb.png,Nodule,,,,-1\n",
@@ -336,7 +339,7 @@ def test_a_link_is_followed_within_the_folder_and_nowhere_else(tmp_path: Path) -
     found = {row["image_id"]: row for row in read(root, max_rejected=5)[0]}
     assert found["inside"]["status"] == "ok" and "same pixels as 00000012_000" in found["inside"]["problem"]
     assert "a link out of the data folder" in found["outside"]["problem"] and found["outside"]["sha256"] is None
-    for name in ("dangling", "loop", "pipe", "folder"):
+    for name in ("dangling", "loop", "pipe"):
         assert found[name]["status"] == "rejected" and found[name]["sha256"] is None, name
         assert "not a file" in found[name]["problem"] or "a link" in found[name]["problem"], name
 
@@ -366,7 +369,7 @@ def test_a_bare_folder_is_read_at_any_depth_without_labels(tmp_path: Path) -> No
     assert told == [
         ("a__b__00000012_001", "a/b/00000012_001.PNG", "other", "nih-00000012", None, None),
         ("a__image", "a/image.dcm", "other", "p 7", None, None),
-        ("top", "top.png", "other", "top", None, None),
+        ("top", "top.png", "other", "top", None, "its patient is not known"),
     ]
     assert not points
 
@@ -390,10 +393,10 @@ def test_a_linked_folder_in_a_bare_folder_is_not_passed_over_in_silence(tmp_path
 def test_what_is_missing_of_the_layout_is_named_together(tmp_path: Path) -> None:
     assert "found no such folder" in refusal(tmp_path / "none")
     (tmp_path / "empty").mkdir()
-    assert "no .png, .dcm, .dicom file in it" in refusal(tmp_path / "empty")
+    assert "no image in it; found nothing" in refusal(tmp_path / "empty")
     (tmp_path / "half" / "nih_filtered_images").mkdir(parents=True)
     text = refusal(tmp_path / "half")
-    for word in ("lidc_png_16_bit", "classification_labels.csv", "localization_labels.csv"):
+    for word in ("classification_labels.csv", "localization_labels.csv"):
         assert word in text
     root = challenge(tmp_path / "linked", IMAGES, LABELS, POINTS)
     (root / "nih_filtered_images").rename(tmp_path / "elsewhere")
@@ -410,12 +413,12 @@ def test_several_processes_find_what_one_finds(tmp_path: Path, monkeypatch: pyte
     several = list(ingest.facts(paths, 10_000))
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
     assert several == list(ingest.facts(paths, 10_000))
-    assert [found.problem is None for found in several] == [bool(number % 7) for number in range(len(paths))]
+    assert [not found.notices for found in several] == [bool(number % 7) for number in range(len(paths))]
 
 
 def test_the_command_writes_both_tables_and_the_same_bytes_each_time(tmp_path: Path) -> None:
     root = challenge(tmp_path / "data", IMAGES, LABELS, POINTS)
-    document = json.dumps({"data": {"ingest": {"root": str(root), "max_rejected": 0, "max_pixels": 10000}}})
+    document = json.dumps(folder_document(root))
     written = []
     for run in ("a", "b"):
         manifest, points = tmp_path / run / "manifest.parquet", tmp_path / run / "points.parquet"
@@ -435,7 +438,8 @@ def test_a_cell_of_any_text_comes_back_from_a_sheet(tmp_path: Path) -> None:
 
 @pytest.mark.real_images
 def test_the_real_images_are_all_taken_and_their_points_are_on_them(real_images: Path) -> None:
-    manifest, points = ingest.ingest(ingest.Params(root=str(real_images), max_rejected=0, max_pixels=10_000_000))
+    found = ingest.ingest(folder_params(real_images, max_pixels=10_000_000))
+    manifest, points = found.manifest, found.points
     rows = {row["image_id"]: row for row in manifest.to_pylist()}
     with (real_images / "localization_labels.csv").open() as handle:
         listed = [(Path(r["file_name"]).stem, float(r["x"]), float(r["y"])) for r in csv.DictReader(handle)]

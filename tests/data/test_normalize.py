@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from folders import folder_params
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -18,7 +19,7 @@ from pngs import image, png
 from stages.data import ingest, normalize
 from stages.lib.core import params, tables
 from stages.lib.core.errors import DataError, ImageError, ParamsError
-from stages.lib.images import nodulocc, preprocess, reading
+from stages.lib.images import names, preprocess, reading
 
 RULE: dict[str, Any] = {"low_percentile": 0.5, "high_percentile": 99.5, "side_px": 32}
 PARAMS = normalize.Params(**RULE)
@@ -173,8 +174,7 @@ def folder(tmp_path: Path) -> pa.Table:
     data.mkdir(exist_ok=True)
     for number, (width, dtype) in enumerate([(40, np.uint8), (64, np.uint16), (33, np.uint8)]):
         (data / f"image {number}.png").write_bytes(png(image(number, width=width, dtype=dtype)))
-    manifest, _ = ingest.ingest(ingest.Params(root=str(data), max_rejected=0, max_pixels=10_000))
-    return manifest
+    return ingest.ingest(folder_params(data)).manifest
 
 
 def command(tmp_path: Path, part: str, png_folder: Path, out: Path) -> None:
@@ -226,7 +226,7 @@ def test_the_parts_of_the_command_line_are_the_whole(tmp_path: Path) -> None:
 def test_rejected_images_are_not_normalized(tmp_path: Path) -> None:
     manifest = folder(tmp_path)
     (tmp_path / "data" / "bad.png").write_bytes(b"<html>")
-    manifest, _ = ingest.ingest(ingest.Params(root=str(tmp_path / "data"), max_rejected=1, max_pixels=10_000))
+    manifest = ingest.ingest(folder_params(tmp_path / "data", max_rejected=1)).manifest
     assert pc.sum(pc.equal(manifest["status"], "rejected")).as_py() == 1
     tables.write(tmp_path / "manifest.parquet", manifest, tables.MANIFEST)
     command(tmp_path, "1-of-1", tmp_path / "n", tmp_path / "out.parquet")
@@ -283,9 +283,9 @@ IDS = st.text("aB0._/%-+ \n'\"<é中\\", max_size=12)
 @settings(deadline=None)
 @given(IDS, IDS)
 def test_any_id_gives_a_plain_file_name_of_its_own(one: str, other: str) -> None:
-    name = nodulocc.png_name(one)
+    name = names.png_name(one)
     assert name.isascii() and "/" not in name and name not in ("..", ".")
-    assert (name == nodulocc.png_name(other)) == (one == other)
+    assert (name == names.png_name(other)) == (one == other)
 
 
 @pytest.mark.real_images

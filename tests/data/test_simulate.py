@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from folders import folder_params
 
 from stages.data import ingest, simulate
 from stages.lib.core.errors import ParamsError
@@ -154,7 +155,8 @@ def test_an_exact_fraction_of_the_positive_nih_images_is_marked_at_the_true_cent
 
 
 def test_ingest_takes_them_and_both_sources_have_marked_and_negative_images(mixed):
-    manifest, points = ingest.ingest(ingest.Params(root=str(mixed), max_rejected=0, max_pixels=100_000))
+    found = ingest.ingest(folder_params(mixed, max_pixels=100_000))
+    manifest, points = found.manifest, found.points
     marked = set(points["image_id"].to_pylist())
     found = sources.of_images(
         [
@@ -165,7 +167,7 @@ def test_ingest_takes_them_and_both_sources_have_marked_and_negative_images(mixe
     assert not found.across
     assert found.marked["lidc"] == 3 and found.negative["lidc"] == 2 and found.marked["nih"] > 0
     assert {row["status"] for row in manifest.to_pylist()} == {"ok"}
-    assert all(row["problem"] is None for row in manifest.to_pylist())
+    assert {row["problem"] for row in manifest.to_pylist()} == {None}
     patients = [row["patient_id"] for row in manifest.to_pylist() if row["source"] == "lidc"]
     assert len(patients) == len(set(patients)) == 5
 

@@ -36,7 +36,15 @@ class DocumentError(NoduleflowError):
 
 
 class ImageError(NoduleflowError):
-    """One file cannot be read as a grey image; its row of the manifest is rejected."""
+    """One file cannot be read as a grey image; its row of the manifest is rejected.
+
+    Attributes:
+        kind: Why, as a kind of `stages.lib.images.notices`.
+    """
+
+    def __init__(self, message: str, kind: str = "unreadable") -> None:
+        self.kind = kind
+        super().__init__(message)
 
 
 class SplitError(NoduleflowError):

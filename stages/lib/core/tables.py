@@ -63,7 +63,17 @@ MANIFEST = Schema(
         Column("path", STRING, "path of the file; relative to the working directory if the data folder was given so"),
         Column("source", STRING, "where the image comes from", values=("nih", "lidc", "other")),
         PATIENT_ID,
+        Column(
+            "patient_from",
+            STRING,
+            "who says so: table, pattern (data.ingest.patient_pattern), name (of the file, as in ChestX-ray14), file "
+            "(PatientID), study (StudyInstanceUID); null if the patient is not known, and patient_id is the image",
+            nullable=True,
+            values=("table", "pattern", "name", "file", "study"),
+        ),
+        Column("study_id", STRING, "pseudonym of the study (StudyInstanceUID); null if not known", nullable=True),
         LABEL,
+        Column("label_from", STRING, "table that says so, or leaves it open; null without one", nullable=True),
         Column("view", STRING, "projection; null if not known", nullable=True, values=("PA", "AP", "lateral")),
         Column("sex", STRING, "the patient's sex; null if not known", nullable=True, values=("F", "M", "other")),
         Column("age_years", FLOAT, "the patient's age at the image, years; null if not known", nullable=True),
@@ -71,10 +81,26 @@ MANIFEST = Schema(
         Column("height_px", INT, "height of the original, pixels; null if it could not be read", nullable=True),
         Column("bit_depth", INT, "bits per grey value as stored; null if it could not be read", nullable=True),
         Column("spacing_mm", FLOAT, "millimetres per pixel of the original; null if not known, or not square", True),
+        Column("spacing_from", STRING, "table, or the field of the file that says so; null if not known", True),
         Column("sha256", STRING, "SHA-256 of the file's bytes; null if there is no file", nullable=True),
         Column("pixel_sha256", STRING, "SHA-256 of the decoded grey values and their shape; null if not decoded", True),
         Column("status", STRING, "whether the image takes part", values=("ok", "rejected")),
         Column("problem", STRING, "why it was rejected, or what is odd about it; null if nothing", nullable=True),
+        Column("notices", pa.list_(pa.string()), "kind of each thing that `problem` says; null if nothing", True),
+    ),
+)
+FILES = Schema(
+    "files",
+    ("file_name",),
+    (
+        Column("file_name", STRING, "path of a file that is no image, relative to the data folder"),
+        Column(
+            "role",
+            STRING,
+            "what it was taken for; index: DICOMDIR; litter: hidden files and what systems leave behind",
+            values=("table", "index", "archive", "litter", "other"),
+        ),
+        Column("reason", STRING, "what a reader must know of it; null if nothing", nullable=True),
     ),
 )
 POINTS = Schema(
@@ -86,6 +112,8 @@ POINTS = Schema(
         Column("x", FLOAT, "column of the nodule's centre, pixels of the original, 0 at the centre of the first pixel"),
         Column("y", FLOAT, "row of the nodule's centre, pixels of the original, 0 at the centre of the first pixel"),
         Column("diameter_mm", FLOAT, "diameter of the nodule, millimetres on the image; null if not known", True),
+        Column("box_width_px", FLOAT, "width of the box that marked it, pixels of the original; null without", True),
+        Column("box_height_px", FLOAT, "height of the box that marked it, pixels of the original; null without", True),
         Column(
             "contrast", FLOAT, "contrast of the nodule, in the unit of the data's own table; null if not known", True
         ),

@@ -10,13 +10,14 @@ detector, so what is measured on an image is somewhat larger than in the patient
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stages.lib.core.errors import ImageError
+from stages.lib.images.decoded import Decoded, Header
+from stages.lib.images.notices import Notice
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -27,26 +28,7 @@ SPACINGS = ("ImagerPixelSpacing", "PixelSpacing")
 SQUARE = 1e-3  # relative difference of the two sides of a pixel up to which it is square
 
 
-@dataclass(frozen=True)
-class Read:
-    """One DICOM image.
-
-    Attributes:
-        pixels: uint8 or uint16 of shape (height, width).
-        bit_depth: Bits stored per value.
-        patient: Its PatientID; None if it has none.
-        spacing_mm: Millimetres per pixel; None if it is not known, or differs along rows and columns.
-        remark: What is odd about it; None if nothing.
-    """
-
-    pixels: np.ndarray
-    bit_depth: int
-    patient: str | None
-    spacing_mm: float | None
-    remark: str | None
-
-
-def read_dicom(path: str | Path, *, max_pixels: int) -> Read:
+def read_dicom(path: str | Path, *, max_pixels: int) -> Decoded:
     """Grey values of a DICOM image, and what its header says of them.
 
     Args:
@@ -68,7 +50,7 @@ def read_dicom(path: str | Path, *, max_pixels: int) -> Read:
             raise ImageError(f"damaged DICOM ({type(error).__name__})") from error
 
 
-def _read(path: str | Path, max_pixels: int) -> Read:
+def _read(path: str | Path, max_pixels: int) -> Decoded:
     import pydicom
 
     meta = pydicom.filereader.read_file_meta_info(path)
@@ -80,7 +62,13 @@ def _read(path: str | Path, max_pixels: int) -> Read:
     if stored.shape != (header.Rows, header.Columns):
         raise ImageError(f"decoded to shape {stored.shape}, its header says ({header.Rows}, {header.Columns})")
     patient = str(header.get("PatientID") or "").strip() or None
-    return Read(grey(stored, header), int(header.BitsStored), patient, *spacing(header))
+    spacing_mm, odd = spacing(header)
+    return Decoded(
+        grey(stored, header),
+        int(header.BitsStored),
+        Header(patient=patient, spacing_mm=spacing_mm),
+        (Notice("spacing", odd),) if odd else (),
+    )
 
 
 def spacing(header: "Dataset | Mapping[str, Any]") -> tuple[float | None, str | None]:

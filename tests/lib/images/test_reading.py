@@ -91,12 +91,12 @@ def test_the_facts_of_an_image_are_complete_and_those_of_a_bad_one_say_why(tmp_p
     good.write_bytes(png(image(0, dtype=np.uint16)))
     bad.write_bytes(b"<html>")
     found = reading.examine(str(good), MAX_PIXELS)
-    assert (found.width_px, found.height_px, found.bit_depth, found.problem) == (40, 36, 16, None)
+    assert (found.width_px, found.height_px, found.bit_depth, found.notices) == (40, 36, 16, ())
     assert found.pixel_sha256 == reading.pixel_sha256(image(0, dtype=np.uint16))
     refused = reading.examine(str(bad), MAX_PIXELS)
     assert refused.sha256 and refused.width_px is None and refused.pixel_sha256 is None
-    assert "neither PNG nor DICOM" in str(refused.problem)
-    assert "cannot be opened" in str(reading.examine(str(tmp_path / "none.png"), MAX_PIXELS).problem)
+    assert "neither PNG nor DICOM" in refused.notices[0].text
+    assert "cannot be opened" in reading.examine(str(tmp_path / "none.png"), MAX_PIXELS).notices[0].text
 
 
 def test_the_pixel_hash_tells_type_shape_and_value_apart_but_not_the_file_around_them(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_dicom_image_is_read_with_its_patient(tmp_path: Path) -> None:
     pixels = image(3, dtype=np.uint16) >> 4
     decoded = reading.read_grey(dicom(tmp_path / "a.dcm", pixels, BitsStored=12, HighBit=11), max_pixels=MAX_PIXELS)
     np.testing.assert_array_equal(decoded.pixels, pixels)
-    assert (decoded.bit_depth, decoded.patient, decoded.pixels.dtype) == (12, "p 7", np.uint16)
+    assert (decoded.bit_depth, decoded.header.patient, decoded.pixels.dtype) == (12, "p 7", np.uint16)
 
 
 def test_bits_beyond_those_stored_are_no_part_of_the_grey_value(tmp_path: Path) -> None:

@@ -1,0 +1,105 @@
+"""Names of images: what may be opened, how a name in a table finds its file, and what a name tells of the patient."""
+
+import re
+import unicodedata
+from pathlib import Path
+from urllib.parse import quote
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+MAX_NAME_BYTES = 230  # of the 255 a file system allows; a file that is being written has a longer name
+# A copy keeps the name of ChestX-ray14 in some form: "Copy of 00000012_000.png", "00000012_000_512.png". The patients
+# there are numbered from 1 to 30805, so that a date is none of them.
+NIH_NAME = re.compile(r"(?<![0-9])(000[0-3][0-9]{4})_[0-9]{3}(?![0-9])")
+NIH_PATIENTS = 30805
+ENDINGS = (".dcm.gz", ".png", ".dcm", ".dicom", ".ima", ".jpg", ".jpeg", ".tif", ".tiff", ".mha", ".img")
+NOT_AN_ID = frozenset(("", "-", "?", "n/a", "na", "nan", "none", "null", "nil", "unknown", "anonymous", "anonymized"))
+
+
+def png_name(image_id: str) -> str:
+    """A file name for the normalized image: any id gives one plain name, and no two ids the same.
+
+    >>> png_name("00000012_000"), png_name("../a b")
+    ('00000012_000.png', '..%2Fa%20b.png')
+    """
+    return quote(image_id, safe="") + ".png"
+
+
+def nih_patient(stem: str) -> str | None:
+    """Patient of an image named as in ChestX-ray14 (patient, underscore, number of the image), or of a copy of one.
+
+    >>> nih_patient("00000012_001"), nih_patient("Copy of 00000012_001 (2)")
+    ('nih-00000012', 'nih-00000012')
+    >>> nih_patient("20240131_001") is None, nih_patient("0026") is None
+    (True, True)
+    """
+    found = set(NIH_NAME.findall(stem))
+    if len(found) != 1 or not 1 <= int(min(found)) <= NIH_PATIENTS:
+        return None
+    return f"nih-{found.pop()}"
+
+
+def known_id(text: str | None) -> str | None:
+    """An id, stripped; None for nothing, and for words that stand for nothing.
+
+    >>> known_id(" P1 "), known_id("NaN"), known_id("")
+    ('P1', None, None)
+    """
+    stripped = (text or "").strip()
+    return None if stripped.casefold() in NOT_AN_ID else stripped
+
+
+def without_ending(name: str) -> str:
+    """A name without the ending of an image, if it has one.
+
+    >>> without_ending("a.b.PNG"), without_ending("a.dcm.gz"), without_ending("1.2.840")
+    ('a.b', 'a', '1.2.840')
+    """
+    ending = next((ending for ending in ENDINGS if name.casefold().endswith(ending)), "")
+    return name[: len(name) - len(ending)] if len(name) > len(ending) else name
+
+
+def match_key(name: str) -> str:
+    """What two spellings of one name have in common: no ending, no letter case, one form of Unicode, slashes.
+
+    >>> match_key("a\\\\B.PNG") == match_key("a/b")
+    True
+    """
+    return unicodedata.normalize("NFC", without_ending(name.replace("\\", "/"))).casefold()
+
+
+def shown(text: str) -> str:
+    """`text` as it can be stored: bytes of a file name that are not UTF-8 are spelt out."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def refusal(path: Path, base: Path, image_id: str) -> str | None:
+    """Why the file must not be opened, judged by its name and kind alone; None if it may be."""
+    if shown(str(path)) != str(path):
+        return "unsafe name: not UTF-8"
+    if CONTROL.search(str(path.relative_to(base))):
+        return "unsafe name: it holds a control character"
+    if len(png_name(image_id)) > MAX_NAME_BYTES:
+        return f"its name is too long: quoted, it has {len(png_name(image_id))} bytes, wanted at most {MAX_NAME_BYTES}"
+    if leaves(path, base):
+        return "a link out of the data folder, which is not followed"
+    if not path.is_file():
+        return "not a file (a folder, a device, or a link that leads nowhere)"
+    return None
+
+
+def leaves(path: Path, base: Path) -> bool:
+    """Whether `path` is a link that leads out of the folder `base`."""
+    if not path.is_symlink():
+        return False
+    try:
+        return not path.resolve().is_relative_to(base.resolve())
+    except (OSError, RuntimeError):  # a loop of links
+        return True
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name in a table is a file below the folder: relative, without dots that climb or control characters."""
+    parts = name.replace("\\", "/").split("/")
+    return (
+        bool(name) and not Path(name).is_absolute() and ".." not in parts and name != "." and not CONTROL.search(name)
+    )
