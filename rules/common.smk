@@ -50,7 +50,7 @@ SEEDED = {  # where what depends on the seed begins, and where it lies with anot
     },
 }
 OVER_SEEDS = ["results/nodules/measure/over_seeds.parquet"] if len(SEEDS) > 1 else []
-WAITED_FOR = ("code", "images", "adapter", "templates")  # inputs that a rule waits for and its command does not name
+WAITED_FOR = ("code", "images", "checked", "adapter", "templates")  # inputs that a rule waits for and its command does not name
 
 
 wildcard_constraints:

@@ -48,10 +48,28 @@ rule data_ingest:
         "python -m stages.data.ingest --params {params.values:q} {params.paths} 2>&1 | tee {log}"
 
 
+rule data_check:
+    """See that images of both classes are labelled, before anything costly begins."""
+    input:
+        manifest="results/data/manifest.parquet",
+        code=code("data.check"),
+    output:
+        check="results/data/check.json",
+    log:
+        "results/logs/data_check.log",
+    localrule: True
+    params:
+        values=section("nodules.cohort"),
+        paths=paths,
+    shell:
+        "python -m stages.data.check --params {params.values:q} {params.paths} 2>&1 | tee {log}"
+
+
 rule data_normalize_shard:
     """Clip each image to its own percentiles and make it a square of the model's size."""
     input:
         manifest="results/data/manifest.parquet",
+        checked=ancient("results/data/check.json"),
         code=code("data.normalize"),
     output:
         folder=directory("results/data/normalized/{scatteritem}"),

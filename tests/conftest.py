@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from checkout import REAL_IMAGES
+from checkout import CASES, REAL_IMAGES
 from slurm_cluster import slurm_cluster  # noqa: F401
 from tiny_base import tiny_base, tiny_study, trained  # noqa: F401
 
@@ -14,10 +14,14 @@ collect_ignore = ["fakes/standin_model"]  # runs under another transformers, in 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out tests of what cannot be here: real images that are not part of the project, and a GPU."""
+    """Leave out tests of what cannot be here: images that are not part of the project, and a GPU."""
     absent = {
         name
-        for name, here in (("real_images", REAL_IMAGES.is_dir()), ("gpu", shutil.which("nvidia-smi") is not None))
+        for name, here in (
+            ("real_images", REAL_IMAGES.is_dir()),
+            ("cases", CASES.is_dir()),
+            ("gpu", shutil.which("nvidia-smi") is not None),
+        )
         if not here
     }
     left_out = [item for item in items if absent & {mark.name for mark in item.iter_markers()}]

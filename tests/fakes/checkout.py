@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[2]
+CASES = ROOT.parent / "shared" / "data" / "cases"
 REAL_IMAGES = ROOT.parent / "shared" / "data" / "nodulocc_mini"  # beside the checkout, where it is given
 QUICK_MAP = {
     "steps": 1,

@@ -40,6 +40,11 @@ def test_the_environment_of_chexagent_waits_for_the_images_and_both_models(jobs:
     assert before(environment, jobs) >= {MANIFEST, BASE, OWN}
 
 
+def test_no_image_is_normalized_before_both_classes_are_known_to_be_labelled(jobs: list[dvc_sync.Job]) -> None:
+    shards = [job for job in jobs if job.rule == "data_normalize_shard"]
+    assert shards and all("results/data/check.json" in job.reads for job in shards)
+
+
 def test_only_the_checks_themselves_wait_for_no_check(jobs: list[dvc_sync.Job]) -> None:
     assert {job.rule for job in jobs if not before(job, jobs) & {MANIFEST, BASE, OWN}} == CHECKS
 
