@@ -4,16 +4,18 @@ The same rules as the study's, on other images. The adapter and its calibration 
 predict.calibration say, and never made: no training artifact is touched.
 
 in   predict.root  predict.adapter  predict.calibration  predict.localize  results/weights/
-out  results/predict/submission/
+out  results/predict/submission/  results/predict/unanswered.csv
 """
 
 PREDICT = config["predict"]
 PREDICTED = "results/predict/localize"
+LIMITS = ("root", "layout", "accept", "max_rejected", "max_pixels")  # of ingest, that predict has for itself
 
 
 rule predict:
-    """The challenge's two files for the images of predict.root."""
+    """The challenge's two files for the images of predict.root, and which images have no answer."""
     input:
+        "results/predict/unanswered.csv",
         "results/predict/submission/classification_test_results.csv",
         "results/predict/submission/localization_test_results.csv",
     localrule: True
@@ -30,9 +32,25 @@ use rule data_ingest as predict_ingest with:
     log:
         "results/logs/predict/ingest.log",
     params:
-        values=section("data.ingest", root=PREDICT["root"]),
+        values=section("data.ingest", **{name: PREDICT[name] for name in LIMITS}),
         paths=paths,
         root=watched(PREDICT["root"]),
+
+
+rule predict_list:
+    """List the images that get no answer, each with the reason."""
+    input:
+        manifest="results/predict/manifest.parquet",
+        code=code("nodules.unanswered"),
+    output:
+        unanswered="results/predict/unanswered.csv",
+    log:
+        "results/logs/predict/list.log",
+    localrule: True
+    params:
+        paths=paths,
+    shell:
+        "python -m stages.nodules.unanswered {params.paths} 2>&1 | tee {log}"
 
 
 use rule data_normalize_shard as predict_normalize_shard with:
@@ -188,6 +206,7 @@ use rule nodules_submit as predict_submit with:
         manifest="results/predict/manifest.parquet",
         infer="results/predict/infer.parquet",
         localize=f"{PREDICTED}/{SUBMIT['localizer']}.parquet",
+        unanswered=["results/predict/unanswered.csv"] if PREDICT["list_rejected"] else [],
         code=code("nodules.submit"),
     output:
         classification="results/predict/submission/classification_test_results.csv",

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from stages.data import ingest
 from stages.lib.core import kinds, params
 from stages.lib.core.errors import ParamsError
 from workflow import renamed
@@ -40,7 +41,12 @@ class ExternalParams:
 class PredictParams:
     """Inputs of `snakemake predict`."""
 
-    root: params.Text  # folder of unlabelled images
+    root: params.Text  # folder of images, without labels or with them
+    layout: ingest.Layout  # of that folder, as data.ingest.layout
+    accept: tuple[ingest.Accepted, ...]  # what an image may be, by its header, and get an answer
+    max_rejected: params.NonNegativeInt  # images without an answer beyond which nothing is predicted
+    max_pixels: params.Count  # pixels of one image beyond which it is not decoded
+    list_rejected: bool  # whether images without an answer have rows in classification_test_results.csv
     adapter: params.Text  # folder of the trained adapter
     calibration: params.Text  # calibration that was fitted with it
     localize: params.Text  # folder of the chosen prompts and cutoffs; none: whole banks, and no cutoff

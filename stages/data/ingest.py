@@ -32,19 +32,23 @@ LISTED = 20  # problems of one kind that an error spells out
 CHUNK = 16  # images that a process takes at once; with fewer images in all, starting a process costs more than it saves
 
 
+Layout = Literal["auto", "nodulocc", "folder"]
+Accepted = Literal["modality", "body_part", "view"]
+
+
 @parameters.section
 class Params:
     """The data folder, how it is read, and its limits."""
 
     root: parameters.Text  # the data folder
-    layout: Literal["auto", "nodulocc", "folder"]  # of the folder; auto: told by its files
+    layout: Layout  # of the folder; auto: told by its files
     patient_column: parameters.Text  # column of the patient in the table of labels; auto: the usual names
     patient_pattern: parameters.Text  # regular expression that finds the patient in a path; none: not told by the path
     positive_labels: tuple[parameters.Text, ...]  # words of a label that mean a nodule; none: those of the layout
     negative_labels: tuple[parameters.Text, ...]  # words that mean no nodule; images with neither are not labelled
     reader_rule: Literal["any", "majority", "all"]  # readers who have to see a nodule, where several have read
     points_unit: parameters.Text  # pixels, fraction, or the size of the images they were marked on, as 1024x1024
-    accept: tuple[Literal["modality", "body_part", "view"], ...]  # what an image may be, by its header, and take part
+    accept: tuple[Accepted, ...]  # what an image may be, by its header, and take part
     max_rejected: parameters.NonNegativeInt  # rejected images beyond which the stage fails
     max_pixels: parameters.Count  # pixels of one image beyond which it is not decoded
 
@@ -253,7 +257,7 @@ def refuse(rows: Sequence[Mapping[str, Any]], problems: Sequence[str], params: P
         return
     heading = (
         f"data folder {params.root}: {len(problems)} problem(s) of the folder, and {len(rejected)} of {len(rows)} "
-        f"images rejected (data.ingest.max_rejected = {params.max_rejected}):"
+        f"images rejected (data.ingest.max_rejected = {params.max_rejected}, of predict predict.max_rejected):"
     )
     raise DataError(heading, [*first(problems), *first(rejected)])
 

@@ -5,25 +5,21 @@ in   manifest        tables.MANIFEST
      infer           tables.INFER
      localize        tables.LOCALIZE
      calibration     JSON, as lib.metrics.calibration.Calibration
+     unanswered      CSV of nodules.unanswered: its images have rows, too, without label and confidence (left out: none)
 out  classification  CSV: file_name,label,confidence; one row for each image
      localization    CSV: file_name,x,y,confidence; one row for each point, pixels of the original
 """
 
-import csv
-import io
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
 
-from stages.lib.core import cli, documents, files, tables
-from stages.lib.core.errors import TableError
+from stages.lib.core import cli, csvtext, documents, files, tables
 from stages.lib.core.log import LOG
 from stages.lib.metrics.calibration import Calibration
+from stages.nodules.answers import UNANSWERED, answers
 from stages.nodules.submission import SubmitParams
-
-LABELS = ("No Finding", "Nodule")
 
 
 def submit(
@@ -54,57 +50,10 @@ def submit(
         TableError: If an image has no score.
         CalibrationError: If the threshold was not chosen.
     """
-    threshold = fitted.threshold(params.threshold)
-    names = {
-        row["image_id"]: row["file_name"]
-        for row in manifest.select(["image_id", "file_name", "status"]).to_pylist()
-        if row["status"] == "ok"
-    }
-    if split is not None:
-        wanted = [row["image_id"] for row in split.to_pylist() if row["split"] == "test"]
-    else:
-        wanted = list(names)
-    scores, decisive = (tables.mapping(infer, column) for column in (fitted.thresholds_on, threshold.column))
-    missing = [image for image in wanted if image not in names or scores.get(image) is None]
-    if missing:
-        shown = ", ".join(missing[:5])
-        raise TableError(f"infer: {len(missing)} of {len(wanted)} images have no {fitted.thresholds_on}: {shown}")
-    points = defaultdict(list)
-    for row in localize.to_pylist():
-        if row["shown"]:
-            points[row["image_id"]].append(row)
-    images, places = [], []
-    for image in wanted:
-        score = scores[image]
-        positive = decisive[image] >= threshold.value
-        images.append([names[image], LABELS[positive], score])
-        if positive or params.points_for == "all_images":
-            for row in _best(points[image])[: params.max_points]:
-                confidence = score if row["confidence"] is None else row["confidence"]
-                places.append([names[image], round(row["x"], 2), round(row["y"], 2), confidence])
+    _, found = answers(manifest, split, infer, localize, fitted, params)
+    images = [[one.file_name, one.label, one.confidence] for one in found]
+    places = [[one.file_name, point.x, point.y, point.confidence] for one in found for point in one.points]
     return images, places
-
-
-def _best(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Points of an image, the most confident first if all have a confidence, else in their own order."""
-    if any(row["confidence"] is None for row in points):
-        return points
-    return sorted(points, key=lambda row: -row["confidence"])
-
-
-def csv_bytes(heading: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
-    """A CSV file; a name with a comma, a quote or a line break is quoted.
-
-    >>> csv_bytes(["file_name"], [['a,"b".png']])
-    b'file_name\\n"a,""b"".png"\\n'
-    """
-    lines = []
-    for row in (heading, *rows):
-        # With "\n" alone as the end of a line, the csv module would leave a bare "\r" in a name unquoted.
-        line = io.StringIO(newline="")
-        csv.writer(line, lineterminator="\r\n").writerow(row)
-        lines.append(line.getvalue().removesuffix("\r\n"))
-    return "".join(f"{line}\n" for line in lines).encode()
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -113,14 +62,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         __doc__,
         argv,
         params={"nodules.submit": SubmitParams},
-        reads=("manifest", "split", "infer", "localize", "calibration"),
+        reads=("manifest", "split", "infer", "localize", "calibration", "unanswered"),
         writes=("classification", "localization"),
-        optional=("split",),
+        optional=("split", "unanswered"),
     )
     manifest = tables.read(args.manifest, tables.MANIFEST)
     rejected = [row["file_name"] for row in manifest.to_pylist() if row["status"] == "rejected"]
     if rejected and not args.split:
-        LOG.warning("submit: %d images were rejected and have no row: %s", len(rejected), ", ".join(rejected))
+        row = "a row without label and confidence" if args.unanswered else "no row"
+        LOG.warning("submit: %d images were rejected and have %s: %s", len(rejected), row, ", ".join(rejected))
     images, places = submit(
         manifest,
         tables.read(args.split, tables.SPLIT) if args.split else None,
@@ -129,8 +79,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         documents.read(args.calibration, Calibration),
         args.params.submit,
     )
-    files.write_bytes(args.classification, csv_bytes(["file_name", "label", "confidence"], images))
-    files.write_bytes(args.localization, csv_bytes(["file_name", "x", "y", "confidence"], places))
+    if args.unanswered:
+        images += [[name, "", ""] for name, _ in csvtext.read(args.unanswered, UNANSWERED)]
+    files.write_bytes(args.classification, csvtext.csv_bytes(["file_name", "label", "confidence"], images))
+    files.write_bytes(args.localization, csvtext.csv_bytes(["file_name", "x", "y", "confidence"], places))
     LOG.info("submit: %d images, %d points", len(images), len(places))
 
 

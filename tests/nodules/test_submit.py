@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib.core import documents, tables
+from stages.lib.core import csvtext, documents, tables
 from stages.lib.core.errors import CalibrationError, TableError
 from stages.lib.metrics.binary_suite import Scored, calls
 from stages.lib.metrics.calibration import Calibration
 from stages.nodules import submit as stage
+from stages.nodules import unanswered
 from stages.nodules.submission import SubmitParams
 
 PARAMS = {
@@ -169,7 +170,7 @@ def test_at_most_five_images_without_a_score_are_named():
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1))
 def test_any_file_name_comes_back_from_the_csv(name):
-    text = stage.csv_bytes(["file_name", "x"], [[name, 1.5]]).decode()
+    text = csvtext.csv_bytes(["file_name", "x"], [[name, 1.5]]).decode()
     assert list(csv.reader(io.StringIO(text, newline=""))) == [["file_name", "x"], [name, "1.5"]]
 
 
@@ -210,3 +211,28 @@ def test_images_that_were_rejected_are_named_where_every_image_is_submitted_and_
         stage.main(argv)
     assert "1 images were rejected and have no row: d.png" in caplog.text
     assert len((tmp_path / "out/c.csv").read_text().splitlines()) == 1 + 3 + 1  # a name holds a line break
+
+
+def test_images_without_an_answer_are_listed_with_the_reason_and_have_rows_in_the_csv_only_if_asked_for(tmp_path):
+    rejected = [
+        {**row, "problem": "an empty file"} if row["status"] == "rejected" else row for row in MANIFEST.to_pylist()
+    ]
+    argv, _ = write_inputs(tmp_path)
+    tables.write(tmp_path / "manifest.parquet", tables.from_rows(rejected, tables.MANIFEST), tables.MANIFEST)
+    listed = str(tmp_path / "unanswered.csv")
+    unanswered.main(["--manifest", str(tmp_path / "manifest.parquet"), "--unanswered", listed])
+    assert (tmp_path / "unanswered.csv").read_text() == "file_name,reason\nd.png,an empty file\n"
+    stage.main(argv)
+    without = [(tmp_path / "out" / name).read_bytes() for name in ("c.csv", "l.csv")]
+    stage.main([*argv, "--unanswered", listed])
+    assert [(tmp_path / "out" / name).read_bytes() for name in ("c.csv", "l.csv")] == [
+        without[0] + b"d.png,,\n",
+        without[1],
+    ]
+
+
+def test_a_list_of_images_without_an_answer_that_is_none_is_refused(tmp_path):
+    argv, _ = write_inputs(tmp_path)
+    (tmp_path / "unanswered.csv").write_text("file_name,why\n")
+    with pytest.raises(TableError, match="found the heading 'file_name,why', wanted file_name,reason"):
+        stage.main([*argv, "--unanswered", str(tmp_path / "unanswered.csv")])
