@@ -45,7 +45,8 @@ rule data_ingest:
         paths=paths,
         root=watched(config["data"]["ingest"]["root"]),
     shell:
-        "python -m stages.data.ingest --params {params.values:q} {params.paths} 2>&1 | tee {log}"
+        "python -m stages.data.ingest --params {params.values:q} {params.paths} --cache results/cache/ingest"
+        " 2>&1 | tee {log}"
 
 
 rule data_check:

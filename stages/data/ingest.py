@@ -4,6 +4,8 @@ in   a data folder in one of the layouts of `stages.lib.images.layouts`
 out  manifest  tables.MANIFEST, one row per image and one per label without a file
      points    tables.POINTS, of the images that take part, in pixels of the original
      files     tables.FILES, one row per file that is no image
+     cache     folder of what is known of files by size, time and inode: unchanged ones are not read again.
+               With --verify every file is read
 """
 
 import multiprocessing
@@ -14,6 +16,8 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import partial
+from hashlib import sha256
+from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -23,7 +27,7 @@ from stages.lib.core import params as parameters
 from stages.lib.core.errors import DataError
 from stages.lib.core.log import LOG
 from stages.lib.core.progress import track
-from stages.lib.images import layouts, reading
+from stages.lib.images import known_files, layouts, reading
 from stages.lib.images.columns import CONTEXT
 from stages.lib.images.dataset import Image, Options, PassedOver, Point
 from stages.lib.images.notices import Notice, rejecting
@@ -67,8 +71,13 @@ class Ingested:
     files: pa.Table
 
 
-def ingest(params: Params) -> Ingested:
+def ingest(params: Params, cache: Path | None = None, *, verify: bool = False) -> Ingested:
     """The data folder as tables.
+
+    Args:
+        params: See `Params`.
+        cache: Folder of what is known of files that do not change; None for none.
+        verify: Whether every file is read again, whatever is known of it.
 
     Raises:
         DataError: With all problems, if the tables of the folder contradict themselves or more images are rejected than
@@ -80,7 +89,7 @@ def ingest(params: Params) -> Ingested:
     if folder.problems:
         LOG.warning("ingest: %d problems in the tables; reading the images for the rest", len(folder.problems))
     openable = [image.path for image in folder.images if not rejecting(image.notices, params.accept)]
-    read = dict(zip(openable, facts(openable, params.max_pixels), strict=True))
+    read = remembered(openable, params, cache, verify)
     rows = [
         judge(image, read.get(image.path, reading.Facts()), folder.points.get(image.image_id, []), params)
         for image in folder.images
@@ -124,6 +133,25 @@ def tell_passed_over(passed_over: Sequence[PassedOver]) -> None:
             of_reason[over.reason].append(over.file_name)
     for reason, names in of_reason.items():
         LOG.warning("ingest: %s: %s", layouts.some(names), reason)
+
+
+def remembered(paths: Sequence[str], params: Params, cache: Path | None, verify: bool) -> dict[str, reading.Facts]:
+    """Facts of each file: of an unchanged one what is known already, and of the others by reading them."""
+    if cache is None:
+        return dict(zip(paths, facts(paths, params.max_pixels), strict=True))
+    name = f"{sha256(str(Path(params.root).resolve()).encode()).hexdigest()[:16]}.parquet"
+    known = known_files.KnownFiles(cache / name, known_files.decides(max_pixels=params.max_pixels))
+    stamps = {path: known_files.stamp(path) for path in paths}
+    found = {} if verify else {path: one for path in paths if (one := known.get(path, stamps[path])) is not None}
+    unknown = [path for path in paths if path not in found]
+    if found:
+        LOG.info(
+            "ingest: %d of %d files are unchanged by size, time and inode, and not read again", len(found), len(paths)
+        )
+    found |= dict(zip(unknown, facts(unknown, params.max_pixels), strict=True))
+    if unknown:
+        known.write(found, stamps)
+    return found
 
 
 def facts(paths: Sequence[str], max_pixels: int) -> Iterator[reading.Facts]:
@@ -277,9 +305,14 @@ def first(sentences: Sequence[str]) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the stage from the command line."""
     args = cli.parse(
-        __doc__, argv, params={"data.ingest": Params}, writes=["manifest", "points", "files"], optional=["files"]
+        __doc__,
+        argv,
+        params={"data.ingest": Params},
+        writes=["manifest", "points", "files", "cache"],
+        optional=["files", "cache"],
+        flags=["verify"],
     )
-    found = ingest(args.params.ingest)
+    found = ingest(args.params.ingest, Path(args.cache) if args.cache else None, verify=args.verify)
     tables.write(args.manifest, found.manifest, tables.MANIFEST)
     tables.write(args.points, found.points, tables.POINTS)
     if args.files:

@@ -457,3 +457,50 @@ def test_the_real_images_are_all_taken_and_their_points_are_on_them(real_images:
 
 def test_the_words_of_the_labels_are_those_of_the_challenge() -> None:
     assert nodulocc.WORDS == {"Nodule": 1, "No Finding": 0}
+
+
+def test_unchanged_files_are_not_read_again_unless_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = tmp_path / "data"
+    root.mkdir()
+    for number in range(3):
+        path = root / f"image {number}.png"
+        path.write_bytes(png(image(number)))
+        os.utime(path, (1_000_000, 1_000_000))
+    (root / "bad.png").write_bytes(b"not a PNG")
+    os.utime(root / "bad.png", (1_000_000, 1_000_000))
+    limits = folder_params(root, max_rejected=1)
+    read_now: list[str] = []
+    original = reading.examine
+
+    def watched(path: str, max_pixels: int) -> reading.Facts:
+        read_now.append(Path(path).name)
+        return original(path, max_pixels)
+
+    monkeypatch.setattr(reading, "examine", watched)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    everything = ["bad.png", "image 0.png", "image 1.png", "image 2.png"]
+    first = ingest.ingest(limits, tmp_path / "cache")
+    assert sorted(read_now) == everything
+    read_now.clear()
+    again = ingest.ingest(limits, tmp_path / "cache")
+    assert read_now == [] and again.manifest.equals(first.manifest)
+    assert "4 of 4 files are unchanged" in caplog.text or not caplog.text
+    (root / "image 1.png").write_bytes(png(image(7)))  # another image of the same size, changed just now
+    for _ in range(2):
+        read_now.clear()
+        changed = ingest.ingest(limits, tmp_path / "cache")
+        assert read_now == ["image 1.png"]  # and not remembered, since it may change again within a tick of the clock
+    assert changed.manifest["pixel_sha256"].to_pylist() != first.manifest["pixel_sha256"].to_pylist()
+    read_now.clear()
+    ingest.ingest(limits, tmp_path / "cache", verify=True)
+    assert sorted(read_now) == everything
+    read_now.clear()
+    ingest.ingest(folder_params(root, max_rejected=1, max_pixels=9_999), tmp_path / "cache")
+    assert sorted(read_now) == everything  # other limits may find other facts
+    (known,) = (tmp_path / "cache").iterdir()
+    known.write_bytes(known.read_bytes()[:-9])
+    read_now.clear()
+    assert ingest.ingest(limits, tmp_path / "cache").manifest.equals(changed.manifest)
+    assert sorted(read_now) == everything

@@ -18,6 +18,7 @@ def parse(
     writes: Sequence[str] = (),
     optional: Sequence[str] = (),
     many: Sequence[str] = (),
+    flags: Sequence[str] = (),
 ) -> argparse.Namespace:
     """Arguments of a stage; every file is a named option.
 
@@ -31,6 +32,7 @@ def parse(
         writes: Names of the outputs.
         optional: Those names that may be left out (None then).
         many: Those names that take several paths.
+        flags: Names of options without a value, False if they are not given.
     """
     text = doc or ""
     parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -48,6 +50,8 @@ def parse(
                 metavar="PATH",
                 help=f"{name.replace('_', ' ')}, {verb}",
             )
+    for name in flags:
+        parser.add_argument(f"--{name}", action="store_true", help="see above")
     args = parser.parse_args(argv)
     if params:
         args.document = parameters.document(args.params)

@@ -328,6 +328,7 @@ SCHEMAS: Mapping[str, Schema] = {
     s.name: s
     for s in (
         MANIFEST,
+        FILES,
         POINTS,
         NORMALIZED,
         SPLIT,
