@@ -259,7 +259,7 @@ def remark_duplicates(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
     for row in rows:
         others = [other for other in groups.get(row["pixel_sha256"], []) if other["image_id"] != row["image_id"]]
         if row["status"] == "ok" and others:
-            names = ", ".join(sorted(other["image_id"] for other in others))
+            names = layouts.some(sorted(other["image_id"] for other in others))
             unequal = any(other["label"] != row["label"] for other in others)
             remark = f"same pixels as {names}" + (", labelled otherwise" if unequal else "")
             problem = "; ".join(filter(None, (row["problem"], remark)))
