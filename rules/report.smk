@@ -51,6 +51,7 @@ rule nodules_section:
         notes="results/nodules/measure/notes.json",
         manifest="results/data/manifest.parquet",
         points="results/data/points.parquet",
+        files="results/data/files.parquet",
         normalized="results/data/normalized.parquet",
         images=gather.shard("results/data/normalized/{scatteritem}"),
         split="results/data/split.parquet",

@@ -4,7 +4,7 @@ in   measures     tables.MEASURES
      curves       tables.CURVES
      outcomes     tables.OUTCOMES
      notes        JSON of `measure`: warnings, counts, provenance
-     manifest, points, normalized, split  tables of those names; results  folder of the images
+     manifest, points, normalized, split, files  tables of those names; results  folder of the images
      infer        tables.INFER of each classifier; the file's name is the classifier's
      calibration  <classifier>_calibration.json of each classifier
      localize     tables.LOCALIZE of each localizer; the file's name is the localizer's
@@ -115,9 +115,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         __doc__,
         argv,
         params={"nodules.section": Params},
-        reads=(*single, *many, "train", "curve", "fetch", "over_seeds", "results"),
+        reads=(*single, *many, "train", "curve", "fetch", "over_seeds", "files", "results"),
         writes=("section",),
-        optional=("train", "curve", "fetch", "over_seeds", *many[1:]),
+        optional=("train", "curve", "fetch", "over_seeds", "files", *many[1:]),
         many=many,
     )
     document = args.document
@@ -132,6 +132,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         notes=documents.read(args.notes, Notes),
         manifest=tables.read(args.manifest, tables.MANIFEST),
         points=tables.read(args.points, tables.POINTS),
+        files=tables.read(args.files, tables.FILES) if args.files else None,
         normalized=tables.read(args.normalized, tables.NORMALIZED),
         split=tables.read(args.split, tables.SPLIT),
         infer=infer,

@@ -126,6 +126,7 @@ def section_options(results: Path, without: Collection[str] = ()) -> list[str]:
         "cutoff": [results / "localize/attribution_cutoff.json"],
         "train": [results / "train/train.json"],
         "curve": [results / "train/curve.csv"],
+        "files": [results / "files.parquet"],
         "fetch": [results / "fetch.json"],
         "results": [results],
         "section": [results / "section.json"],
@@ -187,6 +188,8 @@ def _images(rng: np.random.Generator) -> tuple[list[dict[str, Any]], list[dict[s
         width, height = int(rng.integers(1700, 2100)), int(rng.integers(1900, 2100))
         image = _image(name, "lidc", f"lidc-{number:04d}", 1, width, height, 16)
         image["spacing_mm"] = 0.175 if number % 3 else None
+        if number == 5:
+            image |= {"problem": "its patient is not known", "notices": ["patient"]}
         images.append(image)
         for point in range(1 + number % 2):
             x, y = (0.28 + 0.44 * point) * width, float(rng.uniform(0.3, 0.7)) * height
@@ -194,7 +197,10 @@ def _images(rng: np.random.Generator) -> tuple[list[dict[str, Any]], list[dict[s
             points.append({"image_id": image["image_id"], "point": point, "x": x, "y": y, **size})
     problems = {HOSTILE: "is HTML, not PNG", "00099999_000.png": "truncated", "00088888_000.png": "every pixel is 0"}
     for name, problem in problems.items():
-        images.append(_image(name, "nih", name, 0, None, None, None) | {"status": "rejected", "problem": problem})
+        images.append(
+            _image(name, "nih", name, 0, None, None, None)
+            | {"status": "rejected", "problem": problem, "notices": ["unreadable"]}
+        )
     return images, points
 
 
@@ -221,7 +227,11 @@ def _tables(
     for row in normalized:
         row["preprocessing_hash"] = "c0ffee"
         row["histogram"] = [SIDE * SIDE // 64] * 64
-    for name, rows in (("manifest", images), ("points", points), ("normalized", normalized), ("split", split)):
+    others = [("Thumbs.db", "litter", None), (".DS_Store", "litter", None)]
+    others.append(("more.zip", "archive", "an archive is not read; unpack it: unzip 'more.zip' -d <folder>"))
+    files = [{"file_name": name, "role": role, "reason": reason} for name, role, reason in others]
+    written = {"manifest": images, "points": points, "files": files, "normalized": normalized, "split": split}
+    for name, rows in written.items():
         schema = tables.SCHEMAS[name]
         kept = [{key: row.get(key) for key in schema.names} for row in rows]
         tables.write(results / f"{name}.parquet", tables.from_rows(kept, schema), schema)

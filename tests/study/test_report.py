@@ -134,7 +134,7 @@ def test_the_page_loads_nothing_and_runs_nothing(page: Page, html: str) -> None:
 
 
 def test_hostile_names_and_words_are_shown_as_text(page: Page) -> None:
-    assert fake_study.HOSTILE in page.text
+    assert fake_study.HOSTILE.removesuffix(".png") in page.text
     assert fake_study.HOSTILE_USED.removesuffix(".png") in page.text
     assert "I see <b>something" in page.text
     assert "Nodule? </script>" in page.text
@@ -382,7 +382,14 @@ def test_every_rejected_image_is_listed_with_its_problem_and_their_count(page: P
     rejected = [row for row in manifest if row["status"] == "rejected"]
     assert len(rejected) == 3
     assert sum(tag == "tr" and str(attrs.get("data-key")).startswith("rejected/") for tag, attrs in page.tags) == 3
-    assert all(row["file_name"] in page.text and row["problem"] in page.text for row in rejected)
+    assert all(row["image_id"] in page.text and row["problem"] in page.text for row in rejected)
+    kinds = {
+        str(attrs["data-key"]).removeprefix("notice/")
+        for tag, attrs in page.tags
+        if tag == "tr" and str(attrs.get("data-key")).startswith("notice/")
+    }
+    assert kinds == {"unreadable", "patient"}
+    assert "1 archive, 2 litter" in page.text and "an archive is not read" in page.text
     assert "3 of 109" in page.text
 
 

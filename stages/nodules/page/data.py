@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from stages.lib.core import tables
+from stages.lib.images.notices import KINDS
 from stages.lib.metrics.measures import Key
 from stages.lib.report.blocks import Block, Column, Fold, Heading, Note, Part, Row, Rows, Table
 from stages.lib.report.numbers import label, number
@@ -20,6 +21,8 @@ COMPLETENESS = (
     "the integral is exact. The completeness error is how far it is from that, as a fraction of that difference. Where "
     "it is large, a map is a sum of a few gradients: its peaks can be ranked, but are no amounts of evidence."
 )
+REMARKS = 200  # images used with a remark that are listed
+COMMON = {"patient", "label"}  # remarks that all images of a folder may have: their images are listed last
 LONGEST = 300  # characters of a response that are shown
 
 
@@ -31,7 +34,9 @@ def part(study: Study) -> Part:
         *_origin(study),
         *_preprocessing(study),
         *probes.blocks(study),
+        *_notices(rows),
         *_problems(rows),
+        *_files(study),
         *_responses(study),
     )
     return Part(name="data", title="Data", short="Data", blocks=blocks)
@@ -72,24 +77,63 @@ def _preprocessing(study: Study) -> Iterator[Block]:
     yield Note(text=(text,), style="plain")
 
 
+def _notices(rows: list[dict[str, Any]]) -> Iterator[Block]:
+    """Images by kind of notice: how many were rejected, and how many used."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for row in rows:
+        counts.update((kind, row["status"]) for kind in set(row["notices"] or ()))
+    kinds = [kind for kind in KINDS if counts[kind, "ok"] or counts[kind, "rejected"]]
+    yield Heading(title="What is odd about the images", note="" if kinds else "nothing")
+    if kinds:
+        lines = tuple(
+            Row(
+                title=name(kind),
+                key=f"notice/{kind}",
+                cells=(KINDS[kind], f"{counts[kind, 'rejected']:,}", f"{counts[kind, 'ok']:,}"),
+            )
+            for kind in kinds
+        )
+        columns = (Column(title="Meaning"), Column(title="Rejected", count=True), Column(title="Used", count=True))
+        yield Table(name="notices", corner="Notice", columns=columns, groups=(Rows(rows=lines),))
+
+
+def _files(study: Study) -> Iterator[Block]:
+    """Files of the data folder that are no images, and what is to be said of them."""
+    if study.files is None or not study.files.num_rows:
+        return
+    files = study.files.to_pylist()
+    counts = Counter(row["role"] for row in files)
+    told = ", ".join(f"{count:,} {role}" for role, count in sorted(counts.items()))
+    yield Heading(title="Other files of the data folder", note=f"{len(files):,}: {told}")
+    reasons = Counter(row["reason"] for row in files if row["reason"])
+    if reasons:
+        lines = tuple(Row(title=reason, cells=(f"{count:,}",)) for reason, count in sorted(reasons.items()))
+        columns = (Column(title="Files", count=True),)
+        yield Table(name="files", corner="What is to be said", columns=columns, groups=(Rows(rows=lines),), scroll=True)
+
+
 def _problems(rows: list[dict[str, Any]]) -> Iterator[Block]:
     """Images that were rejected, and those used with a remark."""
     rejected = [row for row in rows if row["status"] == "rejected"]
     yield Heading(title="Rejected images", note=f"{len(rejected):,} of {len(rows):,}")
     if rejected:
         lines = tuple(
-            Row(title=row["file_name"], key=f"rejected/{row['image_id']}", cells=(name(row["source"]), row["problem"]))
+            Row(title=row["image_id"], key=f"rejected/{row['image_id']}", cells=(name(row["source"]), row["problem"]))
             for row in rejected
         )
         columns = (Column(title="Source"), Column(title="Problem"))
-        yield Table(name="rejected", corner="File", columns=columns, groups=(Rows(rows=lines),), scroll=True)
+        yield Table(name="rejected", corner="Image", columns=columns, groups=(Rows(rows=lines),), scroll=True)
     else:
         yield Note(text=("None.",))
     remarks = [row for row in rows if row["status"] == "ok" and row["problem"]]
     if remarks:
-        lines = tuple(Row(title=row["file_name"], cells=(row["problem"],)) for row in remarks)
-        table = Table(corner="File", columns=(Column(title="Remark"),), groups=(Rows(rows=lines),), scroll=True)
-        yield Fold(title=f"Used, with a remark: {len(remarks):,}", blocks=(table,))
+        rarest = sorted(remarks, key=lambda row: set(row["notices"] or ()) <= COMMON)
+        lines = tuple(Row(title=row["image_id"], cells=(row["problem"],)) for row in rarest[:REMARKS])
+        table = Table(corner="Image", columns=(Column(title="Remark"),), groups=(Rows(rows=lines),), scroll=True)
+        title = f"Used, with a remark: {len(remarks):,}"
+        more = len(remarks) - len(lines)
+        rest = (Note(text=(f"{more:,} more: results/data/manifest.parquet, column problem.",)),) if more else ()
+        yield Fold(title=title, blocks=(table, *rest))
 
 
 def _responses(study: Study) -> Iterator[Block]:

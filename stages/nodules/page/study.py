@@ -148,6 +148,7 @@ class Study:
     notes: Notes
     manifest: pa.Table
     points: pa.Table
+    files: pa.Table | None
     normalized: pa.Table
     split: pa.Table
     infer: Mapping[str, pa.Table]
