@@ -26,7 +26,7 @@ setup-chexagent: $(READY) ## make .venv-chexagent2, which CheXagent-2 alone want
 	$(RUN) python -m workflow.chexagent_env
 
 demo: $(READY) ## run the embedded study and say where the report is
-	@cmp -s params.yaml workflow/presets/demo.yaml || { echo "params.yaml is not the demo study: make preset NAME=demo"; exit 1; }
+	@cmp -s params.yaml workflow/presets/demo.yaml || { echo "params.yaml is not the demo study: run it as it is with snakemake, or put the demo in its place with make preset NAME=demo (yours is kept beside it)"; exit 1; }
 	@# The tiny model fits as often as there are cores, so its jobs need not wait for each other.
 	$(RUN) snakemake --cores $(CORES) --resources gpu=$(CORES) --rerun-incomplete --quiet host
 	@$(RUN) python -m workflow.summary

@@ -33,6 +33,7 @@ CHEXAGENT_ENVIRONMENT_GB, CHEXAGENT_GB = 6.5, 8.0
 BYTES_PER_PIXEL = 0.46
 BFLOAT16_CAPABILITY = (8, 0)
 HUB_TIMEOUT_S = 5.0
+SPELT_OUT = 3  # problems of a data folder
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,23 @@ class Gpu:
     capability: tuple[int, int]
 
 
+@dataclass(frozen=True)
+class Data:
+    """The data folder as ingest lists it, no image opened.
+
+    Attributes:
+        layout: What it was read as; "" if it could not be read.
+        images: How many there are.
+        labelled: How many of them have a label.
+        problems: For which ingest would refuse it.
+    """
+
+    layout: str
+    images: int
+    labelled: int
+    problems: Sequence[str] = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Machine:
     """Facts about a machine; `checks` judges them."""
@@ -73,13 +91,11 @@ class Machine:
     slurm: Sequence[str] | None  # generic resources of each node; None without Slurm
     chromium: str | None
     token: str | None  # where a token was found, never the token
-    access: (
-        str | None
-    )  # as stages.weights.fetch.access, or "refused: ..."; None if the preset wants no model of the hub
+    # as stages.weights.fetch.access, or "refused: ..."; for a folder None if it can be used
+    access: str | None
     chexagent: str | None  # its environment: "ready", "absent" or "no python"; None if the preset does without it
     chexagent_access: str | None  # to model and encoder, as `access`; None for folders, or if it does without them
-    data: Mapping[str, bool]  # name in the data folder: whether it is there
-    images: int
+    data: Data | None  # None if the study makes its own
 
 
 def checks(document: Mapping[str, Any], machine: Machine) -> list[Check]:
@@ -152,7 +168,8 @@ def _memory(machine: Machine, large: bool) -> Check:
 
 def _disk(document: Mapping[str, Any], machine: Machine, large: bool) -> Check:
     side = _of(document, "data.normalize", "side_px", 0)
-    images_gb = machine.images * side * side * BYTES_PER_PIXEL / 1e9
+    images = machine.data.images if machine.data else 0
+    images_gb = images * side * side * BYTES_PER_PIXEL / 1e9
     weights_gb = MODEL_GB if large and machine.access != "cached" else 0.0
     if machine.chexagent is not None:
         weights_gb += CHEXAGENT_GB if machine.chexagent_access in ("allowed", "unreachable") else 0.0
@@ -198,6 +215,9 @@ def _gpu(document: Mapping[str, Any], machine: Machine, large: bool) -> list[Che
 
 def _hub(document: Mapping[str, Any], machine: Machine) -> list[Check]:
     base = _of(document, "weights.fetch", "base", "")
+    local = _of(document, "weights.fetch", "revision", "") == "none"
+    if local and machine.access is not None:
+        return [Check(f"model: {base}, a folder, is refused by fetch", machine.access.removeprefix("refused: "))]
     if machine.access is None:
         made = f"model: {base}"
         if _is_made(base):
@@ -225,22 +245,19 @@ def _hub(document: Mapping[str, Any], machine: Machine) -> list[Check]:
 
 def _data(document: Mapping[str, Any], machine: Machine) -> Check:
     root = _of(document, "data.ingest", "root", "")
-    if _is_made(root):
+    if machine.data is None:
         return Check(f"data: {root} is made by the study itself")
-    labels = "classification_labels.csv"
-    folders = [name for name, there in machine.data.items() if there and name != labels]
-    if machine.data.get(labels) and folders:
-        return Check(f"data: {root}, {machine.images} rows of labels, {' and '.join(sorted(folders))}")
-    if not any(machine.data.values()):
+    found = machine.data
+    if found.problems:
+        told = found.problems[:SPELT_OUT]
+        more = len(found.problems) - len(told)
+        problems = "; ".join(problem.rstrip(".") for problem in told) + (f"; and {more} more" if more else "")
         return Check(
-            f"data: {root} is not there, or holds no images", "set data.ingest.root in params.yaml to the data folder"
+            f"data: {root} is refused by ingest ({problems})",
+            "correct that, or set data.ingest.root in params.yaml to the data folder",
         )
-    lacking = [labels] if not machine.data.get(labels) else []
-    if not folders:
-        lacking.append(" or ".join(sorted(name for name in machine.data if name != labels)))
-    return Check(
-        f"data: {root} lacks {' and '.join(lacking)}", "set data.ingest.root in params.yaml to the data folder"
-    )
+    none = "" if found.labelled else ": they can be scored with predict; a study needs labels"
+    return Check(f"data: {root}, {found.images} images (layout {found.layout}, {found.labelled} labelled{none})")
 
 
 def _slurm(machine: Machine) -> Check:
@@ -300,9 +317,6 @@ def look(document: Mapping[str, Any]) -> Machine:
     """
     import psutil
 
-    root = Path(_of(document, "data.ingest", "root", ""))
-    labels = root / "classification_labels.csv"
-    names = ("classification_labels.csv", "lidc_png_16_bit", "nih_filtered_images")
     token, access = hub(document)
     own, own_access = chexagent(document)
     return Machine(
@@ -327,22 +341,46 @@ def look(document: Mapping[str, Any]) -> Machine:
         access=access,
         chexagent=own,
         chexagent_access=own_access,
-        data={name: (root / name).exists() for name in names},
-        images=max(sum(1 for _ in labels.open("rb")) - 1, 0) if labels.is_file() else 0,
+        data=data(document),
     )
 
 
+def data(document: Mapping[str, Any]) -> Data | None:
+    """The data folder, listed by what ingest lists it with; None if the study makes its own."""
+    if _is_made(_of(document, "data.ingest", "root", "")):
+        return None
+    from stages.data import ingest
+    from stages.lib.core import params
+    from stages.lib.core.errors import DataError
+    from stages.lib.images import layouts
+    from stages.lib.images.notices import rejecting
+
+    section = params.parse(document, {"data.ingest": ingest.Params}).ingest
+    try:
+        folder = layouts.read(section.root, section.options)
+    except DataError as error:
+        return Data("", 0, 0, error.problems)
+    problems = list(folder.problems)
+    refused = [(image, found) for image in folder.images if (found := rejecting(image.notices, section.accept))]
+    if len(refused) > section.max_rejected:
+        problems += [f"{image.file_name!r}: {'; '.join(one.text for one in found)}" for image, found in refused]
+    labelled = sum(image.label is not None for image in folder.images)
+    return Data(folder.layout, len(folder.images), labelled, problems)
+
+
 def hub(document: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """Where the hub's token was found and whether the base model may be had; None, None for a folder."""
+    """Where the hub's token was found and whether the base model may be had; None, None for a folder of use."""
     from stages.lib.core import params
     from stages.lib.core.errors import ModelError
     from stages.weights import fetch
 
     section = params.parse(document, {"weights.fetch": fetch.Params}).fetch
-    if not section.on_hub:
-        return None, None
     place = None
     try:
+        if not section.on_hub:
+            if Path(section.base).is_dir() and not _is_made(section.base):
+                fetch.check(section)
+            return None, None
         token = fetch.read_token(os.environ)
         if token:
             place = "the environment" if os.environ.get("HF_TOKEN", "").strip() else ".env"
@@ -442,17 +480,28 @@ def examine(path: str, look: Callable[[Mapping[str, Any]], Machine] = look) -> l
     try:
         import yaml
 
-        from stages.lib.core.errors import ParamsError
+        from stages.lib.core.errors import NoduleflowError, ParamsError
         from workflow import registry
 
         try:
-            document = yaml.safe_load(Path(path).read_text())
+            document = yaml.safe_load(Path(path).read_bytes().decode("utf-8-sig"))
             if not isinstance(document, Mapping):
-                raise ValueError("it holds no sections")
+                raise ParamsError("it holds no sections:", ["found no mapping, wanted chapters and sections"])
             registry.check(document)
+        except FileNotFoundError:
+            return [Check(f"{path}: there is no such file", "make preset NAME=demo")]
+        except OSError as error:
+            return [Check(f"{path}: cannot be read ({error.strerror})", "make it a file that you may read")]
+        except UnicodeDecodeError:
+            return [Check(f"{path} is not UTF-8 text", "save it as UTF-8")]
+        except (ValueError, yaml.YAMLError) as error:
+            return [Check(f"{path} is not YAML: {error}", "correct the line that it names")]
+        except ParamsError as error:
+            return [Check(f"{path}: {error}", f"correct {path}")]
+        try:
             return checks(document, look(document))
-        except (OSError, ValueError, yaml.YAMLError, ParamsError) as error:
-            return [Check(f"{path}: {error}", "make preset NAME=demo, or correct it")]
+        except NoduleflowError as error:
+            return [Check("this machine could not be looked at", str(error))]
     except ImportError as error:
         return [Check(f"packages: {error}", "make setup")]
 

@@ -1,9 +1,10 @@
 """Put a preset's parameters in force: params.yaml is replaced, and dvc.yaml follows.
 
-What was in params.yaml is kept as params.yaml.before if it is no preset itself.
+What was in params.yaml is kept as params.yaml.before, or params.yaml.before-2 and so on, if it is no preset itself.
 """
 
 import sys
+from itertools import chain, count
 from pathlib import Path
 
 import yaml
@@ -12,6 +13,13 @@ from stages.lib.core.errors import ParamsError
 from workflow import dvc_sync, registry
 
 PRESETS = Path("workflow/presets")
+
+
+def free_name(path: Path) -> Path:
+    """A name beside `path` that no file has: what a user wrote is never written over."""
+    kept = path.with_name(f"{path.name}.before")
+    others = (kept.with_name(f"{kept.name}-{number}") for number in count(2))
+    return next(name for name in chain([kept], others) if not name.exists())
 
 
 def main() -> None:
@@ -25,9 +33,10 @@ def main() -> None:
         registry.check(yaml.safe_load(wanted))
     except ParamsError as error:
         sys.exit(str(error))
-    if path.exists() and path.read_text() not in {(PRESETS / f"{known}.yaml").read_text() for known in names}:
-        path.replace("params.yaml.before")
-        print("your params.yaml is kept as params.yaml.before")
+    if path.exists() and path.read_bytes() not in {(PRESETS / f"{known}.yaml").read_bytes() for known in names}:
+        kept = free_name(path)
+        path.replace(kept)
+        print(f"your params.yaml is kept as {kept}")
     path.write_text(wanted)
     Path("dvc.yaml").write_text(dvc_sync.render(Path.cwd()))
     print(f"params.yaml and dvc.yaml are those of the preset {name}; `snakemake -n` shows the plan")

@@ -4,6 +4,7 @@ in   a folder, or a model id and revision on huggingface.co
 out  fetch.json, as lib.models.snapshot.Snapshot
 """
 
+import io
 import json
 import os
 import re
@@ -17,6 +18,7 @@ from typing import NoReturn
 from stages.lib.core import cli, documents, files, params
 from stages.lib.core.errors import ModelError
 from stages.lib.core.log import LOG
+from stages.lib.models import first_use
 from stages.lib.models.snapshot import Snapshot
 
 FOLDER = "none"
@@ -40,7 +42,8 @@ PATTERNS = (
 TOKEN_PAGE = "https://huggingface.co/settings/tokens"
 
 
-WHOLE = ("config.json", "weights", "tokenizer")
+WHOLE = ("config.json", "weights", "tokenizer")  # what any model wants
+BASE = (*WHOLE, "first use")  # and the base: all that the first use of it would refuse
 
 
 @dataclass(frozen=True)
@@ -52,14 +55,14 @@ class Source:
         revision: Commit, tag or branch; "none" for a folder.
         keys: Names of the parameters that hold the two.
         patterns: Names of the files that belong to it, all at the top of its folder.
-        whole: The files that it needs, of `WHOLE`.
+        whole: What it needs, of `BASE`.
     """
 
     base: str
     revision: str
     keys: tuple[str, str] = ("weights.fetch.base", "weights.fetch.revision")
     patterns: Sequence[str] = PATTERNS
-    whole: Sequence[str] = WHOLE
+    whole: Sequence[str] = BASE
 
     @property
     def on_hub(self) -> bool:
@@ -122,6 +125,16 @@ def fetch(params: Params | Source, token: str | None, offline: bool) -> Snapshot
     )
 
 
+def check(params: Params | Source) -> None:
+    """Refuse a folder that the first use of its model would refuse; no weights are read.
+
+    Raises:
+        ModelError: With all problems.
+    """
+    source = params if isinstance(params, Source) else params.source
+    _names(source, Path(source.base))
+
+
 def access(params: Params | Source, token: str | None, offline: bool, timeout_s: float) -> str:
     """Whether a model of the hub is available, without fetching it.
 
@@ -160,18 +173,41 @@ def access(params: Params | Source, token: str | None, offline: bool, timeout_s:
 def read_token(environ: Mapping[str, str], dotenv: str | Path = ".env") -> str | None:
     """Hub's token from HF_TOKEN in the environment, else in the file `dotenv`; None if neither has one.
 
+    The file is UTF-8, with or without a byte order mark.
+
     Raises:
-        ModelError: If it holds characters that no token has. The message does not repeat it.
+        ModelError: If the file cannot be read or is not UTF-8, or the token holds characters that no token has. The
+            message does not repeat it.
     """
     token = environ.get("HF_TOKEN", "").strip()
     place = "the environment"
     if not token:
         from dotenv import dotenv_values
 
-        token, place = (dotenv_values(dotenv).get("HF_TOKEN") or "").strip(), str(dotenv)
+        values = dotenv_values(stream=io.StringIO(_dotenv(Path(dotenv))))
+        token, place = (values.get("HF_TOKEN") or "").strip(), str(dotenv)
     if token and not re.fullmatch(r"[\x21-\x7e]+", token):
         raise ModelError(f"HF_TOKEN in {place} holds a blank or a character that no token has; copy it again")
     return token or None
+
+
+def _dotenv(path: Path) -> str:
+    """Text of a .env file; none if there is no such file."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise ModelError(f"{str(path)!r} cannot be read: {error.strerror}") from None
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:  # UTF-16 of plain letters without its mark is UTF-8 too, with zeros between
+        utf_16 = content[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in content
+        told = " (it is UTF-16, as PowerShell writes it)" if utf_16 else ""
+        raise ModelError(f"{str(path)!r} is not UTF-8 text{told}: save it as UTF-8")
+    return text
 
 
 def is_offline(environ: Mapping[str, str]) -> bool:
@@ -264,7 +300,7 @@ def _names(source: Source, folder: Path) -> list[str]:
     names = sorted(p.name for p in folder.iterdir() if p.is_file() and any(fnmatch(p.name, q) for q in source.patterns))
     problems = _problems(folder, names, source.whole)
     if problems:
-        raise ModelError("\n".join([f"the model in {folder} is not whole:", *(f"  - {p}" for p in problems)]))
+        raise ModelError("\n".join([f"the model in {folder} cannot be used:", *(f"  - {p}" for p in problems)]))
     return names
 
 
@@ -273,11 +309,21 @@ def _problems(folder: Path, names: Sequence[str], whole: Sequence[str]) -> list[
     weights = [name for name in names if name.endswith(".safetensors")]
     if "weights" in whole and not weights:
         found.append("there are no weights (*.safetensors)")
-    if "tokenizer" in whole and not any(name.startswith(("tokenizer", "vocab")) for name in names):
+    if (
+        "tokenizer" in whole
+        and "first use" not in whole
+        and not any(name.startswith(("tokenizer", "vocab")) for name in names)
+    ):
         found.append("there is no tokenizer (tokenizer.json or tokenizer.model)")
+    if "first use" in whole:
+        found += first_use.problems(folder)
     for name in (name for name in names if name.endswith(".safetensors.index.json")):
-        parts = json.loads((folder / name).read_text()).get("weight_map", {}).values()
-        found += [f"{part} is missing, which {name} names" for part in sorted(set(parts) - set(weights))]
+        try:
+            parts = set(json.loads((folder / name).read_text()).get("weight_map", {}).values())
+        except (ValueError, AttributeError, TypeError):
+            found.append(f"{name} is not whole JSON; fetch or copy it again")
+        else:
+            found += [f"{part} is missing, which {name} names" for part in sorted(parts - set(weights))]
     return found + [problem for name in weights if (problem := _damage(folder / name))]
 
 

@@ -28,7 +28,7 @@ def sources(params: ChexagentParams) -> dict[str, fetch.Source]:
     """What has to be found: model, code and encoder."""
     keys = ("chexagent.model", "chexagent.revision")
     return {
-        "model": fetch.Source(params.model, params.revision, keys, MODEL_PATTERNS),
+        "model": fetch.Source(params.model, params.revision, keys, MODEL_PATTERNS, fetch.WHOLE),
         "code": fetch.Source(
             params.model, params.code_revision, (keys[0], "chexagent.code_revision"), CODE_PATTERNS, ()
         ),
@@ -68,7 +68,10 @@ def fetch_chexagent(params: ChexagentParams, token: str | None, offline: bool) -
 
 def _no_foreign_code(folder: Path, key: str) -> None:
     for path in sorted(folder.glob("*config.json")):
-        document = json.loads(path.read_text())
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            raise ModelError(f"{key}: {path} is not whole JSON; fetch or copy it again") from None
         named = document.get("auto_map", {}) if isinstance(document, dict) else {}
         classes = [name for value in named.values() for name in (value if isinstance(value, list) else [value])]
         foreign = sorted({str(name) for name in classes if name and "--" in str(name)})

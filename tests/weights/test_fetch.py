@@ -3,8 +3,10 @@
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import huggingface_hub
 import numpy as np
@@ -15,10 +17,14 @@ from safetensors.numpy import save_file
 
 from stages.lib.core import cli, documents, files, params
 from stages.lib.core.errors import ModelError, ParamsError
+from stages.lib.models import gemma3
 from stages.lib.models.snapshot import Snapshot
 from stages.weights import fetch
 
+EXACT = gemma3.ModelParams(dtype="float32", attention="sdpa", quantization="none", cache_features=False)
 TOKEN = "hf_SecretSecretSecret"
+DEMO_BASE = Path(__file__).parents[2] / "workflow/demo_base"
+SMALL = ("chat_template.jinja", "config.json", "processor_config.json", "tokenizer.json", "tokenizer_config.json")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -27,8 +33,8 @@ def model(tmp_path):
     """A folder that has what a model needs."""
     folder = tmp_path / "model"
     folder.mkdir()
-    (folder / "config.json").write_text("{}")
-    (folder / "tokenizer.json").write_text("{}")
+    for name in SMALL:
+        shutil.copy(DEMO_BASE / name, folder / name)
     save_file({"a": np.arange(6, dtype=np.float32)}, folder / "model.safetensors")
     return folder
 
@@ -53,6 +59,12 @@ def hub(monkeypatch, tmp_path):
     return answer
 
 
+def edit(folder, name, without=(), **changes):
+    """Change keys of a JSON file, or take some out."""
+    document = json.loads((folder / name).read_text()) | changes
+    (folder / name).write_text(json.dumps({key: value for key, value in document.items() if key not in without}))
+
+
 def remote(cls, status, words="the hub's words"):
     return cls(words, response=Response(status, request=Request("GET", "https://huggingface.co/api")))
 
@@ -72,7 +84,7 @@ def test_a_folder_is_taken_as_it_is_and_has_no_commit(model):
     assert found.commit is None
     assert str(found.folder) == found.base == str(model)
     assert found.files["model.safetensors"] == files.sha256_file(model / "model.safetensors")
-    assert sorted(found.files) == ["config.json", "model.safetensors", "tokenizer.json"]
+    assert sorted(found.files) == sorted([*SMALL, "model.safetensors"])
 
 
 def test_the_hash_tells_models_apart_and_ignores_what_is_not_the_model(model):
@@ -82,7 +94,7 @@ def test_the_hash_tells_models_apart_and_ignores_what_is_not_the_model(model):
     (model / "train_log.json").write_text("{}")
     (model / "checkpoint-1").mkdir()
     assert fetch.fetch(asked, None, False).sha256 == before
-    (model / "config.json").write_text('{"changed": 1}')
+    edit(model, "config.json", changed=1)
     assert fetch.fetch(asked, None, False).sha256 != before
 
 
@@ -116,7 +128,7 @@ def test_the_real_library_finds_a_cached_snapshot_by_its_branch_without_a_networ
     model.rename(store / "snapshots" / COMMIT)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     found = fetch.fetch(on_hub(base="google/tiny"), None, True)
-    assert (found.commit, len(found.files)) == (COMMIT, 3)
+    assert (found.commit, len(found.files)) == (COMMIT, 1 + len(SMALL))
     assert "HF_HUB_OFFLINE" in refusal(token=None, offline=True, asked=on_hub(base="google/other"))
 
 
@@ -252,6 +264,26 @@ def test_the_token_of_the_environment_comes_before_that_of_the_file(tmp_path):
     assert fetch.read_token({}, tmp_path / "absent") is None
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_token_file_may_have_a_byte_order_mark(tmp_path, encoding):
+    dotenv = tmp_path / ".env"
+    dotenv.write_bytes("HF_TOKEN=hf_file\r\n".encode(encoding))
+    assert fetch.read_token({}, dotenv) == "hf_file"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "latin-1"])
+def test_a_token_file_that_is_not_utf_8_is_named_without_repeating_it(tmp_path, encoding):
+    dotenv, words = tmp_path / ".env", f"# für\nHF_TOKEN={TOKEN}\n"
+    dotenv.write_bytes(words.encode(encoding))
+    with pytest.raises(ModelError) as caught:
+        fetch.read_token({}, dotenv)
+    assert f"{str(dotenv)!r} is not UTF-8 text" in str(caught.value)
+    assert str(caught.value).endswith("save it as UTF-8")
+    assert ("UTF-16" in str(caught.value)) == encoding.startswith("utf-16")
+    assert TOKEN not in str(caught.value)
+    assert fetch.read_token({"HF_TOKEN": "hf_env"}, dotenv) == "hf_env"
+
+
 def test_a_token_that_could_not_be_sent_is_refused_without_repeating_it():
     with pytest.raises(ModelError) as caught:
         fetch.read_token({"HF_TOKEN": "hf_se cret"})
@@ -268,7 +300,13 @@ def test_reading_the_token_leaves_the_environment_alone(tmp_path, monkeypatch):
 
 def test_all_that_a_folder_lacks_is_said_at_once(tmp_path):
     words = refusal(asked=fetch.Params(base=str(tmp_path), revision="none"))
-    for wanted in ("config.json is missing", "no weights", "no tokenizer"):
+    for wanted in (
+        "config.json is missing",
+        "no weights",
+        "tokenizer.json is missing",
+        "chat_template.jinja is missing",
+        "processor_config.json is missing",
+    ):
         assert wanted in words
 
 
@@ -286,6 +324,106 @@ def test_a_shard_that_the_index_names_has_to_be_there(model):
     )
     words = refusal(asked=fetch.Params(base=str(model), revision="none"))
     assert words.count("model-2.safetensors is missing") == 1
+
+
+TEMPLATE = (DEMO_BASE / "chat_template.jinja").read_text()
+REFUSED = {
+    "no chat template": (lambda m: (m / "chat_template.jinja").unlink(), "chat_template.jinja is missing"),
+    "an empty one": (lambda m: (m / "chat_template.jinja").write_text("\n"), "chat_template.jinja is empty"),
+    "only the tokenizer has one": (
+        lambda m: ((m / "chat_template.jinja").unlink(), edit(m, "tokenizer_config.json", chat_template=TEMPLATE)),
+        "tokenizer_config.json has a chat_template, but the processor does not read it there",
+    ),
+    "no processor": (lambda m: (m / "processor_config.json").unlink(), "processor_config.json is missing"),
+    "no image processor": (
+        lambda m: edit(m, "processor_config.json", without=["image_processor"]),
+        "processor_config.json has no image_processor",
+    ),
+    "another number of image tokens": (
+        lambda m: edit(m, "processor_config.json", image_seq_length=256),
+        "processor_config.json: image_seq_length 256, wanted 64",
+    ),
+    "no tokenizer": (lambda m: (m / "tokenizer.json").unlink(), "tokenizer.json is missing"),
+    "half a tokenizer": (
+        lambda m: (m / "tokenizer.json").write_text((DEMO_BASE / "tokenizer.json").read_text()[:-100]),
+        "tokenizer.json is not whole JSON",
+    ),
+    "a pointer": (
+        lambda m: (m / "tokenizer.json").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n"),
+        "tokenizer.json is a pointer of Git LFS",
+    ),
+    "no names of tokens": (
+        lambda m: (m / "tokenizer_config.json").unlink(),
+        "tokenizer_config.json is missing: it names the tokens of an image",
+    ),
+    "an image token without a name": (
+        lambda m: edit(m, "tokenizer_config.json", without=["image_token"]),
+        "tokenizer_config.json names no image_token",
+    ),
+    "an image token of another number": (
+        lambda m: edit(m, "config.json", boi_token_index=5),
+        "tokenizer.json: the number of '<start_of_image>' is 7, wanted 5, the boi_token_index of config.json",
+    ),
+    "another class": (
+        lambda m: edit(m, "config.json", model_type="llava", architectures=["LlavaForConditionalGeneration"]),
+        "config.json: found model_type 'llava' (LlavaForConditionalGeneration), wanted 'gemma3'",
+    ),
+    "the same without a tower": (
+        lambda m: edit(m, "config.json", architectures=["Gemma3ForCausalLM"]),
+        "found model_type 'gemma3' (Gemma3ForCausalLM), wanted 'gemma3' (Gemma3ForConditionalGeneration)",
+    ),
+    "half a configuration": (lambda m: (m / "config.json").write_text("{"), "config.json is not whole JSON"),
+    "a list": (lambda m: (m / "config.json").write_text("[]"), "config.json is not whole: found no JSON object"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_the_first_use_of_a_model_would_refuse_is_one_line_that_names_the_file(model, case):
+    change, wanted = REFUSED[case]
+    change(model)
+    words = refusal(asked=fetch.Params(base=str(model), revision="none")).splitlines()
+    assert len(words) == 2, words
+    assert words[1].startswith("  - ")
+    assert wanted in words[1]
+
+
+AT_FIRST_USE = ("no chat template", "only the tokenizer has one", "no processor", "no tokenizer", "no names of tokens")
+
+
+@pytest.mark.parametrize("case", [*AT_FIRST_USE, "another number of image tokens", "an image token without a name"])
+def test_the_first_use_refuses_it_too(tmp_path, case):
+    folder = shutil.copytree(DEMO_BASE, tmp_path / "base")
+    REFUSED[case][0](folder)
+    with pytest.raises((ModelError, ValueError, AttributeError)):
+        loaded = gemma3.load(folder, EXACT)
+        gemma3.encode(loaded, [np.zeros((112, 112), np.uint8)], "A nodule?", image_first=True)
+
+
+@pytest.mark.parametrize(
+    "move",
+    [
+        lambda m: (m / "chat_template.json").write_text(json.dumps({"chat_template": TEMPLATE})),
+        lambda m: edit(m, "processor_config.json", chat_template=TEMPLATE),
+    ],
+)
+def test_a_chat_template_may_stand_in_any_of_the_files_that_the_processor_reads(model, move):
+    (model / "chat_template.jinja").unlink()
+    move(model)
+    fetch.fetch(fetch.Params(base=str(model), revision="none"), None, False)
+
+
+def test_a_token_of_images_may_be_named_among_the_other_special_ones(model):
+    named = json.loads((model / "tokenizer_config.json").read_text())["boi_token"]
+    edit(model, "tokenizer_config.json", without=["boi_token"], extra_special_tokens={"boi_token": {"content": named}})
+    fetch.fetch(fetch.Params(base=str(model), revision="none"), None, False)
+    edit(model, "tokenizer_config.json", without=["extra_special_tokens"])
+    (model / "special_tokens_map.json").write_text(json.dumps({"boi_token": named}))
+    fetch.fetch(fetch.Params(base=str(model), revision="none"), None, False)
+
+
+def test_an_index_of_weights_that_is_no_json_is_said_so(model):
+    (model / "model.safetensors.index.json").write_text("{")
+    assert "index.json is not whole JSON" in refusal(asked=fetch.Params(base=str(model), revision="none"))
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,19 @@
 """The doctor says what is missing on a machine for the preset in force."""
 
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import yaml
 
-from stages.lib.core.errors import ModelError
+from stages.data import ingest
+from stages.lib.core.errors import DataError, ModelError
+from stages.lib.core.params import parse
 from stages.weights import fetch
 from workflow import doctor
 
@@ -41,8 +46,7 @@ LAPTOP = doctor.Machine(
     access=None,
     chexagent=None,
     chexagent_access=None,
-    data={"classification_labels.csv": False, "lidc_png_16_bit": False, "nih_filtered_images": False},
-    images=0,
+    data=None,
 )
 RTX4090 = doctor.Gpu("NVIDIA GeForce RTX 4090", 25.76, (8, 9))
 WORKSTATION = replace(
@@ -53,9 +57,13 @@ WORKSTATION = replace(
     gpus=(RTX4090,),
     token=".env",
     access="allowed",
-    data=dict.fromkeys(LAPTOP.data, True),
-    images=63_179,
+    data=doctor.Data("nodulocc", 63_179, 63_000),
 )
+
+
+def png(path):
+    grey = np.random.default_rng(0).integers(0, 65536, (64, 64)).astype(np.uint16)
+    cv2.imwrite(str(path), grey)
 
 
 def mends(document, machine):
@@ -71,7 +79,12 @@ def test_the_real_study_wants_nothing_more_on_a_workstation():
 
 
 def test_the_real_study_on_the_laptop_names_all_that_is_missing_at_once():
-    lines = "\n".join(mends(REAL, replace(LAPTOP, access="refused: accept the licence at https://huggingface.co/x")))
+    bare = replace(
+        LAPTOP,
+        access="refused: accept the licence at https://huggingface.co/x",
+        data=doctor.Data("", 0, 0, ["found no such folder"]),
+    )
+    lines = "\n".join(mends(REAL, bare))
     for wanted in ("memory: 4.1 GB, wanted 16", "GPU: nvidia-smi shows none", "accept the licence", "data:"):
         assert wanted in lines
 
@@ -95,8 +108,10 @@ def test_the_real_study_on_the_laptop_names_all_that_is_missing_at_once():
         ({"gpus": (doctor.Gpu("Quadro", 50.0, (7, 5)),)}, "bfloat16: compute capability 7.5, wanted 8.0"),
         ({"packages": {"torch": "2.13.0+cpu", "numpy": "2.4.6"}}, "torch is the build without CUDA"),
         ({"access": "refused: accept the licence"}, "may not be had: accept the licence"),
-        ({"data": {**WORKSTATION.data, "classification_labels.csv": False}}, "lacks classification_labels.csv"),
-        ({"data": {**LAPTOP.data, "classification_labels.csv": True}}, "lacks lidc_png_16_bit or nih_filtered_images"),
+        (
+            {"data": doctor.Data("", 0, 0, ["no file classification_labels.csv", "b.", "c", "d", "e"])},
+            "data: /data/nodulocc is refused by ingest (no file classification_labels.csv; b; c; and 2 more): correct",
+        ),
     ],
 )
 def test_each_fault_alone_is_the_one_line_to_mend(fault, wanted):
@@ -165,9 +180,9 @@ def test_a_gpu_on_a_node_without_one_is_asked_of_slurm_only_if_slurm_has_one():
 
 
 def test_images_that_have_to_be_written_are_counted_in_the_disk_that_is_wanted():
-    small = replace(WORKSTATION, images=100, free_gb=12.0)
+    small = replace(WORKSTATION, data=doctor.Data("folder", 100, 100), free_gb=12.0)
     assert mends(REAL, small) == []
-    assert mends(REAL, replace(small, images=63_179)) != []
+    assert mends(REAL, replace(small, data=WORKSTATION.data)) != []
 
 
 def test_a_folder_as_base_has_to_be_there(tmp_path):
@@ -206,13 +221,91 @@ def test_an_answer_of_nvidia_smi_without_gpus_is_no_gpu(answer):
     assert doctor.gpus(answer) == []
 
 
-def test_bad_parameters_are_a_line_not_a_traceback(tmp_path):
+def advice(path):
+    (line,) = doctor.examine(str(path))
+    return str(line)
+
+
+def test_bad_parameters_are_a_line_not_a_traceback_and_only_where_there_are_none_is_a_preset_advised(tmp_path):
     path = tmp_path / "params.yaml"
-    assert "make preset NAME=demo" in str(doctor.examine(str(path))[0])
-    path.write_text(SHIPPED.replace("learning_rate", "learning_rat"))
-    assert "did you mean 'nodules.train.learning_rate'?" in str(doctor.examine(str(path))[0])
-    path.write_text("just words\n")
-    assert doctor.examine(str(path))[0].mend
+    assert advice(path).endswith("there is no such file: make preset NAME=demo")
+    for content, wanted in [
+        (SHIPPED.replace("learning_rate", "learning_rat").encode(), "did you mean 'nodules.train.learning_rate'?"),
+        (b"just words\n", "wanted chapters and sections"),
+        (b"a: [1\n", "is not YAML"),
+        (SHIPPED.encode("utf-16"), "is not UTF-8 text: save it as UTF-8"),
+    ]:
+        path.write_bytes(content)
+        assert wanted in advice(path)
+        assert "make preset" not in advice(path)
+        assert "Error" not in advice(path)
+    path.unlink()
+    path.mkdir()
+    assert "cannot be read (Is a directory)" in advice(path)
+
+
+def test_a_token_file_that_is_not_utf_8_is_the_line_to_mend_and_not_the_parameters(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    (tmp_path / ".env").write_bytes("HF_TOKEN=hf_Secret\n".encode("utf-16"))
+    assert doctor.hub(REAL)[1].startswith("refused: '.env' is not UTF-8 text")
+    lines = mends(REAL, replace(WORKSTATION, access=doctor.hub(REAL)[1]))
+    assert len(lines) == 1
+    assert "save it as UTF-8" in lines[0]
+    assert "hf_Secret" not in lines[0]
+
+
+def folder(path, **changes):
+    document = yaml.safe_load(SHIPPED)
+    document["data"]["ingest"] |= {"root": str(path), **changes}
+    return document
+
+
+def line_about_data(document):
+    found = replace(LAPTOP, data=doctor.data(document))
+    (line,) = [str(check) for check in doctor.checks(document, found) if check.what.startswith("data: ")]
+    return line
+
+
+@pytest.mark.parametrize("labels", [None, "file_name,label,LIDC_ID\n00000012_000.png,No Finding,\n"])
+def test_the_doctor_and_ingest_agree_on_a_folder(tmp_path, labels):
+    """One folder of images of the challenge's two, with tables and without: as it is, and with a problem each."""
+    images = tmp_path / "data/nih_filtered_images"
+    images.mkdir(parents=True)
+    png(images / "00000012_000.png")
+    if labels is not None:
+        (tmp_path / "data/classification_labels.csv").write_text(labels)
+        (tmp_path / "data/localization_labels.csv").write_text("file_name,x,y\n")
+    cases = [tmp_path / "data", images, tmp_path / "absent", tmp_path]
+    for root in cases:
+        document = folder(root)
+        try:
+            rows = ingest.ingest(parse(document, {"data.ingest": ingest.Params}).ingest).manifest.num_rows
+        except DataError as error:
+            assert line_about_data(document).startswith("MEND  "), root
+            assert error.problems[0].rstrip(".") in line_about_data(document)
+        else:
+            assert line_about_data(document).startswith(f"OK    data: {root}, {rows} images (layout "), root
+    assert line_about_data(folder(tmp_path / "absent")).startswith("MEND  ")
+    assert ", 1 images (layout folder, 0 labelled: they can be scored with predict" in line_about_data(folder(images))
+
+
+def test_an_image_that_ingest_would_not_open_is_a_line_to_mend_beyond_max_rejected(tmp_path):
+    png(tmp_path / "a.png")
+    (tmp_path / "b.png").symlink_to(tmp_path / "nowhere.png")
+    assert line_about_data(folder(tmp_path)).startswith(f"MEND  data: {tmp_path} is refused by ingest ('b.png': ")
+    assert line_about_data(folder(tmp_path, max_rejected=1)).startswith("OK    ")
+
+
+def test_a_base_folder_that_fetch_would_refuse_is_a_line_to_mend(tmp_path):
+    base = shutil.copytree(PRESETS.parent / "demo_base", tmp_path / "base")
+    document = {**DEMO, "weights": {"fetch": {"base": str(base), "revision": "none"}}}
+    assert doctor.hub(document) == (None, None)
+    (base / "chat_template.jinja").unlink()
+    (line,) = mends(document, replace(LAPTOP, access=doctor.hub(document)[1], data=None))
+    assert "is refused by fetch" in line
+    assert "chat_template.jinja is missing" in line
 
 
 def test_a_package_that_cannot_be_imported_is_a_line_not_a_traceback():
