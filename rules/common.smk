@@ -50,7 +50,13 @@ SEEDED = {  # where what depends on the seed begins, and where it lies with anot
     },
 }
 OVER_SEEDS = ["results/nodules/measure/over_seeds.parquet"] if len(SEEDS) > 1 else []
-WAITED_FOR = ("code", "images", "checked", "adapter", "templates")  # inputs that a rule waits for and its command does not name
+WAITED_FOR = (
+    "code",
+    "images",
+    "checked",
+    "adapter",
+    "templates",
+)  # inputs that a rule waits for and its command does not name
 
 
 wildcard_constraints:
@@ -116,6 +122,19 @@ def adapter_of(wildcards):
 def adapter_of_localizer(wildcards):
     """The adapter of a localizer, if this pipeline makes it."""
     return [seeded(TRAINED, wildcards)] if localizer_row(wildcards).get("adapter") == TRAINED else []
+
+
+def adapted(classifier, localizer):
+    """Whether an adapter is behind the scores of a classifier or the points of a localizer."""
+    classifiers = {classifier, *([NODULES["cascade"]["classifier"]] if localizer == "cascade" else [])}
+    points = {localizer, *(RANKED[name] for name in classifiers if name in RANKED)}
+    points |= {NODULES["cascade"]["localizer"]} if "cascade" in points else set()
+    localizers = LOCALIZERS if "combined" in points else points & {*LOCALIZERS}
+    rows = [
+        *(NODULES["classifiers"][name] for name in classifiers),
+        *(NODULES["localizers"][name] for name in localizers),
+    ]
+    return any(row.get("adapter", "none") != "none" for row in rows)
 
 
 def given_adapter(wildcards):

@@ -4,20 +4,23 @@ The same rules as the study's, on other images. The adapter and its calibration 
 predict.calibration say, and never made: no training artifact is touched.
 
 in   predict.root  predict.adapter  predict.calibration  predict.localize  results/weights/
-out  results/predict/submission/  results/predict/unanswered.csv
+out  results/predict/submission/  results/predict/unanswered.csv  results/predict/objects/
 """
 
 PREDICT = config["predict"]
 PREDICTED = "results/predict/localize"
+ADAPTER_BEHIND = [PREDICT["adapter"]] if adapted(SUBMIT["classifier"], SUBMIT["localizer"]) else []
+SUBMITTED = expand("results/predict/submission/{task}_test_results.csv", task=["classification", "localization"])
+OBJECTS = "results/predict/objects"
+ASKED = [*(SUBMITTED if "csv" in PREDICT["outputs"] else []), *([OBJECTS] if {*PREDICT["outputs"]} - {"csv"} else [])]
 LIMITS = ("root", "layout", "accept", "max_rejected", "max_pixels")  # of ingest, that predict has for itself
 
 
 rule predict:
-    """The challenge's two files for the images of predict.root, and which images have no answer."""
+    """What predict.outputs names for the images of predict.root, and which of them have no answer."""
     input:
         "results/predict/unanswered.csv",
-        "results/predict/submission/classification_test_results.csv",
-        "results/predict/submission/localization_test_results.csv",
+        ASKED,
     localrule: True
 
 
@@ -217,3 +220,27 @@ use rule nodules_submit as predict_submit with:
         values=section("nodules.submit"),
         paths=paths_and(calibration=[PREDICT["calibration"]]),
         given=files.fingerprint(PREDICT["calibration"]),
+
+
+rule predict_export:
+    """Write what was said of each image as files of its own, and for DICOM images as DICOM objects."""
+    input:
+        manifest="results/predict/manifest.parquet",
+        normalized="results/predict/normalized.parquet",
+        infer="results/predict/infer.parquet",
+        localize=f"{PREDICTED}/{SUBMIT['localizer']}.parquet",
+        base="results/weights/fetch.json",
+        code=code("nodules.export"),
+    output:
+        folder=directory(OBJECTS),
+    log:
+        "results/logs/predict/export.log",
+    localrule: True
+    params:
+        values=section("nodules.submit"),
+        paths=paths_and(calibration=[PREDICT["calibration"]], adapter_folder=ADAPTER_BEHIND),
+        given=[files.fingerprint(path) for path in (PREDICT["calibration"], *ADAPTER_BEHIND)],
+        outputs=PREDICT["outputs"],
+    shell:
+        "python -m stages.nodules.export --params {params.values:q} {params.paths} --outputs {params.outputs}"
+        " 2>&1 | tee {log}"

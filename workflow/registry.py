@@ -46,10 +46,16 @@ class PredictParams:
     accept: tuple[ingest.Accepted, ...]  # what an image may be, by its header, and get an answer
     max_rejected: params.NonNegativeInt  # images without an answer beyond which nothing is predicted
     max_pixels: params.Count  # pixels of one image beyond which it is not decoded
+    outputs: tuple[Literal["csv", "json", "sr", "gsps"], ...]  # kinds of files; sr and gsps of DICOM images alone
     list_rejected: bool  # whether images without an answer have rows in classification_test_results.csv
     adapter: params.Text  # folder of the trained adapter
     calibration: params.Text  # calibration that was fitted with it
     localize: params.Text  # folder of the chosen prompts and cutoffs; none: whole banks, and no cutoff
+
+    def __post_init__(self) -> None:
+        """Check what the types do not say."""
+        if not self.outputs or len(set(self.outputs)) < len(self.outputs):
+            raise ValueError(f"outputs {list(self.outputs)}, wanted one or more, none of them twice")
 
 
 HOMES = {

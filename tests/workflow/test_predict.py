@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from workflow import dvc_sync
+from stages.lib.core.errors import ParamsError
+from workflow import dvc_sync, registry
 
 ROOT = Path(__file__).parents[2]
 OWN = {  # values that stand nowhere else in the parameters
@@ -17,8 +18,10 @@ OWN = {  # values that stand nowhere else in the parameters
     "accept": ["view"],
     "max_rejected": 7321,
     "max_pixels": 49999991,
+    "outputs": ["csv", "json", "sr"],
     "list_rejected": True,
 }
+LIMITS = ("root", "layout", "accept", "max_rejected", "max_pixels")
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +46,7 @@ def sections(job: dvc_sync.Job) -> dict[str, Any]:
 def test_the_limits_of_predict_are_no_reason_to_run_anything_of_the_study(jobs: list[dvc_sync.Job]) -> None:
     shipped = yaml.safe_load((ROOT / "params.yaml").read_text())
     ingests = {job.rule: sections(job)["data"]["ingest"] for job in jobs if job.rule.endswith("_ingest")}
-    limits = {name: value for name, value in OWN.items() if name != "list_rejected"}
+    limits = {name: OWN[name] for name in LIMITS}
     assert ingests == {
         "data_ingest": shipped["data"]["ingest"],
         "predict_ingest": shipped["data"]["ingest"] | limits,
@@ -64,3 +67,21 @@ def test_images_without_an_answer_are_always_listed_and_in_the_csv_only_if_asked
     assert f"--unanswered {listed}" in submit.command
     (study,) = [job for job in jobs if job.rule == "nodules_submit"]
     assert "--unanswered" not in study.command
+
+
+def test_the_kinds_of_files_that_are_asked_for_are_made_with_the_adapter_behind_them(jobs: list[dvc_sync.Job]) -> None:
+    (asked,) = [job for job in jobs if job.rule == "predict"]
+    assert "results/predict/objects" in asked.reads
+    assert "results/predict/submission/localization_test_results.csv" in asked.reads
+    (export,) = [job for job in jobs if job.rule == "predict_export"]
+    assert "--outputs csv json sr" in export.command
+    assert "--adapter-folder results/nodules/train/adapter" in export.command
+    assert "results/nodules/train/adapter" not in export.reads  # it is read and never made
+
+
+@pytest.mark.parametrize("outputs", [[], ["csv", "csv"], ["pdf"]])
+def test_kinds_of_files_that_are_none_are_refused(outputs: list[str]) -> None:
+    document = yaml.safe_load((ROOT / "params.yaml").read_text())
+    document["predict"]["outputs"] = outputs
+    with pytest.raises(ParamsError, match=r"predict(\.outputs|: )"):
+        registry.check(document)
