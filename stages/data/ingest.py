@@ -18,9 +18,10 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pyarrow as pa
+from pydantic import AfterValidator
 
 from stages.lib.core import cli, tables
 from stages.lib.core import params as parameters
@@ -28,8 +29,9 @@ from stages.lib.core.errors import DataError
 from stages.lib.core.log import LOG
 from stages.lib.core.progress import track
 from stages.lib.images import known_files, layouts, reading
+from stages.lib.images import points as units
 from stages.lib.images.columns import CONTEXT
-from stages.lib.images.dataset import Image, Options, PassedOver, Point
+from stages.lib.images.dataset import Folder, Image, Options, PassedOver, Point
 from stages.lib.images.notices import Notice, rejecting
 
 LISTED = 20  # problems of one kind that an error spells out
@@ -37,6 +39,8 @@ CHUNK = 16  # images that a process takes at once; with fewer images in all, sta
 
 
 Layout = Literal["auto", "nodulocc", "folder"]
+Unit = Annotated[parameters.Text, AfterValidator(units.check_unit)]
+Pattern = Annotated[parameters.Text, AfterValidator(layouts.check_pattern)]
 Accepted = Literal["modality", "body_part", "view"]
 
 
@@ -47,11 +51,11 @@ class Params:
     root: parameters.Text  # the data folder
     layout: Layout  # of the folder; auto: told by its files
     patient_column: parameters.Text  # column of the patient in the table of labels; auto: the usual names
-    patient_pattern: parameters.Text  # regular expression that finds the patient in a path; none: not told by the path
+    patient_pattern: Pattern  # regular expression that finds the patient in a path; none: not told by the path
     positive_labels: tuple[parameters.Text, ...]  # words of a label that mean a nodule; none: those of the layout
     negative_labels: tuple[parameters.Text, ...]  # words that mean no nodule; images with neither are not labelled
     reader_rule: Literal["any", "majority", "all"]  # readers who have to see a nodule, where several have read
-    points_unit: parameters.Text  # pixels, fraction, or the size of the images they were marked on, as 1024x1024
+    points_unit: Unit  # pixels, fraction, or the size of the images they were marked on, as 1024x1024
     accept: tuple[Accepted, ...]  # what an image may be, by its header, and take part
     max_rejected: parameters.NonNegativeInt  # rejected images beyond which the stage fails
     max_pixels: parameters.Count  # pixels of one image beyond which it is not decoded
@@ -90,8 +94,9 @@ def ingest(params: Params, cache: Path | None = None, *, verify: bool = False) -
         LOG.warning("ingest: %d problems in the tables; reading the images for the rest", len(folder.problems))
     openable = [image.path for image in folder.images if not rejecting(image.notices, params.accept)]
     read = remembered(openable, params, cache, verify)
+    placed, odd = in_pixels(folder, read)
     rows = [
-        judge(image, read.get(image.path, reading.Facts()), folder.points.get(image.image_id, []), params)
+        judge(image, read.get(image.path, reading.Facts()), placed.get(image.image_id, []), params, odd)
         for image in folder.images
     ]
     refuse(rows, folder.problems, params)
@@ -112,7 +117,7 @@ def ingest(params: Params, cache: Path | None = None, *, verify: bool = False) -
         }
         for row in rows
         if row["status"] == "ok"
-        for number, point in enumerate(folder.points.get(row["image_id"], []))
+        for number, point in enumerate(placed.get(row["image_id"], []))
     ]
     return Ingested(
         tables.from_rows(rows, tables.MANIFEST),
@@ -181,7 +186,48 @@ def facts(paths: Sequence[str], max_pixels: int) -> Iterator[reading.Facts]:
             raise DataError(heading, [repr(path) for path in near]) from error
 
 
-def judge(image: Image, found: reading.Facts, points: Sequence[Point], params: Params) -> dict[str, Any]:
+@dataclass(frozen=True)
+class OddPoints:
+    """What is odd about the points of the folder as a whole.
+
+    Attributes:
+        notice: Why none of them can be taken; None if they can.
+        reach: Largest coordinate in the tables.
+        unit: Unit of the tables.
+    """
+
+    notice: Notice | None = None
+    reach: float = 0.0
+    unit: str = units.PIXELS
+
+
+def in_pixels(folder: Folder, read: Mapping[str, reading.Facts]) -> tuple[dict[str, list[Point]], OddPoints]:
+    """Points of each image in its pixels, and what is odd about all of them.
+
+    Args:
+        folder: With the points in the unit of its tables.
+        read: Facts of each file that was read, by path.
+    """
+    sizes = {
+        image.image_id: (facts.width_px, facts.height_px)
+        for image in folder.images
+        if image.image_id in folder.points and (facts := read.get(image.path)) and facts.width_px and facts.height_px
+    }
+    doubt = units.doubt(folder.points, sizes, folder.points_unit)
+    placed = {
+        image_id: [
+            units.converted(point, folder.points_unit, *sizes[image_id]) if image_id in sizes else point
+            for point in points
+        ]
+        for image_id, points in folder.points.items()
+    }
+    notice = Notice("points_unit", doubt) if doubt else None
+    return placed, OddPoints(notice, units.reach(folder.points), folder.points_unit)
+
+
+def judge(
+    image: Image, found: reading.Facts, points: Sequence[Point], params: Params, odd: OddPoints = OddPoints()
+) -> dict[str, Any]:
     """Manifest row of one image: ok, or rejected with the reason.
 
     Contradictory labels (a point outside of the image, or on an image without a nodule) reject the image.
@@ -191,12 +237,13 @@ def judge(image: Image, found: reading.Facts, points: Sequence[Point], params: P
         found: The facts of the file.
         points: The nodules marked on it, pixels of the original.
         params: With what an image may be and take part.
+        odd: What is odd about the points of the folder as a whole.
     """
     header = found.header
     patient, patient_from = image.patient, image.patient_from
     if patient is None and header.patient is not None:
         patient, patient_from = header.patient, "file"
-    notices = [*image.notices, *found.notices, *contradictions(image, found, points)]
+    notices = [*image.notices, *found.notices, *contradictions(image, found, points, odd)]
     rejected = rejecting(notices, params.accept)
     if patient is None and not rejected:
         notices.append(Notice("patient", "its patient is not known"))
@@ -228,7 +275,7 @@ def judge(image: Image, found: reading.Facts, points: Sequence[Point], params: P
     }
 
 
-def contradictions(image: Image, found: reading.Facts, points: Sequence[Point]) -> list[Notice]:
+def contradictions(image: Image, found: reading.Facts, points: Sequence[Point], odd: OddPoints) -> list[Notice]:
     """Notices about an image's label and its points."""
     notices = []
     if points and image.label == 0:
@@ -237,11 +284,15 @@ def contradictions(image: Image, found: reading.Facts, points: Sequence[Point]) 
         notices.append(Notice("points", f"has {len(points)} point(s)"))
     if not points and image.label == 1 and image.source == "lidc":
         notices.append(Notice("points", "labelled Nodule, but has no point"))
+    if points and odd.notice:
+        return [*notices, odd.notice]
     if found.width_px and found.height_px:
+        reason = units.hint(odd.reach, found.width_px, found.height_px, odd.unit)
         notices += [
             Notice(
                 "contradiction",
-                f"point ({point.x:g}, {point.y:g}) is outside of its {found.width_px} x {found.height_px} pixels",
+                f"point ({point.x:g}, {point.y:g}) is outside of its {found.width_px} x {found.height_px} pixels"
+                + reason,
             )
             for point in points
             if not (-0.5 <= point.x <= found.width_px - 0.5 and -0.5 <= point.y <= found.height_px - 0.5)

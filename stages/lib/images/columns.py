@@ -72,6 +72,10 @@ class Columned(Protocol):
     def titles(self) -> Sequence[str]:
         """The columns."""
 
+    @property
+    def problems(self) -> Sequence[str]:
+        """Why it cannot be read."""
+
     def find(self, names: Sequence[str]) -> str | None:
         """Title of the first of `names` that is a column."""
 
@@ -139,6 +143,29 @@ def age_years(text: str) -> float | None:
     spelt = AGE.fullmatch(text)
     age = int(spelt[1]) / PER_YEAR[spelt[2].casefold()] if spelt else number(text)
     return age if age is not None and 0 <= age <= MAX_AGE_YEARS else None
+
+
+def spacing_mm(text: str) -> tuple[float | None, str]:
+    """Millimetres per pixel, None where the cell is empty, and a sentence if it can be none.
+
+    >>> spacing_mm("0.143"), spacing_mm("[0.2, 0.2]"), spacing_mm("")
+    ((0.143, ''), (0.2, ''), (None, ''))
+    >>> spacing_mm("0.1\\\\0.2")[1]
+    "spacing_mm '0.1\\\\\\\\0.2', wanted a number above 0, or nothing"
+    """
+    values = {number(part.strip()) for part in re.split(r"[,;\\\\ ]+", text.strip("[]() "))}
+    value = values.pop() if len(values) == 1 else None
+    if value is not None and value > 0:
+        return value, ""
+    return None, "" if is_nothing(text) else f"spacing_mm {text!r}, wanted a number above 0, or nothing"
+
+
+def absent(found: Columned, titles: Mapping[str, str | None]) -> list[str]:
+    """A sentence for each column that is wanted and not there; what is wrong with the table, if it cannot be read."""
+    if found.problems:
+        return list(found.problems)
+    spelt = ", ".join(found.titles)
+    return [f"{found.name}: no column {key!r}; found {spelt}" for key, title in titles.items() if title is None]
 
 
 def patient_title(found: Columned, wanted: str) -> tuple[str | None, str | None]:

@@ -19,7 +19,7 @@ DELIMITERS = ",;\t"
 MAX_BYTES = 1 << 29  # of a table; the largest public one, PadChest's, has a fifth of it
 CHOOSE = "in the spreadsheet choose 'Save as', 'CSV UTF-8 (Comma delimited)'"
 # What a file that is no text begins with, and what it then is.
-WORKBOOKS = {b"PK\x03\x04": "a workbook (.xlsx)", b"\xd0\xcf\x11\xe0": "a workbook (.xls)"}
+WORKBOOKS = {b"PK\x03\x04": "a workbook (.xlsx or .ods)", b"\xd0\xcf\x11\xe0": "a workbook (.xls)"}
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 SENTENCES = {
     "field larger than field limit": f"a cell of more than {csv.field_size_limit()} characters: is a quote missing?",

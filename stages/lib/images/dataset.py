@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from stages.lib.images.notices import Notice
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Context:
     """Projection (PA, AP, lateral), and the patient's sex (F, M, other) and age in years; None if not known."""
 
@@ -15,7 +15,7 @@ class Context:
     age_years: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Point:
     """A nodule: its centre in pixels of the original, and its size and contrast as far as they are known.
 
@@ -52,7 +52,7 @@ class Point:
         return None if size_px is None or spacing_mm is None else size_px * spacing_mm
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """What one row of a table says of one image.
 
@@ -65,6 +65,7 @@ class Record:
         context: Projection and patient.
         folder: Folder, relative to the data folder, that the row says the image is in; None if it says nothing.
         notices: What is odd about the row.
+        listed: Whether the row by itself makes the image one of the study. A table of points alone does not.
     """
 
     name: str
@@ -75,9 +76,15 @@ class Record:
     context: Context = Context()
     folder: str | None = None
     notices: tuple[Notice, ...] = ()
+    listed: bool = True
+
+    @property
+    def table(self) -> str:
+        """The table of the row."""
+        return self.where.rsplit(" ", 2)[0]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Mark:
     """One nodule that a table marks on an image, in the unit of the table.
 
@@ -103,6 +110,7 @@ class Tables:
         read: Paths relative to the folder of all tables that were read.
         problems: Sentences about what stops the study.
         remarks: Sentences about what a reader must know, by the path of the table that they are about.
+        points_unit: Unit of its points, where the layout says so; auto: pixels of the image, unless they cannot be.
     """
 
     records: list[Record] = field(default_factory=list)
@@ -111,9 +119,10 @@ class Tables:
     read: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     remarks: dict[str, str] = field(default_factory=dict)
+    points_unit: str = "auto"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Image:
     """One image of a data folder.
 
@@ -179,7 +188,8 @@ class Folder:
     Attributes:
         layout: Name of the layout that it was read by.
         images: All images.
-        points: Those of each image, by image_id, in the order of the table.
+        points: Those of each image, by image_id, in the order of the table, in the unit of the table.
+        points_unit: That unit; see `points`.
         passed_over: All files that are no images.
         problems: Sentences about what stops the study: contradictory or unreadable tables.
     """
@@ -187,5 +197,6 @@ class Folder:
     layout: str
     images: list[Image] = field(default_factory=list)
     points: Mapping[str, Sequence[Point]] = field(default_factory=dict)
+    points_unit: str = "auto"
     passed_over: list[PassedOver] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)

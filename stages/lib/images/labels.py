@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from stages.lib.images import columns
 from stages.lib.images.dataset import Options
+from stages.lib.images.notices import Notice
 
 # The words of a table that is of no data set that we know.
 POSITIVE = (
@@ -29,10 +30,17 @@ SEPARATORS = "|;"  # of several findings in one cell
 
 @dataclass(frozen=True)
 class Words:
-    """Words that mean a nodule, and those that mean none, as `folded`."""
+    """Words that mean a nodule, and those that mean none, as `folded`.
+
+    Attributes:
+        positive: They mean a nodule.
+        negative: They mean none.
+        open: Whether the parameters name them, so that another word is one that is left out, and not a wrong one.
+    """
 
     positive: frozenset[str]
     negative: frozenset[str]
+    open: bool = False
 
     def label(self, words: Iterable[str]) -> int | None:
         """1 if one of the words means a nodule, 0 if all of them mean none, else None.
@@ -58,7 +66,20 @@ def chosen(options: Options, positive: Sequence[str], negative: Sequence[str]) -
     return Words(
         frozenset(map(folded, options.positive_labels or positive)),
         frozenset(map(folded, options.negative_labels or negative)),
+        bool(options.positive_labels or options.negative_labels),
     )
+
+
+def notice(*words: str) -> Notice:
+    """Why an image is not labelled.
+
+    >>> notice("").text, notice("Mass").text
+    ('no label', "no label: found 'Mass', which is no word for a nodule or for none")
+    """
+    told = [word for word in words if not columns.is_nothing(word)]
+    spelt = ", ".join(map(repr, dict.fromkeys(told)))
+    said = f"found {spelt}, which {'is no word' if len(set(told)) == 1 else 'are no words'} for a nodule or for none"
+    return Notice("label", f"no label: {said}" if told else "no label")
 
 
 def folded(word: str) -> str:

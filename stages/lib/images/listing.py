@@ -1,14 +1,16 @@
 """Listing of a data folder: every file, and what it is taken for, by its name and if need be its first bytes."""
 
 import os
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from stages.lib.images import names
 
 IMAGES = names.ENDINGS
-TABLES = (".csv", ".tsv", ".parquet")
+WORKBOOKS = (".xlsx", ".xls", ".xlsm", ".ods")  # which are refused with what to do
+TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet", *WORKBOOKS)
 ARCHIVES = {
     ".zip": "unzip {name} -d <folder>",
     ".tar": "tar -xf {name} -C <folder>",
@@ -20,10 +22,13 @@ ARCHIVES = {
     ".rar": "unrar x {name} <folder>",
 }
 PICTURES = (".bmp", ".gif", ".webp", ".jp2", ".heic", ".nii", ".nii.gz", ".npy", ".mhd", ".nrrd")
-LITTER = ("thumbs.db", "desktop.ini", "autorun.inf", "ehthumbs.db")
-LITTER_FOLDERS = ("__macosx", "$recycle.bin", "system volume information")
+# What macOS, Windows and other systems leave behind; and names that begin with a dot.
+LITTER = ("thumbs.db", "desktop.ini", "autorun.inf", "ehthumbs.db", "ehthumbs_vista.db", "icon\r")
+LITTER_FOLDERS = ("__macosx", "$recycle.bin", "system volume information", "@eadir", "lost+found")
+LITTER_BEGINNINGS = (".", "~$")  # AppleDouble's ._x, .DS_Store, .gitkeep; the lock of an open workbook
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PREAMBLE_BYTES = 128
+NO_FILE = "not a file (a folder, a device, or a link that leads nowhere)"
 # The first element of a DICOM file without preamble: group 2 or 8, little-endian, or group 8 with an explicit VR.
 GROUPS = (b"\x02\x00", b"\x08\x00")
 
@@ -33,14 +38,21 @@ class Entry:
     """One file.
 
     Attributes:
-        path: The file, below the root as the root was given.
+        base: The root, as it was given.
         relative: Path relative to the root, with slashes.
         role: image, table, index (DICOMDIR), archive, litter or other.
+        problem: Why it must not be opened, None if it may be.
     """
 
-    path: str
+    base: str
     relative: str
     role: str
+    problem: str | None = None
+
+    @property
+    def path(self) -> str:
+        """The file, below the root as the root was given."""
+        return self.relative if self.base == "." else f"{self.base.rstrip('/')}/{self.relative}"
 
     @property
     def name(self) -> str:
@@ -65,52 +77,127 @@ class Listing:
         return next((e for e in self.entries if e.role == "table" and e.relative.casefold() == name.casefold()), None)
 
 
+class Places:
+    """Files by what a table may call them."""
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        # One file of nearly every name: no list for it, since there may be hundreds of thousands.
+        self.by_name: dict[str, Entry | list[Entry]] = {}
+        for entry in entries:
+            key = names.match_key(entry.name)
+            before = self.by_name.setdefault(key, entry)
+            if isinstance(before, list):
+                before.append(entry)
+            elif before is not entry:
+                self.by_name[key] = [before, entry]
+
+    def find(self, name: str) -> list[Entry]:
+        """The files that a table may mean by `name`; more than one if it does not say which.
+
+        A path is compared from its end, so that it may begin above the root or below it. An exact spelling goes before
+        another letter case, ending or form of Unicode.
+        """
+        key = names.match_key(name)
+        found = self.by_name.get(key.rpartition("/")[2], [])
+        entries = found if isinstance(found, list) else [found]
+        if "/" in key:
+            if ".." in key.split("/"):
+                return []
+            paths = [(entry, names.match_key(entry.relative)) for entry in entries]
+            entries = [e for e, path in paths if f"/{path}".endswith(f"/{key}") or f"/{key}".endswith(f"/{path}")]
+        if len(entries) < 2:
+            return entries
+        plain = "/".join(part for part in name.replace("\\", "/").split("/") if part not in ("", "."))
+        composed = unicodedata.normalize("NFC", plain)
+        for same in (
+            lambda entry: entry.relative == plain,
+            lambda entry: f"/{entry.relative}".endswith(f"/{plain}"),
+            lambda entry: f"/{unicodedata.normalize('NFC', entry.relative)}".endswith(f"/{composed}"),
+        ):
+            if exact := [entry for entry in entries if same(entry)]:
+                return exact
+        return entries
+
+
 def read(base: Path) -> Listing:
-    """All files below `base`. Links to folders are not followed, and said."""
+    """All files below `base`, those of a folder before those of the folders in it. Links to folders are not followed,
+    and said.
+    """
     problems: list[str] = []
     return Listing(base, tuple(_walk(base, problems)), tuple(problems))
 
 
 def _walk(base: Path, problems: list[str]) -> Iterator[Entry]:
-    def unreadable(error: OSError) -> None:
-        problems.append(f"{names.shown(str(error.filename))!r} cannot be read: {error.strerror}")
+    """The files; the kind of each is what the listing of its folder says, since asking for each takes far longer."""
+    root = str(base)
+    waiting = [("", False)]
+    while waiting:
+        inside, litter = waiting.pop()
+        place = f"{root}/{inside}" if inside else root
+        try:
+            with os.scandir(place) as scanned:
+                found = sorted(scanned, key=lambda item: item.name)
+        except OSError as error:
+            if not litter:
+                problems.append(f"{names.shown(place)!r} cannot be read: {error.strerror}")
+            continue
+        below = []
+        for item in found:
+            relative = f"{inside}/{item.name}" if inside else item.name
+            if item.is_dir(follow_symlinks=False):
+                below.append((relative, litter or _is_litter_folder(item.name)))
+            elif item.is_symlink() and _is_folder(item):
+                problems.append(f"{names.shown(item.path)!r} is a link to a folder, which is not followed")
+            else:
+                problem = _problem(item, relative, base)
+                taken = "litter" if litter else role(item.path, item.name, may_open=problem is None)
+                yield Entry(root, names.shown(relative), taken, problem)
+        waiting += reversed(below)
 
-    for place, below, found in os.walk(base, onerror=unreadable):
-        below.sort()
-        for name in list(below):
-            if (Path(place) / name).is_symlink():
-                problems.append(
-                    f"{names.shown(str(Path(place) / name))!r} is a link to a folder, which is not followed"
-                )
-        relative = os.path.relpath(place, base)
-        litter = any(_is_litter_folder(part) for part in Path(relative).parts)
-        for name in sorted(found):
-            path = str(Path(place) / name)
-            inside = name if relative == "." else f"{relative}/{name}"
-            yield Entry(names.shown(path), names.shown(inside), "litter" if litter else role(path, name))
+
+def _is_folder(item: os.DirEntry[str]) -> bool:
+    try:
+        return item.is_dir()
+    except OSError:  # a loop of links
+        return False
+
+
+def _problem(item: os.DirEntry[str], relative: str, base: Path) -> str | None:
+    """Why a file must not be opened, by its name and kind alone."""
+    if not relative.isascii() and names.shown(relative) != relative:
+        return "unsafe name: not UTF-8"
+    if names.CONTROL.search(relative):
+        return "unsafe name: it holds a control character"
+    if item.is_symlink():
+        path = Path(item.path)
+        if names.leaves(path, base):
+            return "a link out of the data folder, which is not followed"
+        return None if path.is_file() else NO_FILE
+    return None if item.is_file(follow_symlinks=False) else NO_FILE
 
 
 def _is_litter_folder(name: str) -> bool:
-    return (name.startswith(".") and name not in (".", "..")) or name.casefold() in LITTER_FOLDERS
+    return name.startswith(".") or name.casefold() in LITTER_FOLDERS
 
 
-def role(path: str, name: str) -> str:
+def role(path: str, name: str, *, may_open: bool) -> str:
     """What a file is taken for: image, table, index, archive, litter or other.
 
     A name that says nothing is decided by the first bytes. What looks like an image of a kind that is not read is taken
     for an image, so that it is refused by name and not passed over.
     """
     folded = name.casefold()
-    if name.startswith(".") or folded in LITTER:
+    if name.startswith(LITTER_BEGINNINGS) or folded in LITTER:
         return "litter"
     if folded == "dicomdir":
         return "index"
-    if folded.endswith(IMAGES) or folded.endswith(PICTURES):
-        return "image"
-    if folded.endswith(TABLES):
-        return "table"
+    for taken, endings in (("image", IMAGES + PICTURES), ("table", TABLES)):
+        if folded.endswith(endings):
+            return taken
     if folded.endswith(tuple(ARCHIVES)):
         return "archive"
+    if not may_open:
+        return "other"
     try:
         with Path(path).open("rb") as handle:
             head = handle.read(PREAMBLE_BYTES + 4)

@@ -12,7 +12,9 @@ MAX_NAME_BYTES = 230  # of the 255 a file system allows; a file that is being wr
 NIH_NAME = re.compile(r"(?<![0-9])(000[0-3][0-9]{4})_[0-9]{3}(?![0-9])")
 NIH_PATIENTS = 30805
 ENDINGS = (".dcm.gz", ".png", ".dcm", ".dicom", ".ima", ".jpg", ".jpeg", ".tif", ".tiff", ".mha", ".img")
-NOT_AN_ID = frozenset(("", "-", "?", "n/a", "na", "nan", "none", "null", "nil", "unknown", "anonymous", "anonymized"))
+NOT_AN_ID = frozenset(
+    ("", "-", "?", "n/a", "#n/a", "<na>", "na", "nan", "none", "null", "nil", "unknown", "anonymous", "anonymized")
+)
 
 
 def png_name(image_id: str) -> str:
@@ -54,17 +56,23 @@ def without_ending(name: str) -> str:
     >>> without_ending("a.b.PNG"), without_ending("a.dcm.gz"), without_ending("1.2.840")
     ('a.b', 'a', '1.2.840')
     """
-    ending = next((ending for ending in ENDINGS if name.casefold().endswith(ending)), "")
-    return name[: len(name) - len(ending)] if len(name) > len(ending) else name
+    lower = name.lower()
+    if not lower.endswith(ENDINGS):
+        return name
+    ending = next(ending for ending in ENDINGS if lower.endswith(ending))
+    return name[: -len(ending)] or name
 
 
 def match_key(name: str) -> str:
-    """What two spellings of one name have in common: no ending, no letter case, one form of Unicode, slashes.
+    """What two spellings of one path have in common: no ending, no letter case, one form of Unicode, plain slashes.
 
-    >>> match_key("a\\\\B.PNG") == match_key("a/b")
+    >>> match_key("a\\\\B.PNG") == match_key("./a//b")
     True
     """
-    return unicodedata.normalize("NFC", without_ending(name.replace("\\", "/"))).casefold()
+    if "\\" in name or "/" in name:
+        name = "/".join(part for part in name.replace("\\", "/").split("/") if part not in ("", "."))
+    key = without_ending(name)
+    return key.lower() if key.isascii() else unicodedata.normalize("NFC", unicodedata.normalize("NFC", key).casefold())
 
 
 def shown(text: str) -> str:
@@ -72,19 +80,14 @@ def shown(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def refusal(path: Path, base: Path, image_id: str) -> str | None:
-    """Why the file must not be opened, judged by its name and kind alone; None if it may be."""
-    if shown(str(path)) != str(path):
-        return "unsafe name: not UTF-8"
-    if CONTROL.search(str(path.relative_to(base))):
-        return "unsafe name: it holds a control character"
-    if len(png_name(image_id)) > MAX_NAME_BYTES:
-        return f"its name is too long: quoted, it has {len(png_name(image_id))} bytes, wanted at most {MAX_NAME_BYTES}"
-    if leaves(path, base):
-        return "a link out of the data folder, which is not followed"
-    if not path.is_file():
-        return "not a file (a folder, a device, or a link that leads nowhere)"
-    return None
+def too_long(image_id: str) -> str | None:
+    """Why no file can be named after an image, None if one can."""
+    if len(image_id) * 3 <= MAX_NAME_BYTES - 4 and image_id.isascii():
+        return None
+    quoted = len(png_name(image_id))
+    if quoted <= MAX_NAME_BYTES:
+        return None
+    return f"its name is too long: quoted, it has {quoted} bytes, wanted at most {MAX_NAME_BYTES}"
 
 
 def leaves(path: Path, base: Path) -> bool:

@@ -12,6 +12,7 @@ REJECTED = {
     "unreadable": "it is damaged, or not one grey image that can be decoded here",
     "frames": "it has several frames",
     "no_image": "it is too small or too large, or nearly all of one grey value",
+    "points_unit": "its points do not seem to be in pixels",
     "contradiction": "its label and its points contradict each other, or a point lies outside of it",
 }
 ACCEPTABLE = {

@@ -61,7 +61,7 @@ def test_a_table_of_parquet_is_read_as_the_csv_of_it(tmp_path: Path) -> None:
         (TEXT.encode("utf-16"), ["UTF-16", CHOOSE]),
         (TEXT.encode("utf-16-le"), ["UTF-16", CHOOSE]),
         (TEXT.encode("utf-16-be"), ["UTF-16", CHOOSE]),
-        (b"PK\x03\x04workbook", ["a workbook (.xlsx), not text", CHOOSE]),
+        (b"PK\x03\x04workbook", ["a workbook (.xlsx or .ods), not text", CHOOSE]),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", ["a workbook (.xls), not text", CHOOSE]),
         (b"", ["found no header"]),
         (b"\n\n", ["found no header"]),

@@ -27,14 +27,16 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from stages.lib.core.errors import DataError
-from stages.lib.images import listing, names
-from stages.lib.images.dataset import Folder, Image, Mark, Options, PassedOver, Point, Record, Tables
-from stages.lib.images.listing import Entry, Listing
+from stages.lib.images import columns, listing, names
+from stages.lib.images.dataset import Context, Folder, Image, Mark, Options, PassedOver, Point, Record, Tables
+from stages.lib.images.listing import Entry, Listing, Places
 from stages.lib.images.notices import Notice
 
 ORDER = ("nodulocc", "folder")  # in which `auto` tries them; the last takes any folder
+NO_CONTEXT = Context()
 LISTED = 5  # names that a sentence spells out
 
 
@@ -71,122 +73,135 @@ def read(root: str | Path, options: Options) -> Folder:
 def join(found: Listing, tables: Tables, layout: ModuleType, options: Options) -> Folder:
     """Images of the files and of the tables together, each once."""
     folder = Folder(layout.__name__.rpartition(".")[2])
+    folder.points_unit = tables.points_unit if options.points_unit == "auto" else options.points_unit
     entries = [entry for entry in found.of("image") if layout.holds(entry.relative)]
-    records, folder.problems = agreed(tables.records)
     places = Places(entries)
-    matched: dict[str, Record] = {}
-    absent: list[Record] = []
-    for record in records:
-        entry = places.find(record.name, folder.problems, record.where)
-        if entry is None:
-            absent.append(record)
-        elif (before := matched.setdefault(entry.relative, record)) is not record:
-            problem = f"{record.where}: {record.name!r} is the file of {before.name!r} ({before.where}): remove one row"
+    matched: defaultdict[str, list[Record]] = defaultdict(list)
+    absent: defaultdict[str, list[Record]] = defaultdict(list)
+    unclear: set[str] = set()
+    for record in tables.records:
+        places_of = places.find(record.name)
+        if len(places_of) == 1:
+            matched[places_of[0].relative].append(record)
+        elif not places_of:
+            absent[names.match_key(record.name) if names.is_plain(record.name) else record.name].append(record)
+        elif record.name not in unclear:
+            unclear.add(record.name)
+            paths = " and ".join(repr(entry.relative) for entry in places_of[:LISTED])
+            problem = f"{record.where}: {record.name!r} may be {paths}: write the path in the table, or rename one"
             folder.problems.append(problem)
     for entry in entries:
-        folder.images.append(of_file(found.base, entry, matched.get(entry.relative), tables, layout, options))
-    if layout.PARTIAL and absent:
-        sentence = f"{len(absent)} of {len(records)} images are not in the folder: " + some(
-            [record.name for record in absent]
-        )
-        tables.remarks[tables.label_table or ""] = sentence
-    else:
-        folder.images += [without_file(found.base, record, tables, layout) for record in absent]
-    _same_id(folder)
+        told = merged(matched.pop(entry.relative, ()), folder.problems)
+        folder.images.append(of_file(entry, told, tables, layout, options))
+    missing = [one for one in (merged(records, folder.problems) for records in absent.values()) if one and one.listed]
+    if layout.PARTIAL and missing:
+        first = some([record.name for record in missing])
+        sentence = f"{len(missing)} of {len(missing) + len(folder.images)} images are not in the folder: {first}"
+        table = tables.label_table or ""
+        tables.remarks[table] = "; ".join(filter(None, (tables.remarks.get(table), sentence)))
+        missing = []
+    _same_id(folder, missing)
+    folder.images += [without_file(found.base, record, tables, layout) for record in missing]
     folder.points = located(tables.marks, places, folder, layout)
     return folder
 
 
-class Places:
-    """Files by what a table may call them."""
+def merged(records: Sequence[Record], problems: list[str]) -> Record | None:
+    """What the rows about one image say together; None without a row.
 
-    def __init__(self, entries: Sequence[Entry]) -> None:
-        self.exact: defaultdict[str, list[Entry]] = defaultdict(list)
-        self.loose: defaultdict[str, list[Entry]] = defaultdict(list)
-        for entry in entries:
-            for name in {entry.relative, entry.name}:
-                self.exact[name].append(entry)
-                self.loose[names.match_key(name)].append(entry)
-
-    def find(self, name: str, problems: list[str], where: str) -> Entry | None:
-        """The file that a table means: by its name or path, else without ending, letter case and form of Unicode."""
-        for found in (self.exact.get(name), self.loose.get(names.match_key(name))):
-            if found and len(found) > 1:
-                paths = " and ".join(repr(entry.relative) for entry in found[:LISTED])
-                problems.append(f"{where}: {name!r} may be {paths}: write the path in the table, or rename one")
-                return found[0]
-            if found:
-                return found[0]
-        return None
-
-
-def agreed(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
-    """One record of each image, and a sentence for each two that differ."""
-    kept: dict[str, Record] = {}
-    problems = []
+    A row that says nothing of a thing agrees with one that does. Rows that differ are a problem, and the first counts.
+    """
+    if len(records) < 2:
+        return records[0] if records else None
+    first = records[0]
+    known: dict[str, Any] = {}
+    said_by: dict[str, Record] = {}
     for record in records:
-        before = kept.setdefault(record.name, record)
-        if before is record:
-            continue
-        differing = [
-            what
-            for what, one, other in (
-                ("label", before.label, record.label),
-                ("patient", before.patient, record.patient),
-                ("spacing_mm", before.spacing_mm, record.spacing_mm),
-                ("view, sex or age", before.context, record.context),
-            )
-            if one != other
-        ]
+        context = record.context
+        said = {
+            "label": record.label,
+            "patient": record.patient,
+            "spacing_mm": record.spacing_mm,
+            "folder": record.folder,
+            **{what: getattr(context, what) for what in columns.CONTEXT},
+        }
+        differing = []
+        for what, value in said.items():
+            if value is not None and known.setdefault(what, value) != value and what != "folder":
+                differing.append(f"{what} ({known[what]!r} in {said_by[what].where}, {value!r} here)")
+            if value is not None:
+                said_by.setdefault(what, record)
         if differing:
             problems.append(f"{record.where}: {record.name!r} is listed before with another {', '.join(differing)}")
-        elif (twice := Notice("table", "listed twice")) not in before.notices:
-            kept[record.name] = replace(before, notices=(*before.notices, twice))
-    return list(kept.values()), problems
+    notices = dict.fromkeys(one for record in records for one in record.notices)
+    listed = [record for record in records if record.listed]
+    if len({(record.table, record.listed) for record in listed}) < len(listed):
+        notices[Notice("table", "listed twice")] = None
+    if known.get("label") is not None:
+        notices = {one: None for one in notices if one.kind != "label"}
+    context = Context(*(known.get(what) for what in columns.CONTEXT))
+    return replace(
+        (listed or records)[0],
+        label=known.get("label"),
+        patient=known.get("patient"),
+        spacing_mm=known.get("spacing_mm"),
+        context=first.context if context == first.context else context,
+        folder=known.get("folder"),
+        notices=tuple(notices),
+        listed=bool(listed),
+    )
 
 
-def of_file(
-    base: Path, entry: Entry, record: Record | None, tables: Tables, layout: ModuleType, options: Options
-) -> Image:
+def of_file(entry: Entry, record: Record | None, tables: Tables, layout: ModuleType, options: Options) -> Image:
     """The image of a file, with what the tables say of it."""
-    path = base / entry.relative
-    parts = entry.relative.split("/")
-    stem = names.without_ending(entry.name)
-    image_id = stem if layout.FLAT else "__".join([*parts[:-1], stem])
+    inside, _, name = entry.relative.rpartition("/")
+    stem = names.without_ending(name)
+    image_id = stem if layout.FLAT or not inside else f"{inside.replace('/', '__')}__{stem}"
     notices: list[Notice] = []
-    if refused := names.refusal(Path(entry.path), base, image_id):
+    if refused := entry.problem or names.too_long(image_id):
         notices.append(Notice("file", refused))
-    image = Image(image_id, entry.name if layout.FLAT else entry.relative, entry.path, layout.source(entry.relative))
-    patient, patient_from = None, None
+    patient = patient_from = None
     if record is not None:
-        image = replace(image, label=record.label, label_from=tables.label_table, context=record.context)
-        image = replace(image, spacing_mm=record.spacing_mm)
         notices += record.notices
         if record.folder is None or entry.relative.startswith(record.folder + "/"):
             patient, patient_from = record.patient, "table"
         else:
-            notices.append(Notice("table", f"{record.where} has it in {record.folder}, it is in {path.parent.name}"))
-        if record.name not in (entry.name, entry.relative):
+            here = inside.rpartition("/")[2]
+            notices.append(Notice("table", f"{record.where} has it in {record.folder}, it is in {here}"))
+        if record.name not in (name, entry.relative):
             notices.append(Notice("name", f"{record.name!r} in the table"))
-    elif tables.label_table is not None:
+    if tables.label_table is not None and (record is None or not record.listed):
         notices.append(Notice("label", f"no label: it is not in {tables.label_table}"))
     if patient is None and (by_pattern := matched_patient(options.patient_pattern, entry.relative)):
         patient, patient_from = by_pattern, "pattern"
-    if patient is None and layout.source(entry.relative) != "lidc" and (by_name := names.nih_patient(stem)):
+    source = layout.source(entry.relative)
+    if patient is None and source != "lidc" and (by_name := names.nih_patient(stem)):
         patient, patient_from = by_name, "name"
-    return replace(image, patient=patient, patient_from=patient_from if patient else None, notices=tuple(notices))
+    return Image(
+        image_id,
+        name if layout.FLAT else entry.relative,
+        entry.path,
+        source,
+        patient,
+        patient_from if patient else None,
+        record.label if record else None,
+        tables.label_table if record and record.listed else None,
+        record.spacing_mm if record else None,
+        record.context if record else NO_CONTEXT,
+        tuple(notices),
+    )
 
 
 def without_file(base: Path, record: Record, tables: Tables, layout: ModuleType) -> Image:
     """The row of an image that a table names and no file is there for."""
     folder = layout.HOME if record.folder is None else record.folder
     relative = f"{folder}/{record.name}" if folder else record.name
-    plain = names.is_plain(record.name) and (not layout.FLAT or "/" not in record.name)
+    plain = _may_be_file(record, layout)
     wanted = "the bare name of a file" if layout.FLAT else "a path below the folder"
     problem = "file missing" if plain else f"unsafe name: found {record.name!r}, wanted {wanted}"
     patient = record.patient or names.nih_patient(names.without_ending(record.name))
     return Image(
-        names.without_ending(record.name) if plain else record.name,
+        _absent_id(record, layout),
         record.name,
         str(base / relative) if plain else record.name,
         layout.source(relative if plain else f"{folder}/x"),
@@ -200,16 +215,29 @@ def without_file(base: Path, record: Record, tables: Tables, layout: ModuleType)
     )
 
 
+def _may_be_file(record: Record, layout: ModuleType) -> bool:
+    return names.is_plain(record.name) and (not layout.FLAT or "/" not in record.name)
+
+
+def _absent_id(record: Record, layout: ModuleType) -> str:
+    return names.without_ending(record.name) if _may_be_file(record, layout) else record.name
+
+
 def located(marks: Sequence[Mark], places: Places, folder: Folder, layout: ModuleType) -> Mapping[str, Sequence[Point]]:
     """Points of each image, in the order of the table; a repeated one once, with a remark."""
     by_path = {image.path: image for image in folder.images}
-    by_name = {image.file_name: image for image in folder.images}
+    by_name = {names.match_key(image.file_name): image for image in folder.images}
     points: defaultdict[str, list[Point]] = defaultdict(list)
     twice: set[str] = set()
     lost: dict[str, str] = {}
     for mark in marks:
-        entry = places.find(mark.name, [], mark.where)
-        image = by_path.get(entry.path) if entry is not None else by_name.get(mark.name)
+        entries = places.find(mark.name)
+        if len(entries) > 1:
+            paths = " and ".join(repr(entry.relative) for entry in entries[:LISTED])
+            problem = f"{mark.where}: {mark.name!r} may be {paths}: write the path in the table, or rename one"
+            folder.problems.append(problem)
+            continue
+        image = by_path.get(entries[0].path) if entries else by_name.get(names.match_key(mark.name))
         if image is None:
             lost.setdefault(mark.name, mark.where)
         elif mark.point in points[image.image_id]:
@@ -220,12 +248,29 @@ def located(marks: Sequence[Mark], places: Places, folder: Folder, layout: Modul
         folder.problems += [
             f"{where}: points for {name!r}, which has neither a file nor a label" for name, where in lost.items()
         ]
-    repeated = Notice("points", "a point listed twice")
-    folder.images = [
-        replace(image, notices=(*image.notices, repeated)) if image.image_id in twice else image
-        for image in folder.images
-    ]
+    if twice:
+        repeated = Notice("points", "a point listed twice")
+        folder.images = [
+            replace(image, notices=(*image.notices, repeated)) if image.image_id in twice else image
+            for image in folder.images
+        ]
     return dict(points)
+
+
+def check_pattern(pattern: str) -> str:
+    """The pattern, if it is one that `matched_patient` can use.
+
+    Raises:
+        ValueError: With what is wanted, if not.
+    """
+    wanted = "none, or a regular expression with at most one group, such as patient([0-9]+)"
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(f"{wanted} ({error})") from error
+    if groups > 1:
+        raise ValueError(f"{wanted} (it has {groups} groups; one that is not the patient is written (?:...))")
+    return pattern
 
 
 def matched_patient(pattern: str, relative: str) -> str | None:
@@ -268,15 +313,29 @@ def some(found: Sequence[str]) -> str:
     return ", ".join(found[:LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
-def _same_id(folder: Folder) -> None:
-    seen: defaultdict[str, list[str]] = defaultdict(list)
+def _same_id(folder: Folder, missing: Sequence[Record]) -> None:
+    """A problem for each two files of one id, and for each row without a file whose id is another's."""
+    seen: dict[str, list[str]] = {}
     for image in folder.images:
-        seen[image.image_id].append(image.path)
+        seen.setdefault(image.image_id, []).append(image.path)
     folder.problems += [
         f"{' and '.join(map(repr, paths[:LISTED]))} would both be {image_id!r}: rename one"
         for image_id, paths in seen.items()
         if len(paths) > 1
     ]
+    rows: dict[str, Record] = {}
+    for record in missing:
+        image_id = _absent_id(record, import_module(f"{__name__}.{folder.layout}"))
+        if image_id in seen:
+            folder.problems.append(
+                f"{record.where}: there is no file {record.name!r}, and its id would be that of {seen[image_id][0]!r}: "
+                "correct the name, or remove the row"
+            )
+        elif (before := rows.setdefault(image_id, record)) is not record:
+            folder.problems.append(
+                f"{record.where}: {record.name!r} and {before.name!r} ({before.where}), neither of which is there, "
+                f"would both be {image_id!r}: remove one row"
+            )
 
 
 def _no_folder(base: Path) -> str:

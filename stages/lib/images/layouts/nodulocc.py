@@ -1,8 +1,8 @@
 """The layout of the challenge NoduLoCC2026: two folders of images, a table of labels and a table of points.
 
 lidc_png_16_bit/  nih_filtered_images/       one of the two may be missing
-classification_labels.csv                    file_name, label, LIDC_ID
-localization_labels.csv                      file_name, x, y
+classification_labels.csv                    file_name, label; perhaps LIDC_ID
+localization_labels.csv                      file_name, x, y; may be missing
 lesions.csv                                  what else is known of a nodule, if it is there
 """
 
@@ -11,10 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from stages.lib.core.errors import DataError
-from stages.lib.images import columns, csvfile, names
+from stages.lib.images import annotations, columns, csvfile, labels, names
 from stages.lib.images.dataset import Mark, Options, Point, Record, Tables
 from stages.lib.images.listing import Listing
-from stages.lib.images.notices import Notice
 
 FOLDERS = {"lidc_png_16_bit": "lidc", "nih_filtered_images": "nih"}
 LIDC = "lidc_png_16_bit"
@@ -29,7 +28,7 @@ PARTIAL = False
 TAKES = {
     "label": f"{LABELS_CSV}: label, Nodule or No Finding",
     "patient": f"{LABELS_CSV}: LIDC_ID, or a column of patients; else the name of an NIH image",
-    "points": f"{POINTS_CSV}: x, y; and of {LESIONS_CSV} diameter_mm, diameter_px, contrast",
+    "points": f"{POINTS_CSV}: x, y, or a box; and there or in {LESIONS_CSV} diameter_mm, diameter_px, contrast",
     "spacing": f"{LABELS_CSV}: spacing_mm",
     "view": f"{LABELS_CSV}: view",
     "sex": f"{LABELS_CSV}: sex",
@@ -38,8 +37,8 @@ TAKES = {
 
 
 def recognized(listing: Listing) -> bool:
-    """Whether one of its folders or its table of labels is there."""
-    return (listing.base / LABELS_CSV).exists() or any((listing.base / name).exists() for name in FOLDERS)
+    """Whether one of its folders is there."""
+    return any((listing.base / name).exists() for name in FOLDERS)
 
 
 def holds(relative: str) -> bool:
@@ -56,10 +55,10 @@ def tables(listing: Listing, options: Options) -> Tables:
     """Labels and points.
 
     Raises:
-        DataError: If a table is missing, or both folders are, or a part is a link out of the data folder.
+        DataError: If the table of labels is missing, or both folders are, or a part is a link out of the data folder.
     """
     base = listing.base
-    missing = [f"no file {name}" for name in (LABELS_CSV, POINTS_CSV) if not (base / name).is_file()]
+    missing = []
     if not any((base / name).is_dir() for name in FOLDERS):
         missing.append(f"no folder {' and no folder '.join(FOLDERS)}")
     missing += [
@@ -67,88 +66,111 @@ def tables(listing: Listing, options: Options) -> Tables:
         for name in (*FOLDERS, LABELS_CSV, POINTS_CSV)
         if names.leaves(base / name, base)
     ]
+    if not missing and not (base / LABELS_CSV).is_file():
+        near = [entry.relative for entry in listing.of("table")]
+        found = f"; found {', '.join(map(repr, near[:3]))}" if near else ""
+        missing.append(
+            f"no file {LABELS_CSV} with the columns file_name and label{found}; for images without labels, or with a "
+            "table of another name, set data.ingest.layout to folder"
+        )
     if missing:
-        wanted = "wanted the layout of NoduLoCC2026, or a folder of nothing but images"
-        raise DataError(f"data folder {base} ({wanted}):", missing)
-    records, problems = read_labels(base / LABELS_CSV)
-    marks, more = read_points(base / POINTS_CSV)
-    found = Tables(records, marks, LABELS_CSV, [LABELS_CSV, POINTS_CSV], problems + more)
+        raise DataError(f"data folder {base} (wanted the layout of NoduLoCC2026):", missing)
+    records, problems = read_labels(base / LABELS_CSV, options)
+    found_tables = Tables(records, [], LABELS_CSV, [LABELS_CSV], problems)
+    return with_points(found_tables, base, options)
+
+
+def with_points(found: Tables, base: Path, options: Options) -> Tables:
+    """The tables, with the points of the other files; without any, where there is no such file."""
+    if (base / POINTS_CSV).is_file():
+        of_points, found.marks, more = read_points(base / POINTS_CSV, options)
+        found.records += of_points
+        found.read.append(POINTS_CSV)
+        found.problems += more
     if (base / LESIONS_CSV).is_file() and not names.leaves(base / LESIONS_CSV, base):
-        lesions, more = read_points(base / LESIONS_CSV)
+        _, lesions, more = read_points(base / LESIONS_CSV, options)
         known: dict[tuple[str, int, int], Point] = {}
         for lesion in lesions:
             known.setdefault((lesion.name, *_pixel(lesion.point)), lesion.point)
-        found.marks = [_sized(mark, known) for mark in marks]
+        found.marks = [_sized(mark, known) for mark in found.marks]
         found.read.append(LESIONS_CSV)
         found.problems += more
     return found
 
 
-def read_labels(path: Path) -> tuple[list[Record], list[str]]:
+def read_labels(path: Path, options: Options) -> tuple[list[Record], list[str]]:
     """Record of each row of the label table, and the problems of the table.
 
     Args:
-        path: CSV with file_name, label ("Nodule", "No Finding", or empty) and LIDC_ID (empty for NIH); perhaps with
+        path: Table with file_name and label ("Nodule", "No Finding", or empty). Perhaps with LIDC_ID (empty for NIH) or
             a column of patients; spacing_mm, millimetres per pixel of the image as it is stored; view ("PA", "AP",
             "lateral"), sex ("F", "M", "other") and age_years of the patient.
+        options: With the column of the patient, and the words of the labels.
     """
-    optional = ["spacing_mm", *columns.CONTEXT, *columns.PATIENT]
-    rows, problems = csvfile.read(path, ["file_name", "label", "LIDC_ID"], optional)
-    words = {word.casefold(): label for word, label in WORDS.items()}
+    table = csvfile.table(path)
+    titles = {
+        "file_name": table.find(["file_name", *columns.FILE]),
+        "label": table.find(["label", *columns.LABEL]),
+        "lidc": table.find(["LIDC_ID"]),
+        "spacing_mm": table.find(columns.SPACING),
+        "view": table.find(columns.VIEW),
+        "sex": table.find(columns.SEX),
+        "age_years": table.find(columns.AGE_YEARS),
+    }
+    problems = columns.absent(table, {key: titles[key] for key in ("file_name", "label")})
+    titles["patient"], wrong = (None, None) if table.problems else columns.patient_title(table, options.patient_column)
+    problems += [wrong] if wrong else []
+    rows, more = table.select(titles) if not problems else ([], [])
+    problems += more
+    words = labels.chosen(options, *([word for word, one in WORDS.items() if one == label] for label in (1, 0)))
     records = []
     for row in rows:
-        where = f"{path.name} line {row.line}"
-        name, word, lidc_id = row.cells["file_name"], row.cells["label"], names.known_id(row.cells["LIDC_ID"])
-        label = words.get(word.casefold())
+        where = table.where(row)
+        name, word, lidc_id = row.cells["file_name"], row.cells["label"], names.known_id(row.cells["lidc"])
+        label = words.label(labels.findings(word))
         if not name:
             problems.append(f"{where}: no file name")
             continue
-        if label is None and not columns.is_nothing(word):
+        if label is None and not columns.is_nothing(word) and not words.open:
             problems.append(f"{where}: {name!r} is labelled {word!r}, wanted one of {', '.join(WORDS)}")
             continue
-        spacing, wrong = columns.numbers(row.cells, ["spacing_mm"])
+        spacing, wrong = columns.spacing_mm(row.cells["spacing_mm"])
         context, odd = columns.context(row.cells)
         if wrong or odd:
             problems += [f"{where}: {name!r} has {text}" for text in (wrong, *odd) if text]
             continue
-        patient = next(filter(None, (names.known_id(row.cells[title]) for title in columns.PATIENT)), None)
+        patient = names.known_id(row.cells["patient"])
         records.append(
             Record(
                 name,
                 where,
                 label,
                 patient or lidc_id,
-                spacing["spacing_mm"],
+                spacing,
                 context,
                 LIDC if lidc_id and not patient else None,
-                () if label is not None else (Notice("label", "no label"),),
+                () if label is not None else (labels.notice(word),),
             )
         )
     return records, problems
 
 
-def read_points(path: Path) -> tuple[list[Mark], list[str]]:
-    """Nodules of a table, and the problems of the table.
+def read_points(path: Path, options: Options) -> tuple[list[Record], list[Mark], list[str]]:
+    """Patients and nodules of a table, and the problems of the table.
 
     Args:
-        path: CSV with file_name, x and y, pixels of the original, and perhaps diameter_mm, diameter_px and contrast.
-            Nothing is shifted.
+        path: Table with file_name, and x and y or a box, in the unit of `points_unit`; perhaps with diameter_mm,
+            diameter_px and contrast, and a column of patients.
+        options: With the unit and the column of the patient.
     """
-    rows, problems = csvfile.read(path, ["file_name", "x", "y"], columns.SIZES)
-    marks = []
-    for row in rows:
-        name, x, y = row.cells["file_name"], columns.number(row.cells["x"]), columns.number(row.cells["y"])
-        where = f"{path.name} line {row.line}"
-        sizes, wrong = columns.numbers(row.cells, columns.SIZES)
-        if not name:
-            problems.append(f"{where}: no file name")
-        elif x is None or y is None:
-            problems.append(f"{where}: {name!r} at ({row.cells['x']!r}, {row.cells['y']!r}), wanted two numbers")
-        elif wrong:
-            problems.append(f"{where}: {name!r} has {wrong}")
-        else:
-            marks.append(Mark(name, where, Point(x, y, **sizes)))
-    return marks, problems
+    table = csvfile.table(path)
+    title = table.find(["file_name", *columns.FILE])
+    how = columns.point_columns(table)
+    problems = columns.absent(table, {"file_name": title})
+    if how is None and not table.problems:
+        problems += columns.absent(table, {name: table.find([name]) for name in ("x", "y")})
+    patient = table.find(columns.PATIENT if options.patient_column == "auto" else [options.patient_column])
+    return annotations.points(table, title, how, patient, options, problems)
 
 
 def _pixel(point: Point) -> tuple[int, int]:
