@@ -38,6 +38,10 @@ if len(config["study"]["seeds"]) > 1:
     include: "rules/seeds.smk"
 
 
+onstart:
+    running.begin()
+
+
 rule all:
     """Everything that one opens when the study is done."""
     default_target: True

@@ -9,12 +9,13 @@ from pathlib import Path
 from shlex import quote
 
 from snakemake.exceptions import WorkflowError
+from snakemake_interface_executor_plugins.settings import ExecMode
 
 from stages.lib.core import files, kinds
 from stages.lib.core.closure import closure
 from stages.lib.core.errors import ParamsError
 from stages.lib.core.params import subset
-from workflow import costs, devices, registry, stage_costs
+from workflow import costs, devices, registry, running, stage_costs
 
 try:
     registry.check(config)
@@ -284,3 +285,7 @@ def show_estimate():
 
 if dry_run() and costs.needs_gpu(config) and __name__ != "other_seeds":
     atexit.register(show_estimate)
+
+# Behind what Snakemake says of a lock; jobs that it starts are silent.
+if workflow.exec_mode == ExecMode.DEFAULT and __name__ != "other_seeds":
+    atexit.register(running.tell, sys.argv)

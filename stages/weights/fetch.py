@@ -273,8 +273,8 @@ def _explain(error: Exception, source: Source, token: str | None, offline: bool)
             f"{revision_key} to none"
         )
     else:
-        words = f"{type(error).__name__}: {error}"
-        words = words.replace(token, "the token") if token else words
+        said = " ".join(str(error).split()) or "nothing more is known"
+        words = said.replace(token, "the token") if token else said
         text = f"{source.base} could not be fetched (run again: what came is kept): {words}"
     raise ModelError(text) from None
 

@@ -418,7 +418,7 @@ def test_one_of_manifest_and_fitted_is_wanted_and_a_wrong_file_is_named(tmp_path
         stage.main(command(tmp_path))
     with pytest.raises(CalibrationError, match=r"found \{'raw': 2, 'infer': 2, 'fitted': 1\} files"):
         stage.main(command(tmp_path, "--fitted", str(tmp_path / "train.json")))
-    with pytest.raises(DocumentError, match=r"train\.json: is no Calibration; run calibrate again"):
+    with pytest.raises(DocumentError, match=r"train\.json: is no calibration; run calibrate again"):
         stage.main(command(tmp_path, "--fitted", *[str(tmp_path / "train.json")] * 2))
     with pytest.raises(DocumentError, match=r"none\.json: no such file"):
         stage.main(command(tmp_path, "--fitted", *[str(tmp_path / "none.json")] * 2))

@@ -560,7 +560,7 @@ def test_a_file_that_is_no_section_is_refused(results: Path, tmp_path: Path) -> 
     (tmp_path / "section.json").write_text('{"chapter": "nodules", "titel": "x"}')
     options = fake_study.report_options(results)
     options[options.index("--sections") + 1] = str(tmp_path / "section.json")
-    with pytest.raises(DocumentError, match=r"Section\.title: missing"):
+    with pytest.raises(DocumentError, match=r"section\.title: missing"):
         report.main(options)
 
 

@@ -1,12 +1,17 @@
 """Command line of a stage: `python -m stages.<chapter>.<verb> --params ... --<table> PATH`."""
 
 import argparse
+import errno
 import logging
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
+from typing import NoReturn
 
 from stages.lib.core import params as parameters
 from stages.lib.core.errors import NoduleflowError
+
+OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # disk full, quota, read-only, not allowed
 
 
 def parse(
@@ -60,7 +65,10 @@ def parse(
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a stage's `main`: log lines to stderr, an error as a sentence, exit code 1 on it and 130 on Ctrl-C."""
+    """Run a stage's `main`: log lines to stderr, an error as a sentence, exit code 1 on it and 130 on Ctrl-C.
+
+    Only a fault of the code itself shows its traceback, for the report of it.
+    """
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     for noisy in ("httpx", "matplotlib", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -71,3 +79,20 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+    except MemoryError:
+        print("error: out of memory; close other programs, or take a machine with more", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in OF_THE_MACHINE:
+            _fault()
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"error: {error.strerror}{where}; mend that, and run again", file=sys.stderr)
+        sys.exit(1)
+    except Exception:
+        _fault()
+
+
+def _fault() -> NoReturn:
+    traceback.print_exc()
+    print("error: a fault of noduleflow, not of your data; please report it with the lines above", file=sys.stderr)
+    sys.exit(1)

@@ -6,6 +6,7 @@ may say in `written_by` which stage writes it.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,5 +61,16 @@ def read(path: str | Path, kind: type[T], remedy: str | None = None) -> T:
         return TypeAdapter(kind).validate_json(text, strict=True)
     except ValidationError as error:
         known = list(getattr(kind, "__dataclass_fields__", ()))
-        problems = [params.describe(kind.__name__, dict(detail), known, {}) for detail in error.errors()]
-        raise DocumentError(f"{path}: is no {kind.__name__}; {remedy}:\n" + "\n".join(problems)) from error
+        name = name_of(kind)
+        problems = [params.describe(name, dict(detail), known, {}) for detail in error.errors()]
+        raise DocumentError(f"{path}: is no {name}; {remedy}:\n" + "\n".join(problems)) from error
+
+
+def name_of(kind: type) -> str:
+    """What a kind of document is called in a message.
+
+    >>> class TrainLog: ...
+    >>> name_of(TrainLog)
+    'train log'
+    """
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind.__name__).lower()

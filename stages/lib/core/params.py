@@ -135,8 +135,8 @@ def _checked(value: Any, name: str, cls: type, problems: list[str], renamed: Map
     except ValidationError as error:
         keys = list(getattr(cls, "__dataclass_fields__", {}))
         problems += [describe(name, dict(detail), keys, renamed) + _dot(detail) for detail in error.errors()]
-    except (TypeError, ValueError) as error:
-        problems.append(f"{name}: {error}")
+    except (TypeError, ValueError):
+        problems.append(f"{name}: found a value that is no text, number or list, such as a date; put it in quotes")
     return None
 
 

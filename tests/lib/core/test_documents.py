@@ -48,13 +48,13 @@ def test_a_document_is_read_as_it_was_written_to_the_last_bit(tmp_path):
     [
         ("{", "not readable as JSON"),
         ("[]", "found [], wanted"),
-        ('{"loss": 0.5}', "Log.steps: missing"),
-        ('{"steps": 0, "loss": 0.5}', "Log.steps: found 0, wanted greater than or equal to 1"),
-        ('{"steps": "3", "loss": 0.5}', "Log.steps: found '3', wanted a valid integer"),
-        ('{"steps": 1, "loss": NaN}', "Log.loss"),
-        ('{"steps": 1, "loss": 1, "stepz": 1}', "Log.stepz: unknown; did you mean 'Log.steps'?"),
-        ('{"steps": 1, "loss": 1, "inner": [{"name": ""}]}', "Log.inner.0.name: found ''"),
-        ('{"steps": 1, "loss": 1, "inner": [{"name": "a", "nam": 1}]}', "Log.inner.0.nam: unknown"),
+        ('{"loss": 0.5}', "log.steps: missing"),
+        ('{"steps": 0, "loss": 0.5}', "log.steps: found 0, wanted greater than or equal to 1"),
+        ('{"steps": "3", "loss": 0.5}', "log.steps: found '3', wanted a valid integer"),
+        ('{"steps": 1, "loss": NaN}', "log.loss"),
+        ('{"steps": 1, "loss": 1, "stepz": 1}', "log.stepz: unknown; did you mean 'log.steps'?"),
+        ('{"steps": 1, "loss": 1, "inner": [{"name": ""}]}', "log.inner.0.name: found ''"),
+        ('{"steps": 1, "loss": 1, "inner": [{"name": "a", "nam": 1}]}', "log.inner.0.nam: unknown"),
     ],
 )
 def test_what_is_no_such_document_is_refused_with_the_key_what_was_found_and_wanted(tmp_path, text, sentence):
@@ -69,7 +69,7 @@ def test_all_problems_are_named_at_once_and_a_missing_file_is_one(tmp_path):
     (tmp_path / "log.json").write_text('{"steps": -1, "extra": 2}')
     with pytest.raises(DocumentError) as caught:
         documents.read(tmp_path / "log.json", Log)
-    assert all(part in str(caught.value) for part in ("Log.steps", "Log.loss: missing", "Log.extra: unknown"))
+    assert all(part in str(caught.value) for part in ("log.steps", "log.loss: missing", "log.extra: unknown"))
     with pytest.raises(DocumentError, match=r"absent\.json: no such file; build it first$"):
         documents.read(tmp_path / "absent.json", Log, "build it first")
 
@@ -80,11 +80,11 @@ def test_the_whole_message_names_the_file_every_key_and_what_to_do(tmp_path):
     with pytest.raises(DocumentError) as caught:
         documents.read(path, Log)
     assert str(caught.value).splitlines() == [
-        f"{path}: is no Log; run train again:",
-        "Log.steps: found '3', wanted a valid integer",
-        "Log.loss: found inf, wanted a finite number",
-        "Log.inner.0.name: missing",
-        "Log.stepz: unknown; did you mean 'Log.steps'?",
+        f"{path}: is no log; run train again:",
+        "log.steps: found '3', wanted a valid integer",
+        "log.loss: found inf, wanted a finite number",
+        "log.inner.0.name: missing",
+        "log.stepz: unknown; did you mean 'log.steps'?",
     ]
 
 

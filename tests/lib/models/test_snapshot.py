@@ -27,7 +27,7 @@ def test_a_snapshot_that_is_gone_is_refused(tmp_path):
     with pytest.raises(DocumentError, match=r"fetch\.json: no such file; run fetch again"):
         snapshot.read(path)
     path.write_text('{"base": "b", "revision": "none", "commit": null}')
-    with pytest.raises(DocumentError, match=r"Snapshot\.folder: missing"):
+    with pytest.raises(DocumentError, match=r"snapshot\.folder: missing"):
         snapshot.read(path)
     documents.write(path, replace(FOUND, folder="gone"))
     with pytest.raises(ModelError, match=r"fetch\.json: the model's folder gone is not there; run fetch again"):
