@@ -38,7 +38,7 @@ LISTED = 20  # problems of one kind that an error spells out
 CHUNK = 16  # images that a process takes at once; with fewer images in all, starting a process costs more than it saves
 
 
-Layout = Literal["auto", "nodulocc", "folder"]
+Layout = Literal["auto", "nodulocc", "nih", "folder"]
 Unit = Annotated[parameters.Text, AfterValidator(units.check_unit)]
 Pattern = Annotated[parameters.Text, AfterValidator(layouts.check_pattern)]
 Accepted = Literal["modality", "body_part", "view"]
@@ -243,7 +243,8 @@ def judge(
     patient, patient_from = image.patient, image.patient_from
     if patient is None and header.patient is not None:
         patient, patient_from = header.patient, "file"
-    notices = [*image.notices, *found.notices, *contradictions(image, found, points, odd)]
+    spacing_mm, not_square = image.spacing(found.width_px, found.height_px)
+    notices = [*image.notices, *found.notices, *not_square, *contradictions(image, found, points, odd)]
     rejected = rejecting(notices, params.accept)
     if patient is None and not rejected:
         notices.append(Notice("patient", "its patient is not known"))
@@ -265,8 +266,8 @@ def judge(
         "width_px": found.width_px,
         "height_px": found.height_px,
         "bit_depth": found.bit_depth,
-        "spacing_mm": image.spacing_mm or header.spacing_mm,
-        "spacing_from": "table" if image.spacing_mm else header.spacing_from,
+        "spacing_mm": spacing_mm or header.spacing_mm,
+        "spacing_from": "table" if spacing_mm else header.spacing_from,
         "sha256": found.sha256,
         "pixel_sha256": found.pixel_sha256,
         "status": "rejected" if rejected else "ok",

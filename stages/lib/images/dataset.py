@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from stages.lib.images.notices import Notice
 
+RESIZED_SQUARE = 0.05  # relative difference of the sides of a pixel up to which a resized image counts as square
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
@@ -66,6 +68,7 @@ class Record:
         folder: Folder, relative to the data folder, that the row says the image is in; None if it says nothing.
         notices: What is odd about the row.
         listed: Whether the row by itself makes the image one of the study. A table of points alone does not.
+        spacing_size_px: Width and height of the image that `spacing_mm` is of, if it is stored in another size.
     """
 
     name: str
@@ -77,6 +80,7 @@ class Record:
     folder: str | None = None
     notices: tuple[Notice, ...] = ()
     listed: bool = True
+    spacing_size_px: tuple[float, float] | None = None
 
     @property
     def table(self) -> str:
@@ -138,6 +142,7 @@ class Image:
         spacing_mm: Millimetres per pixel, if a table says so.
         context: Projection and patient, as far as a table says.
         notices: What is odd about it, or why it must not be opened.
+        spacing_size_px: Width and height of the image that `spacing_mm` is of, if it is stored in another size.
     """
 
     image_id: str
@@ -151,6 +156,31 @@ class Image:
     spacing_mm: float | None = None
     context: Context = Context()
     notices: tuple[Notice, ...] = ()
+    spacing_size_px: tuple[float, float] | None = None
+
+    def spacing(self, width_px: int | None, height_px: int | None) -> tuple[float | None, list[Notice]]:
+        """Millimetres per pixel of the image as it is stored, by the tables; None if they do not tell, or it is not
+        known in which size it is stored.
+
+        An image that was resized to another shape has pixels that are not square. One up to `RESIZED_SQUARE` is taken
+        by its width; beyond it no distance is measured, and the notice says so.
+
+        Args:
+            width_px: Width as stored.
+            height_px: Height as stored.
+        """
+        if self.spacing_mm is None or self.spacing_size_px is None:
+            return self.spacing_mm, []
+        if not width_px or not height_px:
+            return None, []
+        across, down = (
+            self.spacing_mm * size / stored
+            for size, stored in zip(self.spacing_size_px, (width_px, height_px), strict=True)
+        )
+        if abs(across - down) > RESIZED_SQUARE * max(across, down):
+            text = f"a pixel as stored is {across:.3g} by {down:.3g} mm, not square, so no distance in mm is measured"
+            return None, [Notice("spacing", text)]
+        return across, []
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from stages.lib.images.dataset import Context, Folder, Image, Mark, Options, Pas
 from stages.lib.images.listing import Entry, Listing, Places
 from stages.lib.images.notices import Notice
 
-ORDER = ("nodulocc", "folder")  # in which `auto` tries them; the last takes any folder
+ORDER = ("nodulocc", "nih", "folder")  # in which `auto` tries them; the last takes any folder
 NO_CONTEXT = Context()
 LISTED = 5  # names that a sentence spells out
 
@@ -189,6 +189,7 @@ def of_file(entry: Entry, record: Record | None, tables: Tables, layout: ModuleT
         record.spacing_mm if record else None,
         record.context if record else NO_CONTEXT,
         tuple(notices),
+        record.spacing_size_px if record else None,
     )
 
 
@@ -298,7 +299,7 @@ def passed_over(found: Listing, tables: Tables, layout: ModuleType) -> list[Pass
             line = next(line for end, line in listing.ARCHIVES.items() if entry.name.casefold().endswith(end))
             reason = f"an archive is not read; unpack it: {line.format(name=repr(entry.name))}"
         elif entry.role == "table" and entry.relative not in tables.read:
-            reason = "a table that the layout does not read"
+            reason = reason or "a table that the layout does not read"
         over.append(PassedOver(entry.relative, entry.role, reason))
     return over
 
