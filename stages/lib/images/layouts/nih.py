@@ -99,9 +99,7 @@ def _entries(listing: Listing) -> Entry | None:
     return max(found, key=lambda e: (rank[e.name.casefold() != SAMPLE], e.name.casefold()), default=None)
 
 
-def read_labels(
-    table: csvfile.Table, words: labels.Words, options: Options
-) -> tuple[list[Record], list[str]]:
+def read_labels(table: csvfile.Table, words: labels.Words, options: Options) -> tuple[list[Record], list[str]]:
     """Record of each row of the table of labels, and the problems of the table.
 
     An age that cannot be (the first table has some, such as 414) is not known, and remarked. A side of a pixel is that
