@@ -153,11 +153,13 @@ def spacing_mm(text: str) -> tuple[float | None, str]:
     >>> spacing_mm("0.1\\\\0.2")[1]
     "spacing_mm '0.1\\\\\\\\0.2', wanted a number above 0, or nothing"
     """
+    if is_nothing(text):
+        return None, ""
     values = {number(part.strip()) for part in re.split(r"[,;\\\\ ]+", text.strip("[]() "))}
     value = values.pop() if len(values) == 1 else None
     if value is not None and value > 0:
         return value, ""
-    return None, "" if is_nothing(text) else f"spacing_mm {text!r}, wanted a number above 0, or nothing"
+    return None, f"spacing_mm {text!r}, wanted a number above 0, or nothing"
 
 
 def absent(found: Columned, titles: Mapping[str, str | None]) -> list[str]:
