@@ -132,6 +132,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     manifest = tables.read(args.manifest, tables.MANIFEST)
     images = shards.take(manifest.filter(pc.equal(manifest["status"], "ok")), args.shard)
+    Path(args.folder).mkdir(parents=True, exist_ok=True)  # a shard of few images may have none
     normalized = normalize(images, args.params.normalize, results=Path(args.results), folder=Path(args.folder))
     tables.write(args.normalized, normalized, tables.NORMALIZED)
 

@@ -153,7 +153,7 @@ def export(
         DataError: With the images whose file is no longer the one that was ingested.
     """
     kinds = [kind for kind in OBJECTS if kind in outputs]
-    changed, without = [], {}
+    changed, lacking, without = [], [], {}
     written = dict.fromkeys(outputs, 0)
     for number, answer in enumerate(found, 1):
         image = images[answer.image_id]
@@ -167,13 +167,15 @@ def export(
             changed.append(f"{image['file_name']!r} has changed since it was read; run predict again")
             continue
         try:
-            source = dicom_objects.reference(image["path"])
+            source = dicom_objects.source(image["path"])
             made = {} if source is None else {k: OBJECTS[k](source, statement(answer, model, number)) for k in kinds}
         except ImageError as error:
             without[image["file_name"]] = str(error)
             continue
         if source is None:
             without[image["file_name"]] = "no DICOM image"
+        elif source.made_up:
+            lacking.append(image["file_name"])
         for kind, one in made.items():
             files.write_bytes(folder / kind / f"{stem}.dcm", dicom_objects.content_of(one))
             written[kind] += 1
@@ -183,9 +185,20 @@ def export(
     LOG.info("export: of %d images with an answer: %s", len(found), told)
     for reason in dict.fromkeys(without.values()):
         those = [name for name, why in without.items() if why == reason]
-        more = f" and {len(those) - LISTED} more" if len(those) > LISTED else ""
-        LOG.warning("export: %d images have no %s (%s): %s%s", len(those), " and no ".join(kinds), reason,
-                    ", ".join(those[:LISTED]), more)  # fmt: skip
+        LOG.warning("export: %d images have no %s (%s): %s", len(those), " and no ".join(kinds), reason, some(those))
+    if lacking:
+        sentence = "export: %d images do not name their study or series, and their objects are in one of their own: %s"
+        LOG.warning(sentence, len(lacking), some(lacking))
+
+
+def some(found: Sequence[str]) -> str:
+    """First names, and how many more there are.
+
+    >>> some(["a", "b"])
+    'a, b'
+    """
+    more = len(found) - LISTED
+    return ", ".join(found[:LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

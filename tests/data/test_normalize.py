@@ -183,6 +183,13 @@ def command(tmp_path: Path, part: str, png_folder: Path, out: Path) -> None:
     normalize.main(words)
 
 
+def test_a_shard_without_an_image_is_an_empty_folder_and_an_empty_table(tmp_path: Path) -> None:
+    tables.write(tmp_path / "manifest.parquet", folder(tmp_path), tables.MANIFEST)
+    command(tmp_path, "4-of-4", tmp_path / "normalized/4-of-4", tmp_path / "out.parquet")
+    assert list((tmp_path / "normalized/4-of-4").iterdir()) == []
+    assert tables.read(tmp_path / "out.parquet", tables.NORMALIZED).num_rows == 0
+
+
 def test_every_image_becomes_a_square_with_the_way_back_and_two_runs_give_the_same_bytes(tmp_path: Path) -> None:
     manifest = folder(tmp_path)
     once = normalize.normalize(manifest, PARAMS, results=tmp_path, folder=tmp_path / "normalized" / "1-of-1")

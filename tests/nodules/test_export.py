@@ -136,7 +136,8 @@ def predicted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     data, results, log = folder / "data", folder / "results", io.StringIO()
     data.mkdir()
     for number, name in enumerate(("a", "b")):
-        dicom(data / f"{name}.dcm", grey(number), **uids(number), **PLANTED, **IDS)
+        known = uids(number) if name == "a" else uids(number) | {"StudyInstanceUID": ""}
+        dicom(data / f"{name}.dcm", grey(number), **known, **PLANTED, **IDS)
     cv2.imwrite(str(data / "c.png"), grey(3))
     whole = (data / "a.dcm").read_bytes()
     (data / "d.dcm").write_bytes(whole[: len(whole) - 2000])
@@ -161,6 +162,7 @@ def test_an_image_with_an_answer_has_each_kind_of_file_and_one_without_has_none(
     assert (of(results, "json"), of(results, "sr"), of(results, "gsps")) == ({"a", "b", "c"}, {"a", "b"}, {"a", "b"})
     assert "export: of 3 images with an answer: 3 json, 2 sr, 2 gsps" in log
     assert "1 images have no sr and no gsps (no DICOM image): c.png" in log
+    assert "1 images do not name their study or series, and their objects are in one of their own: b.dcm" in log
     listed = list(csv.reader((results / "unanswered.csv").read_text().splitlines()))
     assert [row[0] for row in listed] == ["file_name", "d.dcm"]
 

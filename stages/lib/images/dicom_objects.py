@@ -35,7 +35,8 @@ SERIES_NUMBERS = {"sr": 9001, "gsps": 9002}  # behind those that a modality give
 PREAMBLE_BYTES = 128
 GZIP, MAGIC = b"\x1f\x8b", b"DICM"
 OTHER_FORMATS = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"ObjectType")
-NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Rows", "Columns")
+NEEDED = ("SOPClassUID", "SOPInstanceUID")  # without these nothing can refer to an image
+ABOVE = ("StudyInstanceUID", "SeriesInstanceUID")  # made of the image's own, where a file has none
 PATIENT = (
     *("PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex"),
     *("StudyDate", "StudyTime", "AccessionNumber", "StudyID", "StudyDescription", "ReferringPhysicianName"),
@@ -83,14 +84,25 @@ class Statement:
     number: int
 
 
-def reference(path: str | Path) -> "Dataset | None":
-    """What an object about a DICOM image has to repeat of it; None if the file is no DICOM image.
+@dataclass(frozen=True)
+class Source:
+    """A DICOM image that objects can be about.
 
-    Texts are given in Unicode. Dates and codes that are none are left empty, as if they were not known.
+    Attributes:
+        header: What an object about it repeats. Texts are in Unicode; dates and codes that are none are empty, as if
+            they were not known.
+        made_up: Those of `ABOVE` that its file does not have, and that follow from its own SOPInstanceUID here.
+    """
+
+    header: "Dataset"
+    made_up: tuple[str, ...]
+
+
+def source(path: str | Path) -> Source | None:
+    """The DICOM image in a file; None if the file is no DICOM image.
 
     Raises:
-        ImageError: If it is DICOM, but does not say to which study and series it belongs; or is damaged. The message
-            quotes no value.
+        ImageError: If it is DICOM, but damaged, or nothing can refer to it. The message quotes no value.
         OSError: If it cannot be opened.
     """
     with Path(path).open("rb") as handle:
@@ -102,17 +114,18 @@ def reference(path: str | Path) -> "Dataset | None":
             return None
         handle.seek(0)
         with _quiet():
-            return _reference(handle, head.endswith(MAGIC))
+            return _source(handle, head.endswith(MAGIC))
 
 
-def _reference(handle: Any, sure: bool) -> "Dataset | None":
+def _source(handle: Any, sure: bool) -> Source | None:
     import pydicom
     from pydicom.dataset import Dataset
 
     try:
         found = pydicom.dcmread(handle, stop_before_pixels=True, force=True)
-        values = {name: str(found.get(name) or "").strip() for name in (*NEEDED, *PATIENT)}
-        for name in ("SOPClassUID", "SOPInstanceUID"):  # the file's own header says them too
+        values = {name: str(found.get(name) or "").strip() for name in (*NEEDED, *ABOVE, *PATIENT)}
+        rows, columns = int(found.get("Rows") or 0), int(found.get("Columns") or 0)
+        for name in NEEDED:  # the file's own header says them too
             values[name] = values[name] or str(getattr(found, "file_meta", {}).get(f"MediaStorage{name}") or "")
     except Exception as error:  # a damaged file makes the parser raise whatever type the damage happens to hit
         if not sure:
@@ -122,22 +135,25 @@ def _reference(handle: Any, sure: bool) -> "Dataset | None":
         return None
     if lacking := [name for name in NEEDED if not values[name]]:
         raise ImageError(f"DICOM without {', '.join(lacking)}")
-    source = Dataset()
-    source.SpecificCharacterSet = "ISO_IR 192"
+    header = Dataset()
+    header.SpecificCharacterSet = "ISO_IR 192"
     for name, value in values.items():
-        setattr(source, name, value)
+        setattr(header, name, value)
+    made_up = tuple(name for name in ABOVE if not values[name])
+    for name in made_up:
+        setattr(header, name, _generated(name, values["SOPInstanceUID"]))
     for name, kind in DATES.items():
         if not _is_date(values[name], kind):
-            setattr(source, name, "")
+            setattr(header, name, "")
     if values["PatientSex"] not in SEXES:
-        source.PatientSex = ""
-    source.Rows, source.Columns = int(found.Rows), int(found.Columns)
-    source.SamplesPerPixel = 1
-    source.PhotometricInterpretation = str(found.get("PhotometricInterpretation") or "MONOCHROME2")
+        header.PatientSex = ""
+    header.Rows, header.Columns = rows, columns
+    header.SamplesPerPixel = 1
+    header.PhotometricInterpretation = str(found.get("PhotometricInterpretation") or "MONOCHROME2")
     for name in SHOWN_BY:
         if found.get(name) not in (None, ""):
-            source[name] = found[name]
-    return source
+            header[name] = found[name]
+    return Source(header, made_up)
 
 
 def _is_date(text: str, kind: str) -> bool:
@@ -149,17 +165,17 @@ def _is_date(text: str, kind: str) -> bool:
         return False
 
 
-def structured_report(source: "Dataset", said: Statement) -> "Dataset":
+def structured_report(image: Source, said: Statement) -> "Dataset":
     """Comprehensive SR about an image: its call, and each point as a region of it.
 
     Args:
-        source: `reference` of the image.
+        image: The image.
         said: What is said of it.
 
     Raises:
         ImageError: If the image cannot be referred to, as one of a private kind.
     """
-    return _made(lambda: _structured_report(source, said))
+    return _made(lambda: _structured_report(image.header, said))
 
 
 def _structured_report(source: "Dataset", said: Statement) -> "Dataset":
@@ -227,13 +243,13 @@ def _structured_report(source: "Dataset", said: Statement) -> "Dataset":
     )
 
 
-def presentation_state(source: "Dataset", said: Statement) -> "Dataset":
+def presentation_state(image: Source, said: Statement) -> "Dataset":
     """Grayscale softcopy presentation state of an image: its points with their confidence, and the statement in words.
 
     The image is shown as its own header says, where that can be used.
 
     Args:
-        source: `reference` of the image.
+        image: The image.
         said: What is said of it.
 
     Raises:
@@ -242,9 +258,9 @@ def presentation_state(source: "Dataset", said: Statement) -> "Dataset":
 
     def made() -> "Dataset":
         try:
-            return _presentation_state(source, said)
+            return _presentation_state(image.header, said)
         except Exception:  # a window or a rescale that is none: it is shown without
-            bare = type(source)(source)
+            bare = type(image.header)(image.header)
             for name in SHOWN_BY:
                 bare.pop(name, None)
             return _presentation_state(bare, said)
@@ -341,15 +357,17 @@ def _made(make: Callable[[], "Dataset"]) -> "Dataset":
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep warnings and log lines of the libraries away: they quote the values that they are about."""
-    logger = logging.getLogger("highdicom")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
+    loggers = [logging.getLogger(name) for name in ("highdicom", "pydicom")]
+    before = [logger.level for logger in loggers]
     try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL + 1)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 def content_of(made: "Dataset") -> bytes:
