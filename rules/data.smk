@@ -34,6 +34,7 @@ rule data_ingest:
         manifest="results/data/manifest.parquet",
         points="results/data/points.parquet",
         files="results/data/files.parquet",
+        duplicates="results/data/duplicates.parquet",
     log:
         "results/logs/data_ingest.log",
     threads: 2

@@ -18,6 +18,7 @@ use rule data_ingest as data_ingest_external with:
         manifest=f"{OUTSIDE}/manifest.parquet",
         points=f"{OUTSIDE}/points.parquet",
         files=f"{OUTSIDE}/files.parquet",
+        duplicates=f"{OUTSIDE}/duplicates.parquet",
     log:
         "results/logs/data_ingest_external/{external}.log",
     params:

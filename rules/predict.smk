@@ -32,6 +32,7 @@ use rule data_ingest as predict_ingest with:
         manifest="results/predict/manifest.parquet",
         points="results/predict/points.parquet",
         files="results/predict/files.parquet",
+        duplicates="results/predict/duplicates.parquet",
     log:
         "results/logs/predict/ingest.log",
     params:

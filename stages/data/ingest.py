@@ -4,6 +4,7 @@ in   a data folder in one of the layouts of `stages.lib.images.layouts`
 out  manifest  tables.MANIFEST, one row per image and one per label without a file
      points    tables.POINTS, of the images that take part, in pixels of the original
      files     tables.FILES, one row per file that is no image
+     duplicates  tables.DUPLICATES, pairs of images that are much alike
      cache     folder of what is known of files by size, time and inode: unchanged ones are not read again.
                With --verify every file is read
 """
@@ -23,6 +24,7 @@ from typing import Annotated, Any, Literal
 import pyarrow as pa
 from pydantic import AfterValidator
 
+from stages.data import near_duplicates
 from stages.lib.core import cli, tables
 from stages.lib.core import params as parameters
 from stages.lib.core.errors import DataError
@@ -59,6 +61,16 @@ class Params:
     accept: tuple[Accepted, ...]  # what an image may be, by its header, and take part
     max_rejected: parameters.NonNegativeInt  # rejected images beyond which the stage fails
     max_pixels: parameters.Count  # pixels of one image beyond which it is not decoded
+    same_correlation: parameters.Fraction  # of two images from which they are one group, which is never split
+    similar_correlation: parameters.Fraction  # from which a pair is listed; at most same_correlation
+
+    def __post_init__(self) -> None:
+        """Check what the types do not say."""
+        if not 0 < self.similar_correlation <= self.same_correlation:
+            raise ValueError(
+                f"similar_correlation above 0 and at most same_correlation (found {self.similar_correlation:g} and "
+                f"{self.same_correlation:g})"
+            )
 
     @property
     def options(self) -> Options:
@@ -68,11 +80,12 @@ class Params:
 
 @dataclass(frozen=True)
 class Ingested:
-    """Tables of a data folder: tables.MANIFEST, tables.POINTS, tables.FILES."""
+    """Tables of a data folder: tables.MANIFEST, tables.POINTS, tables.FILES, tables.DUPLICATES."""
 
     manifest: pa.Table
     points: pa.Table
     files: pa.Table
+    duplicates: pa.Table
 
 
 def ingest(params: Params, cache: Path | None = None, *, verify: bool = False) -> Ingested:
@@ -101,6 +114,8 @@ def ingest(params: Params, cache: Path | None = None, *, verify: bool = False) -
     ]
     refuse(rows, folder.problems, params)
     rows = remark_duplicates(rows)
+    thumbnails = {path: facts.thumbnail for path, facts in read.items() if facts.thumbnail is not None}
+    rows, alike = near_duplicates.find(rows, thumbnails, params.same_correlation, params.similar_correlation)
     for row in rows:
         if row["problem"]:
             LOG.info("ingest: %s, %s: %s", row["status"], row["file_name"], row["problem"])
@@ -123,6 +138,7 @@ def ingest(params: Params, cache: Path | None = None, *, verify: bool = False) -
         tables.from_rows(rows, tables.MANIFEST),
         tables.from_rows(points, tables.POINTS),
         tables.from_rows([asdict(over) for over in folder.passed_over], tables.FILES),
+        tables.from_rows(alike, tables.DUPLICATES),
     )
 
 
@@ -360,8 +376,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         __doc__,
         argv,
         params={"data.ingest": Params},
-        writes=["manifest", "points", "files", "cache"],
-        optional=["files", "cache"],
+        writes=["manifest", "points", "files", "duplicates", "cache"],
+        optional=["files", "duplicates", "cache"],
         flags=["verify"],
     )
     found = ingest(args.params.ingest, Path(args.cache) if args.cache else None, verify=args.verify)
@@ -369,6 +385,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     tables.write(args.points, found.points, tables.POINTS)
     if args.files:
         tables.write(args.files, found.files, tables.FILES)
+    if args.duplicates:
+        tables.write(args.duplicates, found.duplicates, tables.DUPLICATES)
 
 
 if __name__ == "__main__":

@@ -55,8 +55,9 @@ class Params:
 def split(manifest: pa.Table, params: Params, given: SplitFile | None = None) -> pa.Table:
     """One row per labelled usable image with the split it belongs to, stratified by label and source.
 
-    Images of one patient, and images with equal decoded pixels, stay together unless `unit` is "image". Groups are
-    dealt out largest first, each to the split that is furthest below its fraction of that group's kinds of image.
+    Images of one patient, images with equal decoded pixels, and near-duplicates stay together unless `unit` is "image".
+    Groups are dealt out largest first, each to the split that is furthest below its fraction of that group's kinds of
+    image.
 
     With `folds`, groups are dealt into that many folds in the same way; fold `fold` is the test split, and the rest is
     divided into train and val by their fractions. The folds do not depend on `fold`, so they are disjoint and cover
@@ -207,7 +208,7 @@ def missing_classes(table: pa.Table) -> list[str]:
 
 
 def _linked(images: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Group images that share a patient or their pixels, directly or through others."""
+    """Group images that share a patient or their pixels, or are near-duplicates, directly or through others."""
     parent = list(range(len(images)))
 
     def root(index: int) -> int:
@@ -218,7 +219,10 @@ def _linked(images: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 
     first: dict[Hashable, int] = {}
     for index, image in enumerate(images):
-        for tie in (("patient", image["patient_id"]), ("pixels", image["pixel_sha256"])):
+        ties = [("patient", image["patient_id"]), ("pixels", image["pixel_sha256"])]
+        if image["duplicate_group"] is not None:
+            ties.append(("duplicates", image["duplicate_group"]))
+        for tie in ties:
             parent[root(index)] = root(first.setdefault(tie, index))
     groups = defaultdict(list)
     for index, image in enumerate(images):

@@ -130,14 +130,18 @@ def _text(value: object) -> str:
 
 
 def shared(images: Sequence[Mapping[str, str | None]], parts: Mapping[str, str]) -> list[str]:
-    """A sentence for each patient, and each image by its pixels, that a file puts into two splits.
+    """A sentence for each patient, each image by its pixels, and each near-duplicate, that a file puts into two splits.
 
     Args:
-        images: image_id, patient_id and pixel_sha256 of each image.
+        images: image_id, patient_id, pixel_sha256 and duplicate_group of each image.
         parts: Split of each image.
     """
     sentences = []
-    for key, what in (("patient_id", "patient"), ("pixel_sha256", "equal pixels")):
+    for key, what in (
+        ("patient_id", "patient"),
+        ("pixel_sha256", "equal pixels"),
+        ("duplicate_group", "near-duplicates"),
+    ):
         groups: defaultdict[str, defaultdict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
         for image in images:
             group, image_id = image[key], str(image["image_id"])

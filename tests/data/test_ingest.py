@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -15,7 +16,7 @@ from pngs import challenge, hostile, image, png
 
 from stages.data import ingest
 from stages.lib.core import files, tables
-from stages.lib.core.errors import DataError
+from stages.lib.core.errors import DataError, ParamsError
 from stages.lib.images import csvfile, reading
 from stages.lib.images.layouts import nodulocc
 
@@ -503,3 +504,37 @@ def test_unchanged_files_are_not_read_again_unless_it_is_asked_for(
     read_now.clear()
     assert ingest.ingest(limits, tmp_path / "cache").manifest.equals(changed.manifest)
     assert sorted(read_now) == everything
+
+
+def test_a_copy_in_another_size_and_window_is_of_one_group_and_a_pair_that_is_alike_is_listed(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    shapes = [cv2.GaussianBlur(rng.normal(0, 1, (90, 80)), (0, 0), 2.5) for _ in range(13)]
+    shapes[12] = 0.45 * shapes[1] + 0.2 * shapes[12]
+    greys = [np.clip(1000 + 400 * shape / shape.std() / 2, 0, 4095).astype(np.uint16) for shape in shapes]
+    (tmp_path / "a").mkdir()
+    for number, grey in enumerate(greys):
+        (tmp_path / "a" / f"{number:02d}.png").write_bytes(png(grey))
+    copy = cv2.resize(greys[4], (62, 70), interpolation=cv2.INTER_AREA)
+    (tmp_path / "a" / "copy.png").write_bytes(png(np.clip(copy / 8.0, 0, 255).astype(np.uint8)))
+    (tmp_path / "a" / "same.png").write_bytes(png(greys[4]))
+    params = folder_params(tmp_path, same_correlation=0.95, similar_correlation=0.6)
+    found = ingest.ingest(params)
+    rows = {row["image_id"]: row for row in found.manifest.to_pylist()}
+    assert {name for name, row in rows.items() if row["duplicate_group"]} == {"a__04", "a__copy", "a__same"}
+    assert {rows[name]["duplicate_group"] for name in ("a__04", "a__copy", "a__same")} == {"a__04"}
+    assert {name for name, row in rows.items() if "near_duplicate" in (row["notices"] or ())} == {
+        "a__04", "a__copy", "a__same"
+    }  # fmt: skip
+    assert "nearly the same as a__04, a__same" in rows["a__copy"]["problem"]
+    assert rows["a__04"]["problem"].endswith("same pixels as a__same; nearly the same as a__copy")
+    pairs = {(row["image_id"], row["other"]): row for row in found.duplicates.to_pylist()}
+    assert {pair for pair, row in pairs.items() if row["grouped"]} == {
+        ("a__04", "a__copy"), ("a__04", "a__same"), ("a__copy", "a__same")
+    }  # fmt: skip
+    assert [pair for pair, row in pairs.items() if not row["grouped"]] == [("a__01", "a__12")]
+    assert 0.6 <= pairs["a__01", "a__12"]["correlation"] < 0.95
+
+
+def test_a_pair_is_not_listed_from_a_correlation_above_that_of_a_group(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match="similar_correlation above 0 and at most same_correlation"):
+        folder_params(tmp_path, same_correlation=0.8, similar_correlation=0.9)

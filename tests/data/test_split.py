@@ -389,3 +389,28 @@ def test_a_message_spells_out_twenty_names_or_problems_and_counts_the_others(
         split(images, FROM_FILE, given_by(tmp_path / "b.csv", "\n".join(lines)))
     assert len(caught.value.problems) == n
     assert (caught.value.problems[-1] == "and 1 more") == more
+
+
+def grouped(images: pa.Table, groups: dict[str, str]) -> pa.Table:
+    rows = [row | {"duplicate_group": groups.get(row["image_id"])} for row in images.to_pylist()]
+    return tables.from_rows(rows, tables.MANIFEST)
+
+
+def test_near_duplicates_of_different_patients_are_in_one_split_and_no_others_move_for_it() -> None:
+    images = manifest([(f"p{number}", number % 2, f"image {number}") for number in range(60)])
+    params = replace(PARAMS, fractions=(0.5, 0.2, 0.3))
+    tied = {f"{number:05d}": "00003" for number in (3, 17, 44, 58)}
+    for seed in range(8):
+        found = {
+            row["image_id"]: row["split"]
+            for row in split(grouped(images, tied), replace(params, seed=seed)).to_pylist()
+        }
+        assert len({found[image] for image in tied}) == 1
+    assert split(grouped(images, {}), params).equals(split(images, params))
+
+
+def test_a_file_that_puts_near_duplicates_into_two_splits_is_refused() -> None:
+    images = manifest([(f"p{number}", number % 2, f"image {number}") for number in range(12)])
+    file = SplitFile("t.csv", "split", {f"{n:05d}.png": "test" if n < 4 else "train" for n in range(12)})
+    with pytest.raises(SplitFileError, match=r"near-duplicates in two splits \(rest: 00009; test: 00001\)"):
+        split(grouped(images, {"00001": "00001", "00009": "00001"}), PARAMS, file)

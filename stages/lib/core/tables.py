@@ -84,6 +84,12 @@ MANIFEST = Schema(
         Column("spacing_from", STRING, "table, or the field of the file that says so; null if not known", True),
         Column("sha256", STRING, "SHA-256 of the file's bytes; null if there is no file", nullable=True),
         Column("pixel_sha256", STRING, "SHA-256 of the decoded grey values and their shape; null if not decoded", True),
+        Column(
+            "duplicate_group",
+            STRING,
+            "first of the images that are nearly the same as this one (data.ingest.same_correlation); null without any",
+            nullable=True,
+        ),
         Column("status", STRING, "whether the image takes part", values=("ok", "rejected")),
         Column("problem", STRING, "why it was rejected, or what is odd about it; null if nothing", nullable=True),
         Column("notices", pa.list_(pa.string()), "kind of each thing that `problem` says; null if nothing", True),
@@ -101,6 +107,17 @@ FILES = Schema(
             values=("table", "index", "archive", "litter", "other"),
         ),
         Column("reason", STRING, "what a reader must know of it; null if nothing", nullable=True),
+    ),
+)
+DUPLICATES = Schema(
+    "duplicates",
+    ("image_id", "other"),
+    (
+        IMAGE_ID,
+        Column("other", STRING, "an image that it is much alike"),
+        Column("correlation", FLOAT, "of their thumbnails without what all images have in common, [-1, 1]"),
+        Column("hash_distance", INT, "differing bits of their perceptual hashes, of 128"),
+        Column("grouped", pa.bool_(), "whether it is at least data.ingest.same_correlation: one group, never split"),
     ),
 )
 POINTS = Schema(

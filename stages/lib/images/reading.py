@@ -6,6 +6,7 @@ pixels), then what came out against the header, then whether it is an image at a
 interlaced or not, is taken, and RGB(A) of equal channels and full opacity; DICOM as `dicom` says. The rest is refused.
 """
 
+import base64
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 
 from stages.lib.core import files
 from stages.lib.core.errors import ImageError
-from stages.lib.images import dicom, png, preprocess
+from stages.lib.images import dicom, duplicates, png, preprocess
 from stages.lib.images.decoded import SILENT, Decoded, Header
 from stages.lib.images.notices import Notice
 
@@ -27,7 +28,10 @@ MAX_SAME_FRACTION = (
 
 @dataclass(frozen=True)
 class Facts:
-    """Facts of an image's file; None where it could not be read. `notices` say what is odd, or why it was refused."""
+    """Facts of an image's file; None where it could not be read.
+
+    `notices` say what is odd, or why it was refused. `thumbnail` is that of `duplicates`, in base64.
+    """
 
     sha256: str | None = None
     width_px: int | None = None
@@ -36,6 +40,7 @@ class Facts:
     pixel_sha256: str | None = None
     header: Header = SILENT
     notices: tuple[Notice, ...] = ()
+    thumbnail: str | None = None
 
 
 def examine(path: str, max_pixels: int) -> Facts:
@@ -56,7 +61,8 @@ def examine(path: str, max_pixels: int) -> Facts:
         return Facts(sha256=digest, notices=(Notice("file", f"cannot be opened: {error.strerror}"),))
     height_px, width_px = image.pixels.shape
     hashed = pixel_sha256(image.pixels)
-    return Facts(digest, width_px, height_px, image.bit_depth, hashed, image.header, image.notices)
+    small = base64.b64encode(duplicates.thumbnail(image.pixels).tobytes()).decode()
+    return Facts(digest, width_px, height_px, image.bit_depth, hashed, image.header, image.notices, small)
 
 
 def pixel_sha256(pixels: np.ndarray) -> str:
