@@ -1,5 +1,6 @@
 """Small drawn data in the layouts in which public data sets are given out, each nodule a spot at a known place."""
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -51,3 +52,32 @@ def nih(root: Path, rows: tuple[str, ...] = NIH_ROWS) -> Path:
     (root / "BBox_List_2017.csv").write_text("\n".join(lines))
     (root / "test_list.txt").write_text("00000070_000.png\n00000070_001.png\n00000099_000.png\n")
     return root
+
+
+METAIMAGE_TYPES = {"u1": "UCHAR", "i1": "CHAR", "u2": "USHORT", "i2": "SHORT", "i4": "INT", "f4": "FLOAT", "f8": "DOUBLE"}
+
+
+def metaimage(
+    pixels: np.ndarray, *, packed: bool = False, big: bool = False, slices: bool = False, **changes: str
+) -> bytes:
+    """Return an image as MetaImage, perhaps with changed fields; with `slices`, as a volume of one slice."""
+    stored = pixels.astype(pixels.dtype.newbyteorder(">" if big else "<")).tobytes()
+    height, width = pixels.shape
+    fields = {
+        "ObjectType": "Image",
+        "NDims": "3" if slices else "2",
+        "BinaryData": "True",
+        "BinaryDataByteOrderMSB": str(big),
+        "DimSize": f"{width} {height}" + " 1" * slices,
+        "ElementType": f"MET_{METAIMAGE_TYPES[pixels.dtype.str[1:]]}",
+        "CompressedData": str(packed),
+        **changes,
+    }
+    fields["ElementDataFile"] = fields.pop("ElementDataFile", "LOCAL")
+    header = "".join(f"{name} = {value}\n" for name, value in fields.items())
+    return header.encode("latin-1") + (zlib.compress(stored) if packed else stored)
+
+
+def jsrt_raw_bytes(stored: np.ndarray) -> bytes:
+    """Return the bytes of a raw image: two for each value, most significant first, no header."""
+    return stored.astype(">u2").tobytes()

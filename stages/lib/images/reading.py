@@ -3,7 +3,8 @@
 The order is the safety: size of the file, our own look at the header (a bomb is refused before a decoder sees it), the
 strictest decoder we know (cv2 checks every checksum and refuses a truncated file, where others hand out wrong or black
 pixels), then what came out against the header, then whether it is an image at all. A grey PNG of 8 or 16 bits,
-interlaced or not, is taken, and RGB(A) of equal channels and full opacity; DICOM as `dicom` says. The rest is refused.
+interlaced or not, is taken, and RGB(A) of equal channels and full opacity; DICOM as `dicom` says, MetaImage as
+`metaimage`, raw images of JSRT as `jsrt_raw`. The rest is refused.
 """
 
 import base64
@@ -15,7 +16,7 @@ import numpy as np
 
 from stages.lib.core import files
 from stages.lib.core.errors import ImageError
-from stages.lib.images import dicom, duplicates, png, preprocess
+from stages.lib.images import dicom, duplicates, jsrt_raw, metaimage, png, preprocess
 from stages.lib.images.decoded import SILENT, Decoded, Header
 from stages.lib.images.notices import Notice
 
@@ -82,7 +83,7 @@ def read_grey(path: str | Path, *, max_pixels: int) -> Decoded:
     """Image stored at `path`.
 
     Args:
-        path: PNG or DICOM file; its first bytes decide which, not its name.
+        path: PNG, DICOM or MetaImage file, its first bytes decide which, not its name; or a raw image of JSRT.
         max_pixels: Pixels beyond which it is not decoded.
 
     Raises:
@@ -96,6 +97,10 @@ def read_grey(path: str | Path, *, max_pixels: int) -> Decoded:
         image = png.read_png(Path(path).read_bytes(), max_pixels)
     elif head[128:] == b"DICM":
         image = dicom.read_dicom(path, max_pixels=max_pixels)
+    elif metaimage.is_metaimage(head):
+        image = metaimage.read_metaimage(path, max_pixels)
+    elif jsrt_raw.is_jsrt(path):
+        image = jsrt_raw.read_jsrt(path, max_pixels)
     elif not head:
         raise ImageError("an empty file")
     else:
