@@ -54,7 +54,15 @@ def nih(root: Path, rows: tuple[str, ...] = NIH_ROWS) -> Path:
     return root
 
 
-METAIMAGE_TYPES = {"u1": "UCHAR", "i1": "CHAR", "u2": "USHORT", "i2": "SHORT", "i4": "INT", "f4": "FLOAT", "f8": "DOUBLE"}
+METAIMAGE_TYPES = {
+    "u1": "UCHAR",
+    "i1": "CHAR",
+    "u2": "USHORT",
+    "i2": "SHORT",
+    "i4": "INT",
+    "f4": "FLOAT",
+    "f8": "DOUBLE",
+}
 
 
 def metaimage(

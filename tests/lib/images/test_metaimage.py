@@ -22,9 +22,7 @@ def read(path: Path, data: bytes, max_pixels: int = MAX_PIXELS) -> reading.Decod
 @pytest.mark.parametrize("big", [False, True])
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "i4", "f4", "f8"])
-def test_a_metaimage_of_whole_numbers_is_read_to_the_value(
-    tmp_path: Path, dtype: str, packed: bool, big: bool
-) -> None:
+def test_a_metaimage_of_whole_numbers_is_read_to_the_value(tmp_path: Path, dtype: str, packed: bool, big: bool) -> None:
     stored = image(3, dtype=np.uint8).astype(dtype)
     found = read(tmp_path / "a.mha", metaimage(stored, packed=packed, big=big, slices=packed))
     assert np.array_equal(found.pixels, stored)
