@@ -37,7 +37,7 @@ def read_jsrt(path: str | Path, max_pixels: int) -> Decoded:
     Raises:
         ImageError: If a value has more than 12 bits.
     """
-    if SIDE_PX * SIDE_PX > max_pixels:
+    if max_pixels < SIDE_PX * SIDE_PX:
         raise ImageError(f"{SIDE_PX} x {SIDE_PX} pixels, more than max_pixels = {max_pixels}")
     stored = np.fromfile(path, ">u2").reshape(SIDE_PX, SIDE_PX)
     if (most := int(stored.max())) > MAX_GREY:

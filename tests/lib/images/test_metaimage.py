@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from public_data import jsrt_raw_bytes, metaimage
 from pngs import image
+from public_data import jsrt_raw_bytes, metaimage
 
 from stages.lib.core.errors import ImageError
 from stages.lib.images import reading
