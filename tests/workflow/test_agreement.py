@@ -76,6 +76,15 @@ def test_the_code_of_a_stage_is_found_through_its_imports() -> None:
         "stages/lib/core/errors.py",
     } <= set(found)
     assert not any("torch" in name or "models" in name for name in found)
+    assert not any(name.endswith("__init__.py") for name in found)
+
+
+def test_the_code_of_ingest_holds_every_layout_and_what_it_reads_files_by() -> None:
+    """They are taken by name, so no import names them."""
+    found = closure.closure("stages.data.ingest")
+    layouts = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "stages/lib/images/layouts").glob("*.py"))
+    assert len(layouts) > 3
+    assert {*layouts, "stages/lib/images/listing.py", "stages/lib/images/csvfile.py"} <= set(found)
 
 
 def test_no_stage_imports_a_heavy_package_before_it_needs_it() -> None:

@@ -10,9 +10,12 @@ ROOT = Path(__file__).parents[3]
 def closure(module: str) -> list[str]:
     """Source files of `module` and of every module of `stages` that it imports, directly or not.
 
-    Imports inside functions count. Paths are relative to the repository, sorted, without the bare package files.
+    Imports inside functions count. A package with code in its `__init__` counts with all its modules, since it may take
+    them by name. Paths are relative to the repository, sorted, without the bare package files.
 
     >>> "stages/lib/core/errors.py" in closure("stages.data.split")
+    True
+    >>> "stages/lib/images/layouts/folder.py" in closure("stages.data.ingest")
     True
     """
     found: set[str] = set()
@@ -26,15 +29,25 @@ def closure(module: str) -> list[str]:
 
 
 def _path(module: str) -> Path:
-    return ROOT.joinpath(*module.split(".")).with_suffix(".py")
+    place = ROOT.joinpath(*module.split("."))
+    return place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
 
 
 @cache
 def _imports(module: str) -> tuple[str, ...]:
     names: list[str] = []
-    for node in ast.walk(ast.parse(_path(module).read_text())):
+    path = _path(module)
+    if path.name == "__init__.py":
+        names += [f"{module}.{other.stem}" for other in path.parent.glob("*.py") if other != path]
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return tuple(name for name in names if name.startswith("stages.") and _path(name).is_file())
+    return tuple(name for name in names if name.startswith("stages.") and _has_code(_path(name)))
+
+
+@cache
+def _has_code(path: Path) -> bool:
+    """Whether a file is there, and is no bare package file: one with nothing but a docstring."""
+    return path.is_file() and (path.name != "__init__.py" or len(ast.parse(path.read_text()).body) > 1)
