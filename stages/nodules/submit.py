@@ -79,11 +79,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         documents.read(args.calibration, Calibration),
         args.params.submit,
     )
+    answered = len(images)
     if args.unanswered:
         images += [[name, "", ""] for name, _ in csvtext.read(args.unanswered, UNANSWERED)]
     files.write_bytes(args.classification, csvtext.csv_bytes(["file_name", "label", "confidence"], images))
     files.write_bytes(args.localization, csvtext.csv_bytes(["file_name", "x", "y", "confidence"], places))
-    LOG.info("submit: %d images, %d points", len(images), len(places))
+    LOG.info("submit: %d images, %d points", answered, len(places))
 
 
 if __name__ == "__main__":

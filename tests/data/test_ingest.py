@@ -45,6 +45,20 @@ def refusal(root: Path) -> str:
     return str(error.value)
 
 
+def test_the_layout_images_reads_no_table_so_that_none_can_refuse_an_image(tmp_path: Path) -> None:
+    """The labels name a patient twice, a file that is not there, and a word that is none."""
+    labels = LABELS + "00000012_000.png,No Finding,\nabsent.png,Nodule,\n0026.png,perhaps,\n"
+    root = challenge(tmp_path, IMAGES, labels, POINTS + "0026.png,900,900,c\n")
+    refusal(root)
+    found = ingest.ingest(folder_params(root, layout="images"))
+    assert [(row["file_name"], row["label"], row["status"]) for row in found.manifest.to_pylist()] == [
+        ("lidc_png_16_bit/0026.png", None, "ok"),
+        ("nih_filtered_images/00000012_000.png", None, "ok"),
+        ("nih_filtered_images/00000012_001.png", None, "ok"),
+    ]
+    assert found.points.num_rows == 0
+
+
 def test_the_challenge_layout_becomes_a_manifest_and_points_in_original_pixels(tmp_path: Path) -> None:
     rows, points = read(challenge(tmp_path, IMAGES, LABELS, POINTS))
     told = [(r["image_id"], r["source"], r["patient_id"], r["label"], r["bit_depth"], r["status"]) for r in rows]

@@ -14,7 +14,7 @@ from workflow import dvc_sync, registry
 ROOT = Path(__file__).parents[2]
 OWN = {  # values that stand nowhere else in the parameters
     "root": "data/of_predict",
-    "layout": "folder",
+    "layout": "nodulocc",
     "accept": ["view"],
     "max_rejected": 7321,
     "max_pixels": 49999991,
