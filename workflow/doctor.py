@@ -352,8 +352,7 @@ def data(document: Mapping[str, Any]) -> Data | None:
     from stages.data import ingest
     from stages.lib.core import params
     from stages.lib.core.errors import DataError
-    from stages.lib.images import layouts
-    from stages.lib.images.notices import rejecting
+    from stages.lib.images import layouts, reading
 
     section = params.parse(document, {"data.ingest": ingest.Params}).ingest
     try:
@@ -361,9 +360,11 @@ def data(document: Mapping[str, Any]) -> Data | None:
     except DataError as error:
         return Data("", 0, 0, error.problems)
     problems = list(folder.problems)
-    refused = [(image, found) for image in folder.images if (found := rejecting(image.notices, section.accept))]
-    if len(refused) > section.max_rejected:
-        problems += [f"{image.file_name!r}: {'; '.join(one.text for one in found)}" for image, found in refused]
+    placed, odd = ingest.in_pixels(folder, {})
+    unread = reading.Facts()
+    rows = [ingest.judge(one, unread, placed.get(one.image_id, []), section, odd) for one in folder.images]
+    rejected = [f"{row['file_name']!r}: {row['problem']}" for row in rows if row["status"] == "rejected"]
+    problems += rejected if len(rejected) > section.max_rejected else []
     labelled = sum(image.label is not None for image in folder.images)
     return Data(folder.layout, len(folder.images), labelled, problems)
 

@@ -298,6 +298,23 @@ def test_an_image_that_ingest_would_not_open_is_a_line_to_mend_beyond_max_reject
     assert line_about_data(folder(tmp_path, max_rejected=1)).startswith("OK    ")
 
 
+def test_what_the_tables_alone_contradict_is_a_line_to_mend_as_ingest_says_it(tmp_path):
+    """Points in fractions of the side, and on an image without a nodule: no image has to be opened for either."""
+    (tmp_path / "nih_filtered_images").mkdir()
+    png(tmp_path / "nih_filtered_images/00000012_000.png")
+    points = tmp_path / "localization_labels.csv"
+    for label, place in (("Nodule", "0.25,0.5"), ("No Finding", "20,30")):
+        (tmp_path / "classification_labels.csv").write_text(f"file_name,label,LIDC_ID\n00000012_000.png,{label},\n")
+        points.write_text(f"file_name,x,y\n00000012_000.png,{place}\n")
+        document = folder(tmp_path)
+        with pytest.raises(DataError) as caught:
+            ingest.ingest(parse(document, {"data.ingest": ingest.Params}).ingest)
+        assert line_about_data(document).startswith("MEND  ")
+        assert caught.value.problems[0] in line_about_data(document)
+    points.write_text("file_name,x,y\n")
+    assert line_about_data(folder(tmp_path)).startswith("OK    ")
+
+
 def test_a_base_folder_that_fetch_would_refuse_is_a_line_to_mend(tmp_path):
     base = shutil.copytree(PRESETS.parent / "demo_base", tmp_path / "base")
     document = {**DEMO, "weights": {"fetch": {"base": str(base), "revision": "none"}}}
