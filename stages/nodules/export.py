@@ -124,6 +124,7 @@ def statement(answer: Answer, model: Model, number: int) -> dicom_objects.Statem
         finding=NODULE,
         site=LUNG,
         procedure=CHEST,
+        body_part="CHEST",
         algorithm=f"{model.classifier}, {model.localizer}"[:64],
         version=(model.code or "unknown")[:16],
         serial=files.sha256_json(json.loads(json.dumps(documents.as_mapping(model))))[:16],

@@ -66,6 +66,7 @@ class Statement:
         finding: Code of what is looked for: value, scheme, meaning.
         site: Code of where.
         procedure: Code of the kind of image.
+        body_part: Where, as Body Part Examined has it.
         algorithm: Name of what found it, at most 64 characters.
         version: Of the code, at most 64 characters.
         serial: Of the model: what tells one from another, at most 64 characters.
@@ -78,6 +79,7 @@ class Statement:
     finding: tuple[str, str, str]
     site: tuple[str, str, str]
     procedure: tuple[str, str, str]
+    body_part: str
     algorithm: str
     version: str
     serial: str
@@ -282,7 +284,7 @@ def _presentation_state(source: "Dataset", said: Statement) -> "Dataset":
         x, y = _place(mark)[0]
         texts.append(pr.TextObject(text_value=f"{mark.confidence:.2f}", units="PIXEL", anchor_point=(x, y)))
     inverse = source.PhotometricInterpretation == "MONOCHROME1"  # a presentation state takes its place
-    return pr.GrayscaleSoftcopyPresentationState(
+    made = pr.GrayscaleSoftcopyPresentationState(
         referenced_images=[source],
         content_label="NODULEFLOW",
         content_description=SHORT_STATEMENT,
@@ -299,6 +301,8 @@ def _presentation_state(source: "Dataset", said: Statement) -> "Dataset":
         device_serial_number=said.serial,
         **_series(source, said, "gsps"),
     )
+    made.BodyPartExamined = said.body_part  # without it a side of the body would be wanted
+    return made
 
 
 def _series(source: "Dataset", said: Statement, kind: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stages.lib.demo import tiny
-from stages.lib.models import gemma3, prompts
+from stages.lib.models import first_use, gemma3, prompts
 
 ASK = prompts.PromptParams(question="Is there a nodule?", answers="Yes/No", image_first=True)
 
@@ -95,3 +95,7 @@ def test_an_answered_conversation_names_the_answering_side_model(loaded):
         [{"role": "user", "content": "Yes or no?"}, {"role": "assistant", "content": "No"}], tokenize=False
     )
     assert talk == "<bos><start_of_turn>user\nYes or no?<end_of_turn>\n<start_of_turn>model\nNo<end_of_turn>\n"
+
+
+def test_a_base_that_is_made_anew_has_all_that_its_first_use_wants(folder):
+    assert first_use.problems(folder) == []

@@ -47,6 +47,7 @@ def said(*marks: objects.Mark, positive: bool = True, confidence: float = 0.83, 
         finding=("27925004", "SCT", "Nodule"),
         site=("39607008", "SCT", "Lung"),
         procedure=("399208008", "SCT", "Plain chest X-ray"),
+        body_part="CHEST",
         algorithm="tuned, combined",
         version="0123456789abcdef",
         serial="fedcba9876543210",
@@ -100,6 +101,7 @@ def test_a_presentation_state_draws_the_points_on_the_pixels_and_writes_their_co
     assert {(point.GraphicAnnotationUnits, point.GraphicType) for point in points} == {("PIXEL", "POINT")}
     texts = [text.UnformattedTextValue for text in annotation.TextObjectSequence]
     assert texts == [objects.SHORT_STATEMENT, "0.70", "0.25"]
+    assert state.BodyPartExamined == "CHEST"
     assert state.ReferencedSeriesSequence[0].ReferencedImageSequence[0].ReferencedSOPInstanceUID == "1.2.3.4.5"
     without = written(objects.presentation_state, image(tmp_path / "a.dcm"), said())
     assert "GraphicObjectSequence" not in without.GraphicAnnotationSequence[0]
