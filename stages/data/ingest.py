@@ -40,7 +40,7 @@ LISTED = 20  # problems of one kind that an error spells out
 CHUNK = 16  # images that a process takes at once; with fewer images in all, starting a process costs more than it saves
 
 
-Layout = Literal["auto", "nodulocc", "nih", "folder", "images"]
+Layout = Literal["auto", "nodulocc", "nih", "vindr", "node21", "jsrt", "padchest", "folder", "images"]
 Unit = Annotated[parameters.Text, AfterValidator(units.check_unit)]
 Pattern = Annotated[parameters.Text, AfterValidator(layouts.check_pattern)]
 Accepted = Literal["modality", "body_part", "view"]

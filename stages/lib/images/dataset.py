@@ -69,6 +69,7 @@ class Record:
         notices: What is odd about the row.
         listed: Whether the row by itself makes the image one of the study. A table of points alone does not.
         spacing_size_px: Width and height of the image that `spacing_mm` is of, if it is stored in another size.
+        patient_from: Who says whose it is: table or name.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Record:
     notices: tuple[Notice, ...] = ()
     listed: bool = True
     spacing_size_px: tuple[float, float] | None = None
+    patient_from: str = "table"
 
     @property
     def table(self) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from stages.lib.images import columns
+from stages.lib.images import columns, readers
 from stages.lib.images.dataset import Options
 from stages.lib.images.notices import Notice
 
@@ -125,6 +125,6 @@ def of_readers(readings: Mapping[str, Iterable[str]], words: Words, rule: str) -
     """
     labels = [words.label(said) for said in readings.values()]
     seen = labels.count(1)
-    if seen and {"any": True, "majority": 2 * seen > len(labels), "all": seen == len(labels)}[rule]:
+    if readers.enough(seen, len(labels), rule):
         return 1
     return 0 if labels and seen + labels.count(0) == len(labels) else None

@@ -81,7 +81,7 @@ def read_header(data: bytes) -> tuple[dict[str, str], int]:
     """Fields of a header, and the place where its pixels begin.
 
     >>> read_header(b"NDims = 2\\nDimSize = 4 3\\nElementDataFile = LOCAL\\n...")
-    ({'NDims': '2', 'DimSize': '4 3', 'ElementDataFile': 'LOCAL'}, 49)
+    ({'NDims': '2', 'DimSize': '4 3', 'ElementDataFile': 'LOCAL'}, 48)
     """
     fields: dict[str, str] = {}
     start = 0

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -73,6 +74,27 @@ def match_key(name: str) -> str:
         name = "/".join(part for part in name.replace("\\", "/").split("/") if part not in ("", "."))
     key = without_ending(name)
     return key.lower() if key.isascii() else unicodedata.normalize("NFC", unicodedata.normalize("NFC", key).casefold())
+
+
+def stem_key(name: str) -> str:
+    """What the names of a file have in common that was converted: the last part of the path, as `match_key`.
+
+    >>> stem_key("a/JPCLN001.IMG") == stem_key("jpcln001.png")
+    True
+    """
+    return match_key(name).rpartition("/")[2]
+
+
+def by_stem(found: Iterable[str]) -> dict[str, str]:
+    """Names of files by their `stem_key`; the first of several.
+
+    >>> by_stem(["JPCLN001.png"])
+    {'jpcln001': 'JPCLN001.png'}
+    """
+    by_key: dict[str, str] = {}
+    for name in found:
+        by_key.setdefault(stem_key(name), name)
+    return by_key
 
 
 def shown(text: str) -> str:

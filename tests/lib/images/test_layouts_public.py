@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 from folders import folder_params
-from public_data import NIH_ROWS, NIH_SPOTS, nih
+from pngs import png
+from public_data import CLNDAT, NIH_ROWS, NIH_SPOTS, NODE21_ROWS, PADCHEST_ROWS, jsrt, nih, node21, padchest, vindr
 
 from stages.data import ingest, split, split_file
 from stages.lib.core import tables
 from stages.lib.core.errors import DataError
-from stages.lib.images import reading
+from stages.lib.images import labels, layouts, readers, reading
+from stages.lib.images.dataset import Point
 
 
 class Data:
@@ -57,7 +59,7 @@ def test_chestxray14_as_downloaded_has_labels_patients_and_context_of_its_own_ta
         ("00000072_000", 0, "nih-00000072", "table", "PA", "F", 0.5),
     ]
     assert set(data.of("status", "source", "label_from")) == {("ok", "nih", "Data_Entry_2017_v2020.csv")}
-    assert data.rows["00000070_000"]["problem"] == "no label: 'Cardiomegaly' in the table"
+    assert data.rows["00000070_000"]["problem"] == labels.notice("Cardiomegaly").text
     assert data.rows["00000071_001"]["problem"].startswith("age_years '414', wanted")
 
 
@@ -149,3 +151,186 @@ def test_the_official_test_list_of_chestxray14_is_a_split_file(tmp_path: Path) -
         "00000071_001": "train",
         "00000072_000": "train",
     }
+
+
+@pytest.mark.parametrize(
+    ("rule", "of_images", "places"),
+    [
+        ("any", [1, 1, 0, None], [(20, 30), (50, 12), (33, 33)]),
+        ("majority", [1, 0, 0, None], [(20, 30)]),
+        ("all", [1, 0, 0, None], [(20, 30)]),
+    ],
+)
+def test_three_readers_of_vindr_become_one_label_and_one_point_of_each_nodule(
+    tmp_path: Path, rule: str, of_images: list[int | None], places: list[tuple[int, int]]
+) -> None:
+    data = Data(vindr(tmp_path), reader_rule=rule)
+    assert data.of("image_id", "label") == list(zip(["aa01", "aa02", "aa03", "aa04"], of_images, strict=True))
+    assert [(point["x"], point["y"]) for point in data.points] == places
+    assert data.on_spots() == len(places)
+    first = data.points[0]  # of boxes with sides of 5, 7 and 3 pixels
+    assert (first["box_width_px"], first["box_height_px"]) == (5, 5)
+    assert set(data.of("status", "source", "label_from")) == {("ok", "other", "annotations_train.csv")}
+    assert not {"name", "table"} & {kind for (kinds,) in data.of("notices") for kind in kinds or ()}
+
+
+def test_the_labels_of_vindr_are_read_from_the_table_of_a_column_per_class_too(tmp_path: Path) -> None:
+    root = vindr(tmp_path)
+    (root / "annotations_train.csv").unlink()
+    (root / "test").mkdir()
+    (root / "train" / "aa03.dicom").rename(root / "test" / "aa03.dicom")
+    (root / "image_labels_train.csv").write_text(
+        "image_id,rad_id,Cardiomegaly,Nodule/Mass,No finding\n"
+        "aa01,R1,0,1,0\naa01,R2,1,1,0\naa01,R3,0,0,1\naa02,R1,0,1,0\naa02,R2,0,0,1\naa02,R3,0,0,1\naa09,R1,0,0,1\n"
+    )
+    (root / "image_labels_test.csv").write_text("image_id,Nodule/Mass,No finding\naa03,0,1\n")
+    data = Data(root, reader_rule="majority")
+    assert data.of("image_id", "label") == [("aa01", 1), ("aa02", 0), ("aa03", 0), ("aa04", None)]
+    assert data.rows["aa04"]["problem"].startswith("no label: it is not in image_labels_train.csv")
+    assert data.files["image_labels_train.csv"]["reason"] == "1 of 5 images are not in the folder: aa09"
+
+
+def test_a_wrong_table_of_vindr_is_refused_with_all_its_problems(tmp_path: Path) -> None:
+    root = vindr(tmp_path)
+    table = root / "annotations_train.csv"
+    whole = table.read_text()
+    table.write_text(
+        whole.replace("aa02,R1,Nodule/Mass,31,31,36,36", "aa02,R1,Nodule/Mass,31,31,30,x") + "\n,R1,Other,,,,"
+    )
+    told = refusal(root)
+    assert "annotations_train.csv line 7: 'aa02' in the box ('31', '31', '30', 'x'), wanted four numbers" in told
+    assert "no image_id" in told
+    table.write_text(whole.replace("x_max", "xmaxi"))
+    assert "annotations_train.csv: no column 'x_max'; found image_id" in refusal(root)
+    table.unlink()
+    assert "no file annotations_train.csv" in refusal(root, layout="vindr")
+    (root / "image_labels_train.csv").write_text("image_id,Nodule/Mass\naa01,maybe\n")
+    assert "image_labels_train.csv line 2: Nodule/Mass 'maybe', wanted 0 or 1" in refusal(root)
+
+
+def test_boxes_mark_one_nodule_if_they_overlap_enough_or_one_has_the_centre_of_the_other() -> None:
+    def box(x: float, width: float = 10) -> Point:
+        return Point(x, 0, box_width_px=width, box_height_px=width)
+
+    assert readers.same_nodule(box(0), box(5))  # its centre is on the side
+    assert readers.same_nodule(box(0), box(5.3))  # 4.7 of 15.3: 0.307
+    assert not readers.same_nodule(box(0), box(5.5))  # 4.5 of 15.5: 0.290
+    assert readers.same_nodule(box(0, 40), box(19, 2))
+    assert not readers.same_nodule(box(0), box(40))
+    chain = {"a": [box(0), box(100)], "b": [box(4)], "c": [box(8)]}
+    assert [(one.x, one.box_width_px) for one in readers.agreed(chain, 3, "all")] == [(4, 10)]
+    assert [one.x for one in readers.agreed(chain, 3, "any")] == [4, 100]
+    assert [one.x for one in readers.agreed({"a": [box(0), box(1)]}, 3, "majority")] == []
+
+
+def test_node21_has_a_point_for_each_row_with_a_nodule_and_none_for_the_others(tmp_path: Path) -> None:
+    data = Data(node21(tmp_path))
+    assert data.of("image_id", "label", "spacing_mm", "spacing_from", "status") == [
+        ("c0001", 1, 0.3, "ElementSpacing", "ok"),
+        ("n0001", 0, 0.3, "ElementSpacing", "ok"),
+        ("n0002", 0, 0.3, "ElementSpacing", "ok"),
+    ]
+    assert [(point["x"], point["y"]) for point in data.points] == [(20, 30), (50, 12)]
+    assert data.on_spots() == 2
+    assert data.points[0]["diameter_mm"] == pytest.approx(1.5)
+    assert data.of("notices") == [(["patient"],)] * 3  # a table of several rows for an image is as it should be
+
+
+def test_node21_of_png_files_is_found_by_the_names_of_its_table(tmp_path: Path) -> None:
+    root = node21(tmp_path)
+    for path in (root / "cxr_images" / "images").iterdir():
+        pixels = reading.read_grey(path, max_pixels=10_000).pixels
+        path.with_suffix(".png").write_bytes(png(pixels))
+        path.unlink()
+    data = Data(root)
+    assert data.of("file_name", "label") == [("c0001.png", 1), ("n0001.png", 0), ("n0002.png", 0)]
+    assert data.on_spots() == 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ((*NODE21_ROWS, "c0001.mha,0,0,0,0,0"), "listed before with another label"),
+        (
+            ("c0001.mha,1,5,18,28,0",),
+            "line 2: 'c0001.mha' in the box ('18', '28', '0', '5'), wanted a width",
+        ),
+        ((",1,5,18,28,5",), "line 2: no file name"),
+    ],
+)
+def test_a_wrong_table_of_node21_is_refused(tmp_path: Path, rows: tuple[str, ...], told: str) -> None:
+    assert told in refusal(node21(tmp_path, rows))
+    (tmp_path / "cxr_images" / "metadata.csv").write_text("img_name,label\nc0001.mha,1\n")
+    assert "no file metadata.csv with the columns img_name, label, x" in refusal(tmp_path, layout="node21")
+
+
+def test_jsrt_has_its_labels_and_patients_from_names_and_the_rest_from_its_tables(tmp_path: Path) -> None:
+    data = Data(jsrt(tmp_path), max_pixels=5_000_000)
+    assert data.of("image_id", "label", "patient_id", "patient_from", "view", "sex", "age_years", "status") == [
+        ("JPCLN001", 1, "JPCLN001", "name", "PA", "M", 53.0, "ok"),
+        ("JPCLN002", 1, "JPCLN002", "name", "PA", "F", None, "ok"),
+        ("JPCNN001", 0, "JPCNN001", "name", "PA", "F", 71.0, "ok"),
+    ]
+    assert data.on_spots() == 2
+    assert [(p["x"], p["y"], p["diameter_mm"]) for p in data.points] == [(1634, 692, 15.0), (20, 33, 30.0)]
+    assert data.of("spacing_mm") == [(0.175,), (pytest.approx(0.175 * 32),), (pytest.approx(0.175 * 32),)]
+    assert data.rows["JPCLN001"]["bit_depth"] == 12
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        (
+            CLNDAT.replace("1634", "left"),
+            "line 1: 'JPCLN001.IMG' has the size and the place '15', 'left'",
+        ),
+        (CLNDAT.replace("\tFemale", "\t1614"), "'JPCLN002.IMG' has sex '1614', wanted one of F, M, other"),
+        (CLNDAT.replace("JPC", "X"), "found no name of an image, wanted such as JPCLN001.IMG"),
+        (CLNDAT.encode("utf-16").decode("latin-1"), "not plain text"),
+    ],
+)
+def test_a_wrong_table_of_jsrt_is_refused(tmp_path: Path, table: str, told: str) -> None:
+    root = jsrt(tmp_path)
+    (root / "Nodule154images" / "JPCLN001.IMG").unlink()
+    (root / "CLNDAT_EN.txt").write_bytes(table.encode("latin-1"))
+    assert told in refusal(root)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_padchest_has_labels_of_lists_and_ages_of_two_years_and_leaves_lateral_views_out(
+    tmp_path: Path, packed: bool
+) -> None:
+    data = Data(padchest(tmp_path, packed=packed), max_rejected=1)
+    assert data.of("image_id", "label", "patient_id", "patient_from", "view", "sex", "age_years", "status") == [
+        ("100_a", 1, "P1", "table", "PA", "F", 78.0, "ok"),
+        ("100_b", 1, "P1", "table", "lateral", "F", 78.0, "rejected"),
+        ("101_a", 0, "P2", "table", "AP", "M", 60.0, "ok"),
+        ("102_a", None, "P3", "table", "AP", "other", None, "ok"),
+        ("103_a", None, "P4", "table", "PA", "M", None, "ok"),
+        ("104_a", 1, "P5", "table", "PA", "M", 50.0, "ok"),
+    ]
+    assert [row["problem"] for row in data.rows.values() if row["problem"]] == [
+        "its Projection is L: a lateral view",
+        labels.notice("pseudonodule", "normal").text,
+        f"{labels.notice().text}; born in '2011.0', study of '20100101': no age from 0 to 120",
+    ]
+    assert {row["bit_depth"] for row in data.rows.values() if row["status"] == "ok"} == {16}
+    assert Data(tmp_path, accept=["view"]).rows["100_b"]["status"] == "ok"
+    (table,) = data.files.values()
+    assert table["reason"] == "1 of 7 images are not in the folder: 105_a.png"
+
+
+def test_a_list_of_labels_that_is_none_is_remarked_and_never_evaluated(tmp_path: Path) -> None:
+    rows = (PADCHEST_ROWS[2].replace("['normal']", "[__import__('os')]"), PADCHEST_ROWS[5].replace("PA", "XX"))
+    data = Data(padchest(tmp_path, rows))
+    assert data.rows["101_a"]["problem"].startswith("no label: \"[__import__('os')]\" is no list of words")
+    assert data.rows["104_a"]["problem"].startswith("Projection 'XX', wanted one of PA, AP, AP_horizontal, L")
+    table = next(tmp_path.glob("*.csv"))
+    table.write_text("ImageID,Findings\n101_a.png,normal\n")
+    assert f"{table.name}: no column 'Labels'; found ImageID, Findings" in refusal(tmp_path)
+
+
+def test_each_public_layout_says_what_it_takes_for_each_subject() -> None:
+    for name in ("nih", "vindr", "node21", "jsrt", "padchest"):
+        takes = layouts.module(name).TAKES
+        assert list(takes) == ["label", "patient", "points", "spacing", "view", "sex", "age"]

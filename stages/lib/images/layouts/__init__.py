@@ -35,7 +35,8 @@ from stages.lib.images.dataset import Context, Folder, Image, Mark, Options, Pas
 from stages.lib.images.listing import Entry, Listing, Places
 from stages.lib.images.notices import Notice
 
-ORDER = ("nodulocc", "nih", "folder")  # in which `auto` tries them; the last takes any folder
+# The order in which `auto` tries them; the last takes any folder.
+ORDER = ("nodulocc", "nih", "vindr", "node21", "jsrt", "padchest", "folder")
 NO_CONTEXT = Context()
 LISTED = 5  # names that a sentence spells out
 
@@ -164,7 +165,7 @@ def of_file(entry: Entry, record: Record | None, tables: Tables, layout: ModuleT
     if record is not None:
         notices += record.notices
         if record.folder is None or entry.relative.startswith(record.folder + "/"):
-            patient, patient_from = record.patient, "table"
+            patient, patient_from = record.patient, record.patient_from
         else:
             here = inside.rpartition("/")[2]
             notices.append(Notice("table", f"{record.where} has it in {record.folder}, it is in {here}"))

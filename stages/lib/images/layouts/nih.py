@@ -145,7 +145,7 @@ def read_labels(table: csvfile.Table, words: labels.Words, options: Options) -> 
         spacing_mm, size_px, unusable = spacing(cells)
         notices = [Notice("table", text) for text in odd]
         if known[said] is None:
-            notices.append(Notice("label", f"no label: {said or 'an empty cell'!r} in the table"))
+            notices.append(labels.notice(*labels.findings(said)))
         if unusable:
             notices.append(Notice("spacing", unusable))
         records.append(
