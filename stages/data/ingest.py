@@ -312,9 +312,19 @@ def contradictions(image: Image, found: reading.Facts, points: Sequence[Point], 
                 + reason,
             )
             for point in points
-            if not (-0.5 <= point.x <= found.width_px - 0.5 and -0.5 <= point.y <= found.height_px - 0.5)
+            if not on_image(point, found.width_px, found.height_px)
+        ]
+        notices += [
+            Notice("points", f"point ({point.x:g}, {point.y:g}) is outside of the body")
+            for point in points
+            if on_image(point, found.width_px, found.height_px) and reading.outside_body(found, point.x, point.y)
         ]
     return notices
+
+
+def on_image(point: Point, width_px: int, height_px: int) -> bool:
+    """Whether a point is on an image of a size."""
+    return -0.5 <= point.x <= width_px - 0.5 and -0.5 <= point.y <= height_px - 0.5
 
 
 def remark_duplicates(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from pngs import challenge, hostile, image, png
 from stages.data import ingest
 from stages.lib.core import files, tables
 from stages.lib.core.errors import DataError, ParamsError
+from stages.lib.demo.synthetic import image as images
 from stages.lib.images import csvfile, reading
 from stages.lib.images.layouts import nodulocc
 
@@ -552,3 +553,20 @@ def test_a_copy_in_another_size_and_window_is_of_one_group_and_a_pair_that_is_al
 def test_a_pair_is_not_listed_from_a_correlation_above_that_of_a_group(tmp_path: Path) -> None:
     with pytest.raises(ParamsError, match="similar_correlation above 0 and at most same_correlation"):
         folder_params(tmp_path, same_correlation=0.8, similar_correlation=0.9)
+
+
+def test_an_inverted_image_and_a_point_in_the_air_are_remarked_and_take_part(tmp_path: Path) -> None:
+    drawn = images.draw(
+        np.random.default_rng(1), images.patient(np.random.default_rng(2)), width_px=160, height_px=160, nodules=0,
+        diameter_mm=(8.0, 9.0), contrast=(0.3, 1.0),
+    )  # fmt: skip
+    grey = np.rint(drawn.density * 255).astype(np.uint8)
+    grey = np.pad(grey, ((0, 0), (40, 40)))
+    names = {"nih/00000001_000.png": png(grey), "nih/00000002_000.png": png(255 - grey)}
+    labels = "file_name,label,LIDC_ID\n00000001_000.png,Nodule,\n00000002_000.png,Nodule,\n"
+    points = "file_name,x,y\n00000001_000.png,8,20\n00000001_000.png,90,90\n00000002_000.png,8,20\n"
+    found = ingest.ingest(folder_params(challenge(tmp_path, names, labels, points), max_pixels=100_000))
+    rows = found.manifest.to_pylist()
+    assert [(row["status"], row["notices"]) for row in rows] == [("ok", ["points"]), ("ok", ["inverted"])]
+    assert rows[0]["problem"] == "point (8, 20) is outside of the body"
+    assert found.points.num_rows == 3

@@ -33,7 +33,6 @@ REMARKED = {
     "marker": "a marker or a border takes most of the range of grey",
     "colour": "it had colours, which were taken as grey",
     "rotated": "it seems to be rotated",
-    "lateral": "it seems to be a lateral view",
     "patient": "its patient is not known",
     "label": "it has no label",
     "points": "something is odd about its points",

@@ -16,7 +16,7 @@ import numpy as np
 
 from stages.lib.core import files
 from stages.lib.core.errors import ImageError
-from stages.lib.images import dicom, duplicates, jsrt_raw, metaimage, png, preprocess
+from stages.lib.images import appearance, dicom, duplicates, jsrt_raw, metaimage, png, preprocess
 from stages.lib.images.decoded import SILENT, Decoded, Header
 from stages.lib.images.notices import Notice
 
@@ -31,7 +31,8 @@ MAX_SAME_FRACTION = (
 class Facts:
     """Facts of an image's file; None where it could not be read.
 
-    `notices` say what is odd, or why it was refused. `thumbnail` is that of `duplicates`, in base64.
+    `notices` say what is odd, or why it was refused. `thumbnail` is that of `duplicates`, and `body` the packed bits of
+    the mask of `appearance`, in base64; None where it cannot be told.
     """
 
     sha256: str | None = None
@@ -42,6 +43,7 @@ class Facts:
     header: Header = SILENT
     notices: tuple[Notice, ...] = ()
     thumbnail: str | None = None
+    body: str | None = None
 
 
 def examine(path: str, max_pixels: int) -> Facts:
@@ -62,8 +64,33 @@ def examine(path: str, max_pixels: int) -> Facts:
         return Facts(sha256=digest, notices=(Notice("file", f"cannot be opened: {error.strerror}"),))
     height_px, width_px = image.pixels.shape
     hashed = pixel_sha256(image.pixels)
-    small = base64.b64encode(duplicates.thumbnail(image.pixels).tobytes()).decode()
-    return Facts(digest, width_px, height_px, image.bit_depth, hashed, image.header, image.notices, small)
+    small, remarks, body = seen(image)
+    notices = (*image.notices, *remarks)
+    return Facts(digest, width_px, height_px, image.bit_depth, hashed, image.header, notices, _text(small), _text(body))
+
+
+def seen(image: Decoded) -> tuple[np.ndarray, list[Notice], np.ndarray | None]:
+    """Thumbnail of an image, remarks on its looks, and the packed mask of its body; None where it cannot be told."""
+    view = duplicates.view(image.pixels)
+    counts = preprocess.histogram(image.pixels) if image.histogram is None else image.histogram
+    low, high = (preprocess.percentile(counts, at) for at in (appearance.LOW_PERCENTILE, appearance.HIGH_PERCENTILE))
+    normalized = appearance.normalized(view, low, high)
+    remarks = appearance.remarks(normalized)
+    mask = None if any(one.kind == "inverted" for one in remarks) else appearance.body(normalized)
+    return duplicates.of_view(view), remarks, None if mask is None else np.packbits(mask)
+
+
+def outside_body(facts: Facts, x: float, y: float) -> bool:
+    """Whether a point of an image, in its pixels, is clearly outside of the body."""
+    if facts.body is None or not facts.width_px or not facts.height_px:
+        return False
+    side = appearance.BODY_PX
+    mask = np.unpackbits(np.frombuffer(base64.b64decode(facts.body), np.uint8)).reshape(side, side) > 0
+    return appearance.outside(mask, x, y, (facts.width_px, facts.height_px))
+
+
+def _text(values: np.ndarray | None) -> str | None:
+    return None if values is None else base64.b64encode(values.tobytes()).decode()
 
 
 def pixel_sha256(pixels: np.ndarray) -> str:
