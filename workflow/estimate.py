@@ -12,8 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
+from stages.lib.core import params
 from stages.lib.core.errors import ParamsError
 from workflow import costs, registry, stage_costs
 
@@ -31,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         known = ", ".join(sorted(found.stem for found in PRESETS.glob("*.yaml")))
         sys.exit(f"preset {args.preset!r}: unknown; known are {known}")
     try:
-        document = yaml.safe_load(path.read_text())
+        document = params.document(str(path))
         registry.check(document)
         gpus = [costs.gpu(args.gpu)] if args.gpu else list(costs.GPUS.values())
     except ParamsError as error:

@@ -147,7 +147,7 @@ def tell_passed_over(passed_over: Sequence[PassedOver]) -> None:
     counts = Counter(over.role for over in passed_over)
     if counts:
         told = ", ".join(f"{count} {role}" for role, count in sorted(counts.items()))
-        LOG.info("ingest: %d files are no images (%s): results/data/files.parquet", counts.total(), told)
+        LOG.info("ingest: %d files are no images (%s): the table files.parquet lists them", counts.total(), told)
     of_reason: defaultdict[str, list[str]] = defaultdict(list)
     for over in passed_over:
         if over.reason:

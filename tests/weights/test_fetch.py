@@ -416,6 +416,15 @@ def test_a_chat_template_may_stand_in_any_of_the_files_that_the_processor_reads(
     fetch.fetch(fetch.Params(base=str(model), revision="none"), None, False)
 
 
+def test_the_image_processor_may_stand_in_a_file_of_its_own_as_on_the_hub(model):
+    document = json.loads((model / "processor_config.json").read_text())
+    (model / "preprocessor_config.json").write_text(json.dumps(document["image_processor"]))
+    edit(model, "processor_config.json", without=["image_processor"])
+    fetch.fetch(fetch.Params(base=str(model), revision="none"), None, False)
+    edit(model, "preprocessor_config.json", do_pan_and_scan=True)
+    assert "do_pan_and_scan on" in refusal(asked=fetch.Params(base=str(model), revision="none"))
+
+
 def test_a_token_of_images_may_be_named_among_the_other_special_ones(model):
     named = json.loads((model / "tokenizer_config.json").read_text())["boi_token"]
     edit(model, "tokenizer_config.json", without=["boi_token"], extra_special_tokens={"boi_token": {"content": named}})

@@ -168,13 +168,17 @@ def document(source: str) -> Any:
     """Document of parameters from `source`: the path of a YAML file, or the parameters themselves as JSON.
 
     Raises:
-        ParamsError: If there is no such file, or it is not YAML.
+        ParamsError: If there is no such file, or it is not UTF-8 or not YAML.
     """
     try:
-        text = source if source.lstrip().startswith("{") else Path(source).read_text(encoding="utf-8")
+        text = source if source.lstrip().startswith("{") else Path(source).read_bytes().decode("utf-8-sig")
         return yaml.safe_load(text)
-    except (OSError, yaml.YAMLError) as error:
-        raise ParamsError(f"parameters from {source!r}:", [str(error)]) from error
+    except UnicodeDecodeError as error:
+        raise ParamsError(f"parameters from {source!r}:", ["not UTF-8 text: save it as UTF-8"]) from error
+    except OSError as error:
+        raise ParamsError(f"parameters from {source!r}:", [f"cannot be read: {error.strerror}"]) from error
+    except yaml.YAMLError as error:
+        raise ParamsError(f"parameters from {source!r}:", [f"not YAML: {error}"]) from error
 
 
 def read(source: str, sections: Mapping[str, Section]) -> SimpleNamespace:

@@ -83,3 +83,24 @@ def test_a_missing_or_broken_file_is_an_error_with_its_name(tmp_path) -> None:
     for source in (str(broken), str(tmp_path / "none.yaml")):
         with pytest.raises(ParamsError, match=r"yaml"):
             params.read(source, {"shape": Shape})
+
+
+@pytest.mark.parametrize(
+    ("content", "wanted"),
+    [
+        ("data: {a: 1}\n".encode("utf-16"), "not UTF-8 text: save it as UTF-8"),
+        (b"data: {a: 1\n", "not YAML: "),
+        (None, "cannot be read: No such file or directory"),
+    ],
+)
+def test_a_file_of_parameters_that_cannot_be_read_is_refused_in_words(tmp_path, content, wanted):
+    path = tmp_path / "params.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ParamsError, match=wanted):
+        params.document(str(path))
+
+
+def test_a_file_of_parameters_may_have_a_byte_order_mark(tmp_path):
+    (tmp_path / "params.yaml").write_bytes("data: {a: 1}\n".encode("utf-8-sig"))
+    assert params.document(str(tmp_path / "params.yaml")) == {"data": {"a": 1}}
