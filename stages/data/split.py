@@ -17,6 +17,7 @@ from stages.data.split_file import SplitFile
 from stages.lib.core import cli, params, tables
 from stages.lib.core.errors import SplitError, SplitFileError
 from stages.lib.core.log import LOG
+from stages.lib.images import patients
 
 SPLITS = ("train", "val", "test")
 
@@ -207,6 +208,24 @@ def missing_classes(table: pa.Table) -> list[str]:
     ]
 
 
+def unknown_patients(table: pa.Table, manifest: pa.Table, params: Params) -> list[str]:
+    """A sentence, if there are images in the split whose patient is not known; nothing where images are split.
+
+    Args:
+        table: Table of `tables.SPLIT`.
+        manifest: Table of `tables.MANIFEST`.
+        params: See `Params`.
+    """
+    lonely = set(patients.unknown(manifest)["image_id"].to_pylist()) & set(table["image_id"].to_pylist())
+    if not lonely or params.unit == "image":
+        return []
+    return [
+        f"the patient of {len(lonely)} of {table.num_rows} images is not known: each is taken for a patient of its "
+        "own; give a column patient_id or data.ingest.patient_pattern; if images share a patient, a patient may be in "
+        "two splits"
+    ]
+
+
 def _linked(images: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     """Group images that share a patient or their pixels, or are near-duplicates, directly or through others."""
     parent = list(range(len(images)))
@@ -263,8 +282,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = cli.parse(__doc__, argv, params={"data.split": Params}, reads=["manifest"], writes=["split"])
     section = args.params.split
     given = None if section.file == NONE else split_file.read(section.file)
-    table = split(tables.read(args.manifest, tables.MANIFEST), section, given)
-    for sentence in missing_classes(table):
+    manifest = tables.read(args.manifest, tables.MANIFEST)
+    table = split(manifest, section, given)
+    for sentence in (*missing_classes(table), *unknown_patients(table, manifest, section)):
         LOG.warning("warning: %s", sentence)
     tables.write(args.split, table, tables.SPLIT)
 

@@ -13,6 +13,7 @@ from stages.lib.core.errors import TableError
 from stages.lib.detect import views
 from stages.lib.detect.choice import Choice
 from stages.lib.detect.cutoff import Cutoff
+from stages.lib.images import patients
 from stages.lib.metrics.binary_suite import Scored
 from stages.lib.metrics.calibration import Calibration
 from stages.lib.metrics.evaluation_sets import MEASURED_SPLITS, classifier_images
@@ -152,7 +153,7 @@ def warnings(
     study: Tables, scored: Mapping[tuple[str, str], Scored], examined: Mapping[str, Sequence[Examined]]
 ) -> list[str]:
     """A sentence for everything that a reader must know before trusting a number."""
-    found = leaks(study)
+    found = [*leaks(study), *unknown_patients(study), *external.warnings(study.external, study.manifest)]
     rejected = Counter(study.manifest["status"].to_pylist())["rejected"]
     if rejected:
         found.append(f"{rejected} of {study.manifest.num_rows} images were rejected; the manifest says why.")
@@ -194,6 +195,18 @@ def warnings(
         if not any(one.negative for one in tested):
             found.append(f"{name}: no negative test image was examined, so its false points are unknown.")
     return found
+
+
+def unknown_patients(study: Tables) -> list[str]:
+    """A sentence, if there are images in the split whose patient is not known."""
+    lonely = patients.unknown(study.manifest)["image_id"]
+    n = pc.sum(pc.is_in(lonely.combine_chunks(), study.split["image_id"].combine_chunks())).as_py() or 0
+    if not n:
+        return []
+    return [
+        f"The patient of {n:,} of {study.split.num_rows:,} images is not known: each is taken for a patient of its "
+        "own. If images share a patient, a patient may be in two splits, and the intervals are too narrow."
+    ]
 
 
 def left_out(study: Tables) -> int:

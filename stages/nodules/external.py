@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stages.lib.core import tables
+from stages.lib.images import patients
 from stages.lib.metrics.evaluation_sets import external_images
 
 SHOWN = 5  # patients or images that a sentence names
@@ -41,12 +42,14 @@ def problems(
     """
     found = []
     used = split.filter(pc.is_in(split["split"], pa.array(["train", "val"])))
-    used = tables.lookup(used.select(["image_id", "patient_id"]), manifest, ["pixel_sha256"])
+    used = tables.lookup(used.select(["image_id", "patient_id"]), manifest, ["pixel_sha256", "patient_from"])
+    told = {"patient_id": _with_patient(used), "pixel_sha256": used}
     for name, data in external.items():
         known = data.manifest.filter(pc.equal(data.manifest["status"], "ok"))
         for column, what in (("patient_id", "patients"), ("pixel_sha256", "images, by their pixels,")):
-            mine = used[column].combine_chunks().drop_null()
-            shared = sorted(set(known.filter(pc.is_in(known[column], mine))[column].to_pylist()))
+            theirs = _with_patient(known) if column == "patient_id" else known
+            mine = told[column][column].combine_chunks().drop_null()
+            shared = sorted(set(theirs.filter(pc.is_in(theirs[column], mine))[column].to_pylist()))
             if shared:
                 some = ", ".join(shared[:SHOWN]) + (", ..." if len(shared) > SHOWN else "")
                 found.append(f"external/{name}: {len(shared)} {what} are in training or validation ({some})")
@@ -65,3 +68,29 @@ def problems(
             if len(asked) < wanted:
                 found.append(f"external/{name}: {wanted - len(asked)} images have no score of {classifier}")
     return found
+
+
+def warnings(external: Mapping[str, External], manifest: pa.Table) -> list[str]:
+    """A sentence for each data set whose patients could not all be looked for among those of the study.
+
+    Args:
+        external: The data sets by name.
+        manifest: Table of `tables.MANIFEST` of the study.
+    """
+    here = patients.unknown(manifest).num_rows
+    sentences = []
+    for name, data in external.items():
+        there = patients.unknown(data.manifest).num_rows
+        if here or there:
+            sentences.append(
+                f"external/{name}: the patient of {there:,} of its {data.manifest.num_rows:,} images, and of {here:,} "
+                f"of the study's {manifest.num_rows:,}, is not known; whether they are in training or validation was "
+                "told by the pixels alone."
+            )
+    return sentences
+
+
+def _with_patient(images: pa.Table) -> pa.Table:
+    """The images whose patient is known: the name of a file is no patient, and may be that of another one elsewhere."""
+    known = pc.or_(pc.is_valid(images["patient_from"]), pc.not_equal(images["patient_id"], images["image_id"]))
+    return images.filter(known)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.data import split_file
-from stages.data.split import Params, missing_classes, split
+from stages.data.split import Params, missing_classes, split, unknown_patients
 from stages.data.split_file import SplitFile
 from stages.lib.core import files, tables
 from stages.lib.core.errors import SplitError, SplitFileError
@@ -137,6 +137,19 @@ def test_a_split_that_lacks_a_class_is_named() -> None:
         f"split {name} has no image {'without' if named[name] else 'with'} a nodule"
         for name in ("train", "val", "test")
     ]
+
+
+def test_images_whose_patient_is_not_known_are_counted_where_patients_are_split() -> None:
+    images = manifest([(f"{index:05d}", index % 2, f"x{index}") for index in range(9)])
+    table = split(images, PARAMS)
+    (sentence,) = unknown_patients(table, images, PARAMS)
+    assert sentence.startswith(
+        "the patient of 9 of 9 images is not known: each is taken for a patient of its own; give"
+    )
+    assert "data.ingest.patient_pattern" in sentence and sentence.endswith("a patient may be in two splits")
+    assert not unknown_patients(table, images, replace(PARAMS, unit="image"))
+    told = manifest([("P", index % 2, f"x{index}") for index in range(9)])
+    assert not unknown_patients(table, told, PARAMS)
 
 
 def test_only_splits_that_have_images_can_lack_a_class() -> None:

@@ -15,6 +15,7 @@ from stages.lib.metrics import binary, curves, measures
 from stages.lib.metrics.measures import Key, Subject
 from stages.lib.report.blocks import Heading, Section, Table
 from stages.nodules import measure, section
+from stages.nodules.external import External, problems, warnings
 
 SUBSET = "external/hospital_b"
 
@@ -86,6 +87,21 @@ def test_a_patient_or_an_image_that_made_the_study_is_refused(
         measure.main(
             [*fake_study.measure_options(study, fake_study.LOCALIZED), *elsewhere(study, tmp_path, patients, pixels)]
         )
+
+
+def test_the_name_of_a_file_is_no_patient_of_two_hospitals_but_that_none_is_known_is_said(study: Path) -> None:
+    manifest = tables.read(study / "manifest.parquet", tables.MANIFEST)
+    split, none = tables.read(study / "split.parquet", tables.SPLIT), dict.fromkeys(["patient_from", "pixel_sha256"])
+    for name, values in {**none, "patient_id": manifest["image_id"].to_pylist()}.items():
+        manifest = put(manifest, name, values)
+    split = tables.lookup(split.drop_columns("patient_id"), manifest, ["patient_id"])
+    there = {"hospital_b": External(manifest, {})}
+    assert not problems(there, [], manifest, split, ["nih", "lidc"])
+    (sentence,) = warnings(there, manifest)
+    assert f"external/hospital_b: the patient of {len(manifest)} of its {len(manifest)} images" in sentence
+    known = put(manifest, "patient_from", ["table"] * len(manifest))
+    (problem,) = problems({"hospital_b": External(known, {})}, [], known, split, ["nih", "lidc"])
+    assert "patients are in training or validation" in problem and not warnings({}, known)
 
 
 def test_external_data_without_a_label_or_a_score_are_refused(study: Path, tmp_path: Path) -> None:

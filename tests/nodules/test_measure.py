@@ -641,6 +641,15 @@ def test_labelled_images_that_a_split_from_outside_does_not_name_are_warned_of(s
     assert "2 labelled images are in no split" in " ".join(consistency.warnings(fewer, {}, {}))
 
 
+def test_images_whose_patient_is_not_known_are_warned_of(study):
+    rows = study.manifest.to_pylist()
+    told = [{**row, "patient_id": row["patient_id"] + "_"} for row in rows]
+    assert not consistency.unknown_patients(replace(study, manifest=tables.from_rows(told, tables.MANIFEST)))
+    (sentence,) = consistency.unknown_patients(study)  # the LIDC images have none
+    assert sentence.startswith("The patient of 3 of 83 images is not known: each is taken for a patient of its own. If")
+    assert sentence in consistency.warnings(study, {}, {})
+
+
 def test_what_was_lost_on_the_way_is_counted_and_warned_of(study):
     document = metrics(study, PARAMS)
     counts = document["counts"]

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stages.lib.core import tables
+from stages.lib.images import patients
 from stages.lib.metrics import catalog
 from stages.lib.metrics.measures import Estimate, Key
 from stages.lib.report.blocks import Column, Note, Part, Row, Rows, Table
@@ -176,9 +177,13 @@ def _thresholds(study: Study) -> str:
 
 def _patients(study: Study) -> str:
     rows = study.split.select(["image_id", "patient_id"]).to_pylist()
-    unknown = sum(row["image_id"] == row["patient_id"] for row in rows)  # as ingest has it where nothing tells
+    lonely = set(patients.unknown(study.manifest)["image_id"].to_pylist())
+    unknown = sum(row["image_id"] in lonely for row in rows)
     text = f"{len(rows):,} images of {len({row['patient_id'] for row in rows}):,} patients, "
     text += f"split by {study.settings.split_unit}."
     if unknown:
-        text += f" Of {unknown:,} images the patient is not known; each counts as a patient of its own."
+        text += (
+            f" Of {unknown:,} images the patient is not known; each counts as a patient of its own, and if they share "
+            "one, a patient may be in two splits."
+        )
     return text
