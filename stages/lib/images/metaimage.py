@@ -110,7 +110,7 @@ def shape(fields: Mapping[str, str]) -> tuple[int, int, np.dtype]:
         raise ImageError(
             "a MetaImage header whose pixels are in another file, which is not opened: write it as one .mha file"
         )
-    sizes = [int(word) for word in fields.get("DimSize", "").split() if word.isdecimal()]
+    sizes = [int(word) for word in fields.get("DimSize", "").split() if word.isdecimal() and len(word) < 10]
     if fields.get("NDims") not in ("2", "3") or len(sizes) != int(fields["NDims"]) or 0 in sizes:
         told = f"NDims {fields.get('NDims')!r} and DimSize {fields.get('DimSize')!r}"
         raise ImageError(f"a MetaImage of {told}, wanted 2 or 3 sizes above 0")
@@ -158,13 +158,15 @@ def grey(values: np.ndarray) -> tuple[np.ndarray, list[Notice]]:
     if not np.isfinite(values).all():
         raise ImageError("pixels that are no numbers (NaN or infinite), wanted grey values")
     least, most = float(values.min()), float(values.max())
+    if not np.isfinite(most - least):
+        raise ImageError(f"grey values from {least:g} to {most:g}, wanted a smaller range")
     shifted = values.astype(np.float64)
     if least < 0 or most > MAX_GREY:
         shifted -= least
         most -= least
     if most <= MAX_GREY and (values.dtype.kind != "f" or np.array_equal(shifted, np.rint(shifted))):
         return shifted.astype(np.uint8 if values.dtype.itemsize == 1 else np.uint16), []
-    start, extent = float(shifted.min()), float(np.ptp(shifted))
+    start, extent = float(shifted.min()), most - float(shifted.min())
     text = f"grey values of {extent:g} in all, as {values.dtype}, were mapped to whole numbers of 0 to {MAX_GREY}"
     mapped = np.rint((shifted - start) / (extent or 1.0) * MAX_GREY)
     return mapped.astype(np.uint16), [Notice("lossy", text)]

@@ -124,6 +124,14 @@ def test_a_table_of_chestxray14_that_contradicts_itself_is_refused(
     assert told in refusal(nih(tmp_path, rows))
 
 
+def test_a_patient_of_chestxray14_whom_name_and_table_call_otherwise_is_remarked(tmp_path: Path) -> None:
+    rows = (NIH_ROWS[0], NIH_ROWS[1].replace(",70,", ",71,"))
+    data = Data(nih(tmp_path, rows), max_rejected=5)
+    assert data.rows["00000070_001"]["patient_id"] == "nih-00000071"
+    told = "its patient is nih-00000071 in the table, and nih-00000070 by its name"
+    assert data.rows["00000070_001"]["problem"] == told
+
+
 def test_a_wrong_box_or_a_missing_column_of_chestxray14_is_named(tmp_path: Path) -> None:
     root = nih(tmp_path)
     boxes = root / "BBox_List_2017.csv"
@@ -204,7 +212,7 @@ def test_a_wrong_table_of_vindr_is_refused_with_all_its_problems(tmp_path: Path)
     assert "annotations_train.csv: no column 'x_max'; found image_id" in refusal(root)
     table.unlink()
     assert "no file annotations_train.csv" in refusal(root, layout="vindr")
-    (root / "image_labels_train.csv").write_text("image_id,Nodule/Mass\naa01,maybe\n")
+    (root / "image_labels_train.csv").write_text("image_id,Nodule/Mass,No finding\naa01,maybe,0\n")
     assert "image_labels_train.csv line 2: Nodule/Mass 'maybe', wanted 0 or 1" in refusal(root)
 
 

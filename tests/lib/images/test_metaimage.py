@@ -109,3 +109,24 @@ def test_a_raw_image_is_taken_by_its_exact_size_and_ending_alone(tmp_path: Path)
         read(tmp_path / "JPCLN002.IMG", swapped, 5_000_000)
     with pytest.raises(ImageError, match="more than max_pixels"):
         read(tmp_path / "JPCLN001.IMG", data, 2_000_000)
+
+
+def test_a_mutated_metaimage_is_read_or_refused_and_never_crashes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    whole = [metaimage(image(0).astype(kind), packed=packed) for kind in ("u1", "f8") for packed in (False, True)]
+    refused = 0
+    for turn in range(300):
+        data = bytearray(whole[turn % len(whole)])
+        for place in rng.integers(0, min(len(data), 250), rng.integers(1, 6)):
+            data[place] = rng.integers(0, 256)
+        try:
+            assert read(tmp_path / "a.mha", bytes(data)).pixels.ndim == 2
+        except ImageError:
+            refused += 1
+    assert 200 < refused < 300
+    with pytest.raises(ImageError, match="wanted 2 or 3 sizes"):
+        read(tmp_path / "a.mha", metaimage(image(0), DimSize=f"40 {'9' * 5000}"))
+    with pytest.raises(ImageError, match="no numbers"):
+        read(tmp_path / "a.mha", metaimage(np.where(image(0) == 7, np.nan, 1.0)))
+    with pytest.raises(ImageError, match="wanted a smaller range"):
+        read(tmp_path / "a.mha", metaimage(np.where(image(0) < 128, -1.7e308, 1.7e308)))

@@ -111,11 +111,11 @@ def read_labels(table: csvfile.Table, words: labels.Words, options: Options) -> 
         words: What the labels mean.
         options: With `patient_column`.
     """
-    patient, problem = columns.patient_title(table, options.patient_column)
+    patient_title, problem = columns.patient_title(table, options.patient_column)
     titles = {
         "name": table.find(["Image Index"]),
         "label": table.find(["Finding Labels"]),
-        "patient": patient,
+        "patient": patient_title,
         "age_years": table.find(["Patient Age"]),
         "sex": table.find(["Patient Gender", "Patient Sex"]),
         "view": table.find(["View Position"]),
@@ -143,7 +143,10 @@ def read_labels(table: csvfile.Table, words: labels.Words, options: Options) -> 
             known[said] = words.label(labels.findings(said))
         context, odd = columns.context(cells)
         spacing_mm, size_px, unusable = spacing(cells)
+        patient, by_name = patient_id(cells["patient"]), names.nih_patient(names.without_ending(cells["name"]))
         notices = [Notice("table", text) for text in odd]
+        if patient and by_name and patient != by_name:
+            notices.append(Notice("table", f"its patient is {patient} in the table, and {by_name} by its name"))
         if known[said] is None:
             notices.append(labels.notice(*labels.findings(said)))
         if unusable:
@@ -153,7 +156,7 @@ def read_labels(table: csvfile.Table, words: labels.Words, options: Options) -> 
                 cells["name"],
                 where,
                 known[said],
-                patient_id(cells["patient"]),
+                patient,
                 spacing_mm,
                 context,
                 notices=tuple(notices),

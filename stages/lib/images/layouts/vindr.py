@@ -74,7 +74,7 @@ def tables(listing: Listing, options: Options) -> Tables:
     """
     there = _tables(listing)
     if not there:
-        wanted = f"no file {', '.join(FINDINGS)} with image_id and class_name, and no {' or '.join(LABELS)}"
+        wanted = f"no file {', '.join(FINDINGS)} with image_id, class_name and x_min, and no {' or '.join(LABELS)}"
         raise DataError(f"data folder {listing.base} (data.ingest.layout: vindr):", [wanted])
     words = labels.chosen(options, POSITIVE, NEGATIVE)
     found = Tables(label_table=there[0][0].relative, read=[entry.relative for entry, _ in there])
@@ -154,7 +154,7 @@ def _add(
 def _tables(listing: Listing) -> list[tuple[Entry, csvfile.Table]]:
     """Its tables: those of findings before those of labels, those of train before those of test."""
     found = []
-    for wanted, columns_of in ((FINDINGS, ("image_id", "class_name")), (LABELS, ("image_id",))):
+    for wanted, columns_of in ((FINDINGS, ("image_id", "class_name", "x_min")), (LABELS, ("image_id", "No finding"))):
         for entry in sorted(listing.of("table"), key=lambda entry: entry.name.casefold(), reverse=True):
             if entry.name.casefold() in wanted:
                 table = csvfile.table(listing.base / entry.relative, entry.relative, ("image_id", "class_name"))
