@@ -12,9 +12,9 @@ SPOT_PX = 5  # side of a drawn nodule; its middle is the brightest pixel
 
 
 def spotted(seed: int, *places: tuple[int, int], side: int = 64, dtype: type = np.uint8) -> np.ndarray:
-    """Return a dark noisy image with a spot around each (column, row), whose middle is the brightest pixel."""
+    """Return a noisy image with a spot around each (column, row), whose middle is the brightest pixel."""
     most = int(np.iinfo(dtype).max)
-    pixels = (image(seed, width=side, height=side, dtype=dtype) // 4).astype(dtype)
+    pixels = np.minimum(image(seed, width=side, height=side, dtype=dtype), most - 2).astype(dtype)
     reach = SPOT_PX // 2
     for x, y in places:
         pixels[y - reach : y + reach + 1, x - reach : x + reach + 1] = most - 1

@@ -1,4 +1,4 @@
-"""Points as tables give them: of several readers, and in pixels, in fractions of the side or on another image size.
+"""Points as tables give them: in pixels, in fractions of the side or on another image size.
 
 A point in pixels is at 0 in the centre of the first pixel; a fraction is 0 at the edge of the image and 1 at the other.
 """
@@ -115,57 +115,6 @@ def hint(reach: float, width_px: int, height_px: int, unit: str) -> str:
         return ""
     told = f"all points would fit images of {side} x {side}: if they were marked on such, set"
     return f"; {told} data.ingest.points_unit to {side}x{side}"
-
-
-def agreed(by_reader: Mapping[str, Sequence[Point]], readers: int, rule: str) -> tuple[list[Point], int]:
-    """Nodules on which enough readers agree, and the number of points that are left out.
-
-    Boxes of two readers are of one nodule if the centre of each lies in the other; the nodule is the mean of its boxes.
-    Points without boxes have no size by which to tell whether they are of one nodule, and are all kept.
-
-    Args:
-        by_reader: Points of each reader who has marked some.
-        readers: Readers of the image, those who have marked nothing among them.
-        rule: any, majority (more than half) or all.
-
-    >>> box = {"box_width_px": 8, "box_height_px": 8}
-    >>> two = {"a": [Point(10, 10, **box)], "b": [Point(12, 10, **box)]}
-    >>> [(point.x, point.y) for point in agreed(two, 3, "majority")[0]], agreed(two, 3, "all")
-    ([(11.0, 10.0)], ([], 2))
-    """
-    kept = [point for points in by_reader.values() for point in points if point.box_width_px is None]
-    nodules: list[dict[str, Point]] = []
-    for reader, points in by_reader.items():
-        for point in points:
-            if point.box_width_px is None:
-                continue
-            same = [one for one in nodules if reader not in one and _is_one(_mean(list(one.values())), point)]
-            if same:
-                same[0][reader] = point
-            else:
-                nodules.append({reader: point})
-    enough = {"any": 1, "majority": readers // 2 + 1, "all": readers}[rule]
-    left = sum(len(nodule) for nodule in nodules if len(nodule) < enough)
-    return kept + [_mean(list(nodule.values())) for nodule in nodules if len(nodule) >= enough], left
-
-
-def _is_one(one: Point, other: Point) -> bool:
-    away = abs(one.x - other.x), abs(one.y - other.y)
-    width = min(one.box_width_px or 0.0, other.box_width_px or 0.0)
-    height = min(one.box_height_px or 0.0, other.box_height_px or 0.0)
-    return away[0] <= width / 2 and away[1] <= height / 2
-
-
-def _mean(points: Sequence[Point]) -> Point:
-    """Mean place and box; the rest as the first reader has it."""
-    if len(points) == 1:
-        return points[0]
-    place = (sum(getattr(point, axis) for point in points) / len(points) for axis in ("x", "y"))
-    x, y = place
-    width, height = (
-        sum(getattr(point, side) or 0.0 for point in points) / len(points) for side in ("box_width_px", "box_height_px")
-    )
-    return replace(points[0], x=x, y=y, box_width_px=width, box_height_px=height)
 
 
 def _corner(point: Point) -> tuple[float, float]:

@@ -226,9 +226,9 @@ def test_boxes_mark_one_nodule_if_they_overlap_enough_or_one_has_the_centre_of_t
     assert readers.same_nodule(box(0, 40), box(19, 2))
     assert not readers.same_nodule(box(0), box(40))
     chain = {"a": [box(0), box(100)], "b": [box(4)], "c": [box(8)]}
-    assert [(one.x, one.box_width_px) for one in readers.agreed(chain, 3, "all")] == [(4, 10)]
-    assert [one.x for one in readers.agreed(chain, 3, "any")] == [4, 100]
-    assert [one.x for one in readers.agreed({"a": [box(0), box(1)]}, 3, "majority")] == []
+    assert [(one.x, one.box_width_px) for one in readers.agreed(chain, 3, "all")[0]] == [(4, 10)]
+    assert [one.x for one in readers.agreed(chain, 3, "any")[0]] == [4, 100]
+    assert readers.agreed({"a": [box(0), box(1)], "b": [Point(3, 4)]}, 3, "majority") == ([Point(3, 4)], 2)
 
 
 def test_node21_has_a_point_for_each_row_with_a_nodule_and_none_for_the_others(tmp_path: Path) -> None:

@@ -11,13 +11,14 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from stages.lib.images import annotations, columns, csvfile, labels, names, points
+from stages.lib.images import annotations, columns, csvfile, labels, names
 from stages.lib.images.columns import PointColumns
 from stages.lib.images.csvfile import Row, Table
 from stages.lib.images.dataset import Context, Mark, Options, Point, Record, Tables
 from stages.lib.images.labels import Words
 from stages.lib.images.listing import Entry, Listing, Places
 from stages.lib.images.notices import Notice
+from stages.lib.images.readers import agreed
 
 TAKES = {
     "label": "column label, class, finding ...: nodule, positive, yes, 1; no finding, negative, normal, no, 0",
@@ -203,7 +204,7 @@ def _of_readers(
     by_reader: defaultdict[str, list[Point]] = defaultdict(list)
     for reader, mark in marks:
         by_reader[reader].append(mark.point)
-    kept, left = points.agreed(by_reader, readers, options.reader_rule)
+    kept, left = agreed(by_reader, readers, options.reader_rule)
     if label == 0:
         kept, left = [], len(marks)
     first = marks[0][1]

@@ -19,6 +19,7 @@ from stages.lib.core.errors import DataError
 from stages.lib.images import columns, csvfile, labels, names, readers
 from stages.lib.images.dataset import Mark, Options, Point, Record, Tables
 from stages.lib.images.listing import Entry, Listing
+from stages.lib.images.notices import Notice
 
 FINDINGS = ("annotations_train.csv", "annotations_test.csv", "train.csv")
 LABELS = ("image_labels_train.csv", "image_labels_test.csv")
@@ -88,8 +89,13 @@ def tables(listing: Listing, options: Options) -> Tables:
         label = labels.of_readers(readings.words, words, options.reader_rule)
         said = [word for own in readings.words.values() for word in own]
         notices = () if label is not None else (labels.notice(*said),)
+        points, left = readers.agreed(readings.boxes, len(readings.words), options.reader_rule)
+        if left:
+            told = (
+                f"{left} box(es) of fewer readers than data.ingest.reader_rule wants ({options.reader_rule}) left out"
+            )
+            notices = (*notices, Notice("points", told))
         found.records.append(Record(name, readings.where, label, readings.patient, notices=notices))
-        points = readers.agreed(readings.boxes, len(readings.words), options.reader_rule)
         found.marks += [Mark(name, readings.where, point) for point in points]
     return found
 
