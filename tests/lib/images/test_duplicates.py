@@ -8,7 +8,7 @@ import pytest
 
 from stages.lib.images import duplicates, reading
 
-SAME = 0.95
+SAME = 0.96
 
 
 def radiograph(seed: int, side: int = 300) -> np.ndarray:
