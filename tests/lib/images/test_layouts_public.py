@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from folders import folder_params
 from pngs import png
 from public_data import CLNDAT, NIH_ROWS, NIH_SPOTS, NODE21_ROWS, PADCHEST_ROWS, jsrt, nih, node21, padchest, vindr
@@ -338,7 +339,25 @@ def test_a_list_of_labels_that_is_none_is_remarked_and_never_evaluated(tmp_path:
     assert f"{table.name}: no column 'Labels'; found ImageID, Findings" in refusal(tmp_path)
 
 
-def test_each_public_layout_says_what_it_takes_for_each_subject() -> None:
-    for name in ("nih", "vindr", "node21", "jsrt", "padchest"):
+SUBJECTS = ["label", "patient", "points", "spacing", "view", "sex", "age"]
+DATA_MD = (Path(__file__).parents[3] / "workflow" / "docs" / "data.md").read_text()
+
+
+def test_the_table_of_layouts_in_the_docs_says_what_each_layout_takes() -> None:
+    lines = [line.strip("|").split("|") for line in DATA_MD.splitlines() if line.startswith("| ")]
+    cells = [[cell.strip() for cell in line] for line in lines]
+    assert ["layout", *SUBJECTS] in cells
+    for name in (*layouts.ORDER, "images"):
         takes = layouts.module(name).TAKES
-        assert list(takes) == ["label", "patient", "points", "spacing", "view", "sex", "age"]
+        assert [f"`{name}`", *(takes.get(subject, "none") for subject in SUBJECTS)] in cells
+        assert set(takes) <= set(SUBJECTS)
+
+
+def test_the_parameters_in_the_docs_of_each_public_data_set_are_valid(tmp_path: Path) -> None:
+    blocks = [block.partition("```")[0] for block in DATA_MD.split("```yaml\n")[1:] if "ingest: {root" in block]
+    found = [yaml.safe_load(block) for block in blocks]
+    assert [one["data"]["ingest"]["layout"] for one in found] == ["nih", "vindr", "node21", "jsrt", "padchest"]
+    for one in found:
+        folder_params(tmp_path, **one["data"]["ingest"])
+        source = layouts.module(one["data"]["ingest"]["layout"]).source("a.png")
+        assert one["nodules"]["cohort"]["sources"] == [source]
