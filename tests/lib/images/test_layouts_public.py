@@ -353,11 +353,11 @@ def test_the_table_of_layouts_in_the_docs_says_what_each_layout_takes() -> None:
         assert set(takes) <= set(SUBJECTS)
 
 
-def test_the_parameters_in_the_docs_of_each_public_data_set_are_valid(tmp_path: Path) -> None:
+def test_the_parameters_in_the_docs_of_each_public_data_set_are_valid() -> None:
     blocks = [block.partition("```")[0] for block in DATA_MD.split("```yaml\n")[1:] if "ingest: {root" in block]
     found = [yaml.safe_load(block) for block in blocks]
     assert [one["data"]["ingest"]["layout"] for one in found] == ["nih", "vindr", "node21", "jsrt", "padchest"]
     for one in found:
-        folder_params(tmp_path, **one["data"]["ingest"])
+        folder_params(**one["data"]["ingest"])
         source = layouts.module(one["data"]["ingest"]["layout"]).source("a.png")
         assert one["nodules"]["cohort"]["sources"] == [source]
