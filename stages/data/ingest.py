@@ -30,7 +30,7 @@ from stages.lib.core import params as parameters
 from stages.lib.core.errors import DataError
 from stages.lib.core.log import LOG
 from stages.lib.core.progress import track
-from stages.lib.images import known_files, layouts, reading
+from stages.lib.images import known_files, layouts, patients, reading
 from stages.lib.images import points as units
 from stages.lib.images.columns import CONTEXT
 from stages.lib.images.dataset import Folder, Image, Options, PassedOver, Point
@@ -108,8 +108,9 @@ def ingest(params: Params, cache: Path | None = None, *, verify: bool = False) -
     openable = [image.path for image in folder.images if not rejecting(image.notices, params.accept)]
     read = remembered(openable, params, cache, verify)
     placed, odd = in_pixels(folder, read)
+    same = patients.same_for_all(facts.header for facts in read.values())
     rows = [
-        judge(image, read.get(image.path, reading.Facts()), placed.get(image.image_id, []), params, odd)
+        judge(image, read.get(image.path, reading.Facts()), placed.get(image.image_id, []), params, odd, same)
         for image in folder.images
     ]
     refuse(rows, folder.problems, params)
@@ -242,7 +243,12 @@ def in_pixels(folder: Folder, read: Mapping[str, reading.Facts]) -> tuple[dict[s
 
 
 def judge(
-    image: Image, found: reading.Facts, points: Sequence[Point], params: Params, odd: OddPoints = OddPoints()
+    image: Image,
+    found: reading.Facts,
+    points: Sequence[Point],
+    params: Params,
+    odd: OddPoints = OddPoints(),
+    same: str | None = None,
 ) -> dict[str, Any]:
     """Manifest row of one image: ok, or rejected with the reason.
 
@@ -254,13 +260,15 @@ def judge(
         points: The nodules marked on it, pixels of the original.
         params: With what an image may be and take part.
         odd: What is odd about the points of the folder as a whole.
+        same: PatientID that all files of the folder have, which tells none apart.
     """
     header = found.header
     patient, patient_from = image.patient, image.patient_from
-    if patient is None and header.patient is not None:
-        patient, patient_from = header.patient, "file"
+    of_study: tuple[Notice, ...] = ()
+    if patient is None:
+        patient, patient_from, of_study = patients.of_header(header, same)
     spacing_mm, not_square = image.spacing(found.width_px, found.height_px)
-    notices = [*image.notices, *found.notices, *not_square, *contradictions(image, found, points, odd)]
+    notices = [*image.notices, *found.notices, *not_square, *contradictions(image, found, points, odd), *of_study]
     rejected = rejecting(notices, params.accept)
     if patient is None and not rejected:
         notices.append(Notice("patient", "its patient is not known"))

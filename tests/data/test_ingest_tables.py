@@ -10,8 +10,11 @@ from pngs import challenge, image, png
 from stages.data import ingest
 from stages.lib.core import params as parameters
 from stages.lib.core.errors import DataError, ParamsError
+from stages.lib.images import patients
 from stages.lib.images import points as units
-from stages.lib.images.dataset import Point
+from stages.lib.images.dataset import Image, Point
+from stages.lib.images.decoded import Header
+from stages.lib.images.reading import Facts
 
 NO_POINTS = "file_name,x,y\n"
 
@@ -114,6 +117,31 @@ def test_the_table_of_points_may_tell_the_patient_and_lists_no_image(tmp_path: P
     assert (rows["a"]["patient_id"], rows["a"]["notices"]) == ("P1", None)
     with pytest.raises(DataError, match=r"points for 'b.png', which has neither a file nor a label"):
         read(labelled(tmp_path, "file_name,label\na.png,Nodule\n", points + "b.png,3,4,P1\n"))
+
+
+@pytest.mark.parametrize(
+    ("headers", "told"),
+    [
+        ([("P1", "1"), ("P2", "2")], [("P1", "file"), ("P2", "file")]),
+        ([("anon", "1"), ("anon", "2"), ("anon", "2")], [("1", "study"), ("2", "study"), ("2", "study")]),
+        ([("P1", "1"), ("P1", "1")], [("P1", "file"), ("P1", "file")]),
+        ([(None, "1"), (None, "1"), ("P1", "2")], [("1", "study"), ("1", "study"), ("P1", "file")]),
+        ([(None, None), ("P1", None)], [("a", None), ("P1", "file")]),
+    ],
+)
+def test_the_study_is_the_patient_where_the_header_names_none_or_the_same_for_all(
+    tmp_path: Path, headers: list[tuple[str | None, str | None]], told: list[tuple[str, str | None]]
+) -> None:
+    header = [Header(patient=patient, study=study) for patient, study in headers]
+    same = patients.same_for_all(header)
+    rows = [
+        ingest.judge(Image(name, name, name, "other"), Facts(header=one), [], folder_params(tmp_path), same=same)
+        for name, one in zip("abc", header, strict=False)
+    ]
+    assert [(row["patient_id"], row["patient_from"]) for row in rows] == told
+    for row in rows:
+        assert (row["problem"] is None) == (row["patient_from"] == "file")
+        assert row["patient_from"] != "study" or "the study is taken for the patient" in row["problem"]
 
 
 ONE_EACH = "file_name,label\n" + "".join(f"{name}.png,Nodule\n" for name in "abcd")
