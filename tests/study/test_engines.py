@@ -206,6 +206,21 @@ def test_predict_writes_both_files_and_touches_no_training_artifact(study: Path)
     assert len(rows) == 1 + len(images)
     points = (study / "results/predict/submission/localization_test_results.csv").read_text().splitlines()
     assert points[0] == "file_name,x,y,confidence"
+    assert (study / "results/predict/unanswered.csv").read_text() == "file_name,reason\n"
+    parameters = (study / "params.yaml").read_text()
+    try:
+        changes = {"max_rejected": 3, "accept": ["view"], "outputs": ["csv", "json", "sr"], "list_rejected": True}
+        checkouts.change(study, {"predict": changes})
+        assert checkouts.planned(study) == set()
+        checkouts.run(study, "snakemake", "--cores", "2", "predict")
+        assert checkouts.planned(study) == set()
+    finally:
+        (study / "params.yaml").write_text(parameters)
+    told = [json.loads(path.read_text()) for path in (study / "results/predict/objects/json").iterdir()]
+    again = (study / "results/predict/submission/classification_test_results.csv").read_text().splitlines()
+    assert again == rows
+    assert sorted(f"{one['image_id']}.png,{one['decision']},{one['confidence']}" for one in told) == sorted(rows[1:])
+    assert not (study / "results/predict/objects/sr").exists()  # the images are no DICOM images
     assert before == {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in watched}
 
 

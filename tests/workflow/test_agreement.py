@@ -18,7 +18,19 @@ STAGES = sorted(
     if "lib" not in path.parts and '__name__ == "__main__"' in path.read_text()
 )
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "workflow/docs").glob("*.md"))]
-HEAVY = ("torch", "transformers", "peft", "bitsandbytes", "pandas", "scipy", "sklearn", "cv2", "matplotlib", "pydicom")
+HEAVY = (
+    "torch",
+    "transformers",
+    "peft",
+    "bitsandbytes",
+    "pandas",
+    "scipy",
+    "sklearn",
+    "cv2",
+    "matplotlib",
+    "pydicom",
+    "highdicom",
+)
 
 
 @pytest.fixture(scope="module")
