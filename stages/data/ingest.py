@@ -211,11 +211,13 @@ class OddPoints:
         notice: Why none of them can be taken; None if they can.
         reach: Largest coordinate in the tables.
         unit: Unit of the tables.
+        marked_on: Size of the images that they were marked on, where it is known.
     """
 
     notice: Notice | None = None
     reach: float = 0.0
     unit: str = units.PIXELS
+    marked_on: str | None = None
 
 
 def in_pixels(folder: Folder, read: Mapping[str, reading.Facts]) -> tuple[dict[str, list[Point]], OddPoints]:
@@ -239,7 +241,7 @@ def in_pixels(folder: Folder, read: Mapping[str, reading.Facts]) -> tuple[dict[s
         for image_id, points in folder.points.items()
     }
     notice = Notice("points_unit", doubt) if doubt else None
-    return placed, OddPoints(notice, units.reach(folder.points), folder.points_unit)
+    return placed, OddPoints(notice, units.reach(folder.points), folder.points_unit, folder.marked_on)
 
 
 def judge(
@@ -312,6 +314,10 @@ def contradictions(image: Image, found: reading.Facts, points: Sequence[Point], 
     if points and odd.notice:
         return [*notices, odd.notice]
     if found.width_px and found.height_px:
+        size = f"{found.width_px}x{found.height_px}"
+        if points and odd.unit == units.AUTO and odd.marked_on not in (None, size):
+            told = f"its points are taken as pixels of its {size}; the data set has them on images of {odd.marked_on}"
+            notices.append(Notice("points", f"{told}: if it was resized, set data.ingest.points_unit to that"))
         reason = units.hint(odd.reach, found.width_px, found.height_px, odd.unit)
         notices += [
             Notice(

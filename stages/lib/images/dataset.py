@@ -117,6 +117,7 @@ class Tables:
         problems: Sentences about what stops the study.
         remarks: Sentences about what a reader must know, by the path of the table that they are about.
         points_unit: Unit of its points, where the layout says so; auto: pixels of the image, unless they cannot be.
+        marked_on: Size, as 1024x1024, of all images of the data set on which its points were marked; None if any.
     """
 
     records: list[Record] = field(default_factory=list)
@@ -126,6 +127,7 @@ class Tables:
     problems: list[str] = field(default_factory=list)
     remarks: dict[str, str] = field(default_factory=dict)
     points_unit: str = "auto"
+    marked_on: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +224,7 @@ class Folder:
         images: All images.
         points: Those of each image, by image_id, in the order of the table, in the unit of the table.
         points_unit: That unit; see `points`.
+        marked_on: As that of `Tables`.
         passed_over: All files that are no images.
         problems: Sentences about what stops the study: contradictory or unreadable tables.
     """
@@ -230,5 +233,6 @@ class Folder:
     images: list[Image] = field(default_factory=list)
     points: Mapping[str, Sequence[Point]] = field(default_factory=dict)
     points_unit: str = "auto"
+    marked_on: str | None = None
     passed_over: list[PassedOver] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)

@@ -75,6 +75,7 @@ def join(found: Listing, tables: Tables, layout: ModuleType, options: Options) -
     """Images of the files and of the tables together, each once."""
     folder = Folder(layout.__name__.rpartition(".")[2])
     folder.points_unit = tables.points_unit if options.points_unit == "auto" else options.points_unit
+    folder.marked_on = tables.marked_on
     entries = [entry for entry in found.of("image") if layout.holds(entry.relative)]
     places = Places(entries)
     matched: defaultdict[str, list[Record]] = defaultdict(list)

@@ -24,6 +24,7 @@ SAMPLE = "sample_labels.csv"  # the excerpt of 5,606 images on Kaggle has the sa
 BOXES = "bbox_list_2017.csv"
 POSITIVE = ("Nodule",)
 NEGATIVE = ("No Finding",)
+MARKED_ON = "1024x1024"
 BOX = columns.PointColumns("corner", {"x": "Bbox [x", "y": "y", "right": "w", "bottom": "h]"})
 ORIGINAL = {
     "width": ("OriginalImage[Width", "OriginalImageWidth"),
@@ -72,7 +73,7 @@ def tables(listing: Listing, options: Options) -> Tables:
         missing = "no file Data_Entry_2017_v2020.csv and no Data_Entry_2017.csv, the tables of labels of ChestX-ray14"
         raise DataError(f"data folder {listing.base} (data.ingest.layout: nih):", [missing])
     words = labels.chosen(options, POSITIVE, NEGATIVE)
-    found = Tables(label_table=entries.relative, read=[entries.relative])
+    found = Tables(label_table=entries.relative, read=[entries.relative], marked_on=MARKED_ON)
     table = csvfile.table(listing.base / entries.relative, entries.relative, ("Image Index", "Finding Labels"))
     found.records, found.problems = read_labels(table, words, options)
     for entry in listing.of("table"):
