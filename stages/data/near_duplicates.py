@@ -78,4 +78,4 @@ def tell(groups: Mapping[str, Sequence[Row]], listed: int) -> None:
             max(sizes),
         )
     if listed:
-        LOG.info("ingest: %d more pairs are alike, but not the same: results/data/duplicates.parquet", listed)
+        LOG.info("ingest: %d more pairs are alike, but not the same: the table duplicates.parquet lists them", listed)

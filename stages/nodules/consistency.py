@@ -286,15 +286,22 @@ def elsewhere(placement: Placement | None) -> list[str]:
 
 
 def leaks(study: Tables) -> list[str]:
-    """A sentence for patients, and one for images, that are in more than one split."""
+    """A sentence for patients, one for images, and one for near-duplicates, that are in more than one split."""
     pixels = tables.mapping(study.manifest, "pixel_sha256")
-    patients, images = defaultdict(set), defaultdict(set)
+    alike = tables.mapping(study.manifest, "duplicate_group")
+    patients, images, groups_alike = defaultdict(set), defaultdict(set), defaultdict(set)
     for row in study.split.to_pylist():
         patients[row["patient_id"]].add(row["split"])
         if pixels[row["image_id"]] is not None:
             images[pixels[row["image_id"]]].add(row["split"])
+        if alike[row["image_id"]] is not None:
+            groups_alike[alike[row["image_id"]]].add(row["split"])
     sentences = []
-    for what, groups in (("patients", patients), ("images", images)):
+    for what, groups in (
+        ("patients", patients),
+        ("images", images),
+        ("groups of near-duplicates", groups_alike),
+    ):
         shared = sum(len(splits) > 1 for splits in groups.values())
         if shared:
             sentences.append(

@@ -632,6 +632,11 @@ def test_shared_patients_and_pictures_are_named_as_leaks(study):
             row["pixel_sha256"] = "copies"
     copies = consistency.leaks(replace(study, manifest=tables.from_rows(images, tables.MANIFEST)))
     assert len(copies) == 1 and "1 of 82 images are in more than one split" in copies[0]
+    for row in images:
+        row["pixel_sha256"] = row["image_id"]
+        row["duplicate_group"] = {"n00": "n00", "n79": "n00", "n01": "n01", "n02": "n01"}.get(row["image_id"])
+    alike = consistency.leaks(replace(study, manifest=tables.from_rows(images, tables.MANIFEST)))
+    assert len(alike) == 1 and "1 of 2 groups of near-duplicates are in more than one split" in alike[0], alike
 
 
 def test_labelled_images_that_a_split_from_outside_does_not_name_are_warned_of(study):

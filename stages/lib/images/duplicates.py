@@ -29,11 +29,12 @@ MOST_OF_WORD, MOST_OF_HASH = (
     16,
     30,
 )  # differing bits of the first word of 64, and of all 128, up to which a pair is correlated
+LEAST_LEFT = 1e-3  # length of what is left of an image of length 1 below which it is taken whole
 MOST_NEAR, MOST_LISTED = (
     500,
     20,
 )  # pairs of one image with those after it: correlated, those of the nearest hashes; listed
-BLOCK = 1 << 23  # numbers that are held at once
+BLOCK, HASH_BLOCK = 1 << 22, 1 << 16  # numbers of thumbnails, and of hashes, that are held at once
 
 
 @dataclass(frozen=True)
@@ -154,13 +155,23 @@ class _Compared:
         self.mean = (total / length if length else total * 0).astype(np.float32)
         self.hashes = np.zeros((len(self.flat), len(BANDS)), np.uint64)
         self.hashed = np.zeros(len(self.flat), bool)
+        self.signed = (self.flat ^ 128).view(np.int8)
+        # Of each image: mean, length without it, cosine with the mean image, and length of what is left of 1.
+        self.facts = np.zeros((4, len(self.flat)), np.float64)
         basis = _cosines(round(self.flat.shape[1] ** 0.5))
         for place, unit in self._units():
-            left = self._left(unit)
+            along = unit @ self.mean
+            left = unit - along[:, None] * self.mean
+            rest = np.linalg.norm(left, axis=1)
+            whole = rest < LEAST_LEFT
+            left[whole], along[whole], rest[whole] = unit[whole], 0, 1
+            signed = self.signed[place].astype(np.float32)
+            mean = signed.mean(1)
+            self.facts[:, place] = mean, np.linalg.norm(signed - mean[:, None], axis=1), along, rest
             bits = (left @ basis > 0).reshape(len(left), len(BANDS), -1)
             packed = np.packbits(bits, axis=-1)
             self.hashes[place] = packed.view(np.uint64)[..., 0]
-            self.hashed[place] = left.any(1)
+            self.hashed[place] = unit.any(1)
 
     def _units(self) -> Iterator[tuple[slice, np.ndarray]]:
         step = max(1, BLOCK // max(self.flat.shape[1], 1))
@@ -168,17 +179,11 @@ class _Compared:
             place = slice(start, start + step)
             yield place, _unit(self.flat[place])
 
-    def _left(self, unit: np.ndarray) -> np.ndarray:
-        """Residuals of length 1; of length 0 where nothing is left."""
-        rest = unit - (unit @ self.mean)[:, None] * self.mean
-        length = np.linalg.norm(rest, axis=1, keepdims=True)
-        return np.asarray(np.where(length > 1e-3, rest / np.maximum(length, 1e-3), unit), np.float32)
-
     def near(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Places of pairs with near hashes, and the differing bits, a block at a time."""
         places = np.flatnonzero(self.hashed)
         words = np.ascontiguousarray(self.hashes[places].T)
-        step = max(1, BLOCK // max(len(places), 1))
+        step = max(1, HASH_BLOCK // max(len(places), 1))
         for start in range(0, len(places), step):
             rows = words[0, start : start + step, None] ^ words[0, None, start:]
             one, other = np.nonzero(np.bitwise_count(rows) <= MOST_OF_WORD)
@@ -193,11 +198,15 @@ class _Compared:
     def correlation(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """Pearson's correlation of each two residuals."""
         found = np.zeros(len(first))
-        step = max(1, BLOCK // (4 * self.flat.shape[1]))
+        pixels = self.flat.shape[1]
+        step = max(1, BLOCK // pixels)
         for start in range(0, len(first), step):
             part = slice(start, start + step)
-            left, right = (self._left(_unit(self.flat[places[part]])) for places in (first, second))
-            found[part] = np.einsum("ij,ij->i", left, right)
+            one, other = (self.signed[places[part]].astype(np.float32) for places in (first, second))
+            found[part] = np.einsum("ij,ij->i", one, other)
+        (mean, length, along, rest), (mean_2, length_2, along_2, rest_2) = self.facts[:, first], self.facts[:, second]
+        found = (found - pixels * mean * mean_2) / (length * length_2)
+        found = (found - along * along_2) / (rest * rest_2)
         return found if self.regressed else (found - COMMON) / (1 - COMMON)
 
 

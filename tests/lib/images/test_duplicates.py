@@ -103,6 +103,7 @@ def test_blocks_of_images_give_the_pairs_of_one_block(monkeypatch: pytest.Monkey
         )
     whole = duplicates.pairs(thumbnails, 0.2)
     monkeypatch.setattr(duplicates, "BLOCK", 4096)
+    monkeypatch.setattr(duplicates, "HASH_BLOCK", 70)
     parts = duplicates.pairs(thumbnails, 0.2)
     assert len(whole) >= 6
     assert [(pair.first, pair.second) for pair in parts] == [(pair.first, pair.second) for pair in whole]
