@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 from stages.lib.core import cli, documents, files, params, provenance, tables
 from stages.lib.core.errors import DataError, ImageError
 from stages.lib.core.log import LOG
+from stages.lib.core.progress import track
 from stages.lib.images import dicom_objects, names
 from stages.lib.images.normalized import preprocessing_hash
 from stages.lib.metrics.calibration import Calibration, Threshold
@@ -156,7 +157,7 @@ def export(
     kinds = [kind for kind in OBJECTS if kind in outputs]
     changed, lacking, without = [], [], {}
     written = dict.fromkeys(outputs, 0)
-    for number, answer in enumerate(found, 1):
+    for number, answer in enumerate(track(found, total=len(found), what="export"), 1):
         image = images[answer.image_id]
         stem = names.png_name(answer.image_id).removesuffix(".png")
         if "json" in outputs:
