@@ -70,6 +70,15 @@ def chosen(options: Options, positive: Sequence[str], negative: Sequence[str]) -
     )
 
 
+def unknown(found: Iterable[str], words: Words) -> list[str]:
+    """Those that mean neither a nodule nor none.
+
+    >>> unknown(["Mass", "No Finding"], chosen(Options(), ["Nodule"], ["No Finding"]))
+    ['Mass']
+    """
+    return [word for word in found if words.label([word]) is None]
+
+
 def notice(*words: str) -> Notice:
     """Why an image is not labelled.
 

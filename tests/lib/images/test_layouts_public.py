@@ -122,6 +122,19 @@ def test_the_corrected_table_goes_before_the_first_one(tmp_path: Path) -> None:
     assert Data(root).rows["00000070_001"]["label"] == 1
 
 
+def test_the_excerpt_of_chestxray14_on_kaggle_is_read_by_its_own_table(tmp_path: Path) -> None:
+    root = nih(tmp_path)
+    (root / "Data_Entry_2017_v2020.csv").unlink()
+    header = (
+        "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,OriginalImageWidth,"
+        "OriginalImageHeight,OriginalImagePixelSpacing_x,OriginalImagePixelSpacing_y"
+    )
+    (root / "sample_labels.csv").write_text("\n".join([header, *(row.removesuffix(",") for row in NIH_ROWS)]))
+    data = Data(root)
+    assert [label for (label,) in data.of("label")] == [None, 0, 1, 1, 0]
+    assert data.rows["00000070_000"]["spacing_mm"] == pytest.approx(0.15 * 2560 / 64)
+
+
 @pytest.mark.parametrize(
     ("rows", "told"),
     [
@@ -192,6 +205,7 @@ def test_three_readers_of_vindr_become_one_label_and_one_point_of_each_nodule(
     first = data.points[0]  # of boxes with sides of 5, 7 and 3 pixels
     assert (first["box_width_px"], first["box_height_px"]) == (5, 5)
     assert set(data.of("status", "source", "label_from")) == {("ok", "other", "annotations_train.csv")}
+    assert data.rows["aa04"]["problem"] == labels.notice("Cardiomegaly").text
     assert not {"name", "table"} & {kind for (kinds,) in data.of("notices") for kind in kinds or ()}
 
 
@@ -332,7 +346,7 @@ def test_padchest_has_labels_of_lists_and_ages_of_two_years_and_leaves_lateral_v
     ]
     assert [row["problem"] for row in data.rows.values() if row["problem"]] == [
         "its Projection is L: a lateral view",
-        labels.notice("pseudonodule", "normal").text,
+        labels.notice("pseudonodule").text,
         f"{labels.notice().text}; born in '2011.0', study of '20100101': no age from 0 to 120",
     ]
     assert {row["bit_depth"] for row in data.rows.values() if row["status"] == "ok"} == {16}

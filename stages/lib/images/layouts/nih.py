@@ -149,7 +149,7 @@ def read_labels(table: csvfile.Table, words: labels.Words, options: Options) -> 
         if patient and by_name and patient != by_name:
             notices.append(Notice("table", f"its patient is {patient} in the table, and {by_name} by its name"))
         if known[said] is None:
-            notices.append(labels.notice(*labels.findings(said)))
+            notices.append(labels.notice(*labels.unknown(labels.findings(said), words)))
         if unusable:
             notices.append(Notice("spacing", unusable))
         records.append(

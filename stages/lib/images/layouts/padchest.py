@@ -169,7 +169,7 @@ def _label(cell: str, words: labels.Words) -> tuple[int | None, Notice | None]:
     if found is None:
         return None, Notice("label", f"no label: {cell!r} is no list of words, wanted such as ['nodule', 'normal']")
     label = words.label(found)
-    return label, None if label is not None else labels.notice(*found)
+    return label, None if label is not None else labels.notice(*labels.unknown(found, words))
 
 
 def _table(listing: Listing) -> Entry | None:

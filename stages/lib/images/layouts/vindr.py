@@ -88,7 +88,7 @@ def tables(listing: Listing, options: Options) -> Tables:
         name = spelt.get(names.stem_key(image_id), image_id)
         label = labels.of_readers(readings.words, words, options.reader_rule)
         said = [word for own in readings.words.values() for word in own]
-        notices = () if label is not None else (labels.notice(*said),)
+        notices = () if label is not None else (labels.notice(*labels.unknown(said, words)),)
         points, left = readers.agreed(readings.boxes, len(readings.words), options.reader_rule)
         if left:
             told = (
