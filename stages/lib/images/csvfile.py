@@ -251,13 +251,13 @@ def _parquet(path: Path, name: str) -> Table:
     from pyarrow import parquet
 
     try:
-        found = parquet.read_table(path)
-    except (OSError, pa.ArrowException):
+        found = parquet.read_table(path, page_checksum_verification=True)
+        titles = tuple(unicodedata.normalize("NFC", title) for title in found.column_names)
+        cells = tuple(column.to_pylist() for column in found.columns)
+    # the last two are of texts and times that a flipped bit has made impossible
+    except (OSError, pa.ArrowException, ValueError, OverflowError):
         return Table(name, problems=(f"{name}: not a Parquet file, or damaged",))
-    titles = tuple(unicodedata.normalize("NFC", title) for title in found.column_names)
-    if not titles:
-        return Table(name, problems=(f"{name}: found no columns",))
-    return Table(name, titles, source=_Parquet(tuple(column.to_pylist() for column in found.columns)))
+    return Table(name, titles, source=_Parquet(cells)) if titles else Table(name, problems=(f"{name}: no columns",))
 
 
 def _text(value: object) -> str:

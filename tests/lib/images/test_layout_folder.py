@@ -3,6 +3,7 @@
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
@@ -183,6 +184,54 @@ def test_a_table_of_images_in_another_encoding_is_refused_and_another_one_passed
     (root / "labels.csv").write_bytes("wer,größe\n1,2\n".encode(encoding))
     found, _ = read(root)
     assert "CSV UTF-8 (Comma delimited)" in str(found.passed_over[0].reason)
+
+
+PIECES = [
+    b"\0",
+    b'"',
+    b",",
+    b";",
+    b"\n",
+    b"\r",
+    b"\xff\xfe",
+    b"\xe9",
+    b"nan",
+    b"1e999",
+    b"-1",
+    b"../",
+    b"\\",
+    b"9" * 400,
+]
+PIECES += [b"a" * 140_000, b"sep=;\n", b"PK\3\4", b"\xd0\xcf\x11\xe0", b"PAR1", b"\x1f\x8b", b"\xcc\x88", b"[1,1]"]
+TABLE = (
+    b"file_name,label,patient_id,x,y,w,h,reader,age,view\na.png,Nodule,P1,1,2,3,4,r1,50,PA\n"
+    b"b.png,No Finding,P2,,,,,r1,061Y,AP\na.png,nodule|Mass,P1,5,6,7,8,r2,50,PA\n"
+)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_mutated_table_is_read_or_refused_in_words(tmp_path: Path, kind: str) -> None:
+    root = folder(tmp_path, "a.png B.PNG")
+    parquet.write_table(pa.table({"file_name": ["a", "b"], "label": ["1", None], "x": [1.5, 2.0]}), root / "t.parquet")
+    whole = TABLE if kind == "csv" else (root / "t.parquet").read_bytes()
+    (root / "t.parquet").unlink()
+    rng, refused = np.random.default_rng(0), 0
+    for _ in range(200):
+        data = bytearray(whole)
+        for _ in range(rng.integers(1, 5)):
+            at = int(rng.integers(len(data)))
+            if rng.random() < 0.4:
+                data[at] = rng.integers(256)
+            elif rng.random() < 0.5:
+                data[at:at] = PIECES[rng.integers(len(PIECES))]
+            else:
+                del data[at : at + int(rng.integers(1, 9))]
+        (root / f"t.{kind}").write_bytes(data)
+        found = layouts.read(root, Options(layout="folder"))
+        told = [*found.problems, *(str(over.reason) for over in found.passed_over)]
+        assert not any(word in text for text in told for word in ("Error", "codec", "<class", "Traceback"))
+        refused += bool(found.problems)
+    assert (50 if kind == "csv" else 0) <= refused < 200
 
 
 def test_a_workbook_of_images_is_refused_and_another_one_passed_over(tmp_path: Path) -> None:

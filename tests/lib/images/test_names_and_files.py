@@ -118,6 +118,13 @@ def test_rows_that_differ_about_one_file_are_a_problem_however_they_spell_it(tmp
     assert "'a.PNG' is listed before with another label (1 in classification_labels.csv line 2, 0 here)" in problem
 
 
+def test_a_row_without_a_file_whose_id_is_that_of_a_file_is_a_problem_about_the_row(tmp_path: Path) -> None:
+    made(tmp_path, "a__b.png", labels="file_name,label\na/b.png,1\na/c.png,1\na__c.png,1\n")
+    missing, both = layouts.read(tmp_path, Options()).problems
+    assert missing.startswith("labels.csv line 2: there is no file 'a/b.png', and its id would be that of ")
+    assert both.startswith("labels.csv line 4: 'a__c.png' and 'a/c.png' (labels.csv line 3), neither of which is there")
+
+
 def test_messages_speak_of_no_file_that_is_not_there(tmp_path: Path) -> None:
     labels = "file_name,label,LIDC_ID\ngone.png,Nodule,\ngone,Nodule,\nhere.jpg,Nodule,\n"
     folder = challenge(tmp_path, ["here.png"], labels)

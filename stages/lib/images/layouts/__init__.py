@@ -223,7 +223,11 @@ def _may_be_file(record: Record, layout: ModuleType) -> bool:
 
 
 def _absent_id(record: Record, layout: ModuleType) -> str:
-    return names.without_ending(record.name) if _may_be_file(record, layout) else record.name
+    """The id that the file would have, if it were there."""
+    if not _may_be_file(record, layout):
+        return record.name
+    parts = [part for part in record.name.replace("\\", "/").split("/") if part not in ("", ".")]
+    return names.without_ending("__".join(parts))
 
 
 def located(marks: Sequence[Mark], places: Places, folder: Folder, layout: ModuleType) -> Mapping[str, Sequence[Point]]:
