@@ -155,7 +155,6 @@ class _Compared:
         self.mean = (total / length if length else total * 0).astype(np.float32)
         self.hashes = np.zeros((len(self.flat), len(BANDS)), np.uint64)
         self.hashed = np.zeros(len(self.flat), bool)
-        self.signed = (self.flat ^ 128).view(np.int8)
         # Of each image: mean, length without it, cosine with the mean image, and length of what is left of 1.
         self.facts = np.zeros((4, len(self.flat)), np.float64)
         basis = _cosines(round(self.flat.shape[1] ** 0.5))
@@ -165,9 +164,9 @@ class _Compared:
             rest = np.linalg.norm(left, axis=1)
             whole = rest < LEAST_LEFT
             left[whole], along[whole], rest[whole] = unit[whole], 0, 1
-            signed = self.signed[place].astype(np.float32)
-            mean = signed.mean(1)
-            self.facts[:, place] = mean, np.linalg.norm(signed - mean[:, None], axis=1), along, rest
+            rows = self.flat[place].astype(np.float32)
+            mean = rows.mean(1)
+            self.facts[:, place] = mean, np.linalg.norm(rows - mean[:, None], axis=1), along, rest
             bits = (left @ basis > 0).reshape(len(left), len(BANDS), -1)
             packed = np.packbits(bits, axis=-1)
             self.hashes[place] = packed.view(np.uint64)[..., 0]
@@ -202,12 +201,12 @@ class _Compared:
         step = max(1, BLOCK // pixels)
         for start in range(0, len(first), step):
             part = slice(start, start + step)
-            one, other = (self.signed[places[part]].astype(np.float32) for places in (first, second))
+            one, other = (self.flat[places[part]].astype(np.float32) for places in (first, second))
             found[part] = np.einsum("ij,ij->i", one, other)
         (mean, length, along, rest), (mean_2, length_2, along_2, rest_2) = self.facts[:, first], self.facts[:, second]
         found = (found - pixels * mean * mean_2) / (length * length_2)
         found = (found - along * along_2) / (rest * rest_2)
-        return found if self.regressed else (found - COMMON) / (1 - COMMON)
+        return found if self.regressed else np.maximum((found - COMMON) / (1 - COMMON), -1)
 
 
 def _foremost(group: np.ndarray, value: np.ndarray, most: int) -> np.ndarray:

@@ -8,6 +8,7 @@ interlaced or not, is taken, and RGB(A) of equal channels and full opacity; DICO
 """
 
 import base64
+import zlib
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -32,7 +33,7 @@ class Facts:
     """Facts of an image's file; None where it could not be read.
 
     `notices` say what is odd, or why it was refused. `thumbnail` is that of `duplicates`, and `body` the packed bits of
-    the mask of `appearance`, in base64; None where it cannot be told.
+    the mask of `appearance`, by zlib and in base64; None where it cannot be told.
     """
 
     sha256: str | None = None
@@ -66,10 +67,20 @@ def examine(path: str, max_pixels: int) -> Facts:
     hashed = pixel_sha256(image.pixels)
     small, remarks, body = seen(image)
     notices = (*image.notices, *remarks)
-    return Facts(digest, width_px, height_px, image.bit_depth, hashed, image.header, notices, _text(small), _text(body))
+    return Facts(
+        digest,
+        width_px,
+        height_px,
+        image.bit_depth,
+        hashed,
+        image.header,
+        notices,
+        _text(small.tobytes()),
+        body and _text(body),
+    )
 
 
-def seen(image: Decoded) -> tuple[np.ndarray, list[Notice], np.ndarray | None]:
+def seen(image: Decoded) -> tuple[np.ndarray, list[Notice], bytes | None]:
     """Thumbnail of an image, remarks on its looks, and the packed mask of its body; None where it cannot be told."""
     view = duplicates.view(image.pixels)
     counts = preprocess.histogram(image.pixels) if image.histogram is None else image.histogram
@@ -77,7 +88,7 @@ def seen(image: Decoded) -> tuple[np.ndarray, list[Notice], np.ndarray | None]:
     normalized = appearance.normalized(view, low, high)
     remarks = appearance.remarks(normalized)
     mask = None if any(one.kind == "inverted" for one in remarks) else appearance.body(normalized)
-    return duplicates.of_view(view), remarks, None if mask is None else np.packbits(mask)
+    return duplicates.of_view(view), remarks, None if mask is None else zlib.compress(np.packbits(mask).tobytes())
 
 
 def outside_body(facts: Facts, x: float, y: float) -> bool:
@@ -85,12 +96,12 @@ def outside_body(facts: Facts, x: float, y: float) -> bool:
     if facts.body is None or not facts.width_px or not facts.height_px:
         return False
     side = appearance.BODY_PX
-    mask = np.unpackbits(np.frombuffer(base64.b64decode(facts.body), np.uint8)).reshape(side, side) > 0
+    mask = np.unpackbits(np.frombuffer(zlib.decompress(base64.b64decode(facts.body)), np.uint8)).reshape(side, side) > 0
     return appearance.outside(mask, x, y, (facts.width_px, facts.height_px))
 
 
-def _text(values: np.ndarray | None) -> str | None:
-    return None if values is None else base64.b64encode(values.tobytes()).decode()
+def _text(content: bytes | None) -> str | None:
+    return None if content is None else base64.b64encode(content).decode()
 
 
 def pixel_sha256(pixels: np.ndarray) -> str:
