@@ -76,7 +76,7 @@ def examine(path: str, max_pixels: int) -> Facts:
         image.header,
         notices,
         _text(small.tobytes()),
-        body and _text(body),
+        _text(body),
     )
 
 
