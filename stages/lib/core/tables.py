@@ -66,8 +66,8 @@ MANIFEST = Schema(
         Column(
             "patient_from",
             STRING,
-            "who says so: table, pattern (data.ingest.patient_pattern), name (of the file, as in ChestX-ray14), file "
-            "(PatientID), study (StudyInstanceUID); null if the patient is not known, and patient_id is the image",
+            "who says so: table, pattern (data.ingest.patient_pattern), name (of the file, as in ChestX-ray14 and JSRT), "
+            "file (PatientID), study (StudyInstanceUID); null if the patient is not known, and patient_id is the image",
             nullable=True,
             values=("table", "pattern", "name", "file", "study"),
         ),

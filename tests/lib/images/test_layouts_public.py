@@ -258,6 +258,16 @@ def test_boxes_mark_one_nodule_if_they_overlap_enough_or_one_has_the_centre_of_t
     assert readers.agreed({"a": [box(0), box(1)], "b": [Point(3, 4)]}, 3, "majority") == ([Point(3, 4)], 2)
 
 
+@pytest.mark.parametrize(
+    ("rule", "fewest"),
+    [("any", {1: 1, 2: 1, 3: 1}), ("majority", {1: 1, 2: 2, 3: 2, 4: 3}), ("all", {1: 1, 2: 2, 3: 3})],
+)
+def test_a_rule_wants_so_many_of_the_readers_and_no_fewer(rule: str, fewest: dict[int, int]) -> None:
+    for number, wanted in fewest.items():
+        assert [readers.enough(seen, number, rule) for seen in range(number + 1)].index(True) == wanted
+        assert not readers.enough(0, number, rule)
+
+
 def test_node21_has_a_point_for_each_row_with_a_nodule_and_none_for_the_others(tmp_path: Path) -> None:
     data = Data(node21(tmp_path))
     assert data.of("image_id", "label", "spacing_mm", "spacing_from", "status") == [
