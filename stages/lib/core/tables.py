@@ -66,7 +66,7 @@ MANIFEST = Schema(
         Column(
             "patient_from",
             STRING,
-            "who says so: table, pattern (data.ingest.patient_pattern), name (of the file, as in ChestX-ray14 and JSRT), "
+            "who says so: table, pattern (data.ingest.patient_pattern), name (of the file, as in ChestX-ray14, JSRT), "
             "file (PatientID), study (StudyInstanceUID); null if the patient is not known, and patient_id is the image",
             nullable=True,
             values=("table", "pattern", "name", "file", "study"),
