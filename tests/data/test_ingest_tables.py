@@ -144,6 +144,14 @@ def test_the_study_is_the_patient_where_the_header_names_none_or_the_same_for_al
         assert row["patient_from"] != "study" or "the study is taken for the patient" in row["problem"]
 
 
+def test_rows_of_the_challenge_with_other_words_are_left_out_and_counted(tmp_path: Path) -> None:
+    root = labelled(tmp_path, "file_name,label\na.png,Mass\nb.png,clear\nc.png,Other\nd.png,\n")
+    found = ingest.ingest(folder_params(root, positive_labels=["mass"], negative_labels=["Clear"]))
+    assert [row["label"] for row in found.manifest.to_pylist()] == [1, 0, None, None]
+    told = {row["file_name"]: row["reason"] for row in found.files.to_pylist()}
+    assert str(told["classification_labels.csv"]).startswith("1 rows are labelled neither as with nor as without")
+
+
 ONE_EACH = "file_name,label\n" + "".join(f"{name}.png,Nodule\n" for name in "abcd")
 
 
@@ -220,6 +228,11 @@ def test_one_of_the_challenges_folders_and_its_table_of_points_may_be_missing(tm
     (root / "lidc_png_16_bit").rmdir()
     (root / "localization_labels.csv").unlink()
     assert read(root)[0]["a"]["status"] == "ok"
-    (root / "classification_labels.csv").unlink()
+    (root / "classification_labels.csv").rename(root / "Classification_Labels.CSV")
+    assert read(root)[0]["a"]["label_from"] == "Classification_Labels.CSV"
+    (root / "Classification_Labels.CSV").rename(root / "classification_labels.xlsx")
+    with pytest.raises(DataError, match=r"CSV UTF-8 \(Comma delimited\)"):
+        read(root)
+    (root / "classification_labels.xlsx").unlink()
     with pytest.raises(DataError, match=r"no file classification_labels.csv with the columns file_name and label"):
         read(root)

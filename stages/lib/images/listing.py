@@ -147,7 +147,8 @@ def _walk(base: Path, problems: list[str]) -> Iterator[Entry]:
             if item.is_dir(follow_symlinks=False):
                 below.append((relative, litter or _is_litter_folder(item.name)))
             elif item.is_symlink() and _is_folder(item):
-                problems.append(f"{names.shown(item.path)!r} is a link to a folder, which is not followed")
+                if not litter:
+                    problems.append(f"{names.shown(item.path)!r} is a link to a folder, which is not followed")
             else:
                 problem = _problem(item, relative, base)
                 taken = "litter" if litter else role(item.path, item.name, may_open=problem is None)

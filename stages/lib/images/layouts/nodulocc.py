@@ -13,7 +13,7 @@ from pathlib import Path
 from stages.lib.core.errors import DataError
 from stages.lib.images import annotations, columns, csvfile, labels, names
 from stages.lib.images.dataset import Mark, Options, Point, Record, Tables
-from stages.lib.images.listing import Listing
+from stages.lib.images.listing import WORKBOOKS, Listing
 
 FOLDERS = {"lidc_png_16_bit": "lidc", "nih_filtered_images": "nih"}
 LIDC = "lidc_png_16_bit"
@@ -66,34 +66,46 @@ def tables(listing: Listing, options: Options) -> Tables:
         for name in (*FOLDERS, LABELS_CSV, POINTS_CSV)
         if names.leaves(base / name, base)
     ]
-    if not missing and not (base / LABELS_CSV).is_file():
+    of_labels, of_points, of_lesions = (_file(listing, name) for name in (LABELS_CSV, POINTS_CSV, LESIONS_CSV))
+    if not missing and of_labels is None:
         near = [entry.relative for entry in listing.of("table")]
         found = f"; found {', '.join(map(repr, near[:3]))}" if near else ""
+        if any(name.casefold().endswith(WORKBOOKS) for name in near):
+            found += f", and of a workbook, {csvfile.CHOOSE}"
         missing.append(
             f"no file {LABELS_CSV} with the columns file_name and label{found}; for images without labels, or with a "
             "table of another name, set data.ingest.layout to folder"
         )
-    if missing:
+    if missing or of_labels is None:
         raise DataError(f"data folder {base} (wanted the layout of NoduLoCC2026):", missing)
-    records, problems = read_labels(base / LABELS_CSV, options)
-    found_tables = Tables(records, [], LABELS_CSV, [LABELS_CSV], problems)
-    return with_points(found_tables, base, options)
+    records, problems = read_labels(base / of_labels, options)
+    told = Tables(records, [], of_labels, [of_labels], problems)
+    left = sum(record.label is None and record.notices != (labels.notice(),) for record in records)
+    if left:
+        told.remarks[of_labels] = f"{left} rows are labelled neither as with nor as without a nodule, and are left out"
+    return with_points(told, base, of_points, of_lesions, options)
 
 
-def with_points(found: Tables, base: Path, options: Options) -> Tables:
+def _file(listing: Listing, name: str) -> str | None:
+    """The table of that name as it is spelt; None if there is none that may be opened."""
+    entry = listing.find(name)
+    return entry.relative if entry is not None and entry.problem is None else None
+
+
+def with_points(found: Tables, base: Path, of_points: str | None, of_lesions: str | None, options: Options) -> Tables:
     """The tables, with the points of the other files; without any, where there is no such file."""
-    if (base / POINTS_CSV).is_file():
-        of_points, found.marks, more = read_points(base / POINTS_CSV, options)
-        found.records += of_points
-        found.read.append(POINTS_CSV)
+    if of_points is not None:
+        records, found.marks, more = read_points(base / of_points, options)
+        found.records += records
+        found.read.append(of_points)
         found.problems += more
-    if (base / LESIONS_CSV).is_file() and not names.leaves(base / LESIONS_CSV, base):
-        _, lesions, more = read_points(base / LESIONS_CSV, options)
+    if of_lesions is not None:
+        _, lesions, more = read_points(base / of_lesions, options)
         known: dict[tuple[str, int, int], Point] = {}
         for lesion in lesions:
             known.setdefault((lesion.name, *_pixel(lesion.point)), lesion.point)
         found.marks = [_sized(mark, known) for mark in found.marks]
-        found.read.append(LESIONS_CSV)
+        found.read.append(of_lesions)
         found.problems += more
     return found
 
