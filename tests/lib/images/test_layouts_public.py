@@ -281,6 +281,13 @@ def test_node21_has_a_point_for_each_row_with_a_nodule_and_none_for_the_others(t
     assert data.of("notices") == [(["patient"],)] * 3  # a table of several rows for an image is as it should be
 
 
+def test_a_box_of_node21_without_the_label_of_a_nodule_is_remarked(tmp_path: Path) -> None:
+    data = Data(node21(tmp_path, (NODE21_ROWS[0].replace("0,0,0,0", "5,18,28,5"), *NODE21_ROWS[1:])))
+    told = "cxr_images/metadata.csv line 2 has a box, but not the label of a nodule: the box is not taken"
+    assert told in data.rows["n0001"]["problem"]
+    assert data.on_spots() == 2
+
+
 def test_node21_of_png_files_is_found_by_the_names_of_its_table(tmp_path: Path) -> None:
     root = node21(tmp_path)
     for path in (root / "cxr_images" / "images").iterdir():

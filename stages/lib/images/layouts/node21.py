@@ -13,6 +13,7 @@ from stages.lib.core.errors import DataError
 from stages.lib.images import columns, csvfile, labels, names
 from stages.lib.images.dataset import Mark, Options, Record, Tables
 from stages.lib.images.listing import Entry, Listing
+from stages.lib.images.notices import Notice
 
 METADATA = "metadata.csv"
 COLUMNS = ("img_name", "label", "x", "y", "width", "height")
@@ -75,8 +76,10 @@ def tables(listing: Listing, options: Options) -> Tables:
             continue
         name = spelt.get(names.stem_key(cells["img_name"]), cells["img_name"])
         label = words.label([cells["label"]])
-        notices = () if label is not None else (labels.notice(cells["label"]),)
-        record = Record(name, where, label, names.known_id(cells["patient"]), notices=notices)
+        notices = [] if label is not None else [labels.notice(cells["label"])]
+        if label != 1 and any(columns.number(cells[side]) for side in ("right", "bottom")):
+            notices.append(Notice("points", f"{where} has a box, but not the label of a nodule: the box is not taken"))
+        record = Record(name, where, label, names.known_id(cells["patient"]), notices=tuple(notices))
         before = seen.setdefault(name, record)
         if before is record or (before.label, before.patient) != (record.label, record.patient):
             found.records.append(record)  # a row that differs is refused when they are put together
