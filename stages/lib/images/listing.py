@@ -2,7 +2,7 @@
 
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,7 +80,8 @@ class Listing:
 class Places:
     """Files by what a table may call them."""
 
-    def __init__(self, entries: Iterable[Entry]) -> None:
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self.entries = entries
         # One file of nearly every name: no list for it, since there may be hundreds of thousands.
         self.by_name: dict[str, Entry | list[Entry]] = {}
         for entry in entries:

@@ -62,6 +62,28 @@ def test_a_device_is_not_opened_to_see_what_it_is(tmp_path: Path) -> None:
     assert found["link"][0] == "other" and "a link out of the data folder" in str(found["link"][1])
 
 
+def test_listing_asks_the_system_about_folders_and_not_about_each_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(tmp_path, *(f"d{number % 3}/{number}.png" for number in range(30)))
+    asked: list[str] = []
+    scan = os.scandir
+
+    def scanned(place: str) -> object:
+        asked.append(place)
+        return scan(place)
+
+    def refused(*_: object, **__: object) -> None:
+        raise AssertionError("a file was asked about")
+
+    for name in ("stat", "lstat", "open", "readlink"):
+        monkeypatch.setattr(os, name, refused)
+    monkeypatch.setattr(os, "scandir", scanned)
+    entries = listing.read(tmp_path).entries
+    monkeypatch.undo()
+    assert len(entries) == 30 and asked == [str(tmp_path), *(str(tmp_path / f"d{number}") for number in range(3))]
+
+
 COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "röntgen") for form in ("NFC", "NFD"))
 
 

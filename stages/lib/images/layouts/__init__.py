@@ -233,7 +233,8 @@ def _absent_id(record: Record, layout: ModuleType) -> str:
 def located(marks: Sequence[Mark], places: Places, folder: Folder, layout: ModuleType) -> Mapping[str, Sequence[Point]]:
     """Points of each image, in the order of the table; a repeated one once, with a remark."""
     by_path = {image.path: image for image in folder.images}
-    by_name = {names.match_key(image.file_name): image for image in folder.images}
+    there = {entry.path for entry in places.entries}
+    without = {names.match_key(image.file_name): image for image in folder.images if image.path not in there}
     points: defaultdict[str, list[Point]] = defaultdict(list)
     twice: set[str] = set()
     lost: dict[str, str] = {}
@@ -244,7 +245,7 @@ def located(marks: Sequence[Mark], places: Places, folder: Folder, layout: Modul
             problem = f"{mark.where}: {mark.name!r} may be {paths}: write the path in the table, or rename one"
             folder.problems.append(problem)
             continue
-        image = by_path.get(entries[0].path) if entries else by_name.get(names.match_key(mark.name))
+        image = by_path.get(entries[0].path) if entries else without.get(names.match_key(mark.name))
         if image is None:
             lost.setdefault(mark.name, mark.where)
         elif mark.point in points[image.image_id]:
