@@ -32,7 +32,7 @@ WANTED = [["007.png", "Nodule", "NA"], ["b.png", "Röntgen", "1"]]
         ("bom.csv", b"\xef\xbb\xbf" + TEXT.encode()),
         ("mac.csv", TEXT.replace("\n", "\r").encode()),
         ("a.tsv", TEXT.replace(",", "\t").encode()),
-        ("a.csv.gz", gzip.compress(TEXT.encode())),
+        ("a.csv.gz", gzip.compress(TEXT.encode(), mtime=0)),
         ("sep.csv", ("sep=;\n\n" + TEXT.replace(",", ";")).encode()),
         ("case.CSV", TEXT.replace("Image Index", "IMAGE-INDEX").replace("Patient ID", "patientid").encode()),
         # a comma inside the titles does not make it a table delimited by commas
