@@ -30,7 +30,7 @@ from stages.lib.core import params as parameters
 from stages.lib.core.errors import DataError
 from stages.lib.core.log import LOG
 from stages.lib.core.progress import track
-from stages.lib.images import known_files, layouts, patients, reading
+from stages.lib.images import known_files, layouts, patients, pseudonym, reading
 from stages.lib.images import points as units
 from stages.lib.images.columns import CONTEXT
 from stages.lib.images.dataset import Folder, Image, Options, PassedOver, Point
@@ -162,7 +162,7 @@ def remembered(paths: Sequence[str], params: Params, cache: Path | None, verify:
     if cache is None:
         return dict(zip(paths, facts(paths, params.max_pixels), strict=True))
     name = f"{sha256(str(Path(params.root).resolve()).encode()).hexdigest()[:16]}.parquet"
-    known = known_files.KnownFiles(cache / name, known_files.decides(max_pixels=params.max_pixels))
+    known = known_files.KnownFiles(cache / name, decided_by(params))
     stamps = {path: known_files.stamp(path) for path in paths}
     found = {} if verify else {path: one for path in paths if (one := known.get(path, stamps[path])) is not None}
     unknown = [path for path in paths if path not in found]
@@ -172,8 +172,15 @@ def remembered(paths: Sequence[str], params: Params, cache: Path | None, verify:
         )
     found |= dict(zip(unknown, facts(unknown, params.max_pixels), strict=True))
     if unknown:
+        # A key may have been made for the first patient.
+        known.decided_by = decided_by(params)
         known.write(found, stamps)
     return found
+
+
+def decided_by(params: Params) -> str:
+    """Hash of what decides the facts of a file beside the file itself."""
+    return known_files.decides(max_pixels=params.max_pixels, key=pseudonym.fingerprint())
 
 
 def facts(paths: Sequence[str], max_pixels: int) -> Iterator[reading.Facts]:

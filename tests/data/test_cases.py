@@ -55,6 +55,7 @@ class Found:
     def doctor(self) -> str:
         """The line of the doctor about the data."""
         document = folder_document(self.root, max_rejected=1000, max_pixels=MAX_PIXELS)
+        document["weights"] = {"fetch": {"base": "workflow/demo_base", "revision": "none"}}
         return next(str(line) for line in doctor.checks(document, doctor.look(document)) if "data: " in str(line))
 
 

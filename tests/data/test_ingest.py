@@ -18,7 +18,7 @@ from stages.data import ingest
 from stages.lib.core import files, tables
 from stages.lib.core.errors import DataError, ParamsError
 from stages.lib.demo.synthetic import image as images
-from stages.lib.images import csvfile, reading
+from stages.lib.images import csvfile, pseudonym, reading
 from stages.lib.images.layouts import nodulocc
 
 LABELS = (
@@ -384,7 +384,7 @@ def test_a_bare_folder_is_read_at_any_depth_without_labels(tmp_path: Path) -> No
     told = [(r["image_id"], r["file_name"], r["source"], r["patient_id"], r["label"], r["problem"]) for r in rows]
     assert told == [
         ("a__b__00000012_001", "a/b/00000012_001.PNG", "other", "nih-00000012", None, None),
-        ("a__image", "a/image.dcm", "other", "p 7", None, None),
+        ("a__image", "a/image.dcm", "other", pseudonym.of("p 7"), None, None),
         ("top", "top.png", "other", "top", None, "its patient is not known"),
     ]
     assert not points

@@ -67,7 +67,7 @@ def hostile() -> dict[str, tuple[bytes, str]]:
         "bit flipped": (bytes(flipped), "bits have changed"),
         "empty": (b"", "empty"),
         "HTML": (b"<!DOCTYPE html><html>Not found</html>", "neither PNG nor DICOM"),
-        "JPEG": (b"\xff\xd8\xff\xe0\0\x10JFIF" + bytes(200), "neither PNG nor DICOM"),
+        "JPEG": (b"\xff\xd8\xff\xe0\0\x10JFIF" + bytes(200), "damaged JPEG"),
         "bomb by header": (raw_png(60000, 60000, 8, 0, b""), "max_pixels"),
         "bomb of one bit": (raw_png(20000, 20000, 1, 0, bytes(20000 * 2501)), "max_pixels"),
         "no pixels by header": (raw_png(0, 36, 8, 0, b""), "0 x 36"),

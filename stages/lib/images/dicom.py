@@ -1,98 +1,181 @@
 """Reading of one grey image from a DICOM file, or the reason why not.
 
-Taken: one frame of MONOCHROME1 or MONOCHROME2, at most 16 bits. MONOCHROME1 is inverted, so that dense is bright as in
-every other image. The rescale is applied where it keeps whole numbers; window settings are not applied, since the
-percentiles of `preprocess` take their place. A message never quotes a field that may name the patient.
+Taken: one frame of MONOCHROME1 or MONOCHROME2, 1 to 16 bits stored, signed or not, by whatever name, with or without
+preamble and file meta information, compressed or not. Dense is bright in what is returned: MONOCHROME1 and a negative
+rescale slope are each inverted. A positive slope and an intercept move no percentile, so stored values are kept; window
+settings are not applied, since the percentiles of `preprocess` take their place. Padding is no part of the percentiles.
 
-The size of a pixel is that at the detector (ImagerPixelSpacing), else PixelSpacing: the body is magnified at the
-detector, so what is measured on an image is somewhat larger than in the patient.
+Each compressed syntax has one decoder, the one that gives the bits of the uncompressed twin (tests/lib/images/
+test_dicom.py); pydicom's own choice would depend on what happens to be installed.
 """
 
+import io
 import warnings
-from collections.abc import Mapping
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stages.lib.core.errors import ImageError
-from stages.lib.images.decoded import Decoded, Header
-from stages.lib.images.notices import Notice
+from stages.lib.images import dicom_header, preprocess
+from stages.lib.images.decoded import Decoded
+from stages.lib.images.dicom_header import text
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
+PREAMBLE_BYTES = 128
+GZIP = b"\x1f\x8b"
 DEFLATED = "1.2.840.10008.1.2.1.99"
-MAX_GREY = 65535
-SPACINGS = ("ImagerPixelSpacing", "PixelSpacing")
-SQUARE = 1e-3  # relative difference of the two sides of a pixel up to which it is square
+IMPLICIT, EXPLICIT, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
+JPEG = "1.2.840.10008.1.2.4."
+DECODERS = {  # by transfer syntax
+    "1.2.840.10008.1.2.5": "pydicom",  # RLE
+    **dict.fromkeys((JPEG + "50", JPEG + "51", JPEG + "57", JPEG + "70"), "gdcm"),
+    **dict.fromkeys((JPEG + "80", JPEG + "81"), "pyjpegls"),
+    **dict.fromkeys((JPEG + "90", JPEG + "91", JPEG + "201", JPEG + "202", JPEG + "203"), "pylibjpeg"),
+}
+ENCAPSULATED = b"\xfe\xff\x00\xe0"  # how compressed pixel data begin
+PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+MAX_BITS = 16
+
+
+def looks_like_dicom(head: bytes) -> bool:
+    """Whether a file that begins so is DICOM: by its mark, or by a first element as DICOM has it.
+
+    >>> looks_like_dicom(bytes(128) + b"DICM"), looks_like_dicom(b"<!DOCTYPE html>")
+    (True, False)
+    """
+    if head[PREAMBLE_BYTES : PREAMBLE_BYTES + 4] == b"DICM":
+        return True
+    group = head[:2] in (b"\x02\x00", b"\x08\x00") and head[3:4] == b"\0"
+    return group and len(head) > 8 and ((head[4:6].isalpha() and head[4:6].isupper()) or head[6:8] == b"\0\0")
 
 
 def read_dicom(path: str | Path, *, max_pixels: int) -> Decoded:
     """Grey values of a DICOM image, and what its header says of them.
 
     Args:
-        path: File with the DICOM preamble.
+        path: The file; it may be compressed by gzip.
         max_pixels: Pixels beyond which the image is not decoded.
 
     Raises:
-        ImageError: If it is damaged, too big, compressed without a decoder for it here, or not one grey frame.
+        ImageError: If it is damaged, too big, compressed in a way that is not read here, or not one grey frame.
     """
+    data = Path(path).read_bytes()
+    if data.startswith(GZIP):
+        data = inflated(data, 8 * max_pixels + (1 << 20), 31)
     # pydicom's warnings quote the values they are about, the patient's name among them.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try:
-            return _read(path, max_pixels)
-        except (ImageError, MemoryError):
-            raise
-        # A damaged file makes the parser raise whatever type the damage happens to hit.
-        except Exception as error:
-            raise ImageError(f"damaged DICOM ({type(error).__name__})") from error
+        return _read(data, max_pixels)
 
 
-def _read(path: str | Path, max_pixels: int) -> Decoded:
+def inflated(data: bytes, limit: int, window: int) -> bytes:
+    """Bytes inflated by zlib, but no more than `limit`.
+
+    Raises:
+        ImageError: If there are more, or they are damaged.
+    """
+    machine = zlib.decompressobj(window)
+    try:
+        found = machine.decompress(data, limit)
+    except zlib.error as error:
+        raise ImageError("damaged: what was deflated cannot be inflated") from error
+    if machine.unconsumed_tail:
+        raise ImageError(f"it inflates to more than {limit} bytes, more than an image of max_pixels can have")
+    if not machine.eof:
+        raise ImageError("damaged: the deflated data end too early")
+    return found
+
+
+def _read(data: bytes, max_pixels: int) -> Decoded:
+    try:
+        dataset, syntax = parse(data, 8 * max_pixels + (1 << 20))
+    except (ImageError, MemoryError):
+        raise
+    # A damaged file makes the parser raise whatever type the damage happens to hit.
+    except Exception as error:
+        raise ImageError("a damaged DICOM: its header cannot be read") from error
+    try:
+        check_header(dataset, max_pixels)
+        header, notices = dicom_header.read_header(dataset, syntax)
+    except (ImageError, MemoryError, OSError):
+        raise
+    except Exception as error:
+        raise ImageError("a damaged DICOM: a field of its header cannot be read") from error
+    try:
+        stored = decode(dataset, syntax)
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:
+        raise ImageError(f"a damaged DICOM: its pixel data cannot be decoded ({named(syntax)})") from error
+    if stored.shape != (dataset.Rows, dataset.Columns):
+        raise ImageError(f"decoded to shape {stored.shape}, its header says ({dataset.Rows}, {dataset.Columns})")
+    try:
+        pixels, padding = grey(stored, dataset)
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:
+        raise ImageError("a damaged DICOM: its grey values and its header do not fit together") from error
+    counts = None
+    if padding is not None and padding.any():
+        if padding.all():
+            raise ImageError("all of its pixels are padding: there is no image", "no_image")
+        darkest = int(pixels[~padding].min())
+        pixels[padding] = darkest
+        counts = preprocess.histogram(pixels)
+        counts[darkest] -= np.count_nonzero(padding)
+    return Decoded(pixels, int(dataset.BitsStored), header, notices, counts)
+
+
+def parse(data: bytes, limit: int) -> tuple["Dataset", str]:
+    """The data set of a file, and the UID of the transfer syntax that it came in.
+
+    Args:
+        data: The file; without file meta information it is read as what it looks like, explicit or implicit VR.
+        limit: Bytes beyond which a deflated data set is not inflated.
+
+    Raises:
+        ImageError: If it is no DICOM.
+    """
+    import pydicom
+    from pydicom.dataset import FileMetaDataset
+
+    if not looks_like_dicom(data[: PREAMBLE_BYTES + 4]):
+        raise ImageError(f"neither PNG nor DICOM: it begins with {data[:8]!r}")
+    marked = data[PREAMBLE_BYTES : PREAMBLE_BYTES + 4] == b"DICM"
+    begins = PREAMBLE_BYTES + 4 if marked else 0
+    handle = io.BytesIO(data[begins:])
+    meta = pydicom.filereader.read_dataset(
+        handle,
+        is_implicit_VR=False,
+        is_little_endian=True,
+        stop_when=lambda tag, vr, length: tag >> 16 != 2,
+    )
+    syntax = str(meta.get("TransferSyntaxUID", ""))
+    if syntax == DEFLATED:
+        whole = inflated(data[begins + handle.tell() :], limit, -15)
+        dataset = pydicom.filereader.read_dataset(io.BytesIO(whole), is_implicit_VR=False, is_little_endian=True)
+        dataset.file_meta = FileMetaDataset()
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(EXPLICIT)
+        return dataset, syntax
+    dataset = pydicom.dcmread(io.BytesIO(data), force=True)
+    if not hasattr(dataset, "file_meta"):
+        dataset.file_meta = FileMetaDataset()
+    if not syntax:
+        implicit, little = dataset.original_encoding
+        syntax = IMPLICIT if implicit else EXPLICIT if little else BIG_ENDIAN
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(syntax)
+    return dataset, syntax
+
+
+def named(syntax: str) -> str:
+    """What a transfer syntax is called."""
     import pydicom
 
-    meta = pydicom.filereader.read_file_meta_info(path)
-    if meta.get("TransferSyntaxUID") == DEFLATED:
-        raise ImageError("the whole DICOM file is deflated, wanted it inflated (its size cannot be known before)")
-    header = pydicom.dcmread(path, stop_before_pixels=True)
-    check_header(header, max_pixels)
-    stored = decode(path)
-    if stored.shape != (header.Rows, header.Columns):
-        raise ImageError(f"decoded to shape {stored.shape}, its header says ({header.Rows}, {header.Columns})")
-    patient = str(header.get("PatientID") or "").strip() or None
-    spacing_mm, odd = spacing(header)
-    return Decoded(
-        grey(stored, header),
-        int(header.BitsStored),
-        Header(patient=patient, spacing_mm=spacing_mm),
-        (Notice("spacing", odd),) if odd else (),
-    )
-
-
-def spacing(header: "Dataset | Mapping[str, Any]") -> tuple[float | None, str | None]:
-    """Millimetres per pixel, and a remark if the header has a spacing that cannot be used.
-
-    >>> spacing({"ImagerPixelSpacing": [0.175, 0.175], "PixelSpacing": [0.168, 0.168]})
-    (0.175, None)
-    >>> spacing({"PixelSpacing": [0.2, 0.1]})
-    (None, 'PixelSpacing 0.2 by 0.1 mm is not square, so no distance in mm is measured')
-    """
-    for name in SPACINGS:
-        found = header.get(name)
-        if not found:
-            continue
-        try:
-            rows, columns = (float(value) for value in found)
-        except (TypeError, ValueError):
-            return None, f"{name} is not two numbers, so no distance in mm is measured"
-        if not (0 < rows < np.inf and 0 < columns < np.inf):
-            return None, f"{name} {rows:g} by {columns:g} is no size, so no distance in mm is measured"
-        if abs(rows - columns) > SQUARE * max(rows, columns):
-            return None, f"{name} {rows:g} by {columns:g} mm is not square, so no distance in mm is measured"
-        return rows, None
-    return None, None
+    return str(pydicom.uid.UID(syntax).name)
 
 
 def check_header(header: "Dataset", max_pixels: int) -> None:
@@ -101,70 +184,114 @@ def check_header(header: "Dataset", max_pixels: int) -> None:
     Raises:
         ImageError: With what was found and what was wanted.
     """
+    if not any(name in header for name in PIXELS):
+        kind = text(header, "Modality")
+        raise ImageError(f"a DICOM without pixel data{f' (modality {kind})' if kind else ''}, wanted an image")
+    if "PixelData" not in header:
+        raise ImageError("a DICOM with pixel data in floating point, wanted whole numbers of at most 16 bits")
     missing = [name for name in ("Rows", "Columns", "BitsAllocated", "BitsStored") if not header.get(name)]
     if missing:
-        raise ImageError(f"DICOM without {', '.join(missing)}: not an image")
-    if header.Rows * header.Columns > max_pixels:
-        raise ImageError(f"{header.Columns} x {header.Rows} pixels, more than max_pixels = {max_pixels}")
-    kind = header.get("PhotometricInterpretation")
-    if kind not in ("MONOCHROME1", "MONOCHROME2") or header.get("SamplesPerPixel", 1) != 1:
-        raise ImageError(f"DICOM of kind {kind!r}, wanted MONOCHROME1 or MONOCHROME2")
+        raise ImageError(f"a DICOM without {', '.join(missing)}: not an image")
     if int(header.get("NumberOfFrames") or 1) != 1:
-        raise ImageError(f"{header.NumberOfFrames} frames, wanted one")
-    if header.BitsAllocated not in (8, 16) or header.BitsStored > header.BitsAllocated:
-        raise ImageError(
-            f"{header.BitsStored} of {header.BitsAllocated} bits stored, wanted at most 8 of 8 or 16 of 16"
-        )
-    if header.get("HighBit", header.BitsStored - 1) != header.BitsStored - 1:
-        raise ImageError(f"high bit {header.HighBit}, wanted {header.BitsStored - 1}, the last of the bits stored")
-    if "ModalityLUTSequence" in header:
-        raise ImageError("DICOM with a modality lookup table, wanted plain grey values")
+        raise ImageError(f"a DICOM of {int(header.NumberOfFrames)} frames, wanted one", "frames")
+    kind = text(header, "PhotometricInterpretation")
+    if kind not in ("MONOCHROME1", "MONOCHROME2") or int(header.get("SamplesPerPixel") or 1) != 1:
+        raise ImageError(f"a DICOM of kind {kind or 'unknown'}, wanted MONOCHROME1 or MONOCHROME2")
+    if header.Rows * header.Columns > max_pixels:
+        raise ImageError(f"{header.Columns} x {header.Rows} pixels, more than max_pixels = {max_pixels}", "no_image")
+    allocated, stored = int(header.BitsAllocated), int(header.BitsStored)
+    if stored > min(allocated, MAX_BITS) or allocated not in (1, 8, 16, 32):
+        raise ImageError(f"{stored} of {allocated} bits stored, wanted 1 to {MAX_BITS} of 8, 16 or 32")
+    high = int(header.get("HighBit", stored - 1))
+    if not stored - 1 <= high < allocated:
+        raise ImageError(f"high bit {high}, wanted {stored - 1} to {allocated - 1}")
 
 
-def decode(path: str | Path) -> np.ndarray:
-    """Stored values of a DICOM file, decompressed if a decoder is installed.
+def decode(dataset: "Dataset", syntax: str) -> np.ndarray:
+    """Stored values of a data set, (height, width), decompressed.
 
     Raises:
-        ImageError: If its transfer syntax has no decoder here.
+        ImageError: If its transfer syntax is not read here, or the pixel data are too short.
     """
-    import pydicom
     from pydicom.pixels import get_decoder
+    from pydicom.uid import UID
 
-    dataset = pydicom.dcmread(path)
-    syntax = dataset.file_meta.TransferSyntaxUID
-    if syntax.is_compressed:
-        try:
-            available = get_decoder(syntax).is_available
-        except NotImplementedError:
-            available = False
-        if not available:
-            raise ImageError(f"compressed as {syntax.name}, for which no decoder is installed: decompress it first")
-    return dataset.pixel_array
+    if UID(syntax).is_compressed:
+        if syntax not in DECODERS:
+            raise ImageError(
+                f"compressed as {named(syntax)}, which is not read here: decompress it, as by gdcmconv --raw"
+            )
+        pixels, _ = get_decoder(UID(syntax)).as_array(dataset, raw=True, decoding_plugin=DECODERS[syntax])
+        return np.asarray(pixels)
+    if dataset.PixelData[:4] == ENCAPSULATED and dataset.BitsAllocated > 1:
+        raise ImageError("its pixel data are compressed, and the file does not say how (no transfer syntax)")
+    found, wanted = len(dataset.PixelData), -(-dataset.Rows * dataset.Columns * dataset.BitsAllocated // 8)
+    if found < wanted:
+        raise ImageError(f"a damaged DICOM: {found} bytes of pixel data, wanted {wanted}: it is truncated")
+    allocated = int(dataset.BitsAllocated)
+    if allocated == 1 or syntax == BIG_ENDIAN:
+        pixels, _ = get_decoder(dataset.file_meta.TransferSyntaxUID).as_array(dataset, raw=True)
+        return np.asarray(pixels)
+    # Not by pydicom, which clears the bits above those stored, also where the value is in them.
+    values = np.frombuffer(dataset.PixelData, f"<u{allocated // 8}", count=dataset.Rows * dataset.Columns)
+    return values.reshape(dataset.Rows, dataset.Columns)
 
 
-def grey(stored: np.ndarray, header: "Dataset") -> np.ndarray:
-    """Stored values as grey values, dense bright, rescaled: uint8 or uint16 of the same shape.
+def grey(stored: np.ndarray, header: "Dataset") -> tuple[np.ndarray, np.ndarray | None]:
+    """Stored values as grey values from 0 on, dense bright, and which of them are padding; None without padding.
+
+    Args:
+        stored: Whole numbers, (height, width).
+        header: Says which bits are the value, whether it has a sign, and which values are padding.
+
+    Returns:
+        uint8 or uint16 of the same shape, and bool of it.
 
     Raises:
-        ImageError: If the rescale takes a value out of the whole numbers 0..65535.
+        ImageError: If a lookup table does not give grey values of 16 bits.
     """
-    bits = int(header.BitsStored)
-    signed = bool(header.get("PixelRepresentation", 0))
-    least, most = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
-    values: np.ndarray = stored.astype(np.int32)
-    if header.PhotometricInterpretation == "MONOCHROME1":
-        values = least + most - values
-    slope, intercept = _number(header, "RescaleSlope", 1.0), _number(header, "RescaleIntercept", 0.0)
-    if (slope, intercept) != (1, 0):
-        rescaled = values * slope + intercept
-        if not np.array_equal(rescaled, np.rint(rescaled)):
-            raise ImageError(f"rescale {slope:g} x + {intercept:g} does not keep whole numbers")
-        values = rescaled
-    if values.min() < 0 or values.max() > MAX_GREY:
-        raise ImageError(f"grey values {values.min():g}..{values.max():g}, wanted 0..{MAX_GREY}")
-    return values.astype(np.uint8 if values.max() < 256 and bits <= 8 else np.uint16)
+    bits, signed = int(header.BitsStored), bool(header.get("PixelRepresentation", 0))
+    values = _values(stored, bits, int(header.get("HighBit", bits - 1)), signed)
+    least = -(1 << (bits - 1)) if signed else 0
+    padding = _padding(values, header, bits, signed)
+    inverted = text(header, "PhotometricInterpretation") == "MONOCHROME1"
+    if header.get("ModalityLUTSequence"):
+        from pydicom.pixels import apply_modality_lut
+
+        table = np.asarray(apply_modality_lut(values, header))
+        if table.min() < 0 or table.max() > 65535 or table.dtype.kind not in "iu":
+            raise ImageError("a DICOM with a modality lookup table beyond 16 bits, wanted plain grey values")
+        bits, least, values = 16 if table.max() > 255 else 8, 0, table.astype(np.int32)
+    else:
+        slope = dicom_header.number(header, "RescaleSlope")
+        inverted ^= slope is not None and slope < 0
+    most = least + (1 << bits) - 1
+    moved = most - values if inverted else values - least
+    return moved.astype(np.uint8 if bits <= 8 else np.uint16), padding
 
 
-def _number(header: "Dataset", name: str, default: float) -> float:
-    value = header.get(name)
-    return default if value in (None, "") else float(value)
+def _values(stored: np.ndarray, bits: int, high: int, signed: bool) -> np.ndarray:
+    """The value in its bits, int32: what lies in other bits (an overlay, rubbish) is no part of it."""
+    values = stored.astype(np.int32) if stored.dtype.itemsize < 4 else stored.astype(np.int64)
+    values = (values >> (high + 1 - bits)) & ((1 << bits) - 1)
+    sign = 1 << (bits - 1)
+    return ((values ^ sign) - sign if signed else values).astype(np.int32)
+
+
+def _padding(values: np.ndarray, header: "Dataset", bits: int, signed: bool) -> np.ndarray | None:
+    """Which values are padding; None if the header names none."""
+    ends = [_whole(header.get(name), bits, signed) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
+    if ends[0] is None:
+        return None
+    low, high = sorted((ends[0], ends[0] if ends[1] is None else ends[1]))
+    return (values >= low) & (values <= high)
+
+
+def _whole(value: Any, bits: int, signed: bool) -> int | None:
+    """A padding value as the pixels have it: one above the largest of a signed image is a negative one."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, bytes):
+        value = int.from_bytes(value[:2], "little")
+    whole = int(value)
+    return whole - (1 << 16) if signed and whole >= 1 << (bits - 1) and whole >= 1 << 15 else whole

@@ -3,8 +3,8 @@
 The order is the safety: size of the file, our own look at the header (a bomb is refused before a decoder sees it), the
 strictest decoder we know (cv2 checks every checksum and refuses a truncated file, where others hand out wrong or black
 pixels), then what came out against the header, then whether it is an image at all. A grey PNG of 8 or 16 bits,
-interlaced or not, is taken, and RGB(A) of equal channels and full opacity; DICOM as `dicom` says, MetaImage as
-`metaimage`, raw images of JSRT as `jsrt_raw`. The rest is refused.
+interlaced or not, is taken, and RGB(A) of equal channels and full opacity; DICOM as `dicom` says, JPEG and TIFF as
+`raster`, MetaImage as `metaimage`, raw images of JSRT as `jsrt_raw`. The rest is refused.
 """
 
 import base64
@@ -17,11 +17,11 @@ import numpy as np
 
 from stages.lib.core import files
 from stages.lib.core.errors import ImageError
-from stages.lib.images import appearance, dicom, duplicates, jsrt_raw, metaimage, png, preprocess
+from stages.lib.images import appearance, dicom, duplicates, jsrt_raw, metaimage, png, preprocess, raster
 from stages.lib.images.decoded import SILENT, Decoded, Header
 from stages.lib.images.notices import Notice
 
-HEADER_BYTES = 132  # the DICOM preamble and its mark; the PNG header is shorter
+HEADER_BYTES = 352  # the header of NIfTI; those of the others are shorter
 MIN_SIDE_PX = 32
 MAX_SAME_FRACTION = (
     0.99  # beyond it the 0.5th and 99.5th percentile are the same value, and the image would be one flat grey
@@ -121,7 +121,8 @@ def read_grey(path: str | Path, *, max_pixels: int) -> Decoded:
     """Image stored at `path`.
 
     Args:
-        path: PNG, DICOM or MetaImage file, its first bytes decide which, not its name; or a raw image of JSRT.
+        path: PNG, DICOM, JPEG, TIFF or MetaImage file, its first bytes decide which, not its name;
+            or a raw image of JSRT.
         max_pixels: Pixels beyond which it is not decoded.
 
     Raises:
@@ -133,17 +134,23 @@ def read_grey(path: str | Path, *, max_pixels: int) -> Decoded:
         head = handle.read(HEADER_BYTES)
     if head.startswith(png.SIGNATURE):
         image = png.read_png(Path(path).read_bytes(), max_pixels)
-    elif head[128:] == b"DICM":
+    elif dicom.looks_like_dicom(head) or head.startswith(dicom.GZIP):
         image = dicom.read_dicom(path, max_pixels=max_pixels)
+    elif head.startswith(raster.JPEG):
+        image = raster.read_jpeg(Path(path).read_bytes(), max_pixels)
+    elif head.startswith(raster.TIFF):
+        image = raster.read_tiff(Path(path).read_bytes(), max_pixels)
     elif metaimage.is_metaimage(head):
         image = metaimage.read_metaimage(path, max_pixels)
     elif jsrt_raw.is_jsrt(path):
         image = jsrt_raw.read_jsrt(path, max_pixels)
     elif not head:
         raise ImageError("an empty file")
+    elif kind := raster.unread(head):
+        raise ImageError(f"a {kind} file, wanted PNG, DICOM, JPEG or TIFF: convert it to PNG")
     else:
-        raise ImageError(f"neither PNG nor DICOM: it begins with {head[:8]!r}")
-    return replace(image, histogram=check_image(image.pixels))
+        raise ImageError(f"neither PNG nor DICOM, JPEG or TIFF: it begins with {head[:8]!r}")
+    return replace(image, histogram=check_image(image.pixels, image.histogram))
 
 
 def check_size(path: str | Path, max_pixels: int) -> None:
@@ -158,20 +165,24 @@ def check_size(path: str | Path, max_pixels: int) -> None:
         raise ImageError(f"{size} bytes, more than an image of max_pixels = {max_pixels} can have")
 
 
-def check_image(image: np.ndarray) -> np.ndarray:
+def check_image(image: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
     """Histogram of an image that is large enough for one, and not (nearly) all of one grey value.
 
     Args:
         image: Grey values, uint8 or uint16, shape (height, width).
+        counts: Its histogram without padding, where it is known.
 
     Raises:
-        ImageError: If so.
+        ImageError: If not.
     """
     height_px, width_px = image.shape
     if min(image.shape) < MIN_SIDE_PX:
-        raise ImageError(f"{width_px} x {height_px} pixels, wanted at least {MIN_SIDE_PX} on each side")
-    counts = preprocess.histogram(image)
-    fraction = float(counts.max()) / image.size
+        raise ImageError(f"{width_px} x {height_px} pixels, wanted at least {MIN_SIDE_PX} on each side", "no_image")
+    if counts is None:
+        counts = preprocess.histogram(image)
+    fraction = float(counts.max()) / max(int(counts.sum()), 1)
     if fraction > MAX_SAME_FRACTION:
-        raise ImageError(f"{fraction:.2%} of its pixels have the same value {int(counts.argmax())}: there is no image")
+        raise ImageError(
+            f"{fraction:.2%} of its pixels have the same value {int(counts.argmax())}: there is no image", "no_image"
+        )
     return counts

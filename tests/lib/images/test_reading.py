@@ -5,14 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 import pytest
 from dicoms import dicom
 from pngs import chunk, hostile, image, png, raw_png, scanlines
-from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLosslessSV1, RLELossless
 
 from stages.lib.core.errors import ImageError
-from stages.lib.images import reading
+from stages.lib.images import pseudonym, reading
 
 MAX_PIXELS = 1_000_000
 
@@ -116,7 +114,7 @@ def test_a_dicom_image_is_read_with_its_patient(tmp_path: Path) -> None:
     pixels = image(3, dtype=np.uint16) >> 4
     decoded = reading.read_grey(dicom(tmp_path / "a.dcm", pixels, BitsStored=12, HighBit=11), max_pixels=MAX_PIXELS)
     np.testing.assert_array_equal(decoded.pixels, pixels)
-    assert (decoded.bit_depth, decoded.header.patient, decoded.pixels.dtype) == (12, "p 7", np.uint16)
+    assert (decoded.bit_depth, decoded.header.patient, decoded.pixels.dtype) == (12, pseudonym.of("p 7"), np.uint16)
 
 
 def test_bits_beyond_those_stored_are_no_part_of_the_grey_value(tmp_path: Path) -> None:
@@ -131,20 +129,6 @@ def test_monochrome1_is_inverted_within_its_stored_bits(tmp_path: Path) -> None:
     np.testing.assert_array_equal(reading.read_grey(path, max_pixels=MAX_PIXELS).pixels, 4095 - pixels)
 
 
-def test_a_rescale_to_whole_numbers_is_applied_and_another_is_refused(tmp_path: Path) -> None:
-    pixels = image(3, dtype=np.uint16) >> 4
-    whole = dicom(tmp_path / "a.dcm", pixels, RescaleSlope="2", RescaleIntercept="5")
-    np.testing.assert_array_equal(reading.read_grey(whole, max_pixels=MAX_PIXELS).pixels, pixels * 2 + 5)
-    signed = dicom(tmp_path / "b.dcm", pixels.astype(np.int16) - 1024, RescaleSlope="1", RescaleIntercept="1024")
-    np.testing.assert_array_equal(reading.read_grey(signed, max_pixels=MAX_PIXELS).pixels, pixels)
-    broken = dicom(tmp_path / "c.dcm", pixels, RescaleSlope="0.3", RescaleIntercept="0")
-    with pytest.raises(ImageError, match="whole numbers"):
-        reading.read_grey(broken, max_pixels=MAX_PIXELS)
-    below = dicom(tmp_path / "d.dcm", pixels, RescaleSlope="1", RescaleIntercept="-1024")
-    with pytest.raises(ImageError, match=r"wanted 0\.\.65535"):
-        reading.read_grey(below, max_pixels=MAX_PIXELS)
-
-
 @pytest.mark.parametrize(
     ("fields", "word"),
     [
@@ -154,9 +138,8 @@ def test_a_rescale_to_whole_numbers_is_applied_and_another_is_refused(tmp_path: 
         ({"Rows": 60000, "Columns": 60000}, "max_pixels"),
         ({"Rows": 0}, "without Rows"),
         ({"BitsAllocated": 32, "BitsStored": 32}, "32 of 32 bits"),
-        ({"BitsStored": 12, "HighBit": 15}, "high bit 15"),
-        ({"ModalityLUTSequence": []}, "lookup table"),
-        ({"PixelData": bytes(10)}, "damaged DICOM"),
+        ({"BitsStored": 12, "HighBit": 10}, "high bit 10"),
+        ({"PixelData": bytes(10)}, "10 bytes of pixel data, wanted 2880"),
     ],
 )
 def test_a_dicom_that_is_not_one_grey_image_is_refused(tmp_path: Path, fields: dict[str, Any], word: str) -> None:
@@ -164,25 +147,6 @@ def test_a_dicom_that_is_not_one_grey_image_is_refused(tmp_path: Path, fields: d
     with pytest.raises(ImageError, match=word) as error:
         reading.read_grey(path, max_pixels=MAX_PIXELS)
     assert "Secret" not in str(error.value)
-
-
-def test_a_compressed_dicom_is_read_if_a_decoder_is_there_and_named_if_not(tmp_path: Path) -> None:
-    pixels = image(3, dtype=np.uint16)
-    plain = dicom(tmp_path / "a.dcm", pixels)
-    packed = pydicom.dcmread(plain)
-    packed.compress(RLELossless, generate_instance_uid=False)
-    packed.save_as(tmp_path / "rle.dcm")
-    np.testing.assert_array_equal(reading.read_grey(tmp_path / "rle.dcm", max_pixels=MAX_PIXELS).pixels, pixels)
-    packed.file_meta.TransferSyntaxUID = JPEGLosslessSV1
-    packed.save_as(tmp_path / "jpeg.dcm")
-    with pytest.raises(ImageError, match=r"JPEG Lossless|damaged"):
-        reading.read_grey(tmp_path / "jpeg.dcm", max_pixels=MAX_PIXELS)
-
-
-def test_a_deflated_dicom_is_refused_before_it_is_inflated(tmp_path: Path) -> None:
-    path = dicom(tmp_path / "a.dcm", image(3), syntax=DeflatedExplicitVRLittleEndian)
-    with pytest.raises(ImageError, match="deflated"):
-        reading.read_grey(path, max_pixels=MAX_PIXELS)
 
 
 def test_a_dicom_cut_anywhere_is_refused_and_never_crashes(tmp_path: Path) -> None:
