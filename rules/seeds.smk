@@ -17,7 +17,7 @@ module other_seeds:
         SEEDED
 
 
-use rule * from other_seeds exclude data_simulate, data_ingest, data_normalize_shard, data_normalize, data_ingest_external, data_normalize_external_shard, data_normalize_external as seeded_*
+use rule * from other_seeds exclude data_simulate, data_ingest, data_check, data_normalize_shard, data_normalize, data_ingest_external, data_normalize_external_shard, data_normalize_external as seeded_*
 
 
 rule nodules_join:
