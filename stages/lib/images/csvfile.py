@@ -16,6 +16,7 @@ from pathlib import Path
 from stages.lib.images import columns as usual
 
 DELIMITERS = ",;\t"
+MAX_TITLE = 60  # characters of a title that a message spells out
 MAX_BYTES = 1 << 29  # of a table; the largest public one, PadChest's, has a fifth of it
 CHOOSE = "in the spreadsheet choose 'Save as', 'CSV UTF-8 (Comma delimited)'"
 # What a file that is no text begins with, and what it then is.
@@ -216,9 +217,19 @@ def chosen(found: Table, columns: Sequence[str], optional: Sequence[str] = ()) -
     if found.problems:
         return [], list(found.problems)
     titles = {column: found.find([column]) for column in (*columns, *optional)}
-    spelt = ", ".join(found.titles)
+    spelt = _spelt(found.titles)
     missing = [f"{found.name}: no column {column!r}; found {spelt}" for column in columns if titles[column] is None]
     return ([], missing) if missing else found.select(titles)
+
+
+def _spelt(titles: Sequence[str]) -> str:
+    """The titles on one line: a quote that was lost can make a title of a whole file.
+
+    >>> _spelt(["a", "b\\nc", "d" * 100])[:20], len(_spelt(["x" * 1000]))
+    ('a, b c, dddddddddddd', 60)
+    """
+    shown = [" ".join(title.replace("\0", " ").split()) for title in titles]
+    return ", ".join(title if len(title) <= MAX_TITLE else f"{title[: MAX_TITLE - 3]}..." for title in shown)
 
 
 def _header(text: str, wanted: Sequence[str]) -> tuple[list[str], str]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stages.lib.core.errors import ImageError
-from stages.lib.images import dicom_header, preprocess
+from stages.lib.images import codestream, dicom_header, preprocess
 from stages.lib.images.decoded import Decoded
 from stages.lib.images.dicom_header import text
 
@@ -30,9 +30,10 @@ GZIP = b"\x1f\x8b"
 DEFLATED = "1.2.840.10008.1.2.1.99"
 IMPLICIT, EXPLICIT, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 JPEG = "1.2.840.10008.1.2.4."
+RLE, EXTENDED = "1.2.840.10008.1.2.5", JPEG + "51"
 DECODERS = {  # by transfer syntax
-    "1.2.840.10008.1.2.5": "pydicom",  # RLE
-    **dict.fromkeys((JPEG + "50", JPEG + "51", JPEG + "57", JPEG + "70"), "gdcm"),
+    RLE: "pydicom",
+    **dict.fromkeys((JPEG + "50", EXTENDED, JPEG + "57", JPEG + "70"), "gdcm"),
     **dict.fromkeys((JPEG + "80", JPEG + "81"), "pyjpegls"),
     **dict.fromkeys((JPEG + "90", JPEG + "91", JPEG + "201", JPEG + "202", JPEG + "203"), "pylibjpeg"),
 }
@@ -66,6 +67,8 @@ def read_dicom(path: str | Path, *, max_pixels: int) -> Decoded:
     data = Path(path).read_bytes()
     if data.startswith(GZIP):
         data = inflated(data, 8 * max_pixels + (1 << 20), 31)
+        if not looks_like_dicom(data[: PREAMBLE_BYTES + 4]):
+            raise ImageError("a gzip file that holds no DICOM: unpack it, as by gunzip")
     # pydicom's warnings quote the values they are about, the patient's name among them.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -213,6 +216,7 @@ def decode(dataset: "Dataset", syntax: str) -> np.ndarray:
     Raises:
         ImageError: If its transfer syntax is not read here, or the pixel data are too short.
     """
+    from pydicom.encaps import get_frame
     from pydicom.pixels import get_decoder
     from pydicom.uid import UID
 
@@ -221,7 +225,15 @@ def decode(dataset: "Dataset", syntax: str) -> np.ndarray:
             raise ImageError(
                 f"compressed as {named(syntax)}, which is not read here: decompress it, as by gdcmconv --raw"
             )
+        bits = int(dataset.BitsStored)
+        if syntax != RLE:
+            data = get_frame(dataset.PixelData, 0, number_of_frames=1)
+            bits = check_codestream(data, dataset)
+            if syntax == EXTENDED and bits > 8:
+                return extended(data, dataset, bits)
         pixels, _ = get_decoder(UID(syntax)).as_array(dataset, raw=True, decoding_plugin=DECODERS[syntax])
+        if bits > dataset.BitsStored and not _fit(pixels, dataset):
+            dataset.BitsStored, dataset.HighBit = bits, bits - 1
         return np.asarray(pixels)
     if dataset.PixelData[:4] == ENCAPSULATED and dataset.BitsAllocated > 1:
         raise ImageError("its pixel data are compressed, and the file does not say how (no transfer syntax)")
@@ -235,6 +247,57 @@ def decode(dataset: "Dataset", syntax: str) -> np.ndarray:
     # Not by pydicom, which clears the bits above those stored, also where the value is in them.
     values = np.frombuffer(dataset.PixelData, f"<u{allocated // 8}", count=dataset.Rows * dataset.Columns)
     return values.reshape(dataset.Rows, dataset.Columns)
+
+
+def check_codestream(data: bytes, dataset: "Dataset") -> int:
+    """Bits of each value in a compressed image that is of the size that the header says.
+
+    Raises:
+        ImageError: If it is of another size, has colours, or more than 16 bits.
+    """
+    found = codestream.frame(data)
+    if (found.height_px, found.width_px, found.channels) != (dataset.Rows, dataset.Columns, 1):
+        raise ImageError(
+            f"a damaged DICOM: its compressed pixels are {found.width_px} x {found.height_px} of {found.channels} channel(s), "
+            f"its header says {dataset.Columns} x {dataset.Rows} of 1"
+        )
+    if not 1 <= found.bits <= min(MAX_BITS, int(dataset.BitsAllocated)):
+        raise ImageError(f"its compressed pixels have {found.bits} bits, its header says {dataset.BitsAllocated}")
+    return found.bits
+
+
+def _fit(pixels: np.ndarray, dataset: "Dataset") -> bool:
+    """Whether all values have no more bits than the header says."""
+    half = 1 << (int(dataset.BitsStored) - 1)
+    least, most = (-half, half - 1) if dataset.get("PixelRepresentation", 0) else (0, 2 * half - 1)
+    return bool(pixels.min() >= least and pixels.max() <= most)
+
+
+def extended(data: bytes, dataset: "Dataset", bits: int) -> np.ndarray:
+    """Stored values of a JPEG of 12 bits. GDCM decodes it; pydicom's way to GDCM takes 8 bits alone.
+
+    Raises:
+        ImageError: If it is damaged.
+    """
+    import gdcm
+
+    fragment, fragments = gdcm.Fragment(), gdcm.SequenceOfFragments.New()
+    fragment.SetByteStringValue(data)
+    fragments.AddFragment(fragment)
+    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
+    element.SetValue(fragments.__ref__())
+    image = gdcm.Image()
+    image.SetNumberOfDimensions(2)
+    image.SetDimensions((int(dataset.Columns), int(dataset.Rows), 1))
+    image.SetDataElement(element)
+    grey_kind = gdcm.PhotometricInterpretation.MONOCHROME2
+    image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(grey_kind))
+    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGExtendedProcess2_4))
+    image.SetPixelFormat(gdcm.PixelFormat(1, 16, bits, bits - 1, 0))
+    found = image.GetBuffer()
+    if found is None:
+        raise ImageError("a damaged DICOM: its JPEG cannot be decoded")
+    return np.frombuffer(found.encode("utf-8", "surrogateescape"), "<u2").reshape(dataset.Rows, dataset.Columns)
 
 
 def grey(stored: np.ndarray, header: "Dataset") -> tuple[np.ndarray, np.ndarray | None]:
@@ -252,39 +315,56 @@ def grey(stored: np.ndarray, header: "Dataset") -> tuple[np.ndarray, np.ndarray 
     """
     bits, signed = int(header.BitsStored), bool(header.get("PixelRepresentation", 0))
     values = _values(stored, bits, int(header.get("HighBit", bits - 1)), signed)
-    least = -(1 << (bits - 1)) if signed else 0
     padding = _padding(values, header, bits, signed)
     inverted = text(header, "PhotometricInterpretation") == "MONOCHROME1"
     if header.get("ModalityLUTSequence"):
         from pydicom.pixels import apply_modality_lut
 
-        table = np.asarray(apply_modality_lut(values, header))
+        least = 1 << (bits - 1) if signed else 0
+        table = np.asarray(apply_modality_lut(values.astype(np.int32) - least, header))
         if table.min() < 0 or table.max() > 65535 or table.dtype.kind not in "iu":
             raise ImageError("a DICOM with a modality lookup table beyond 16 bits, wanted plain grey values")
-        bits, least, values = 16 if table.max() > 255 else 8, 0, table.astype(np.int32)
+        bits = 16 if table.max() > 255 else 8
+        values = table.astype(np.uint8 if bits == 8 else np.uint16)
     else:
         slope = dicom_header.number(header, "RescaleSlope")
         inverted ^= slope is not None and slope < 0
-    most = least + (1 << bits) - 1
-    moved = most - values if inverted else values - least
-    return moved.astype(np.uint8 if bits <= 8 else np.uint16), padding
+    if inverted:
+        values = values ^ values.dtype.type((1 << bits) - 1)
+    return values, padding
 
 
 def _values(stored: np.ndarray, bits: int, high: int, signed: bool) -> np.ndarray:
-    """The value in its bits, int32: what lies in other bits (an overlay, rubbish) is no part of it."""
-    values = stored.astype(np.int32) if stored.dtype.itemsize < 4 else stored.astype(np.int64)
-    values = (values >> (high + 1 - bits)) & ((1 << bits) - 1)
-    sign = 1 << (bits - 1)
-    return ((values ^ sign) - sign if signed else values).astype(np.int32)
+    """The value in its bits, counted from the least on: uint8 or uint16.
+
+    What lies in other bits (an overlay, rubbish) is no part of it. The least of a signed value becomes 0 by its sign
+    bit alone; so nothing here needs more bits than the values have.
+    """
+    values = stored.astype(stored.dtype.newbyteorder("="), copy=False).view(f"u{stored.dtype.itemsize}")
+    kind = values.dtype.type
+    if high + 1 > bits:
+        values = values >> kind(high + 1 - bits)
+    if bits < 8 * values.itemsize:
+        values = values & kind((1 << bits) - 1)
+    if signed:
+        values = values ^ kind(1 << (bits - 1))
+    if values is stored or values.base is not None:
+        values = values.copy()
+    return values.astype(np.uint8 if bits <= 8 else np.uint16, copy=False)
 
 
 def _padding(values: np.ndarray, header: "Dataset", bits: int, signed: bool) -> np.ndarray | None:
-    """Which values are padding; None if the header names none."""
+    """Which values, counted from the least on, are padding; None if the header names none."""
     ends = [_whole(header.get(name), bits, signed) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
     if ends[0] is None:
         return None
-    low, high = sorted((ends[0], ends[0] if ends[1] is None else ends[1]))
-    return (values >= low) & (values <= high)
+    half = 1 << (bits - 1) if signed else 0
+    low, high = (end + half for end in sorted((ends[0], ends[0] if ends[1] is None else ends[1])))
+    most = (1 << bits) - 1
+    if low > most or high < 0:
+        return None
+    kind = values.dtype.type
+    return (values >= kind(max(low, 0))) & (values <= kind(min(high, most)))
 
 
 def _whole(value: Any, bits: int, signed: bool) -> int | None:

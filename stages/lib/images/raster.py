@@ -4,16 +4,25 @@ JPEG is lossy, and most are exports for the eye: each is remarked. Its colours m
 them. Orientation tags are not applied: a radiograph is taken as it is stored. A TIFF has one page of 8 or 16 bits.
 """
 
+import struct
+
 import numpy as np
 
 from stages.lib.core.errors import ImageError
-from stages.lib.images import png
+from stages.lib.images import codestream, png
 from stages.lib.images.decoded import Decoded
 from stages.lib.images.notices import Notice
 
-JPEG, TIFF = b"\xff\xd8\xff", (b"II*\0", b"MM\0*")
+JPEG, TIFF = codestream.JPEG, (b"II*\0", b"MM\0*")
 FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive
 COLOUR_LEVELS = 12  # by which colours of a grey JPEG differ at most
+WIDTH, HEIGHT, DEPTH, COMPRESSION, PHOTOMETRIC, CHANNELS, FORM = 256, 257, 258, 259, 262, 277, 339  # tags of TIFF
+WHITE_IS_ZERO = 0
+PHOTOMETRICS = {0: "white is zero", 1: "black is zero", 2: "RGB", 3: "palette", 5: "CMYK", 6: "YCbCr"}
+TAKEN = ((1, 0), (1, 1), (3, 2), (3, 6))  # channels and photometric
+NUMBERS = {1: "B", 3: "H", 4: "I"}  # types of fields
+LOSSY = (6, 7, 34712, 33003, 33005)  # compressions: JPEG, old and new; JPEG 2000
+MAX_PAGES = 1000
 OTHERS = {
     b"BM": "BMP",
     b"GIF8": "GIF",
@@ -25,6 +34,9 @@ OTHERS = {
     b"\x5c\x01\0\0": "NIfTI",
     b"%PDF": "PDF",
     b"PK\x03\x04": "zip",
+    b"II+\0": "BigTIFF",
+    b"MM\0+": "BigTIFF",
+    b"\xff\x0a": "JPEG XL",
 }
 
 
@@ -34,12 +46,14 @@ def read_jpeg(data: bytes, max_pixels: int) -> Decoded:
     Raises:
         ImageError: If it is damaged, too big or has colours.
     """
-    width, height, depth = jpeg_size(data)
-    _check_size(width, height, max_pixels)
-    if depth != 8:
-        raise ImageError(f"a JPEG of {depth} bits, wanted 8: convert it to PNG")
-    if not data.rstrip(b"\0").endswith(b"\xff\xd9"):
-        raise ImageError("a damaged JPEG: it is truncated")
+    frame = codestream.frame(data)
+    if frame.marker not in FRAMES:
+        raise ImageError("a lossless or arithmetic JPEG outside of DICOM is not read: convert it to PNG")
+    _check_size(frame.width_px, frame.height_px, max_pixels)
+    if frame.bits != 8:
+        raise ImageError(f"a JPEG of {frame.bits} bits, wanted 8: convert it to PNG")
+    if frame.channels not in (1, 3):
+        raise ImageError(f"a JPEG of {frame.channels} channels (CMYK?), wanted grey: convert it to PNG")
     found = _decoded(data, "JPEG")
     lossy = Notice("lossy", "a JPEG, compressed with loss")
     if found.ndim == 2:
@@ -54,62 +68,66 @@ def read_jpeg(data: bytes, max_pixels: int) -> Decoded:
     return Decoded(pixels, 8, notices=notices)
 
 
-def jpeg_size(data: bytes) -> tuple[int, int, int]:
-    """Width, height and bits as the frame header of a JPEG states them.
-
-    Raises:
-        ImageError: If there is none, or it is of a kind that is not read.
-    """
-    at = 2
-    while at + 9 < len(data):
-        if data[at] != 0xFF:
-            break
-        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        if marker == 0xFF:
-            at += 1
-            continue
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            if marker not in FRAMES:
-                raise ImageError("a lossless or arithmetic JPEG outside of DICOM is not read: convert it to PNG")
-            height, width = (int.from_bytes(data[at + k : at + k + 2], "big") for k in (5, 7))
-            return width, height, data[at + 4]
-        at += 2 + length
-    raise ImageError("a damaged JPEG: it has no frame header")
-
-
 def read_tiff(data: bytes, max_pixels: int) -> Decoded:
     """Image in the bytes of a TIFF file.
 
     Raises:
         ImageError: If it is damaged, too big, has colours, or several pages.
     """
-    import io
-
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(io.BytesIO(data)) as opened:
-            pages, (width, height), mode = getattr(opened, "n_frames", 1), opened.size, opened.mode
-            lossy = str(opened.info.get("compression", "")) in ("jpeg", "tiff_jpeg", "jpeg2000")
-            inverted = dict(getattr(opened, "tag_v2", {})).get(262) == 0
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, KeyError, TypeError) as error:
-        raise ImageError("a damaged TIFF: its header cannot be read") from error
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"a TIFF of more pixels than max_pixels = {max_pixels}", "no_image") from error
-    if pages != 1:
-        raise ImageError(f"a TIFF of {pages} pages, wanted one", "frames")
+    pages = tiff_pages(data)
+    fields = pages[0]
+    if len(pages) != 1:
+        raise ImageError(f"a TIFF of {len(pages)} pages, wanted one", "frames")
+    width, height, depth = (fields.get(tag, 1) for tag in (WIDTH, HEIGHT, DEPTH))
     _check_size(width, height, max_pixels)
-    if mode not in ("L", "I;16", "I;16B", "I;16L", "RGB"):
-        raise ImageError(f"a TIFF of the kind {mode}, wanted 8 or 16 bits of grey")
+    channels, photometric, form = fields.get(CHANNELS, 1), fields.get(PHOTOMETRIC, -1), fields.get(FORM, 1)
+    if depth not in (8, 16) or form != 1 or (channels, photometric) not in TAKEN:
+        what = PHOTOMETRICS.get(photometric, "of no known kind") + ("" if form == 1 else ", signed or real")
+        raise ImageError(f"a TIFF of {channels} channel(s) of {depth} bits ({what}), wanted grey of 8 or 16 bits")
     found = _decoded(data, "TIFF")
-    if found.dtype not in (np.uint8, np.uint16):
-        raise ImageError(f"a TIFF of {found.dtype}, wanted 8 or 16 bits of grey")
+    if found.shape[:2] != (height, width) or found.dtype.itemsize * 8 != depth:
+        raise ImageError(
+            f"decoded to {found.dtype} of shape {found.shape}, its header says {depth}-bit {width}x{height}"
+        )
     pixels = png.one_channel(found)
     # OpenCV turns white-is-zero of 8 bits round by itself, and leaves 16 bits as they are.
-    if inverted and pixels.dtype == np.uint16:
+    if photometric == WHITE_IS_ZERO and depth == 16:
         pixels = np.iinfo(pixels.dtype).max - pixels
-    notices = (Notice("lossy", "a TIFF, compressed with loss"),) if lossy else ()
-    return Decoded(pixels, pixels.dtype.itemsize * 8, notices=notices)
+    lossy = (Notice("lossy", "a TIFF, compressed with loss"),) if fields.get(COMPRESSION) in LOSSY else ()
+    return Decoded(pixels, depth, notices=lossy)
+
+
+def tiff_pages(data: bytes) -> list[dict[int, int]]:
+    """Fields of each page of a TIFF: its whole numbers by tag, of several the first.
+
+    Source: TIFF revision 6.0, section 2.
+
+    Raises:
+        ImageError: If a list of fields lies outside of the file, or leads back to itself.
+    """
+    order = "<" if data.startswith(b"II") else ">"
+    pages: list[dict[int, int]] = []
+    seen: set[int] = set()
+    try:
+        (at,) = struct.unpack_from(f"{order}I", data, 4)
+        while at and len(pages) < MAX_PAGES:
+            if at in seen:
+                raise ImageError("a damaged TIFF: its pages lead back to one another")
+            seen.add(at)
+            (count,) = struct.unpack_from(f"{order}H", data, at)
+            pages.append({})
+            for field in range(at + 2, at + 2 + 12 * count, 12):
+                tag, kind, number = struct.unpack_from(f"{order}HHI", data, field)
+                if kind in NUMBERS and number:
+                    size = struct.calcsize(NUMBERS[kind])
+                    place = field + 8 if size * number <= 4 else struct.unpack_from(f"{order}I", data, field + 8)[0]
+                    (pages[-1][tag],) = struct.unpack_from(order + NUMBERS[kind], data, place)
+            (at,) = struct.unpack_from(f"{order}I", data, at + 2 + 12 * count)
+    except struct.error as error:
+        raise ImageError("a damaged TIFF: it is truncated, or its list of fields is damaged") from error
+    if not pages:
+        raise ImageError("a damaged TIFF: it has no page")
+    return pages
 
 
 def unread(head: bytes) -> str | None:

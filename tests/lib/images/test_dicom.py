@@ -274,6 +274,9 @@ def test_each_file_that_pydicom_ships_is_read_to_its_pixels_or_refused_in_words(
         dataset = pydicom.dcmread(path, force=True)
         if reason is None:
             assert "PixelData" in dataset, path.name
+            taken.append(path.name)
+            if dataset.file_meta.get("TransferSyntaxUID") == reader.EXTENDED:
+                continue  # pydicom has no decoder for 12 bits; tests/lib/images/test_codestream.py has another twin
             stored = _pixels(dataset)
             found = read(path).pixels.astype(np.int64)
             if dataset.PhotometricInterpretation == "MONOCHROME1":
@@ -281,7 +284,6 @@ def test_each_file_that_pydicom_ships_is_read_to_its_pixels_or_refused_in_words(
             inside = stored != dataset.get("PixelPaddingValue", None)
             moved = (found - stored.astype(np.int64))[inside]
             assert len(np.unique(moved)) == 1, path.name
-            taken.append(path.name)
         else:
             assert not re.search(r"[A-Z]\w+(Error|Exception)", reason), (path.name, reason)
             refused[path.name] = reason
