@@ -258,8 +258,8 @@ def check_codestream(data: bytes, dataset: "Dataset") -> int:
     found = codestream.frame(data)
     if (found.height_px, found.width_px, found.channels) != (dataset.Rows, dataset.Columns, 1):
         raise ImageError(
-            f"a damaged DICOM: its compressed pixels are {found.width_px} x {found.height_px} of {found.channels} channel(s), "
-            f"its header says {dataset.Columns} x {dataset.Rows} of 1"
+            f"a damaged DICOM: its compressed pixels are {found.width_px} x {found.height_px} "
+            f"of {found.channels} channel(s), its header says {dataset.Columns} x {dataset.Rows} of 1"
         )
     if not 1 <= found.bits <= min(MAX_BITS, int(dataset.BitsAllocated)):
         raise ImageError(f"its compressed pixels have {found.bits} bits, its header says {dataset.BitsAllocated}")
