@@ -117,9 +117,7 @@ def ingest(params: Params, cache: Path | None = None, *, verify: bool = False) -
     rows = remark_duplicates(rows)
     thumbnails = {path: facts.thumbnail for path, facts in read.items() if facts.thumbnail is not None}
     rows, alike = near_duplicates.find(rows, thumbnails, params.same_correlation, params.similar_correlation)
-    for row in rows:
-        if row["problem"]:
-            LOG.info("ingest: %s, %s: %s", row["status"], row["file_name"], row["problem"])
+    tell_problems(rows)
     points = [
         {
             "image_id": row["image_id"],
@@ -141,6 +139,20 @@ def ingest(params: Params, cache: Path | None = None, *, verify: bool = False) -
         tables.from_rows([asdict(over) for over in folder.passed_over], tables.FILES),
         tables.from_rows(alike, tables.DUPLICATES),
     )
+
+
+def tell_problems(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Log what is odd about each image; what is said of many images in the same words, once with their number."""
+    alike: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for row in rows:
+        if row["problem"]:
+            alike[row["status"], row["problem"]].append(row["file_name"])
+    for (status, problem), names in alike.items():
+        if len(names) > LISTED:
+            LOG.info("ingest: %s, %d images: %s: %s", status, len(names), problem, layouts.some(names))
+        else:
+            for name in names:
+                LOG.info("ingest: %s, %s: %s", status, name, problem)
 
 
 def tell_passed_over(passed_over: Sequence[PassedOver]) -> None:

@@ -570,3 +570,14 @@ def test_an_inverted_image_and_a_point_in_the_air_are_remarked_and_take_part(tmp
     assert [(row["status"], row["notices"]) for row in rows] == [("ok", ["points"]), ("ok", ["inverted"])]
     assert rows[0]["problem"] == "point (8, 20) is outside of the body"
     assert found.points.num_rows == 3
+
+
+def test_what_is_said_of_many_images_in_the_same_words_is_one_line_of_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(ingest.LISTED + 1):
+        (tmp_path / f"image {number:02d}.png").write_bytes(png(image(number)))
+    with caplog.at_level("INFO"):
+        ingest.ingest(folder_params(tmp_path))
+    told = [record.message for record in caplog.records if "patient is not known" in record.message]
+    assert len(told) == 1 and told[0].startswith("ingest: ok, 21 images: its patient is not known: image 00.png")

@@ -81,6 +81,7 @@ def hostile() -> dict[str, tuple[bytes, str]]:
         "grey and see-through": (png(np.dstack([grey, clear])), "transparent"),
         "palette": (raw_png(40, 36, 8, 3, scanlines(grey), extra=palette), "palette"),
         "one bit": (raw_png(40, 36, 1, 0, scanlines(bits)), "1-bit"),
+        "a chunk of 4 GB": (good.replace(good[33:37], b"\xff\xff\xff\xf0", 1), "truncated"),
         "lines missing": (raw_png(40, 72, 8, 0, scanlines(grey)), "damaged"),
         "animated": (raw_png(40, 36, 8, 0, scanlines(grey), extra=animation), "animated"),
     }

@@ -3,6 +3,7 @@
 import argparse
 import errno
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -69,6 +70,8 @@ def run(main: Callable[[], None]) -> None:
 
     Only a fault of the code itself shows its traceback, for the report of it.
     """
+    # What is wrong with an image is said by the stage, with its name; the decoder would repeat it without.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     for noisy in ("httpx", "matplotlib", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -147,7 +147,7 @@ def parse(data: bytes, limit: int) -> tuple["Dataset", str]:
     from pydicom.dataset import FileMetaDataset
 
     if not looks_like_dicom(data[: PREAMBLE_BYTES + 4]):
-        raise ImageError(f"neither PNG nor DICOM: it begins with {data[:8]!r}")
+        raise ImageError(f"neither PNG nor DICOM: it begins with {data[:8].decode('latin-1')!r}")
     marked = data[PREAMBLE_BYTES : PREAMBLE_BYTES + 4] == b"DICM"
     begins = PREAMBLE_BYTES + 4 if marked else 0
     handle = io.BytesIO(data[begins:])

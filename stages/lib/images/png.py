@@ -34,6 +34,7 @@ def read_png(data: bytes, max_pixels: int) -> Decoded:
         raise ImageError(f"{width_px} x {height_px} pixels, more than max_pixels = {max_pixels}")
     if depth not in (8, 16) or colour not in CHANNELS:
         raise ImageError(f"{depth}-bit {COLOURS.get(colour, colour)} PNG, wanted 8 or 16 bits of grey or RGB")
+    check_chunks(data)
     if b"acTL" in data[: max(data.find(b"IDAT"), 0)]:
         raise ImageError("an animated PNG, wanted one image")
     try:
@@ -53,6 +54,21 @@ def read_png(data: bytes, max_pixels: int) -> Decoded:
             f" {width_px} x {height_px}"
         )
     return Decoded(one_channel(found), depth)
+
+
+def check_chunks(data: bytes) -> None:
+    """Refuse a file whose chunks do not add up to it: a decoder would reserve what a broken length says, up to 4 GB.
+
+    Raises:
+        ImageError: If a chunk is longer than the file, the last one is not the end, or there are two headers.
+    """
+    at, kinds = len(SIGNATURE), []
+    while at + 12 <= len(data) and kinds[-1:] != [b"IEND"]:
+        length, kind = struct.unpack(">I4s", data[at : at + 8])
+        kinds.append(kind)
+        at += 12 + length
+    if at > len(data) or kinds[-1:] != [b"IEND"] or kinds.count(b"IHDR") != 1:
+        raise ImageError("a damaged PNG: it is truncated, or some of its bits have changed")
 
 
 def png_header(data: bytes) -> tuple[int, int, int, int]:

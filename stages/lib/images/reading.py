@@ -149,7 +149,7 @@ def read_grey(path: str | Path, *, max_pixels: int) -> Decoded:
     elif kind := raster.unread(head):
         raise ImageError(f"a {kind} file, wanted PNG, DICOM, JPEG or TIFF: convert it to PNG")
     else:
-        raise ImageError(f"neither PNG nor DICOM, JPEG or TIFF: it begins with {head[:8]!r}")
+        raise ImageError(f"neither PNG nor DICOM, JPEG or TIFF: it begins with {head[:8].decode('latin-1')!r}")
     return replace(image, histogram=check_image(image.pixels, image.histogram))
 
 
