@@ -62,7 +62,8 @@ def check_chunks(data: bytes) -> None:
     Raises:
         ImageError: If a chunk is longer than the file, the last one is not the end, or there are two headers.
     """
-    at, kinds = len(SIGNATURE), []
+    at = len(SIGNATURE)
+    kinds: list[bytes] = []
     while at + 12 <= len(data) and kinds[-1:] != [b"IEND"]:
         length, kind = struct.unpack(">I4s", data[at : at + 8])
         kinds.append(kind)
