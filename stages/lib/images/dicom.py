@@ -10,8 +10,11 @@ test_dicom.py); pydicom's own choice would depend on what happens to be installe
 """
 
 import io
+import logging
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +42,10 @@ DECODERS = {  # by transfer syntax
 }
 ENCAPSULATED = b"\xfe\xff\x00\xe0"  # how compressed pixel data begin
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+COLOURS = (
+    *("RGB", "PALETTE COLOR", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_PARTIAL_422", "YBR_ICT", "YBR_RCT"),
+    *("XYB", "ARGB", "CMYK", "HSV", "MONOCHROME1", "MONOCHROME2"),
+)
 MAX_BITS = 16
 
 
@@ -69,10 +76,22 @@ def read_dicom(path: str | Path, *, max_pixels: int) -> Decoded:
         data = inflated(data, 8 * max_pixels + (1 << 20), 31)
         if not looks_like_dicom(data[: PREAMBLE_BYTES + 4]):
             raise ImageError("a gzip file that holds no DICOM: unpack it, as by gunzip")
-    # pydicom's warnings quote the values they are about, the patient's name among them.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with silent():
         return _read(data, max_pixels)
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """No warning and no log of pydicom: they quote the values they are about, the patient's name among them."""
+    logger = logging.getLogger("pydicom")
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.disabled = before
 
 
 def inflated(data: bytes, limit: int, window: int) -> bytes:
@@ -189,6 +208,7 @@ def check_header(header: "Dataset", max_pixels: int) -> None:
     """
     if not any(name in header for name in PIXELS):
         kind = text(header, "Modality")
+        kind = kind if kind in dicom_header.OTHER_MODALITIES else ""
         raise ImageError(f"a DICOM without pixel data{f' (modality {kind})' if kind else ''}, wanted an image")
     if "PixelData" not in header:
         raise ImageError("a DICOM with pixel data in floating point, wanted whole numbers of at most 16 bits")
@@ -199,7 +219,8 @@ def check_header(header: "Dataset", max_pixels: int) -> None:
         raise ImageError(f"a DICOM of {int(header.NumberOfFrames)} frames, wanted one", "frames")
     kind = text(header, "PhotometricInterpretation")
     if kind not in ("MONOCHROME1", "MONOCHROME2") or int(header.get("SamplesPerPixel") or 1) != 1:
-        raise ImageError(f"a DICOM of kind {kind or 'unknown'}, wanted MONOCHROME1 or MONOCHROME2")
+        kind = dicom_header.known(kind, COLOURS)
+        raise ImageError(f"a DICOM of kind {kind}, wanted MONOCHROME1 or MONOCHROME2")
     if header.Rows * header.Columns > max_pixels:
         raise ImageError(f"{header.Columns} x {header.Rows} pixels, more than max_pixels = {max_pixels}", "no_image")
     allocated, stored = int(header.BitsAllocated), int(header.BitsStored)

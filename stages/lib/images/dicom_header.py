@@ -4,7 +4,7 @@ A sentence never quotes a field that may name the patient.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,11 +17,59 @@ from stages.lib.images.notices import Notice
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-RADIOGRAPHS = ("CR", "DX", "DR", "RG", "OT", "SC", "XC", "")
+RADIOGRAPHS = ("CR", "DX", "DR", "RG", "OT", "SC", "")
+# What a message may repeat of a field of codes. Anything may be written there, the patient's name too, so that no other
+# word is repeated. Source: PS3.3, C.7.3.1.1.1 and PS3.16, annex L.
+OTHER_MODALITIES = (
+    *(
+        "AR",
+        "BI",
+        "BMD",
+        "CT",
+        "DG",
+        "ECG",
+        "ES",
+        "GM",
+        "HD",
+        "IO",
+        "IVOCT",
+        "IVUS",
+        "KO",
+        "MG",
+        "MR",
+        "NM",
+        "OCT",
+        "OP",
+    ),
+    *("OPT", "PR", "PT", "PX", "REG", "RF", "RTDOSE", "RTIMAGE", "RTPLAN", "RTRECORD", "RTSTRUCT", "SEG", "SM", "SR"),
+    *("TG", "US", "XA", "XC"),
+)
+OTHER_PARTS = (
+    *("ABDOMEN", "ANKLE", "ARM", "BLADDER", "BRAIN", "BREAST", "CALCANEUS", "CLAVICLE", "COCCYX", "COLON", "ELBOW"),
+    *("EXTREMITY", "EYE", "FEMUR", "FIBULA", "FINGER", "FOOT", "FOREARM", "HAND", "HEAD", "HEART", "HIP", "HUMERUS"),
+    *("JAW", "KIDNEY", "KNEE", "LEG", "LIVER", "MANDIBLE", "MAXILLA", "NECK", "PATELLA", "PELVIS", "RADIUS", "RIB"),
+    *("SACRUM", "SCAPULA", "SHOULDER", "SINUS", "SKULL", "SPINE", "STERNUM", "THIGH", "THUMB", "TIBIA", "TOE", "TOOTH"),
+    *("ULNA", "WRIST", "ZYGOMA"),
+)
 CHEST = ("CHEST", "THORAX", "TORAX", "TÓRAX", "LUNG", "PECHO", "POUMON", "BRUST")
 FRONTAL = {"PA": "PA", "AP": "AP"}
 LATERAL = ("LATERAL", "LAT", "LL", "RL", "LLAT", "RLAT")
-OBLIQUE = ("OBLIQUE", "LAO", "RAO", "LPO", "RPO", "LLO", "RLO")
+OBLIQUE = ("OBLIQUE", "OBL", "LAO", "RAO", "LPO", "RPO", "LLO", "RLO")
+DECUBITUS = ("DECUBITUS", "DECUB", "LLD", "RLD")
+OTHER_VIEWS = (
+    "SWIMMERS",
+    "TANGENTIAL",
+    "CC",
+    "ML",
+    "MLO",
+    "LM",
+    "LMO",
+    "XCC",
+    "XCCL",
+    "XCCM",
+    "ISO",
+)
+UNKNOWN = "by a word that DICOM does not have"
 SPACINGS = ("ImagerPixelSpacing", "PixelSpacing", "NominalScannedPixelSpacing")
 SQUARE = 1e-3  # relative difference of the two sides of a pixel up to which it is square
 MAX_MAGNIFICATION = 2.0
@@ -64,9 +112,11 @@ def eligibility(header: "Dataset", view: str | None) -> Iterator[Notice]:
     """What its header says against an image as a frontal radiograph of the chest for reading."""
     modality, part = text(header, "Modality"), text(header, "BodyPartExamined")
     if modality not in RADIOGRAPHS:
-        yield Notice("modality", f"modality {modality}, wanted a radiograph ({', '.join(filter(None, RADIOGRAPHS))})")
-    if part and not any(word in part for word in CHEST):
-        yield Notice("body_part", f"body part {part}, wanted CHEST")
+        told = f"modality {known(modality, OTHER_MODALITIES)}"
+        yield Notice("modality", f"{told}, wanted a radiograph ({', '.join(filter(None, RADIOGRAPHS))})")
+    if part and (not any(word in part for word in CHEST) or "SPINE" in part):
+        named = max((word for word in OTHER_PARTS if word in part), key=len, default=UNKNOWN)
+        yield Notice("body_part", f"body part {named}, wanted CHEST")
     if view not in (None, "PA", "AP"):
         yield Notice("view", f"view {view}, wanted PA or AP")
     if text(header, "PresentationIntentType") == "FOR PROCESSING":
@@ -75,7 +125,7 @@ def eligibility(header: "Dataset", view: str | None) -> Iterator[Notice]:
     if side in ("L", "R"):
         yield Notice("laterality", f"laterality {side}: one side of the body, wanted both")
     kind, shape = text(header, "PhotometricInterpretation"), text(header, "PresentationLUTShape")
-    if shape and LUT_SHAPES.get(kind, shape) != shape:
+    if shape in LUT_SHAPES.values() and LUT_SHAPES.get(kind, shape) != shape:
         told = f"PresentationLUTShape {shape} contradicts {kind}, wanted {LUT_SHAPES[kind]}"
         yield Notice("presentation_lut", f"{told}; the polarity is that of {kind}")
     if text(header, "BurnedInAnnotation") == "YES":
@@ -83,18 +133,31 @@ def eligibility(header: "Dataset", view: str | None) -> Iterator[Notice]:
 
 
 def projection(header: "Dataset") -> str | None:
-    """PA, AP, lateral or oblique; None if the header does not say.
+    """PA, AP, or what else it is; None if the header does not say.
 
     >>> projection({"ViewPosition": "LL"}), projection({"ViewPosition": "PA ERECT"}), projection({})
     ('lateral', 'PA', None)
     """
     words = set(re.split(r"[^A-Z]+", text(header, "ViewPosition")))
-    for found, known in (("lateral", LATERAL), ("oblique", OBLIQUE), ("PA", ("PA",)), ("AP", ("AP",))):
-        if words & set(known):
+    for found, spelt in (
+        ("oblique", OBLIQUE),
+        ("decubitus", DECUBITUS),
+        ("lateral", LATERAL),
+        ("other than frontal", OTHER_VIEWS),
+        ("PA", ("PA",)),
+        ("AP", ("AP",)),
+    ):
+        if words & set(spelt):
             return found
     meanings = [str(item.get("CodeMeaning", "")).casefold() for item in header.get("ViewCodeSequence") or ()]
     for meaning in meanings:
-        for word, found in (("lateral", "lateral"), ("oblique", "oblique"), ("postero", "PA"), ("antero", "AP")):
+        for word, found in (
+            ("lateral", "lateral"),
+            ("oblique", "oblique"),
+            ("axial", "other than frontal"),
+            ("postero", "PA"),
+            ("antero", "AP"),
+        ):
             if word in meaning:
                 return found
     return None
@@ -149,6 +212,15 @@ def age(header: "Dataset") -> float | None:
             born, seen = (int(day[1]) + int(day[2]) / 12 for day in days if day)
             years = float(int(seen - born))
     return years if years is not None and 0 <= years <= MAX_AGE_YEARS else None
+
+
+def known(word: str, words: Collection[str]) -> str:
+    """A word of a field of codes as a message may repeat it.
+
+    >>> known("CT", OTHER_MODALITIES), known("DOE^JANE", OTHER_MODALITIES)
+    ('CT', 'by a word that DICOM does not have')
+    """
+    return word if word in words else UNKNOWN
 
 
 def text(header: "Dataset | Mapping[str, Any]", name: str) -> str:

@@ -124,8 +124,9 @@ def normalize_pixels(
     table = (np.clip((np.arange(counts.size) - low) / (high - low), 0, 1) * 255).astype(np.float32)
     top, left = geometry.pad_y_px, geometry.pad_x_px
     bottom, right = geometry.square_px - height_px - top, geometry.square_px - width_px - left
-    mapped = cv2.LUT(np.ascontiguousarray(pixels), table)
-    square = cv2.copyMakeBorder(mapped, top, bottom, left, right, cv2.BORDER_CONSTANT, value=0.0)
+    square = cv2.LUT(np.ascontiguousarray(pixels), table)
+    if top or bottom or left or right:
+        square = cv2.copyMakeBorder(square, top, bottom, left, right, cv2.BORDER_CONSTANT, value=0.0)
     if side_px != geometry.square_px:
         rule = cv2.INTER_AREA if side_px < geometry.square_px else cv2.INTER_LINEAR
         square = cv2.resize(square, (side_px, side_px), interpolation=rule)

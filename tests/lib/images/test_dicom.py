@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pydicom
 import pytest
 from dicoms import dicom
 from pngs import image
+from pydicom.datadict import DicomDictionary
 from pydicom.dataset import Dataset
 from pydicom.pixels import get_decoder
 from pydicom.uid import (
@@ -301,3 +303,60 @@ def _pixels(dataset: Dataset) -> np.ndarray:
         dataset.file_meta.TransferSyntaxUID = UID(reader.IMPLICIT if implicit else reader.EXPLICIT)
     syntax = dataset.file_meta.TransferSyntaxUID
     return get_decoder(syntax).as_array(dataset, raw=True)[0]
+
+
+PLANTED = "PLANTED^JANE"
+TEXTS = ("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UT")
+NEEDED = ("PhotometricInterpretation",)  # without it nothing is read, and nothing could be told
+
+
+def planted(path: Path, **fields: Any) -> Path:
+    """A DICOM file with a name in every field that holds text, and these fields."""
+    dicom(path, image(3, dtype=np.uint16))
+    dataset = pydicom.dcmread(path)
+    for tag, (kind, _, _, _, name) in DicomDictionary.items():
+        group = tag >> 16
+        if kind in TEXTS and name and name not in NEEDED and group not in (0, 2, 4) and group < 0x7F00:
+            setattr(dataset, name, PLANTED)
+    for name, value in fields.items():
+        setattr(dataset, name, value)
+    dataset.save_as(path)
+    assert path.read_bytes().count(PLANTED.encode()) > 1000
+    return path
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"NumberOfFrames": "2"},
+        {"PhotometricInterpretation": PLANTED},
+        {"Rows": 0},
+        {"PixelData": b"\0\0"},
+        {"BodyPartExamined": f"HAND {PLANTED}", "ViewPosition": f"LATERAL {PLANTED}", "Modality": "CT"},
+    ],
+)
+def test_a_name_in_any_field_of_text_is_in_no_fact_no_log_and_no_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder, fields: dict[str, Any]
+) -> None:
+    path = planted(tmp_path / "a.dcm", **fields)
+    caplog.clear()
+    recwarn.clear()
+    with caplog.at_level(logging.DEBUG):
+        facts = reading.examine(str(path), MAX_PIXELS)
+    told = repr(facts) + caplog.text + "".join(str(one.message) for one in recwarn)
+    assert facts.notices and "PLANTED" not in told.upper()
+
+
+def test_without_code_it_knows_a_message_says_so_and_repeats_a_known_one(tmp_path: Path) -> None:
+    fields = {"Modality": "CT", "BodyPartExamined": "left hand of Jane"}
+    told = [notice.text for notice in read(dicom(tmp_path / "a.dcm", image(3), **fields)).notices]
+    assert told[0].startswith("modality CT, wanted") and told[1] == "body part HAND, wanted CHEST"
+    fields = {"Modality": "JANE", "BodyPartExamined": "THORACIC SPINE"}
+    told = [notice.text for notice in read(dicom(tmp_path / "b.dcm", image(3), **fields)).notices]
+    assert told[0].startswith("modality by a word that DICOM does not have") and told[1].startswith("body part SPINE")
+
+
+@pytest.mark.parametrize("view", ["LLD", "RLD", "LLO", "OBL", "L LAT", "SWIMMERS", "MLO"])
+def test_a_view_that_is_not_frontal_is_noticed_however_it_is_spelt(tmp_path: Path, view: str) -> None:
+    assert [one.kind for one in read(dicom(tmp_path / "a.dcm", image(3), ViewPosition=view)).notices] == ["view"]
