@@ -46,7 +46,7 @@ rule data_ingest:
         paths=paths,
         root=watched(config["data"]["ingest"]["root"]),
     shell:
-        "python -m stages.data.ingest --params {params.values:q} {params.paths} --cache results/cache/ingest"
+        "python -m stages.data.ingest --params {params.values:q} {params.paths} --cache .snakemake/noduleflow/ingest"
         " 2>&1 | tee {log}"
 
 
