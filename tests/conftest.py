@@ -1,7 +1,6 @@
 """What all tests share: the real images if they are there, and what a skipped test means."""
 
 import os
-import secrets
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -12,10 +11,12 @@ from checkout import CASES, REAL_IMAGES
 from slurm_cluster import slurm_cluster  # noqa: F401
 from tiny_base import tiny_base, tiny_study, trained  # noqa: F401
 
+from stages.lib.images import pseudonym
+
 # Pseudonyms of tests have a key of their own: that of the user is never touched.
 KEY = Path(tempfile.gettempdir()) / f"noduleflow-test-{os.getuid()}.key"
-KEY.exists() or KEY.write_bytes(secrets.token_bytes(32))
 os.environ["NODULEFLOW_PSEUDONYM_KEY"] = str(KEY)
+pseudonym.key()  # one process makes it, whichever is first
 
 collect_ignore = ["fakes/standin_model"]  # runs under another transformers, in a process of its own
 
