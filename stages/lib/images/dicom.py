@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stages.lib.core.errors import ImageError
+from stages.lib.core.errors import DataError, ImageError
 from stages.lib.images import codestream, dicom_header, preprocess
 from stages.lib.images.decoded import Decoded
 from stages.lib.images.dicom_header import text
@@ -123,7 +123,7 @@ def _read(data: bytes, max_pixels: int) -> Decoded:
     try:
         check_header(dataset, max_pixels)
         header, notices = dicom_header.read_header(dataset, syntax)
-    except (ImageError, MemoryError, OSError):
+    except (ImageError, DataError, MemoryError):
         raise
     except Exception as error:
         raise ImageError("a damaged DICOM: a field of its header cannot be read") from error
@@ -336,7 +336,7 @@ def grey(stored: np.ndarray, header: "Dataset") -> tuple[np.ndarray, np.ndarray 
     """
     bits, signed = int(header.BitsStored), bool(header.get("PixelRepresentation", 0))
     values = _values(stored, bits, int(header.get("HighBit", bits - 1)), signed)
-    padding = _padding(values, header, bits, signed)
+    padding = _padding(stored, values, header, bits, signed)
     inverted = text(header, "PhotometricInterpretation") == "MONOCHROME1"
     if header.get("ModalityLUTSequence"):
         from pydicom.pixels import apply_modality_lut
@@ -374,8 +374,18 @@ def _values(stored: np.ndarray, bits: int, high: int, signed: bool) -> np.ndarra
     return values.astype(np.uint8 if bits <= 8 else np.uint16, copy=False)
 
 
-def _padding(values: np.ndarray, header: "Dataset", bits: int, signed: bool) -> np.ndarray | None:
-    """Which values, counted from the least on, are padding; None if the header names none."""
+def _padding(stored: np.ndarray, values: np.ndarray, header: "Dataset", bits: int, signed: bool) -> np.ndarray | None:
+    """Which values are padding; None if the header names none.
+
+    A padding value that the bits stored cannot hold is looked for in the words as they are, all bits of them.
+
+    Args:
+        stored: The words as they are.
+        values: The values in their bits, counted from the least on.
+        header: Names the padding.
+        bits: Bits stored.
+        signed: Whether they have a sign.
+    """
     ends = [_whole(header.get(name), bits, signed) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
     if ends[0] is None:
         return None
@@ -383,7 +393,12 @@ def _padding(values: np.ndarray, header: "Dataset", bits: int, signed: bool) -> 
     low, high = (end + half for end in sorted((ends[0], ends[0] if ends[1] is None else ends[1])))
     most = (1 << bits) - 1
     if low > most or high < 0:
-        return None
+        words = stored.astype(np.int64)
+        size = 8 * stored.dtype.itemsize
+        low, high = low - half, high - half
+        if high < 0 and stored.dtype.kind == "u":
+            low, high = low + (1 << size), high + (1 << size)
+        return (words >= low) & (words <= high)
     kind = values.dtype.type
     return (values >= kind(max(low, 0))) & (values <= kind(min(high, most)))
 

@@ -9,6 +9,8 @@ import os
 import secrets
 from pathlib import Path
 
+from stages.lib.core.errors import DataError
+
 VARIABLE = "NODULEFLOW_PSEUDONYM_KEY"
 KEY_BYTES = 32
 
@@ -23,9 +25,22 @@ def key() -> bytes:
     """The key; made at first use, readable by its owner alone.
 
     Raises:
-        OSError: If it can be neither read nor made.
+        DataError: If it can be neither read nor made, or is too short to be one.
     """
     path = key_path()
+    try:
+        found = _read_or_made(path)
+    except OSError as error:
+        raise DataError(
+            f"the key of pseudonyms, {path}:", [f"{error.strerror}; set {VARIABLE} to another file"]
+        ) from error
+    if len(found) < KEY_BYTES:
+        told = f"{len(found)} bytes, wanted {KEY_BYTES}: take it away, and a new one is made (patients get other ids)"
+        raise DataError(f"the key of pseudonyms, {path}:", [told])
+    return found
+
+
+def _read_or_made(path: Path) -> bytes:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}.{os.getpid()}")

@@ -23,7 +23,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from stages.lib.core.errors import ImageError
+from stages.lib.core.errors import DataError, ImageError
 from stages.lib.images import dicom as reader
 from stages.lib.images import dicom_header, names, preprocess, pseudonym, reading
 from stages.lib.images.decoded import Decoded
@@ -112,6 +112,28 @@ def test_a_negative_padding_value_of_a_signed_image_is_found(tmp_path: Path) -> 
     pixels = smooth(3).astype(np.int16)
     path = dicom(tmp_path / "a.dcm", padded(pixels, -2000), PixelPaddingValue=-2000)
     assert read(path).histogram.sum() == pixels.size
+
+
+@pytest.mark.parametrize("value", [-2000, 60_000])
+def test_a_padding_value_that_the_bits_stored_cannot_hold_is_found(tmp_path: Path, value: int) -> None:
+    pixels = smooth(3)
+    kind = np.int16 if value < 0 else np.uint16
+    words = padded(pixels.astype(kind) if value > 0 else pixels.astype(np.int16) // 4, value)
+    path = dicom(tmp_path / "a.dcm", words, BitsStored=12 if value > 0 else 11, HighBit=11 if value > 0 else 10)
+    dataset = pydicom.dcmread(path)
+    dataset.add_new("PixelPaddingValue", "SS" if value < 0 else "US", value)
+    dataset.save_as(path)
+    found = read(path)
+    assert found.histogram is not None and found.histogram.sum() == pixels.size
+    assert np.ptp(found.pixels[:9]) == 0
+
+
+def test_a_key_that_is_no_key_stops_with_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "key").write_bytes(b"")
+    for place, word in (("key", "0 bytes, wanted 32"), ("key/below", "set NODULEFLOW_PSEUDONYM_KEY")):
+        monkeypatch.setenv(pseudonym.VARIABLE, str(tmp_path / place))
+        with pytest.raises(DataError, match=word):
+            read(dicom(tmp_path / "a.dcm", image(3)))
 
 
 def test_nothing_but_padding_is_no_image(tmp_path: Path) -> None:
