@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.lib.images import names
+from stages.lib.images import dicom, names, png, raster
 
 IMAGES = names.ENDINGS
 WORKBOOKS = (".xlsx", ".xls", ".xlsm", ".ods")  # which are refused with what to do
@@ -26,11 +26,7 @@ PICTURES = (".bmp", ".gif", ".webp", ".jp2", ".heic", ".nii", ".nii.gz", ".npy",
 LITTER = ("thumbs.db", "desktop.ini", "autorun.inf", "ehthumbs.db", "ehthumbs_vista.db", "icon\r")
 LITTER_FOLDERS = ("__macosx", "$recycle.bin", "system volume information", "@eadir", "lost+found")
 LITTER_BEGINNINGS = (".", "~$")  # AppleDouble's ._x, .DS_Store, .gitkeep; the lock of an open workbook
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-PREAMBLE_BYTES = 128
 NO_FILE = "not a file (a folder, a device, or a link that leads nowhere)"
-# The first element of a DICOM file without preamble: group 2 or 8, little-endian, or group 8 with an explicit VR.
-GROUPS = (b"\x02\x00", b"\x08\x00")
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +198,7 @@ def role(path: str, name: str, *, may_open: bool) -> str:
         return "other"
     try:
         with Path(path).open("rb") as handle:
-            head = handle.read(PREAMBLE_BYTES + 4)
+            head = handle.read(dicom.PREAMBLE_BYTES + 4)
     except OSError:
         return "other"
     return "image" if looks_like_image(head) else "other"
@@ -214,7 +210,4 @@ def looks_like_image(head: bytes) -> bool:
     >>> looks_like_image(bytes(128) + b"DICM"), looks_like_image(b"plain text")
     (True, False)
     """
-    if head.startswith((PNG_SIGNATURE, b"\xff\xd8\xff", b"II*\0", b"MM\0*")) or head[PREAMBLE_BYTES:] == b"DICM":
-        return True
-    # group, element below 0x20, and then either a VR of two letters or a length below 64 KiB
-    return head[:2] in GROUPS and len(head) > 8 and head[3:4] == b"\0" and (head[4:6].isupper() or head[6:8] == b"\0\0")
+    return head.startswith((png.SIGNATURE, raster.JPEG, *raster.TIFF)) or dicom.looks_like_dicom(head)
