@@ -1,0 +1,1 @@
+"""Kinds of judges: what rates an answer. A kind offers `Params` and `judge(params, setting)`."""
