@@ -1,1 +1,1 @@
-"""Kinds of judges: what rates an answer. A kind offers `Params` and `judge(params, setting)`."""
+"""Kinds of judges: what rates an answer. What a kind offers is said in `stages.lib.models.judge`."""
