@@ -1,11 +1,11 @@
-"""Claims about stages.lib.models.judges.verdict."""
+"""Claims about stages.lib.models.verdict."""
 
 import typing
 
 import pytest
 
 from stages.lib.core.case_tables import JUDGEMENTS, RATINGS
-from stages.lib.models.judges.verdict import Rating, Verdict
+from stages.lib.models.verdict import Rating, Verdict
 
 
 def test_ratings_are_those_of_the_table_in_its_order():
