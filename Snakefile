@@ -1,4 +1,4 @@
-"""noduleflow: lung nodules on chest X-rays, from a folder of images to a report.
+"""noduleflow: what vision-language models see on radiographs, from a folder of images to a report.
 
 params.yaml holds every number; rules/ says what depends on what; stages/ computes; results/ is what came out.
 """
@@ -18,22 +18,33 @@ scattergather:
     shard=config["study"]["shards"],
 
 
-include: "rules/data.smk"
-include: "rules/weights.smk"
-include: "rules/nodules.smk"
-include: "rules/localize.smk"
-include: "rules/measure.smk"
 include: "rules/report.smk"
-include: "rules/predict.smk"
-include: "rules/audit.smk"
 
 
-if config["data"]["external"]["roots"]:
+if "nodules" in config:
+
+    include: "rules/systems.smk"
+    include: "rules/data.smk"
+    include: "rules/weights.smk"
+    include: "rules/nodules.smk"
+    include: "rules/localize.smk"
+    include: "rules/measure.smk"
+    include: "rules/submit.smk"
+    include: "rules/predict.smk"
+    include: "rules/audit.smk"
+
+
+if "findings" in config:
+
+    include: "rules/findings.smk"
+
+
+if "nodules" in config and config["data"]["external"]["roots"]:
 
     include: "rules/external.smk"
 
 
-if len(config["study"]["seeds"]) > 1:
+if "nodules" in config and len(config["study"]["seeds"]) > 1:
 
     include: "rules/seeds.smk"
 
@@ -48,6 +59,5 @@ rule all:
     input:
         "results/report.html",
         "results/metrics.json",
-        "results/submission/classification_test_results.csv",
-        "results/submission/localization_test_results.csv",
+        SUBMISSION if "nodules" in CHAPTERS else [],
     localrule: True

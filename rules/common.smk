@@ -30,14 +30,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 if workflow.resource_settings.nodes is None and "gpu" not in workflow.global_resources:
     workflow.register_resource("gpu", devices.count())
 
-NODULES = config["nodules"]
-CLASSIFIERS, LOCALIZERS = list(NODULES["classifiers"]), list(NODULES["localizers"])
-RANKED = {name: row["localizer"] for name, row in NODULES["classifiers"].items() if row["kind"] == "points"}
-OWN_MODEL = [name for name, row in NODULES["localizers"].items() if row["kind"] == "chexagent"]
-TRAINED = "results/nodules/train/adapter"
-TUNED = [name for name, row in NODULES["classifiers"].items() if row.get("adapter") == TRAINED]
+CHAPTERS = config["study"]["chapters"]
+OWN_PAGE = ("findings",)  # chapters whose page is a rule of their own, so that it is there without the study's
+TEMPLATES = sorted(str(path) for path in Path("stages/lib/report/templates").iterdir())
 NONE = "(?!)"  # a wildcard that nothing can be
-EXTERNAL = config["data"]["external"]["roots"]
+ROWS = {  # where the rows of the systems of each kind stand
+    "classifier": "nodules.classifiers",
+    "localizer": "nodules.localizers",
+    "arm": "findings.arms",
+    "judge": "findings.judges",
+    "retriever": "findings.retrievers",
+}
+TRAINED = "results/nodules/train/adapter"
 SEEDS = config["study"]["seeds"]
 REPEATED = ("data.split", "nodules.train")  # sections whose seed is their own, plus that of study.seeds
 SEEDED = {  # where what depends on the seed begins, and where it lies with another seed than the first
@@ -62,44 +66,11 @@ WAITED_FOR = (
 
 wildcard_constraints:
     seed=r"\d+",
-    external="|".join(EXTERNAL) or NONE,
-    classifier="|".join(CLASSIFIERS),
-    localizer="|".join(LOCALIZERS),
 
 
 def code(stage):
     """Source files of a stage, itself and all that it imports."""
     return closure(f"stages.{stage}")
-
-
-def code_of_classifier(wildcards):
-    """Source files of infer, and of the kind of this classifier alone."""
-    return sorted({*code("nodules.infer"), *closure(f"{kinds.CLASSIFIERS}.{classifier_row(wildcards)['kind']}")})
-
-
-def code_of_audit(wildcards):
-    """Source files of audit_score, and of the kind of this classifier alone."""
-    return sorted({*code("nodules.audit_score"), *closure(f"{kinds.CLASSIFIERS}.{classifier_row(wildcards)['kind']}")})
-
-
-def code_of_localizer(wildcards):
-    """Source files of localize, and of the kind of this localizer alone."""
-    return sorted({*code("nodules.localize"), *closure(f"{kinds.LOCALIZERS}.{localizer_row(wildcards)['kind']}")})
-
-
-def classifier_row(wildcards):
-    """The row of a classifier."""
-    return NODULES["classifiers"][wildcards.classifier]
-
-
-def localizer_row(wildcards):
-    """The row of a localizer."""
-    return NODULES["localizers"][wildcards.localizer]
-
-
-def own_folders(wildcards):
-    """Fingerprints of a localizer's own model and encoder, where they are folders."""
-    return [watched(localizer_row(wildcards)[key]) for key in ("model", "encoder")]
 
 
 def seeded(path, wildcards):
@@ -110,80 +81,15 @@ def seeded(path, wildcards):
     return path
 
 
-def live(wildcards):
-    """The folder of curves to watch while a job trains."""
-    return seeded("results/nodules/live", wildcards)
-
-
-def adapter_of(wildcards):
-    """The adapter of a classifier, if this pipeline makes it."""
-    return [seeded(TRAINED, wildcards)] if classifier_row(wildcards).get("adapter") == TRAINED else []
-
-
-def adapter_of_localizer(wildcards):
-    """The adapter of a localizer, if this pipeline makes it."""
-    return [seeded(TRAINED, wildcards)] if localizer_row(wildcards).get("adapter") == TRAINED else []
-
-
-def adapted(classifier, localizer):
-    """Whether an adapter is behind the scores of a classifier or the points of a localizer."""
-    classifiers = {classifier, *([NODULES["cascade"]["classifier"]] if localizer == "cascade" else [])}
-    points = {localizer, *(RANKED[name] for name in classifiers if name in RANKED)}
-    points |= {NODULES["cascade"]["localizer"]} if "cascade" in points else set()
-    localizers = LOCALIZERS if "combined" in points else points & {*LOCALIZERS}
-    rows = [
-        *(NODULES["classifiers"][name] for name in classifiers),
-        *(NODULES["localizers"][name] for name in localizers),
-    ]
-    return any(row.get("adapter", "none") != "none" for row in rows)
-
-
-def given_adapter(wildcards):
-    """Fingerprint of the adapter that predict reads, for a localizer that has one."""
-    own = localizer_row(wildcards).get("adapter", "none")
-    return "" if own == "none" else files.fingerprint(config["predict"]["adapter"])
-
-
-def base_of(wildcards):
-    """The base model's record, for a localizer that uses the base model."""
-    return [] if wildcards.localizer in OWN_MODEL else ["results/weights/fetch.json"]
-
-
-def fetched_of(wildcards):
-    """The record of a localizer's own model."""
-    return ["results/weights/{localizer}.json"] if wildcards.localizer in OWN_MODEL else []
-
-
-def environment_of(wildcards):
-    """The record of a localizer's own environment."""
-    return ["results/weights/{localizer}_environment.json"] if wildcards.localizer in OWN_MODEL else []
-
-
-def localized(wildcards):
-    """Which images a localizer is run on: validation images, too, if a classifier ranks images by its points."""
-    found = NODULES["localize"]["images"]
-    ranked = {wildcards.localizer, "combined"} & {*RANKED.values()}
-    return "scored" if ranked and found == "measured" else found
-
-
-def points_of(what, folder):
-    """What a classifier of the kind points reads: points or responses of its localizer, in a folder."""
-    return lambda wildcards: seeded(f"{folder}/{RANKED[wildcards.classifier]}{what}.parquet", wildcards)
-
-
-def chosen(kind, *names):
-    """The files of what was chosen for localizers; none if predict.localize is none."""
-    return (
-        []
-        if config["predict"]["localize"] == "none"
-        else [f"{config['predict']['localize']}/{name}_{kind}.json" for name in names]
-    )
-
-
 def of(name):
     """The section of the parameters that has a dotted name."""
     chapter, _, last = name.rpartition(".")
     return config[chapter][last] if chapter else config[last]
+
+
+def row_of(kind, name):
+    """The row of one system."""
+    return dict(of(ROWS[kind])[name])
 
 
 def text(document, wildcards):
@@ -200,7 +106,7 @@ def section(*names, **changed):
 
     def values(wildcards):
         seed = int(wildcards.seed) if "seed" in wildcards.keys() else SEEDS[0]
-        changes = {name: {"seed": of(name)["seed"] + seed} for name in REPEATED}
+        changes = {name: {"seed": of(name)["seed"] + seed} for name in REPEATED if name in names}
         return text(subset(config, names, {**changes, names[0]: {**changes.get(names[0], {}), **changed}}), wildcards)
 
     return values
@@ -216,10 +122,11 @@ def with_row(kind, *names, row=(), **changed):
     def values(wildcards):
         name = getattr(wildcards, kind)
         now = {key: value(wildcards) if callable(value) else value for key, value in changed.items()}
-        document, own = json.loads(section(*names, **now)(wildcards)), dict(NODULES[f"{kind}s"][name])
+        document, own = json.loads(section(*names, **now)(wildcards)), row_of(kind, name)
         own.pop("label", None)  # what a system is called changes nothing of what it does
         own.update({key: value for key, value in dict(row).items() if own.get(key, "none") != "none"})
-        document["nodules"][f"{kind}s"] = {name: own}
+        chapter, _, rows = ROWS[kind].partition(".")
+        document.setdefault(chapter, {})[rows] = {name: own}
         return text(document, wildcards)
 
     return values
@@ -255,21 +162,6 @@ def made(path):
 def watched(path):
     """A fingerprint of what comes from outside the pipeline, so that a changed file there reruns what reads it."""
     return "" if made(path) else files.fingerprint(path)
-
-
-def external_section(wildcards):
-    """The parameters of ingest, for a folder of other data."""
-    return section("data.ingest", root=EXTERNAL[wildcards.external])(wildcards)
-
-
-def external_images(wildcards):
-    """The result that a folder of other data lies in, if this pipeline makes it."""
-    return made(EXTERNAL[wildcards.external])
-
-
-def external_watched(wildcards):
-    """A fingerprint of a folder of other data."""
-    return watched(EXTERNAL[wildcards.external])
 
 
 def dry_run():

@@ -4,6 +4,13 @@ in   results/data/  results/nodules/
 out  results/nodules/measure/
 """
 
+NUMBERS = [  # sections that the chapter's numbers depend on
+    name
+    for name in registry.HOMES
+    if name.partition(".")[0] in ("data", "weights", "nodules")
+    and registry.has(config, name)
+    and name not in registry.APART
+]
 MEASURED = [*LOCALIZERS, "combined", "cascade"]
 
 
@@ -37,7 +44,7 @@ rule nodules_measure:
         "results/logs/nodules_measure.log",
     localrule: True
     params:
-        values=section(*[name for name in registry.HOMES if registry.has(config, name) and name not in registry.APART]),
+        values=section(*NUMBERS),
         paths=paths,
     shell:
         "python -m stages.nodules.measure --params {params.values:q} {params.paths} --results results 2>&1 | tee {log}"

@@ -11,6 +11,7 @@ scattergather:
     shard=config["study"]["shards"],
 
 
+include: "systems.smk"
 include: "data.smk"
 include: "nodules.smk"
 include: "localize.smk"

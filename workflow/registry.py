@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -18,7 +19,7 @@ NAME = r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$"
 class StudyParams:
     """Parameters of the study as a whole."""
 
-    chapters: tuple[Literal["nodules"], ...]  # whose results `rule all`, dvc.yaml and the report take
+    chapters: tuple[Literal["nodules", "findings"], ...]  # whose results `rule all`, dvc.yaml and the report take
     shards: params.Count  # that normalize, infer, select and localize are cut into; a shard is the unit of restart
     # repeats of split and training; each is added to data.split.seed and nodules.train.seed. The first is the study
     # itself, the others lie below results/nodules/seeds/
@@ -26,8 +27,10 @@ class StudyParams:
 
     def __post_init__(self) -> None:
         """Check what the types do not say."""
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds {list(self.seeds)}, wanted one or more, none of them twice")
+        for name in ("chapters", "seeds"):
+            found = getattr(self, name)
+            if not found or len(set(found)) < len(found):
+                raise ValueError(f"{name} {list(found)}, wanted one or more, none of them twice")
 
 
 @params.section
@@ -100,6 +103,8 @@ APART = (
 )  # sections that no number depends on
 DEMO = ("data.simulate", "weights.pretrain")  # what only the demo study has: the others bring their images and model
 
+CHAPTERS = {"nodules": ("data", "weights", "nodules", "predict"), "findings": ("findings",)}  # what each one wants
+
 
 def sections() -> dict[str, params.Section]:
     """Class of every section of params.yaml, in the order of the flow; of systems, how rows are checked."""
@@ -117,14 +122,49 @@ def has(document: Any, name: str) -> bool:
     return isinstance(inside, Mapping) and last in inside
 
 
+def chapters(document: Any) -> list[str]:
+    """Chapters that a parameter document is about: those of which it has a section, and those of study.chapters.
+
+    >>> chapters({"study": {"chapters": ["findings"]}, "data": {}})
+    ['nodules', 'findings']
+    """
+    inside = document if isinstance(document, Mapping) else {}
+    study = inside.get("study")
+    named = study.get("chapters") if isinstance(study, Mapping) else None
+    named = named if isinstance(named, list) else []
+    return [name for name, roots in CHAPTERS.items() if name in named or any(root in inside for root in roots)]
+
+
+def absent(document: Any) -> set[str]:
+    """Sections of chapters that a parameter document is not about."""
+    here = {root for name in chapters(document) for root in CHAPTERS[name]}
+    elsewhere = {root for roots in CHAPTERS.values() for root in roots} - here
+    return {name for name in HOMES if name.partition(".")[0] in elsewhere}
+
+
 def check(document: Any) -> None:
     """Check a whole parameter document, and that each system it names is there.
 
     Raises:
         ParamsError: With every problem of every section; an old parameter's has its name now.
     """
-    wanted = {name: cls for name, cls in sections().items() if name not in DEMO or has(document, name)}
-    given = params.parse(document, wanted, whole=True, renamed=renamed.everywhere())
+    left_out = absent(document)
+    wanted = {
+        name: cls
+        for name, cls in sections().items()
+        if name not in left_out and (name not in DEMO or has(document, name))
+    }
+    params.parse(document, wanted, whole=True, renamed=renamed.everywhere())
+    problems = renamed.moved_paths(document)
+    for chapter, unknown in {"nodules": _unknown_systems}.items():
+        inside = {name: cls for name, cls in wanted.items() if name.startswith(f"{chapter}.")}
+        problems += unknown(params.parse(document, inside)) if inside else []
+    if problems:
+        raise ParamsError(f"{len(problems)} problem(s) in the parameters:", problems)
+
+
+def _unknown_systems(given: SimpleNamespace) -> list[str]:
+    """A sentence for each system of the chapter nodules that is named and is not there."""
     derived = ("combined", "cascade")
     localizers, classifiers = (*given.localizers, *derived), tuple(given.classifiers)
     named = {
@@ -148,11 +188,8 @@ def check(document: Any) -> None:
         for key, (found, known) in named.items()
         if found not in known
     ]
-    problems += renamed.moved_paths(document)
-    problems += [
+    return problems + [
         f"nodules.localizers.{name}: wanted another name, this one is a localizer of the study's own"
         for name in derived
         if name in given.localizers
     ]
-    if problems:
-        raise ParamsError(f"{len(problems)} problem(s) in the parameters:", problems)

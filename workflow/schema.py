@@ -13,7 +13,8 @@ PATH = Path("workflow/schemas/params.schema.json")
 
 def render() -> str:
     """Text that the schema must have."""
-    return json.dumps(params.json_schema(registry.sections(), registry.DEMO), indent=2) + "\n"
+    optional = {*registry.DEMO, *(root for roots in registry.CHAPTERS.values() for root in roots)}
+    return json.dumps(params.json_schema(registry.sections(), optional), indent=2) + "\n"
 
 
 def main() -> None:

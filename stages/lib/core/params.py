@@ -249,7 +249,7 @@ def _dot(detail: ErrorDetails) -> str:
 
 
 def json_schema(sections: Mapping[str, Section], optional: Collection[str]) -> dict[str, Any]:
-    """JSON Schema of the whole parameter file, for editors."""
+    """JSON Schema of the whole parameter file, for editors; `optional` are sections and chapters that may be absent."""
     whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "noduleflow parameters", **_object()}
     for name, section_ in sections.items():
         chapter, _, last = name.rpartition(".")
@@ -257,7 +257,7 @@ def json_schema(sections: Mapping[str, Section], optional: Collection[str]) -> d
         inside["properties"][last] = _schema(section_)
         if name not in optional:
             inside["required"].append(last)
-    whole["required"] += [name for name in whole["properties"] if name not in sections]
+    whole["required"] += [name for name in whole["properties"] if name not in {*sections, *optional}]
     return whole
 
 
