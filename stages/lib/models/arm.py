@@ -1,10 +1,39 @@
 """What every arm of the findings benchmark has: how a model is asked, whatever stands behind it."""
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from stages.lib.core import params
+from stages.lib.core.errors import ParamsError
 
 NONE = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What a kind of arms or judges may want beside the parameters of its row; None where it was not given.
+
+    Attributes:
+        fetched: Record of the model's files, by fetch.
+        adapter: Folder of a trained adapter.
+        guess: The most frequent finding of cases that are not tested, as a sentence.
+    """
+
+    fetched: Path | None = None
+    adapter: Path | None = None
+    guess: str | None = None
+
+    def path(self, name: str) -> Path:
+        """A path that the kind cannot do without.
+
+        Raises:
+            ParamsError: If it was not given.
+        """
+        found: Path | None = getattr(self, name)
+        if found is None:
+            raise ParamsError(f"--{name}:", ["found none, wanted a path: this kind reads it"])
+        return found
 
 
 @params.section
