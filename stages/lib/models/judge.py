@@ -7,7 +7,7 @@ returns a function of gold text and answer that asks no model, or `responder(par
 from collections.abc import Callable
 
 from stages.lib.core import params
-from stages.lib.models.judging.verdict import Verdict
+from stages.lib.models.verdict import Verdict
 
 NONE = "none"
 Rules = Callable[[str, str], Verdict]  # verdict on an answer, given the gold text first
