@@ -28,8 +28,17 @@ LIVE = {  # what training writes while it runs
     "loss of the run in progress": ["loss", "val_loss"],
     "validation of the run in progress": ["val_balanced_accuracy", "val_f1", "val_average_precision"],
 }
-CHAPTERS, ROWS = ("data", "weights", "nodules"), ("classifiers", "localizers")
-SYSTEMS = ("classifier", "external", "localizer", "seed")  # wildcards: a stage of DVC is one system's, of one seed
+CHAPTERS = ("data", "weights", "nodules", "findings")
+ROWS = ("classifiers", "localizers", "arms", "judges", "retrievers")
+SYSTEMS = (
+    "arm",
+    "classifier",
+    "external",
+    "judge",
+    "localizer",
+    "retriever",
+    "seed",
+)  # wildcards: a stage of DVC is one system's, of one seed
 REPEATED = {"data.split", "nodules.train"}  # sections to whose seed that of study.seeds is added
 SHARD = re.compile(r"^\d+-of-\d+$")
 
@@ -82,16 +91,7 @@ def dvc(found: list[Job], params: Mapping[str, Mapping[str, Any]]) -> dict[str, 
         found: All jobs of the study.
         params: The parameters in force; the folders of images and of a local base model are dependencies by name.
     """
-    outside = {"data_ingest": ("data.ingest.root", params["data"]["ingest"]["root"])}
-    if params["weights"]["fetch"]["revision"] == "none":
-        outside["weights_fetch"] = ("weights.fetch.base", params["weights"]["fetch"]["base"])
-    if params["data"]["split"]["file"] != "none":
-        outside["data_split"] = ("data.split.file", params["data"]["split"]["file"])
-    for name, root in params["data"]["external"]["roots"].items():
-        outside[f"data_ingest_external-{name}"] = (f"data.external.roots.{name}", root)
-    for name, row in params["nodules"]["localizers"].items():
-        if row.get("revision") == "none":
-            outside[f"weights_fetch_own-{name}"] = (f"nodules.localizers.{name}.model", row["model"])
+    outside = _outside(params)
     stages: dict[str, list[Job]] = {}
     for job in found:
         if job.writes:
@@ -117,11 +117,42 @@ def dvc(found: list[Job], params: Mapping[str, Mapping[str, Any]]) -> dict[str, 
         }
         if metrics:
             document["stages"][name]["metrics"] = metrics
-    document["plots"] = [{CURVE: {"x": "step", "y": ["loss", "val_loss"], "y_label": "loss", "template": "curve"}}]
+    if any(CURVE in stage["outs"] for stage in document["stages"].values()):
+        document["plots"] = _plots()
+    return document
+
+
+def _outside(params: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, str]]:
+    """Folders and files from outside that a stage reads: the parameter that names each, and its path."""
+    found: dict[str, tuple[str, str]] = {}
+    if "nodules" in params:
+        found["data_ingest"] = ("data.ingest.root", params["data"]["ingest"]["root"])
+        if params["weights"]["fetch"]["revision"] == "none":
+            found["weights_fetch"] = ("weights.fetch.base", params["weights"]["fetch"]["base"])
+        if params["data"]["split"]["file"] != "none":
+            found["data_split"] = ("data.split.file", params["data"]["split"]["file"])
+        for name, root in params["data"]["external"]["roots"].items():
+            found[f"data_ingest_external-{name}"] = (f"data.external.roots.{name}", root)
+        for name, row in params["nodules"]["localizers"].items():
+            if row.get("revision") == "none":
+                found[f"weights_fetch_own-{name}"] = (f"nodules.localizers.{name}.model", row["model"])
+    if "findings" in params:
+        found["findings_ingest"] = ("findings.ingest.root", params["findings"]["ingest"]["root"])
+        for name, row in params["findings"]["arms"].items():
+            if row["kind"] == "local" and row["revision"] == "none":
+                found[f"findings_fetch-{name}"] = (f"findings.arms.{name}.model", row["model"])
+    return found
+
+
+def _plots() -> list[dict[str, Any]]:
+    """Curves of training, and those of the run in progress."""
+    plots: list[dict[str, Any]] = [
+        {CURVE: {"x": "step", "y": ["loss", "val_loss"], "y_label": "loss", "template": "curve"}}
+    ]
     for name, columns in LIVE.items():
         y = {f"results/nodules/live/plots/metrics/{column}.tsv": column for column in columns}
-        document["plots"].append({name: {"x": "step", "y": y, "y_label": name.split()[0], "template": "curve"}})
-    return document
+        plots.append({name: {"x": "step", "y": y, "y_label": name.split()[0], "template": "curve"}})
+    return plots
 
 
 def _in_order_of_flow(stages: Mapping[str, list[Job]]) -> list[str]:

@@ -12,6 +12,8 @@ from stages.lib.core.params import Rows
 
 LOCALIZERS = "stages.lib.detect.kinds"
 CLASSIFIERS = "stages.lib.models.classifiers"
+ARMS = "stages.lib.models.arms"
+JUDGES = "stages.lib.models.judges"
 
 
 def names(package: str) -> list[str]:
