@@ -101,3 +101,27 @@ class ChoiceError(NoduleflowError):
 
 class ExperimentError(NoduleflowError):
     """An experiment or a Git revision cannot be found, or has no results."""
+
+
+class LedgerError(NoduleflowError):
+    """A ledger is damaged, or another process writes to it."""
+
+
+class ReplayError(ProblemsError):
+    """An answer is not in the ledger, and no connection may be opened."""
+
+
+class BudgetError(NoduleflowError):
+    """The next request could cost more than the budget allows; what was answered is kept."""
+
+
+class EndpointError(NoduleflowError):
+    """An endpoint cannot be asked, or refuses what it is asked."""
+
+
+class RequestsError(ProblemsError):
+    """Requests that may not be sent: refused before the first of them."""
+
+
+class PricesError(ProblemsError):
+    """A price table cannot be used, or has no price of a model."""

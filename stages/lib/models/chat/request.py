@@ -132,6 +132,21 @@ class Usage:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """A try that gave no answer and was followed by another.
+
+    Attributes:
+        problem: What went wrong.
+        seconds: How long it took.
+        waited: Seconds before the next.
+    """
+
+    problem: str
+    seconds: float
+    waited: float
+
+
+@dataclass(frozen=True)
 class Reply:
     """What a model said, or why it did not.
 
@@ -146,6 +161,7 @@ class Reply:
         attempts: Tries, the last one included.
         seconds: Of the last try.
         total_seconds: Of all tries and the waits between them.
+        failures: The tries before the last one.
         kept: Whether it was in the ledger already.
     """
 
@@ -159,6 +175,7 @@ class Reply:
     attempts: int = 1
     seconds: float = 0.0
     total_seconds: float = 0.0
+    failures: tuple[Failure, ...] = ()
     kept: bool = False
 
 
