@@ -136,9 +136,9 @@ def _outside(params: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, st
         for name, row in params["nodules"]["localizers"].items():
             if row.get("revision") == "none":
                 found[f"weights_fetch_own-{name}"] = (f"nodules.localizers.{name}.model", row["model"])
-    if "findings" in params:
+    if "ingest" in params.get("findings", {}):
         found["findings_ingest"] = ("findings.ingest.root", params["findings"]["ingest"]["root"])
-        for name, row in params["findings"]["arms"].items():
+        for name, row in params["findings"].get("arms", {}).items():
             if row["kind"] == "local" and row["revision"] == "none":
                 found[f"findings_fetch-{name}"] = (f"findings.arms.{name}.model", row["model"])
     return found
