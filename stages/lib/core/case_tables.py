@@ -53,7 +53,12 @@ CASE_IMAGES = Schema(
         CASE_ID,
         NUMBER,
         Column("image_id", STRING, "name of the image in the data set"),
-        Column("path", STRING, "path of the file; relative to the working directory if the data folder was given so"),
+        Column(
+            "path",
+            STRING,
+            "path of the file; relative to the working directory if the data folder was given so; null without a file",
+            True,
+        ),
         Column("modality", STRING, "modality by the case's list of images", values=MODALITIES),
         Column("described_as", STRING, "the image's own modality, as its description has it; null without one", True),
         Column(

@@ -14,6 +14,12 @@ REJECTED = {
     "no_image": "it is too small or too large, or nearly all of one grey value",
     "points_unit": "its points do not seem to be in pixels",
     "contradiction": "its label and its points contradict each other, or a point lies outside of it",
+    "listing": "the tables of its data set contradict each other about it, or a row of them is none",
+    "no_slice": "its own description says that it is no slice: a drawing, a photograph, a montage, a reconstruction",
+    "text": "a text of its case is none, or cannot be written as UTF-8",
+    "gold": "its case has no findings",
+    "region": "the region of its case is not given, not known, or several",
+    "images": "its case has no image that takes part",
 }
 ACCEPTABLE = {
     "modality": "its header says another modality than a radiograph",
@@ -40,6 +46,7 @@ REMARKED = {
     "same_pixels": "another image has the same pixels",
     "near_duplicate": "another image is nearly the same",
     "name": "its name in the table and on disk differ",
+    "history": "nothing is told of the history of its case",
 }
 KINDS = REJECTED | ACCEPTABLE | REMARKED
 
