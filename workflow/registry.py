@@ -88,6 +88,7 @@ HOMES = {
     "nodules.audit": "stages.lib.images.variants:AuditParams",
     "nodules.audit_measure": "stages.nodules.audit_measure:Params",
     "nodules.section": "stages.nodules.section:Params",
+    "findings.ingest": "stages.findings.ingest:Params",
     "findings.client": "stages.lib.models.chat.client_params:ClientParams",
     "report": "stages.report:Params",
     "predict": "workflow.registry:PredictParams",
