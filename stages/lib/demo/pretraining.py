@@ -191,7 +191,7 @@ def teach_tower(
         loss = torch.nn.functional.binary_cross_entropy_with_logits(said[..., 0], presence, reduction="sum")
         apart = torch.nn.functional.mse_loss(said[..., 1:], facts, reduction="sum")
         loss = (loss + FACTS_WEIGHT * apart) / batch_size
-        _step(optimizer, trained, loss, rate(step, steps, learning_rate))
+        optimizer_step(optimizer, trained, loss, rate(step, steps, learning_rate))
         losses.append(loss.item())
     _open(loaded.model.model.multi_modal_projector, head, rng)
     return losses
@@ -253,7 +253,7 @@ def teach_text(
         pixels, found = _moved_about(loaded, images, boxes, chosen, rng)
         with torch.no_grad():
             seen = tower(pixels).last_hidden_state
-        said = _answers(loaded, [talks[which[step]].answer(nodules) for nodules in found])
+        said = answer_tokens(loaded, [talks[which[step]].answer(nodules) for nodules in found])
         prompt = {name: ids.expand(batch_size, -1) for name, ids in prompts[which[step]].items()}
         logits = model(
             input_ids=torch.cat([prompt["input_ids"], said.clamp(min=0)], dim=1),
@@ -264,7 +264,7 @@ def teach_text(
             use_cache=False,
         ).logits[:, :-1]
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), said.flatten(), ignore_index=-1)
-        _step(optimizer, trained, loss, rate(step, steps, learning_rate))
+        optimizer_step(optimizer, trained, loss, rate(step, steps, learning_rate))
         losses.append(loss.item())
     return losses
 
@@ -292,7 +292,7 @@ def _prompt(loaded: gemma3.Loaded, talk: Talk) -> dict[str, Any]:
     return {name: ids for name, ids in prompt.items() if name != "pixel_values"}
 
 
-def _answers(loaded: gemma3.Loaded, answers: Sequence[str]) -> Any:
+def answer_tokens(loaded: gemma3.Loaded, answers: Sequence[str]) -> Any:
     """Tokens of each response with its end of turn, int tensor of shape (n, longest), -1 after the end."""
     import torch
 
@@ -302,7 +302,15 @@ def _answers(loaded: gemma3.Loaded, answers: Sequence[str]) -> Any:
     return torch.nn.utils.rnn.pad_sequence(padded, batch_first=True, padding_value=-1)
 
 
-def _step(optimizer: Any, trained: Sequence[Any], loss: Any, lr: float) -> None:
+def optimizer_step(optimizer: Any, trained: Sequence[Any], loss: Any, lr: float) -> None:
+    """One step of an optimizer down the gradient of a loss, its length limited.
+
+    Args:
+        optimizer: The optimizer.
+        trained: Its parameters.
+        loss: A scalar.
+        lr: Learning rate of this step.
+    """
     import torch
 
     optimizer.zero_grad(set_to_none=True)

@@ -3,6 +3,7 @@
 Its folder is loaded exactly as MedGemma's is: AutoModelForImageTextToText, AutoProcessor, chat template, no network.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +67,65 @@ CHAT_TEMPLATE = """\
 {{- '<start_of_turn>model\n' -}}
 {%- endif -%}
 """
+# As Gemma 3 has it: what the system says stands at the head of the first turn of the user.
+SYSTEM_TEMPLATE = """\
+{{- bos_token -}}
+{%- set said = namespace(before='') -%}
+{%- for message in messages -%}
+{%- if message['role'] == 'system' -%}
+{%- if message['content'] is string -%}
+{%- set said.before = message['content'] | trim + '\n\n' -%}
+{%- else -%}
+{%- for part in message['content'] -%}
+{%- set said.before = said.before + part['text'] | trim + '\n\n' -%}
+{%- endfor -%}
+{%- endif -%}
+{%- else -%}
+{{- '<start_of_turn>' + ('model' if message['role'] == 'assistant' else message['role']) + '\n' + said.before -}}
+{%- set said.before = '' -%}
+{%- if message['content'] is string -%}
+{{- message['content'] | trim -}}
+{%- else -%}
+{%- for part in message['content'] -%}
+{{- '<start_of_image>' if part['type'] == 'image' else part['text'] | trim -}}
+{%- endfor -%}
+{%- endif -%}
+{{- '<end_of_turn>\n' -}}
+{%- endif -%}
+{%- endfor -%}
+{%- if add_generation_prompt -%}
+{{- '<start_of_turn>model\n' -}}
+{%- endif -%}
+"""
 
 
-def vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Tokens with their numbers, and the merges of a byte-fallback BPE that makes each of `WORDS` one token.
+@dataclass(frozen=True)
+class Language:
+    """What a tiny base reads and writes.
+
+    Attributes:
+        words: One token each.
+        chat_template: Jinja template of a conversation.
+    """
+
+    words: tuple[str, ...]
+    chat_template: str
+
+
+CHEST = Language(WORDS, CHAT_TEMPLATE)
+SLICES = Language(
+    (
+        *WORDS,
+        *("Describe", "What", "You", "▁You", "▁There", "▁A", "▁The", "▁Describe", "▁What", "▁do", "▁you", "▁see"),
+        *("▁seen", "▁radiologist", "▁images", "▁CT", "▁MR", "▁mass", "▁cyst", "▁calcification", "▁collection"),
+        *("▁large", "▁small", "▁left", "▁right", "▁head", "▁thorax", "▁abdomen", "▁spine", "▁pelvis", "▁other"),
+    ),
+    SYSTEM_TEMPLATE,
+)
+
+
+def vocabulary(words: tuple[str, ...] = WORDS) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """Tokens with their numbers, and the merges of a byte-fallback BPE that makes each of `words` one token.
 
     A word is merged from its left end, or of "▁" (the space before it) and a word that came earlier; digits are never
     merged, as in Gemma.
@@ -80,8 +136,8 @@ def vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
     """
     tokens = [*SPECIAL, *(f"<0x{byte:02X}>" for byte in range(256)), "▁", "\n", *map(chr, range(33, 127))]
     merges: dict[tuple[str, str], None] = {}
-    for word in WORDS:
-        if word[1:] in WORDS:
+    for word in words:
+        if word[1:] in words:
             merges[word[0], word[1:]] = None
             continue
         for end in range(1, len(word)):
@@ -128,11 +184,11 @@ def configuration(vocabulary_size: int) -> Any:
     )
 
 
-def processor() -> Any:
+def processor(language: Language = CHEST) -> Any:
     """Processor: tokenizer, chat template, and an image processor without torchvision."""
     from transformers import Gemma3ImageProcessorPil, Gemma3Processor, GemmaTokenizer
 
-    tokens, merges = vocabulary()
+    tokens, merges = vocabulary(language.words)
     tokenizer = GemmaTokenizer(
         vocab=tokens,
         merges=merges,  # type: ignore[arg-type]
@@ -150,33 +206,36 @@ def processor() -> Any:
     image_processor = Gemma3ImageProcessorPil(
         size={"height": SIDE_PX, "width": SIDE_PX}, image_mean=[0.5, 0.5, 0.5], image_std=[0.5, 0.5, 0.5]
     )
-    return Gemma3Processor(image_processor, tokenizer, chat_template=CHAT_TEMPLATE, image_seq_length=IMAGE_TOKENS)
+    return Gemma3Processor(
+        image_processor, tokenizer, chat_template=language.chat_template, image_seq_length=IMAGE_TOKENS
+    )
 
 
-def build(folder: Path, seed: int) -> None:
+def build(folder: Path, seed: int, language: Language = CHEST) -> None:
     """Write a tiny base with random weights to `folder`, as a folder that `from_pretrained` loads offline.
 
     Args:
         folder: Where to; made if missing.
         seed: Decides the weights. The global random state of torch stays as it was.
+        language: What it reads and writes.
     """
     import torch
     from transformers import Gemma3ForConditionalGeneration
 
     folder.mkdir(parents=True, exist_ok=True)
-    tokens, _ = vocabulary()
+    tokens, _ = vocabulary(language.words)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Gemma3ForConditionalGeneration(configuration(len(tokens)))
         projection = model.model.multi_modal_projector.mm_input_projection_weight
         torch.nn.init.normal_(projection, std=projection.shape[0] ** -0.5)  # zero as made: no image would get through
-    save(folder, model)
+    save(folder, model, language)
 
 
-def save(folder: Path, model: Any) -> None:
+def save(folder: Path, model: Any, language: Language = CHEST) -> None:
     """Write `model` in float32, and the processor with it, to `folder`."""
     model.float().save_pretrained(folder)
-    processor().save_pretrained(folder)
+    processor(language).save_pretrained(folder)
 
 
 def parameters(folder: Path) -> int:
