@@ -88,6 +88,7 @@ HOMES = {
     "nodules.audit": "stages.lib.images.variants:AuditParams",
     "nodules.audit_measure": "stages.nodules.audit_measure:Params",
     "nodules.section": "stages.nodules.section:Params",
+    "findings.simulate": "stages.findings.simulate:Params",
     "findings.ingest": "stages.findings.ingest:Params",
     "findings.client": "stages.lib.models.chat.client_params:ClientParams",
     "report": "stages.report:Params",
@@ -104,7 +105,7 @@ APART = (
     "report",
     "predict",
 )  # sections that no number depends on
-DEMO = ("data.simulate", "weights.pretrain")  # what only the demo study has: the others bring their images and model
+DEMO = ("data.simulate", "weights.pretrain", "findings.simulate")  # what only the demo study has: the others bring their images and model
 
 CHAPTERS = {"nodules": ("data", "weights", "nodules", "predict"), "findings": ("findings",)}  # what each one wants
 
