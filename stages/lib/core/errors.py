@@ -125,3 +125,7 @@ class RequestsError(ProblemsError):
 
 class PricesError(ProblemsError):
     """A price table cannot be used, or has no price of a model."""
+
+
+class VerdictError(NoduleflowError):
+    """A judge's response is no verdict; the message says what is wrong with its form."""
