@@ -4,14 +4,16 @@ import re
 
 # Words for studies that are neither CT nor MR. An angiogram made by CT or MR is one of these two.
 OTHER_STUDIES = re.compile(
-    r"radiograph\w*|roentgenogra\w*|\bx-?\s?rays?\b|\bcxr\b|\bkub\b|\bultraso\w+|\bsonogra\w+|\bechocardiogra\w+"
-    r"|\bdoppler\b|\bbone scans?\b|\bscintigra\w+|\b(?-i:PET)\b|\bfluorosc\w+|\bbarium\b|\besophagram\w*"
-    r"|\bcolonoscop\w+|\bendoscop\w+|\bmammogra\w+|\bplain (?:films?|images?)\b|\bchest films?\b"
-    r"|(?<!ct )(?<!mr )(?<!mri )\bangiogra\w+|\barteriogra\w+|\bmyelogra\w+|\burogra\w+|\bpyelogra\w+",
+    r"radiograph\w*|roentgenogra\w*|\bx-?\s?rays?\b|\bcxr\b|\bkub\b|\bplain (?:films?|images?)\b|\bchest films?\b"
+    r"|\b(?:pa|ap|lateral) views?\b|\bultraso\w+|\bsonogra\w+|\bechocardiogra\w+|\bdoppler\b|\bbone scans?\b"
+    r"|\bscintigra\w+|\b(?-i:PET)\b|\bfluorosc\w+|\bbarium\b|\bupper gi\b|\bfollow[- ]?through\b|\besophagram\w*"
+    r"|\bcolonoscop\w+|\bendoscop\w+|\bmammogra\w+|(?<!ct )(?<!mr )(?<!mri )\bangiogra\w+|\barteriogra\w+"
+    r"|\bmyelogra\w+|\burogra\w+|\bpyelogra\w+",
     re.IGNORECASE,
 )
 CAPTION = re.compile(
-    r"\bcaptions?\b|\bfig(?:ures?|s?\.)\s*\d|\b(?:see|refer to|described in|noted (?:in|on|with))\b[^.;\n]{0,30}"
+    r"\bcaptions?\b|\b(?:images?|fig(?:ures?|s?\.))\s*\d"
+    r"|\b(?:see|refer to|described in|noted (?:in|on|with))\b[^.;\n]{0,30}"
     r"\b(?:figures?|images?|pictures?|legends?|above|below|attached)\b",
     re.IGNORECASE,
 )
@@ -39,7 +41,7 @@ def other_studies(text: str) -> list[str]:
 def points_at_caption(text: str) -> bool:
     """Whether a text leaves what it says to captions or figures.
 
-    >>> points_at_caption("See image captions."), points_at_caption("There is a mass, which we see in the left lung.")
+    >>> points_at_caption("Image 1: a mass."), points_at_caption("There is a mass, which we see in the left lung.")
     (True, False)
     """
     return CAPTION.search(text) is not None

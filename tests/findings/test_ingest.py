@@ -316,7 +316,10 @@ def test_a_gold_text_is_marked_for_other_studies_captions_and_the_diagnosis(tmp_
     cases, _ = read(
         write(tmp_path, [Case("A1", gold=gold, history="A man with meningioma.", diagnosis="Renal cyst"), TWO[1]])
     )
-    assert (cases["A1"]["gold_scope"], cases["A1"]["other_studies"]) == ("other_studies", ["plain film", "barium"])
+    assert (cases["A1"]["gold_scope"], cases["A1"]["other_studies"]) == (
+        "other_studies",
+        ["plain film", "upper gi", "barium"],
+    )
     flags = ("gold_points_at_caption", "diagnosis_in_gold", "diagnosis_in_history")
     assert [cases["A1"][flag] for flag in flags] == [True, True, False]
     assert [cases["B2"][flag] for flag in flags] == [False, False, False]

@@ -204,3 +204,13 @@ FINDINGS = Schema(
         Column("pair", INT, "number of the gold text's finding that it was matched with; null without one", True),
     ),
 )
+HUMAN = Schema(
+    "human",
+    ("item", "arm", "rater"),
+    (
+        ITEM,
+        Column("arm", STRING, "row of findings.arms whose answer was rated"),
+        Column("rater", STRING, "who rated it, by a name that the file gives"),
+        Column("rating", STRING, "the rating", values=RATINGS),
+    ),
+)

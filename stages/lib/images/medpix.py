@@ -279,7 +279,8 @@ def _describe(cases: dict[str, Case], descriptions: Sequence[_Described]) -> Non
             _unlisted(cases, found)
     of_case: defaultdict[str, list[_Described]] = defaultdict(list)
     for name, found in by_name.items():
-        for case_id in {image.case_id for image in listed.get(name, ())} or {one.case_id for one in found}:
+        owners: set[str | None] = {image.case_id for image in listed.get(name, ())}
+        for case_id in owners or {one.case_id for one in found}:
             of_case[case_id or ""] += found
     for case in cases.values():
         _tell(case, of_case.get(case.case_id, ()))
