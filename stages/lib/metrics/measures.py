@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from stages.lib.core import tables
+from stages.lib.core.csvtext import csv_bytes
 from stages.lib.core.errors import UndefinedMetricError
 from stages.lib.metrics import catalog
 from stages.lib.metrics.bootstrap import Draws, Outcome, percentile, wilson
@@ -192,6 +193,14 @@ def table(chapter: str, measures: Measures, seed: int | None = None) -> pa.Table
             catalog.metric(key.metric)
             rows.append({"chapter": chapter, **subject._asdict(), **key._asdict(), "seed": seed, **asdict(one)})
     return tables.from_rows(rows, tables.MEASURES)
+
+
+FLAT = ("chapter", "task", "system", "other", "subset", "metric", "at", "seed", *VALUES)
+
+
+def flat(found: pa.Table) -> bytes:
+    """A table `tables.MEASURES` as CSV; an empty cell is null."""
+    return csv_bytes(FLAT, ([("" if row[name] is None else row[name]) for name in FLAT] for row in found.to_pylist()))
 
 
 def from_table(found: pa.Table) -> dict[str, dict[Subject, dict[Key, Estimate]]]:
