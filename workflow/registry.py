@@ -91,6 +91,7 @@ HOMES = {
     "findings.simulate": "stages.findings.simulate:Params",
     "findings.ingest": "stages.findings.ingest:Params",
     "findings.client": "stages.lib.models.chat.client_params:ClientParams",
+    "findings.measure": "stages.findings.measuring.settings:MeasureParams",
     "report": "stages.report:Params",
     "predict": "workflow.registry:PredictParams",
 }
@@ -105,7 +106,11 @@ APART = (
     "report",
     "predict",
 )  # sections that no number depends on
-DEMO = ("data.simulate", "weights.pretrain", "findings.simulate")  # what only the demo study has: the others bring their images and model
+DEMO = (
+    "data.simulate",
+    "weights.pretrain",
+    "findings.simulate",
+)  # what only the demo study has: the others bring their images and model
 
 CHAPTERS = {"nodules": ("data", "weights", "nodules", "predict"), "findings": ("findings",)}  # what each one wants
 

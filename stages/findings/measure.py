@@ -7,7 +7,7 @@ in   cases          case_tables.CASES
      answers        case_tables.ANSWERS of each arm; the file's name is the arm's
      timings        <arm>_timing.json or <judge>_timing.json, where there is a model
      judgements     case_tables.JUDGEMENTS of each judge; the file's name is the judge's
-     ratings        CSV of ratings by people: rater, arm, item, rating
+     ratings        CSV of ratings by people, see `ratings_file`
 out  measures       tables.MEASURES
      outcomes       tables.OUTCOMES: of each answer whether a judge calls it good; without those that it did not rate
      findings       case_tables.FINDINGS of gold texts and answers, matched
@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from stages.findings import ratings_file
 from stages.findings.measuring import agreement, arms, costs, counts, pairs, verdicts
-from stages.findings.measuring.human import read as read_ratings
 from stages.findings.measuring.pairs import Both
 from stages.findings.measuring.parts import Floats
 from stages.findings.measuring.ratings import by_judge, rated
@@ -118,14 +118,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         many=many,
         optional=optional,
     )
+    answers = {Path(path).stem: tables.read(path, case_tables.ANSWERS) for path in args.answers}
+    items = {item for table in answers.values() for item in table["item"].to_pylist()}
     found = Tables(
         cases=tables.read(args.cases, case_tables.CASES),
         case_images=tables.read(args.case_images, case_tables.CASE_IMAGES),
         sample=tables.read(args.sample, case_tables.SAMPLE),
-        answers={Path(path).stem: tables.read(path, case_tables.ANSWERS) for path in args.answers},
+        answers=answers,
         judgements={Path(path).stem: tables.read(path, case_tables.JUDGEMENTS) for path in args.judgements},
         timings={one.name: one for one in (documents.read(path, Timing) for path in args.timings or ())},
-        human=read_ratings(args.ratings) if args.ratings else (),
+        human=ratings_file.read(args.ratings, items, answers) if args.ratings else None,
     )
     params: Params = args.params.measure
     results = measure(found, params)

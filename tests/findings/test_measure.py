@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from stages.findings import measure
-from stages.findings.measuring import agreement, human
+from stages.findings.measuring import agreement
 from stages.findings.measuring.pairs import Both, of_ratings
 from stages.findings.measuring.parts import measure as measure_parts
 from stages.findings.measuring.ratings import Rated, parts
@@ -257,16 +257,3 @@ def test_a_pair_declared_twice_or_of_one_arm_is_refused(tmp_path: Path) -> None:
     options[1] = json.dumps(parameters)
     with pytest.raises(ParamsError, match="c compares an arm with itself"):
         measure.main(options)
-
-
-def test_ratings_of_people_with_any_fault_are_refused_and_an_empty_file_is_none(tmp_path: Path) -> None:
-    file = tmp_path / "ratings.csv"
-    file.write_text("")
-    assert human.read(file) == ()
-    file.write_text("rater,arm,item,rating\nanna,base,MPX1,Good\nanna,base,MPX1,fair\n")
-    with pytest.raises(DataError) as refused:
-        human.read(file)
-    assert "found the rating 'fair'" in str(refused.value) and "rates base MPX1 twice" in str(refused.value)
-    file.write_text("rater,arm\nanna,base\n")
-    with pytest.raises(DataError, match="found no column item"):
-        human.read(file)

@@ -8,9 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.findings.measuring.human import HumanRating
 from stages.findings.measuring.ratings import GOOD, NONE, grade, rated
-from stages.findings.measuring.study import Study
+from stages.findings.measuring.study import Row, Study
 from stages.findings.notes import Agreement
 from stages.lib.core.case_tables import RATINGS
 from stages.lib.metrics.measures import Estimate, Key, Subject
@@ -45,14 +44,13 @@ def passes(study: Study, primary: str) -> Iterator[Passes]:
     for judge, repeat in study.ratings:
         if repeat:
             yield _of_judges(study, "repeats", (judge, 0), (judge, repeat))
-    raters: dict[str, list[HumanRating]] = {}
-    for rating in study.tables.human:
-        raters.setdefault(rating.rater, []).append(rating)
+    raters: dict[str, list[Row]] = {}
+    for row in study.tables.human.to_pylist() if study.tables.human else ():
+        raters.setdefault(row["rater"], []).append(row)
+    judged = study.ratings[primary, 0]
     for rater, rows in raters.items():
-        judged = study.ratings[primary, 0]
-        known = [row for row in rows if (row.arm, row.item) in judged]
-        grades = [(grade(row.rating), grade(judged[row.arm, row.item]["rating"])) for row in known]
-        yield Passes("human", rater, primary, np.array([row.arm for row in known], np.str_), _pairs(grades))
+        grades = [(grade(row["rating"]), grade(judged[row["arm"], row["item"]]["rating"])) for row in rows]
+        yield Passes("human", rater, primary, np.array([row["arm"] for row in rows], np.str_), _pairs(grades))
 
 
 def _of_judges(

@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from stages.findings.measuring.human import HumanRating
 from stages.findings.measuring.settings import MeasureParams
 from stages.findings.timing import Timing
 from stages.lib.core.errors import DataError
@@ -30,7 +29,7 @@ class Tables:
         answers: Table `case_tables.ANSWERS` of each arm.
         judgements: Table `case_tables.JUDGEMENTS` of each judge.
         timings: Document of each arm or judge that has one.
-        human: Ratings by people.
+        human: Table `case_tables.HUMAN`: ratings by people; None without any.
     """
 
     cases: pa.Table
@@ -39,7 +38,7 @@ class Tables:
     answers: Mapping[str, pa.Table]
     judgements: Mapping[str, pa.Table]
     timings: Mapping[str, Timing] = field(default_factory=dict)
-    human: tuple[HumanRating, ...] = ()
+    human: pa.Table | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
