@@ -1,6 +1,6 @@
 """Asking: from the ledger what is there, from the model what is not, and each answer kept before it is handed on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from typing import Protocol, runtime_checkable
 
@@ -86,7 +86,9 @@ def _known(requests: Sequence[Request], ledger: Ledger) -> tuple[list[tuple[int,
     return kept, list(missing.values())
 
 
-def _replies(asked: Sequence[Request], responder: Responder, budget: Budget) -> Iterator[tuple[int, Reply]]:
+def _replies(
+    asked: Sequence[Request], responder: Responder, budget: Budget
+) -> Generator[tuple[int, Reply], None, None]:
     if not asked:
         return
     if isinstance(responder, Metered):

@@ -1,10 +1,12 @@
 """Budget of a run, in dollars and in requests: what a try could cost is set aside before it is sent."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from stages.lib.core.errors import BudgetError
+from stages.lib.models.chat import prices
 from stages.lib.models.chat.client_params import ClientParams
-from stages.lib.models.chat.prices import Tariff
+from stages.lib.models.chat.prices import Price, Tariff
 from stages.lib.models.chat.request import Request
 
 
@@ -15,6 +17,7 @@ class Budget:
     Attributes:
         max_dollars: Limit; 0.0 for none.
         max_requests: Limit of tries; 0 for none.
+        prices: The price table.
         dollars: Spent so far. A try whose cost the server does not tell counts with what it could cost at most.
         reserved: Set aside for tries under way.
         requests: Tries so far, those under way included.
@@ -22,14 +25,19 @@ class Budget:
 
     max_dollars: float
     max_requests: int
+    prices: Mapping[str, Price] = field(default_factory=dict)
     dollars: float = 0.0
     reserved: float = 0.0
     requests: int = 0
 
     @classmethod
     def of(cls, client: ClientParams) -> "Budget":
-        """That of a run that has spent nothing."""
-        return cls(client.max_dollars, client.max_requests)
+        """That of a run that has spent nothing.
+
+        Raises:
+            PricesError: If dollars are limited, and there is no price table.
+        """
+        return cls(client.max_dollars, client.max_requests, prices.read(client.prices) if client.max_dollars else {})
 
     def reserve(self, most: float) -> bool:
         """Set aside what a try could cost; False, and nothing set aside, if a limit could be passed."""

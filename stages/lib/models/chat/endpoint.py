@@ -1,0 +1,392 @@
+"""An endpoint as a responder: the one place that opens a connection to a model.
+
+A request is tried at most `max_tries` times, here alone: the SDK's own retries are off. What can pass (429, 408, 409,
+5xx, a broken connection, a timeout, a response that is no answer) is tried again, after the wait that the server asks
+for or else a random one up to a limit that doubles; what cannot (other 4xx) is not.
+
+Nothing ends a try that is under way but its own time limit: at a spent budget or after too many refusals no new one
+begins, and those under way are handed on.
+"""
+
+import asyncio
+import contextlib
+import email.utils
+import json
+import queue
+import random
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from stages.lib.core.errors import EndpointError, ImageError, NoduleflowError, RequestsError
+from stages.lib.models.chat import wire
+from stages.lib.models.chat.budget import Budget
+from stages.lib.models.chat.endpoint_params import EndpointParams
+from stages.lib.models.chat.prices import Tariff
+from stages.lib.models.chat.request import Failure, Reply, Request
+from stages.lib.models.chat.token import Token
+
+PASSING = (408, 409, 425, 429)  # statuses below 500 that are tried again
+UNAUTHORIZED = 401
+
+
+class PassingError(Exception):
+    """A try that gave no answer, where another may.
+
+    Attributes:
+        kind: timeout, or error.
+        paid: Whether the model may have worked for it.
+        wait_s: What the server wants to be waited for; None if it said nothing.
+    """
+
+    def __init__(self, problem: str, *, kind: str = "error", paid: bool = False, wait_s: float | None = None) -> None:
+        super().__init__(problem)
+        self.kind, self.paid, self.wait_s = kind, paid, wait_s
+
+
+class RefusedError(Exception):
+    """A try that the server refuses, and would refuse again."""
+
+    def __init__(self, problem: str, status: int) -> None:
+        super().__init__(problem)
+        self.status = status
+
+
+@dataclass
+class Endpoint:
+    """A server that answers chat completions.
+
+    Attributes:
+        params: Where it is and how it is asked.
+    """
+
+    params: EndpointParams
+
+    @property
+    def name(self) -> str:
+        """The model, as the server knows it."""
+        return self.params.model
+
+    @property
+    def revision(self) -> str:
+        """What is known of the weights behind it."""
+        return self.params.revision
+
+    @property
+    def address(self) -> str:
+        """Where it is."""
+        return self.params.base_url
+
+    def replies(self, requests: Sequence[Request]) -> Iterator[tuple[int, Reply]]:
+        """Number and reply of each request, without a budget."""
+        return self.metered(requests, Budget(0.0, 0))
+
+    def metered(self, requests: Sequence[Request], budget: Budget) -> Iterator[tuple[int, Reply]]:
+        """Number and reply of each request, as they are answered.
+
+        Closed early, it lets go of what is under way.
+
+        Raises:
+            BudgetError: If the next try could pass the budget; after those under way have been yielded.
+            EndpointError: If the key cannot be had, or the server refuses too often.
+            RequestsError: If there is a budget in dollars, and no price.
+        """
+        price = budget.prices.get(self.params.price)
+        tariff = Tariff(price, self.params.dollars_per_gpu_hour, self.params.max_image_tokens, self.params.timeout_s)
+        if budget.max_dollars and not tariff.known:
+            raise RequestsError(
+                f"{self.params.base_url}:",
+                [f"found a budget in dollars and no price {self.params.price!r}, wanted one in findings.client.prices"],
+            )
+        done: queue.SimpleQueue[tuple[int, Reply] | BaseException | None] = queue.SimpleQueue()
+        run = _Run(self.params, requests, budget, tariff, done)
+        thread = threading.Thread(target=run.start, name="endpoint", daemon=True)
+        thread.start()
+        try:
+            while (found := done.get()) is not None:
+                if isinstance(found, BaseException):
+                    raise found
+                yield found
+        finally:
+            run.abandon()
+            thread.join()
+
+
+@dataclass
+class _Run:
+    """Requests that are sent by one event loop, in a thread of its own."""
+
+    params: EndpointParams
+    requests: Sequence[Request]
+    budget: Budget
+    tariff: Tariff
+    done: "queue.SimpleQueue[tuple[int, Reply] | BaseException | None]"
+    stopped: NoduleflowError | None = None
+    refused: int = 0
+    failed_in_a_row: int = 0
+    under_way: int = 0
+    loop: asyncio.AbstractEventLoop | None = None
+    tasks: list["asyncio.Task[None]"] = field(default_factory=list)
+    abandoned: bool = False
+
+    def start(self) -> None:
+        """Send all; the queue ends with None, or with an error."""
+        try:
+            asyncio.run(self._all())
+            self.done.put(self.stopped)
+        except asyncio.CancelledError:
+            self.done.put(None)
+        except BaseException as error:
+            self.done.put(error)
+
+    def abandon(self) -> None:
+        """End at once, if it has not ended; from another thread."""
+        self.abandoned = True
+        if self.loop is not None and not self.loop.is_closed():
+            try:
+                self.loop.call_soon_threadsafe(lambda: [task.cancel() for task in self.tasks])
+            except RuntimeError:  # closed in the meantime
+                return
+
+    async def _all(self) -> None:
+        import openai
+
+        self.loop = asyncio.get_running_loop()
+        self.settled, self.stopping = asyncio.Event(), asyncio.Event()
+        self.token = Token(self.params)
+        async with openai.AsyncOpenAI(
+            base_url=self.params.base_url,
+            api_key=await self.token.get(),
+            admin_api_key="",  # of the environment, as the next two: not for this server
+            organization="",
+            project="",
+            max_retries=0,
+            timeout=self.params.timeout_s,
+            http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False),
+        ) as client:
+            client.organization = client.project = None
+            pending = iter(enumerate(self.requests))
+            workers = min(self.params.concurrency, len(self.requests))
+            self.tasks = [asyncio.create_task(self._work(client, pending)) for _ in range(workers)]
+            if not self.abandoned:
+                await asyncio.gather(*self.tasks)
+
+    async def _work(self, client: Any, pending: Iterator[tuple[int, Request]]) -> None:
+        """Send one request after the other until there is none, or nothing more is to be asked."""
+        while self.stopped is None and (following := next(pending, None)) is not None:
+            number, request = following
+            try:
+                reply = await self._reply(client, request)
+            except NoduleflowError as error:  # the budget, or the key
+                self._stop(error)
+                return
+            self.done.put((number, reply))
+
+    def _stop(self, error: NoduleflowError) -> None:
+        self.stopped = self.stopped or error
+        self.settled.set()
+        self.stopping.set()
+
+    async def _sleep(self, seconds: float) -> None:
+        """Wait, but no longer than there is something to wait for."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.stopping.wait(), seconds)
+
+    async def _reply(self, client: Any, request: Request) -> Reply:
+        """What comes of a request, after all its tries."""
+        import tenacity
+
+        failures: list[Failure] = []
+        began = last = time.monotonic()
+        renewed = False
+
+        def waited(state: tenacity.RetryCallState) -> float:
+            return _wait(self.params, state.attempt_number, _passing(state))
+
+        def note(state: tenacity.RetryCallState) -> None:
+            seconds = time.monotonic() - last
+            failures.append(Failure(str(_passing(state)), round(seconds, 6), round(state.upcoming_sleep, 6)))
+
+        trying = tenacity.AsyncRetrying(
+            stop=tenacity.stop_after_attempt(self.params.max_tries)
+            | tenacity.stop_after_delay(self.params.total_timeout_s),
+            wait=waited,
+            retry=tenacity.retry_if_exception(self._may_pass),
+            before_sleep=note,
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            body = wire.body(request, takes_seed=self.params.takes_seed)
+        except ImageError as error:
+            return Reply("error", problem=str(error), attempts=0)
+        attempts = 0
+        try:
+            async for attempt in trying:
+                with attempt:
+                    attempts += 1
+                    if self.token.renewable:
+                        client.api_key = await self.token.get()
+                    await self._admitted(request)
+                    last = time.monotonic()
+                    try:
+                        answer = await self._try(client, body, request)
+                    except RefusedError as error:
+                        if error.status != UNAUTHORIZED or not self.token.renewable or renewed:
+                            raise
+                        renewed = True
+                        client.api_key = await self.token.get(refused=client.api_key)
+                        raise PassingError(str(error), wait_s=0.0) from error
+        except (PassingError, RefusedError) as error:
+            return self._failed(error, attempts, failures, began, last)
+        now = time.monotonic()
+        self.failed_in_a_row = 0
+        return Reply(
+            "ok",
+            answer.text,
+            answer.finish_reason,
+            None,
+            answer.model,
+            answer.fingerprint,
+            answer.usage,
+            attempts,
+            now - last,
+            now - began,
+            tuple(failures),
+        )
+
+    def _may_pass(self, error: BaseException) -> bool:
+        """Whether to try again after an error."""
+        return (
+            isinstance(error, PassingError) and (error.wait_s or 0.0) <= self.params.max_wait_s and self.stopped is None
+        )
+
+    def _failed(
+        self, error: PassingError | RefusedError, attempts: int, failures: list[Failure], began: float, last: float
+    ) -> Reply:
+        """The reply to a request that is given up; too many of them end the run."""
+        problem = str(error)
+        if isinstance(error, PassingError):
+            self.failed_in_a_row += 1
+            if error.wait_s is not None and error.wait_s > self.params.max_wait_s:
+                problem += f"; it asks to wait {error.wait_s:g} s, more than max_wait_s {self.params.max_wait_s:g}"
+        else:
+            self.refused += 1
+        where = f"{self.params.base_url}, {self.params.model}"
+        if self.refused >= self.params.stop_after:
+            self._stop(
+                EndpointError(
+                    f"{where}: refused {self.refused} request(s), the last with: {problem}; stopped after stop_after "
+                    f"{self.params.stop_after}. What was answered is in the ledger; mend that, and run again"
+                )
+            )
+        elif self.failed_in_a_row >= self.params.stop_after:
+            self._stop(
+                EndpointError(
+                    f"{where}: no answer to {self.failed_in_a_row} request(s) in a row, after all tries; the last: "
+                    f"{problem}; stopped after stop_after {self.params.stop_after}. What was answered is in the "
+                    "ledger; run again when the server is back"
+                )
+            )
+        status = "timeout" if isinstance(error, PassingError) and error.kind == "timeout" else "error"
+        now = time.monotonic()
+        return Reply(
+            status,  # type: ignore[arg-type]
+            problem=problem,
+            attempts=attempts,
+            seconds=now - last,
+            total_seconds=now - began,
+            failures=tuple(failures),
+        )
+
+    async def _admitted(self, request: Request) -> None:
+        """Wait until a try fits into the budget.
+
+        Raises:
+            BudgetError: If it does not, and no try is under way whose cost may turn out lower.
+            EndpointError: If nothing more is to be asked.
+        """
+        while self.stopped is None:
+            if self.budget.reserve(self.tariff.most(request)):
+                self.under_way += 1
+                return
+            if self.under_way == 0:
+                raise self.budget.error(self.tariff, request)
+            self.settled.clear()
+            await self.settled.wait()
+        raise self.stopped
+
+    async def _try(self, client: Any, body: dict[str, Any], request: Request) -> wire.Answer:
+        """One request to the server.
+
+        Raises:
+            PassingError: If it gave no answer, and may yet.
+            RefusedError: If it will not.
+        """
+        import openai
+
+        most, began = self.tariff.most(request), time.monotonic()
+        spent = most  # what a try costs that is cut off, nobody tells
+        try:
+            async with asyncio.timeout(self.params.timeout_s):
+                said = await client.chat.completions.create(**body)
+            answer = wire.answer(said)
+            told = self.tariff.spent(answer.usage, time.monotonic() - began)
+            spent = most if told is None else told
+            return answer
+        except (TimeoutError, openai.APITimeoutError) as error:
+            raise PassingError(f"no answer in {self.params.timeout_s:g} s", kind="timeout", paid=True) from error
+        except openai.APIStatusError as error:
+            spent = 0.0
+            problem = wire.one_line(f"{error.status_code}: {error.message}", client.api_key)
+            if error.status_code in PASSING or error.status_code >= 500:
+                raise PassingError(problem, wait_s=_asked_wait(error.response.headers)) from error
+            raise RefusedError(problem, error.status_code) from error
+        except openai.APIConnectionError as error:
+            cause = error.__cause__ or error
+            if "connect" in type(cause).__name__.lower():
+                spent = 0.0
+            raise PassingError(wire.one_line(f"{type(cause).__name__}: {cause}", client.api_key)) from error
+        except json.JSONDecodeError as error:
+            raise PassingError(f"200, but JSON that breaks off or is none ({error.msg})", paid=True) from error
+        except (wire.MalformedError, openai.OpenAIError) as error:
+            raise PassingError(wire.one_line(f"200, but {error}", client.api_key), paid=True) from error
+        finally:
+            self.budget.settle(most, spent)
+            self.under_way -= 1
+            self.settled.set()
+
+
+def _passing(state: Any) -> PassingError:
+    error: PassingError = state.outcome.exception()
+    return error
+
+
+def _wait(params: EndpointParams, attempt: int, error: PassingError) -> float:
+    """Seconds before the next try: a random part of a limit that doubles, on top of what the server asks for.
+
+    Source: Brooker, Exponential Backoff and Jitter (AWS, 2015): full jitter.
+    """
+    if error.wait_s == 0.0:
+        return 0.0
+    drawn = random.uniform(0.0, min(params.first_wait_s * 2 ** (attempt - 1), params.max_wait_s))
+    if error.wait_s is None:
+        return drawn
+    return min(error.wait_s + min(drawn, params.first_wait_s), params.max_wait_s)
+
+
+def _asked_wait(headers: Any) -> float | None:
+    """Seconds that a server asks to wait, from now: Retry-After in seconds or as a date; None if it does not."""
+    said = headers.get("retry-after")
+    if said is None:
+        return None
+    try:
+        return max(float(said), 0.0)
+    except ValueError:
+        pass
+    try:
+        return max(email.utils.parsedate_to_datetime(said).timestamp() - time.time(), 0.0)
+    except ValueError:
+        return None
