@@ -1,0 +1,19 @@
+"""A model in this process: a folder or a model of the hub, with or without an adapter."""
+
+from stages.lib.core import params
+from stages.lib.models.arm import ArmParams, Setting
+from stages.lib.models.chat import local
+
+
+@params.section
+class Params(ArmParams, local.LocalParams):
+    """A model in this process, and how it is asked."""
+
+
+def responder(params: Params, setting: Setting) -> local.Local:
+    """The model, loaded.
+
+    Raises:
+        ModelError: If it cannot be loaded.
+    """
+    return local.responder(params, setting)

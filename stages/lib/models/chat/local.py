@@ -1,0 +1,229 @@
+"""A model of Gemma 3's classes in this process, asked as a server would be.
+
+A conversation goes through the model's own chat template and processor, as in `transformers serve`, so both give the
+same text. Greedy answers are made in batches of conversations with as many tokens and images, so that nothing is
+padded; drawn ones are made one by one, each with a generator of its own seed, so that an answer does not depend on what
+else is asked.
+"""
+
+import io
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from stages.lib.core import files, params
+from stages.lib.core.errors import ImageError
+from stages.lib.models import adapters, gemma3, snapshot
+from stages.lib.models.arm import NONE, Setting
+from stages.lib.models.chat.request import Message, Picture, Reply, Request, Sampling, Text, Usage
+
+HASH_DIGITS = 16
+
+
+@params.section
+class LocalParams:
+    """Which model, and how it is held in memory."""
+
+    model: params.Text  # folder, or id of a model on huggingface.co
+    revision: params.Text  # commit, tag or branch on the hub; none for a folder
+    adapter: params.Text  # folder of a trained adapter; none
+    dtype: Literal["bfloat16", "float32"]  # of all weights that are not quantized
+    attention: Literal["sdpa", "eager"]
+    quantization: Literal["nf4", "none"]
+    batch_size: params.Count  # greedy answers made at once; in bfloat16 only 1 gives the same bytes on each machine
+    dollars_per_gpu_hour: params.NonNegativeFloat  # 0.0 where it costs nothing
+
+
+class Local:
+    """A responder on a model in memory.
+
+    Args:
+        loaded: The model.
+        name: What requests call it.
+        revision: Hash of its weights, and of the adapter's.
+        batch_size: Greedy answers made at once.
+    """
+
+    def __init__(self, loaded: gemma3.Loaded, name: str, revision: str, batch_size: int) -> None:
+        self.loaded, self.name, self.revision, self.batch_size = loaded, name, revision, batch_size
+
+    def replies(self, requests: Sequence[Request]) -> Iterator[tuple[int, Reply]]:
+        """Number and reply of each request; those that can be answered together stand together."""
+        for numbers in self._batches(requests):
+            began = time.monotonic()
+            ready: dict[int, dict[str, Any]] = {}
+            for number in numbers:
+                try:
+                    ready[number] = inputs(self.loaded, requests[number])
+                except (ImageError, OSError, ValueError) as error:
+                    yield number, Reply("error", problem=str(error), model=self.name)
+            made = self._generate(list(ready.values()), requests[numbers[0]].sampling) if ready else []
+            seconds = (time.monotonic() - began) / max(len(ready), 1)
+            for number, answer in zip(ready, made, strict=True):
+                yield number, replace(answer, seconds=seconds, total_seconds=seconds)
+
+    def _batches(self, requests: Sequence[Request]) -> Iterator[list[int]]:
+        """Numbers of the requests that are answered at once, in the order of the first of each group."""
+        groups: dict[Any, list[int]] = {}
+        for number, request in enumerate(requests):
+            greedy = request.sampling.temperature == 0
+            key = (_length(self.loaded, request), request.sampling) if greedy else number
+            groups.setdefault(key, []).append(number)
+        for group in groups.values():
+            for start in range(0, len(group), self.batch_size):
+                yield group[start : start + self.batch_size]
+
+    def _generate(self, ready: Sequence[Mapping[str, Any]], sampling: Sampling) -> list[Reply]:
+        """Replies to conversations with the same number of tokens; where memory does not suffice, half at a time."""
+        import torch
+
+        try:
+            return [
+                Reply(
+                    "ok",
+                    text=one.text,
+                    finish_reason="length" if one.cut else "stop",
+                    model=self.name,
+                    usage=Usage(prompt_tokens=one.prompt_tokens, completion_tokens=one.tokens),
+                )
+                for one in respond(self.loaded, ready, sampling)
+            ]
+        except torch.OutOfMemoryError:
+            half = len(ready) // 2
+        if not half:
+            problem = "out of GPU memory for one answer; choose a smaller model, fewer images or quantization nf4"
+            return [Reply("error", problem=problem, model=self.name)]
+        return [*self._generate(ready[:half], sampling), *self._generate(ready[half:], sampling)]
+
+
+@dataclass(frozen=True)
+class Response:
+    """Generated text of one conversation.
+
+    Attributes:
+        text: Without special tokens.
+        cut: Whether it ended at the limit of tokens.
+        prompt_tokens: Tokens of the conversation, those of images included.
+        tokens: Tokens of the answer, the one that ends it included.
+    """
+
+    text: str
+    cut: bool
+    prompt_tokens: int
+    tokens: int
+
+
+def responder(params: LocalParams, setting: Setting) -> Local:
+    """The model of a row, loaded.
+
+    Raises:
+        ModelError: If it cannot be loaded, or its files are not those of the row.
+    """
+    found = snapshot.read(setting.path("fetched"))
+    adapter = setting.adapter or (None if params.adapter == NONE else Path(params.adapter))
+    held = gemma3.ModelParams(
+        dtype=params.dtype, attention=params.attention, quantization=params.quantization, cache_features=False
+    )
+    revision = found.sha256[:HASH_DIGITS]
+    if adapter is not None:
+        adapters.bound(adapter, found.identity)
+        revision += f"+{files.sha256_file(adapter / adapters.WEIGHTS)[:HASH_DIGITS]}"
+    loaded = gemma3.load(found.folder, held, adapter=adapter)
+    return Local(loaded, found.base, revision, params.batch_size)
+
+
+def inputs(loaded: gemma3.Loaded, request: Request) -> dict[str, Any]:
+    """What the model takes for a conversation, through its own processor.
+
+    Returns:
+        input_ids, attention_mask and token_type_ids, int tensors of shape (1, tokens); with images also pixel_values,
+        of shape (images, 3, side_px, side_px).
+
+    Raises:
+        ImageError: If an image cannot be read.
+        ValueError: If a text holds the model's own tokens of an image, or the conversation is too long for it.
+    """
+    from stages.lib.images import pictures
+
+    shown = [part for message in request.messages for part in message.parts if isinstance(part, Picture)]
+    images = [rgb(pictures.sent(part.path, part.pixels)) for part in shown]
+    talk = conversation(loaded, request.messages)
+    marks = talk.count(loaded.processor.boi_token)
+    if marks != len(images):
+        raise ValueError(f"found {marks} marks of an image in the texts, wanted {len(images)}, one for each image")
+    found = loaded.processor(
+        text=[talk], images=[images] if images else None, add_special_tokens=False, return_tensors="pt"
+    )
+    tokens, most = found["input_ids"].shape[1], loaded.model.config.get_text_config().max_position_embeddings
+    if tokens + request.sampling.max_tokens > most:
+        raise ValueError(f"found {tokens} tokens and {request.sampling.max_tokens} to come, wanted at most {most}")
+    ready = {name: found[name].to(loaded.device) for name in ("input_ids", "attention_mask", "token_type_ids")}
+    if images:
+        ready["pixel_values"] = found["pixel_values"].to(loaded.device, loaded.model.dtype)
+    return ready
+
+
+def respond(loaded: gemma3.Loaded, ready: Sequence[Mapping[str, Any]], sampling: Sampling) -> list[Response]:
+    """Responses to conversations that have the same number of tokens and images; of drawn ones, to one alone."""
+    import torch
+
+    batch = {name: torch.cat([one[name] for one in ready]) for name in ready[0]}
+    options: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+    if sampling.temperature > 0:
+        options = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
+    devices = [loaded.device] if torch.device(loaded.device).type == "cuda" else []
+    with torch.inference_mode(), torch.random.fork_rng(devices=devices):
+        torch.manual_seed(sampling.seed or 0)
+        words = loaded.model.generate(
+            **batch,
+            **options,
+            max_new_tokens=sampling.max_tokens,
+            use_cache=True,
+            pad_token_id=loaded.tokenizer.pad_token_id,
+        )
+    length = batch["input_ids"].shape[1]
+    ends = {int(end) for end in torch.as_tensor(loaded.model.generation_config.eos_token_id).flatten()}
+    responses = []
+    for row in words[:, length:].tolist():  # padded behind the token that ends a response
+        end = next((place for place, token in enumerate(row) if token in ends), None)
+        made = row if end is None else row[: end + 1]
+        text = loaded.tokenizer.decode(made, skip_special_tokens=True)
+        responses.append(Response(text, end is None, length, len(made)))
+    return responses
+
+
+def conversation(loaded: gemma3.Loaded, messages: Sequence[Message]) -> str:
+    """Conversation as the model's chat template spells it, up to where the answer begins."""
+    turns = [
+        {
+            "role": message.role,
+            "content": [
+                {"type": "text", "text": part.text} if isinstance(part, Text) else {"type": "image"}
+                for part in message.parts
+            ],
+        }
+        for message in messages
+    ]
+    return str(loaded.processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+
+
+def rgb(content: bytes) -> Any:
+    """Image of a file's bytes in RGB, upright, as servers open it: a PIL image.
+
+    Raises:
+        OSError: If it cannot be decoded.
+    """
+    from PIL import Image, ImageOps
+
+    with Image.open(io.BytesIO(content)) as image:
+        return ImageOps.exif_transpose(image).convert("RGB")
+
+
+def _length(loaded: gemma3.Loaded, request: Request) -> tuple[int, int]:
+    """Tokens and images of a conversation, told from its text alone."""
+    talk = conversation(loaded, request.messages)
+    images = sum(isinstance(part, Picture) for message in request.messages for part in message.parts)
+    whole = talk.replace(loaded.processor.boi_token, loaded.processor.full_image_sequence)
+    return len(loaded.tokenizer.encode(whole, add_special_tokens=False)), images
