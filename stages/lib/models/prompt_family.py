@@ -22,6 +22,28 @@ OWN = ("question", "by_region", "by_modality")  # texts of the family itself, wh
 NEVER = ("diagnosis", "title", "topic")
 REGION_WORDS = {"urinary": "pelvis"}  # in a prompt, where the name of the stratum is no part of the body
 NOT_GIVEN = "not given"
+SCHEMA = {  # of the answers of a family whose answer_form is json
+    "type": "object",
+    "properties": {
+        "findings": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "entity": {"type": "string"},
+                    "presence": {"type": "string", "enum": ["present", "absent", "uncertain"]},
+                    "side": {"type": ["string", "null"], "enum": ["left", "right", "both", "midline", None]},
+                    "place": {"type": ["string", "null"]},
+                    "description": {"type": ["string", "null"]},
+                },
+                "required": ["entity", "presence", "side", "place", "description"],
+                "additionalProperties": False,
+            },
+        }
+    },
+    "required": ["findings"],
+    "additionalProperties": False,
+}
 TOKEN = re.compile(r"<(?=[|/]?[A-Za-z_][A-Za-z0-9_]*\|?>)")  # what tokenizers take for the start or end of a turn
 
 

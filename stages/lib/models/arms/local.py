@@ -11,9 +11,9 @@ class Params(ArmParams, local.LocalParams):
 
 
 def responder(params: Params, setting: Setting) -> local.Local:
-    """The model, loaded.
+    """The model of a row; it is loaded when it is first asked.
 
     Raises:
-        ModelError: If it cannot be loaded.
+        ModelError: If its files are not there.
     """
     return local.responder(params, setting)

@@ -6,10 +6,10 @@ padded; drawn ones are made one by one, each with a generator of its own seed, s
 else is asked.
 """
 
-import io
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,17 +37,22 @@ class LocalParams:
 
 
 class Local:
-    """A responder on a model in memory.
+    """A responder on a model in memory; it is loaded when it is first asked, and not for answers that are kept.
 
     Args:
-        loaded: The model.
+        load: Loads the model.
         name: What requests call it.
         revision: Hash of its weights, and of the adapter's.
         batch_size: Greedy answers made at once.
     """
 
-    def __init__(self, loaded: gemma3.Loaded, name: str, revision: str, batch_size: int) -> None:
-        self.loaded, self.name, self.revision, self.batch_size = loaded, name, revision, batch_size
+    def __init__(self, load: Callable[[], gemma3.Loaded], name: str, revision: str, batch_size: int) -> None:
+        self._load, self.name, self.revision, self.batch_size = load, name, revision, batch_size
+
+    @cached_property
+    def loaded(self) -> gemma3.Loaded:
+        """The model."""
+        return self._load()
 
     def replies(self, requests: Sequence[Request]) -> Iterator[tuple[int, Reply]]:
         """Number and reply of each request; those that can be answered together stand together."""
@@ -116,22 +121,26 @@ class Response:
 
 
 def responder(params: LocalParams, setting: Setting) -> Local:
-    """The model of a row, loaded.
+    """The model of a row.
 
     Raises:
-        ModelError: If it cannot be loaded, or its files are not those of the row.
+        DocumentError: If the record of its files is missing.
+        ModelError: If the files are not there.
     """
     found = snapshot.read(setting.path("fetched"))
-    adapter = setting.adapter or (None if params.adapter == NONE else Path(params.adapter))
+    adapter = adapter_of(params, setting)
     held = gemma3.ModelParams(
         dtype=params.dtype, attention=params.attention, quantization=params.quantization, cache_features=False
     )
     revision = found.sha256[:HASH_DIGITS]
     if adapter is not None:
-        adapters.bound(adapter, found.identity)
         revision += f"+{files.sha256_file(adapter / adapters.WEIGHTS)[:HASH_DIGITS]}"
-    loaded = gemma3.load(found.folder, held, adapter=adapter)
-    return Local(loaded, found.base, revision, params.batch_size)
+    return Local(partial(gemma3.load, found.folder, held, adapter=adapter), found.base, revision, params.batch_size)
+
+
+def adapter_of(params: LocalParams, setting: Setting) -> Path | None:
+    """Folder of the row's adapter, where it was given or where the row says."""
+    return None if params.adapter == NONE else setting.adapter or Path(params.adapter)
 
 
 def inputs(loaded: gemma3.Loaded, request: Request) -> dict[str, Any]:
@@ -148,7 +157,7 @@ def inputs(loaded: gemma3.Loaded, request: Request) -> dict[str, Any]:
     from stages.lib.images import pictures
 
     shown = [part for message in request.messages for part in message.parts if isinstance(part, Picture)]
-    images = [rgb(pictures.sent(part.path, part.pixels)) for part in shown]
+    images = [pictures.rgb(pictures.sent(part.path, part.pixels)[0]) for part in shown]
     talk = conversation(loaded, request.messages)
     marks = talk.count(loaded.processor.boi_token)
     if marks != len(images):
@@ -207,18 +216,6 @@ def conversation(loaded: gemma3.Loaded, messages: Sequence[Message]) -> str:
         for message in messages
     ]
     return str(loaded.processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
-
-
-def rgb(content: bytes) -> Any:
-    """Image of a file's bytes in RGB, upright, as servers open it: a PIL image.
-
-    Raises:
-        OSError: If it cannot be decoded.
-    """
-    from PIL import Image, ImageOps
-
-    with Image.open(io.BytesIO(content)) as image:
-        return ImageOps.exif_transpose(image).convert("RGB")
 
 
 def _length(loaded: gemma3.Loaded, request: Request) -> tuple[int, int]:
