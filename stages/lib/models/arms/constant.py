@@ -9,6 +9,7 @@ from stages.lib.models.arm import ArmParams, Setting
 from stages.lib.models.chat.request import Reply, Request
 
 MOST_FREQUENT = "most_frequent"
+HAS_MODEL = False  # nothing is asked, so there is no ledger and no price
 
 
 @params.section
