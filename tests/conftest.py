@@ -10,6 +10,7 @@ import pytest
 from checkout import CASES, REAL_IMAGES
 from slurm_cluster import slurm_cluster  # noqa: F401
 from tiny_base import tiny_base, tiny_study, trained  # noqa: F401
+from tiny_cases import tiny_cases  # noqa: F401
 
 from stages.lib.images import pseudonym
 

@@ -115,9 +115,7 @@ def asker(responder: Responder, folder: Path, shard: str, client: ClientParams) 
     return ask
 
 
-def timed(
-    arm: str, paired: Sequence[tuple[Asked, Sequence[Reply]]], paid: Charged, folder: Path | None
-) -> Timing:
+def timed(arm: str, paired: Sequence[tuple[Asked, Sequence[Reply]]], paid: Charged, folder: Path | None) -> Timing:
     """What the answers of an arm took.
 
     Args:

@@ -126,7 +126,5 @@ def most_frequent(golds: Sequence[str]) -> str | None:
     >>> most_frequent(["A mass. No cyst.", "A cyst. No mass.", "A mass."])
     'A mass.'
     """
-    counts = Counter(
-        sentence.strip() + "." for gold in golds for sentence in gold.split(".") if sentence.strip()
-    )
+    counts = Counter(sentence.strip() + "." for gold in golds for sentence in gold.split(".") if sentence.strip())
     return min(counts, key=lambda sentence: (-counts[sentence], sentence)) if counts else None

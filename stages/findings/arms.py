@@ -24,9 +24,14 @@ def problems(rows: Mapping[str, Row], retrievers: Collection[str] | None = None)
         found += [f"{where}.{problem}" for problem in _after(row.params, rows)]
         wanted = row.params.retriever
         if retrievers is not None and wanted not in (NONE, *retrievers):
-            found.append(params.unknown(f"{where}.retriever {wanted}", [f"{where}.retriever {one}" for one in retrievers])
-                         if retrievers else f"{where}.retriever: found {wanted!r}, and findings.retrievers is empty")
-    return found + [f"findings.arms: {' -> '.join(cycle)}: each waits for the other's answers" for cycle in cycles(rows)]
+            found.append(
+                params.unknown(f"{where}.retriever {wanted}", [f"{where}.retriever {one}" for one in retrievers])
+                if retrievers
+                else f"{where}.retriever: found {wanted!r}, and findings.retrievers is empty"
+            )
+    return found + [
+        f"findings.arms: {' -> '.join(cycle)}: each waits for the other's answers" for cycle in cycles(rows)
+    ]
 
 
 def of_one(arm: ArmParams) -> list[str]:
@@ -46,8 +51,8 @@ def of_one(arm: ArmParams) -> list[str]:
     variables = family.variables
     if ("findings" in variables) != (arm.after != NONE):
         found.append(
-            f"prompt {arm.prompt}: {{findings}} is what the arm before answered; found after {arm.after!r}, wanted an arm "
-            "where the family has this variable, and none where it has not"
+            f"prompt {arm.prompt}: {{findings}} is what the arm before answered; found after {arm.after!r}, wanted an "
+            "arm where the family has this variable, and none where it has not"
         )
     if "examples" in variables:
         if arm.examples == NONE:
@@ -55,8 +60,11 @@ def of_one(arm: ArmParams) -> list[str]:
         if arm.example_images:
             found.append(f"example_images: the family {arm.prompt} has {{examples}} as text, wanted false")
     elif arm.examples != NONE:
-        taken = {"questions": bool(family.questions), "JSON": family.answer_form == "json",
-                 "{findings}": "findings" in variables}
+        taken = {
+            "questions": bool(family.questions),
+            "JSON": family.answer_form == "json",
+            "{findings}": "findings" in variables,
+        }
         for what, there in taken.items():
             if there:
                 found.append(f"examples: a gold text is no answer to the family {arm.prompt} with {what}; wanted none")
@@ -81,7 +89,9 @@ def _after(arm: ArmParams, rows: Mapping[str, Row]) -> list[str]:
     if arm.after not in rows:
         return [params.unknown(f"after {arm.after}", [f"after {name}" for name in rows])]
     theirs = rows[arm.after].params.unit
-    return [] if theirs == arm.unit else [f"unit: found {arm.unit!r}, wanted {theirs!r} as of the arm {arm.after} before"]
+    return (
+        [] if theirs == arm.unit else [f"unit: found {arm.unit!r}, wanted {theirs!r} as of the arm {arm.after} before"]
+    )
 
 
 def _of(rows: Mapping[str, Row], name: str) -> str | None:

@@ -73,7 +73,9 @@ def items(sample: pa.Table, case_images: pa.Table, roles: Collection[str], unit:
     wanted = {row["case_id"] for row in rows}
     known = {(row["case_id"], row["number"]): row for row in case_images.to_pylist() if row["case_id"] in wanted}
     missing = [
-        f"{row['case_id']}/{number}" for row in rows for number in row["numbers"]
+        f"{row['case_id']}/{number}"
+        for row in rows
+        for number in row["numbers"]
         if (row["case_id"], number) not in known
     ]
     if missing:

@@ -96,8 +96,11 @@ def asked(items: Sequence[Item], context: Context) -> list[Asked]:
             conversations, problem = [], str(error)
         for sample in range(context.params.samples):
             requests = tuple(_request(item, messages, sample, context) for messages in conversations)
-            sent = [part.sha256 for message in conversations[0] for part in message.parts if isinstance(part, Picture)
-                    ] if conversations else []
+            sent = (
+                [part.sha256 for message in conversations[0] for part in message.parts if isinstance(part, Picture)]
+                if conversations
+                else []
+            )
             found.append(Asked(item, sample, requests, tuple(sent), problem))
     return found
 
@@ -222,4 +225,3 @@ def _request(item: Item, messages: tuple[Message, ...], sample: int, context: Co
         schema=schema,
         form="text" if schema is None else "json_schema",
     )
-

@@ -132,9 +132,17 @@ ANSWERS = Schema(
         Column("problem", STRING, "why there is none, or what is odd about it; null if nothing", True),
         *FINDINGS_TEXT,
         Column("finish_reason", STRING, "why the model ended, as it said; null if it did not", True),
-        Column("prompt_sha256", STRING, "hash of the messages, with the hashes of the images in them"),
+        Column(
+            "prompt_sha256",
+            STRING,
+            "hash of the messages, with the hashes of the images in them; of several requests, of their hashes; null "
+            "if none could be made",
+            True,
+        ),
         Column("images", TEXTS, "SHA-256 of the bytes of each image that was sent, in order"),
-        Column("request", STRING, "key of the request in the ledger; null for an arm without a model", True),
+        Column(
+            "request", STRING, "key of the request in the ledger; null without a model, or of several requests", True
+        ),
         Column("model", STRING, "the model as the server named it; null without one", True),
         Column("fingerprint", STRING, "fingerprint of the system that answered; null if it gave none", True),
         Column("prompt_tokens", INT, "tokens in, as the server counted; null if it did not", True),

@@ -74,8 +74,9 @@ class Family:
             problems += [f"{where}: {_unknown(name, allowed)}" for name in names if name not in allowed]
         for name, known in (("by_region", REGIONS), ("by_modality", MODALITIES)):
             given = getattr(self, name)
-            problems += [params.unknown(f"{name}.{key}", [f"{name}.{one}" for one in known]) for key in given
-                         if key not in known]
+            problems += [
+                params.unknown(f"{name}.{key}", [f"{name}.{one}" for one in known]) for key in given if key not in known
+            ]
             lacking = [key for key in known if key not in given]
             if f"{{{name}}}" in self.user and lacking:
                 problems.append(f"user: {{{name}}} wants a text for each; {name} lacks {', '.join(lacking)}")
@@ -164,7 +165,7 @@ def read(name: str) -> Family:
     """
     path = path_of(name)
     try:
-        return params.parse({"prompt": params.document(str(path))}, {"prompt": Family}).prompt  # type: ignore[no-any-return]
+        return params.parse({"prompt": params.document(str(path))}, {"prompt": Family}).prompt
     except ParamsError as error:
         raise ParamsError(f"prompt family {path}:", error.problems) from error
 
