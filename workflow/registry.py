@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from stages.data import ingest
+from stages.findings import arms
 from stages.lib.core import kinds, params
 from stages.lib.core.errors import ParamsError
 from workflow import renamed
@@ -90,6 +91,7 @@ HOMES = {
     "nodules.section": "stages.nodules.section:Params",
     "findings.simulate": "stages.findings.simulate:Params",
     "findings.ingest": "stages.findings.ingest:Params",
+    "findings.arms": kinds.ARMS,
     "findings.client": "stages.lib.models.chat.client_params:ClientParams",
     "findings.measure": "stages.findings.measuring.settings:MeasureParams",
     "report": "stages.report:Params",
@@ -165,11 +167,17 @@ def check(document: Any) -> None:
     }
     params.parse(document, wanted, whole=True, renamed=renamed.everywhere())
     problems = renamed.moved_paths(document)
-    for chapter, unknown in {"nodules": _unknown_systems}.items():
+    for chapter, unknown in {"nodules": _unknown_systems, "findings": _wrong_arms}.items():
         inside = {name: cls for name, cls in wanted.items() if name.startswith(f"{chapter}.")}
         problems += unknown(params.parse(document, inside)) if inside else []
     if problems:
         raise ParamsError(f"{len(problems)} problem(s) in the parameters:", problems)
+
+
+def _wrong_arms(given: SimpleNamespace) -> list[str]:
+    """A sentence for each thing that is wrong with the arms of the chapter findings."""
+    retrievers = getattr(given, "retrievers", None)
+    return arms.problems(given.arms, None if retrievers is None else tuple(retrievers))
 
 
 def _unknown_systems(given: SimpleNamespace) -> list[str]:
