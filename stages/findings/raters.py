@@ -1,0 +1,184 @@
+"""Judges made ready: rules, or a model with its ledger, and the fallback of either."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from stages.findings.timing import Clocked, Timing
+from stages.lib.core import kinds, params
+from stages.lib.core.errors import ParamsError
+from stages.lib.core.log import LOG
+from stages.lib.models.arm import Setting
+from stages.lib.models.chat import asking, client_params, ledger
+from stages.lib.models.chat.request import Responder
+from stages.lib.models.judge import NONE, JudgeParams
+from stages.lib.models.judging import families, ladder, rating, rubric
+from stages.lib.models.judging.rating import Judged, Question, Rater
+from stages.lib.models.judging.rubric import Rubric
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """One model that is asked: a judge's, or its fallback's.
+
+    Attributes:
+        judge: Row of findings.judges.
+        model: Its name.
+        words: Words of model names that are its family.
+    """
+
+    judge: str
+    model: str
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A judge that can be asked.
+
+    Attributes:
+        rubric: How it rates.
+        rater: What rates.
+        models: Models that are asked; none of rules.
+    """
+
+    rubric: Rubric
+    rater: Rater
+    models: tuple[Asked, ...]
+
+
+def problems(rows: Mapping[str, params.Row], names: Sequence[str]) -> list[str]:
+    """What is wrong with some judges, beside the types of their parameters: a sentence each.
+
+    Args:
+        rows: Rows of findings.judges, the fallbacks' included.
+        names: Which of them are looked at.
+    """
+    found = []
+    for name in names:
+        given, where = rows[name].params, f"findings.judges.{name}"
+        try:
+            rubric.read(given.rubric)
+        except ParamsError as error:
+            found += [f"{where}.rubric: {problem}" for problem in error.problems]
+        if given.fallback == name:
+            found.append(f"{where}.fallback: found the judge itself, wanted another one or {NONE}")
+        elif given.fallback not in (NONE, *rows):
+            known = [f"{where}.fallback {other}" for other in (NONE, *rows) if other != name]
+            found.append(params.unknown(f"{where}.fallback {given.fallback}", known))
+    return found
+
+
+@contextmanager
+def opened(name: str, rows: Mapping[str, params.Row], settings: Mapping[str, Setting], writer: str) -> Iterator[Opened]:
+    """A judge with its fallback, which rates by the same rubric; their ledgers are open until the end.
+
+    Args:
+        name: Row of findings.judges.
+        rows: That row, and its fallback's.
+        settings: What a local model needs, by the row's name.
+        writer: Name of the file of the ledger that this process writes: its shard.
+
+    Raises:
+        ParamsError: If a rubric or the fallback is not there; with every problem.
+        LedgerError: If a ledger is damaged, or another process writes to the same file.
+    """
+    wrong = problems(rows, [name])
+    if wrong:
+        raise ParamsError(f"{len(wrong)} problem(s) in the judges:", wrong)
+    given: JudgeParams = rows[name].params
+    read = rubric.read(given.rubric)
+    wanted = {name: writer}
+    if given.fallback != NONE:
+        wanted[given.fallback] = f"{writer}-for-{name}"  # it may be judging on its own behalf meanwhile
+    with ExitStack() as stack:
+        made = [_rater(one, rows[one], read, settings.get(one, Setting()), file, stack) for one, file in wanted.items()]
+        first, *second = (rater for rater, _ in made)
+        yield Opened(
+            rubric=read,
+            rater=rating.with_fallback(first, second[0]) if second else first,
+            models=tuple(model for _, model in made if model is not None),
+        )
+
+
+def _rater(
+    name: str, row: params.Row, read: Rubric, setting: Setting, file: str, stack: ExitStack
+) -> tuple[Rater, Asked | None]:
+    """What rates for one row, without its fallback."""
+    module, given = kinds.module(kinds.JUDGES, row.kind), row.params
+    if hasattr(module, "verdict"):
+        return rating.by_rules(module.verdict(given)), None
+    responder: Responder = module.responder(given, setting)
+    kept = stack.enter_context(ledger.Ledger(ledger.root() / "judge" / name, file))
+    client = client_params.read()
+    model = ladder.Model(
+        name=responder.name,
+        revision=responder.revision,
+        ask=lambda requests: asking.ask(requests, responder, kept, client, f"judge {name}"),
+        kept=kept.__contains__,
+        live=client.network == "live",
+        rubric=read,
+        max_tokens=given.max_tokens,
+        max_reprompts=given.max_reprompts,
+    )
+    return ladder.rater(model), Asked(judge=name, model=responder.name, words=given.families)
+
+
+def check(models: Sequence[Asked], answers: pa.Table) -> list[str]:
+    """Warnings about judges and arms of one family; each is logged too.
+
+    Args:
+        models: Models that are asked.
+        answers: Table of `case_tables.ANSWERS`, whose models are looked at.
+
+    Raises:
+        ParamsError: If a judge is the model that it would judge.
+    """
+    pairs = sorted({(row["arm"], row["model"]) for row in answers.select(["arm", "model"]).to_pylist() if row["model"]})
+    equal = [
+        f"findings.judges.{one.judge}: {one.model} is the model of the arm {arm}, wanted another model: no model is "
+        "asked about its own answers"
+        for one in models
+        for arm, model in pairs
+        if families.same(one.model, model)
+    ]
+    if equal:
+        raise ParamsError("judges that are arms:", equal)
+    said = []
+    for one in models:
+        for arm, model in pairs:
+            common = families.related(one.model, one.words, model)
+            if common is not None:
+                said.append(f"judge {one.judge} ({one.model}) and arm {arm} ({model}) are of one family: {common}")
+    for warning in said:
+        LOG.warning("%s", warning)
+    return said
+
+
+def timing(name: str, asked: Sequence[Question], judged: Sequence[Judged]) -> Timing:
+    """What the judgements took, over all replies behind each; those that asked no model are left out."""
+    return Timing(
+        name=name,
+        clocked=tuple(
+            Clocked(
+                item=question.name,
+                sample=question.repeat,
+                attempts=sum(reply.attempts for reply in one.replies),
+                seconds=one.replies[-1].seconds,
+                total_seconds=sum(reply.total_seconds for reply in one.replies),
+                dollars=_total(one.paid),
+            )
+            for question, one in zip(asked, judged, strict=True)
+            if one.replies
+        ),
+        price=None,
+        price_warning=None,
+        ledger_sha256=None,
+    )
+
+
+def _total(paid: Sequence[float | None]) -> float | None:
+    known = [one for one in paid if one is not None]
+    return sum(known) if len(known) == len(paid) else None
