@@ -55,6 +55,10 @@ class SplitFileError(ProblemsError):
     """A split from outside cannot be read, or does not fit the images."""
 
 
+class SampleError(ProblemsError):
+    """Cases cannot be sampled as the parameters want."""
+
+
 class ModelError(NoduleflowError):
     """A model cannot be found, loaded or used as the parameters want."""
 
