@@ -91,6 +91,7 @@ HOMES = {
     "nodules.section": "stages.nodules.section:Params",
     "findings.simulate": "stages.findings.simulate:Params",
     "findings.ingest": "stages.findings.ingest:Params",
+    "findings.sample": "stages.findings.sample:Params",
     "findings.arms": kinds.ARMS,
     "findings.client": "stages.lib.models.chat.client_params:ClientParams",
     "findings.measure": "stages.findings.measuring.settings:MeasureParams",
