@@ -205,7 +205,7 @@ FINDINGS = Schema(
         Column(
             "outcome",
             STRING,
-            "what an answer's finding is; null of the gold text's, as that depends on the arm",
+            "what an answer's finding is; null of the gold text's own, and of one that is not present and not in it",
             True,
             ("right", "wrong_side", "wrong_presence", "invented"),
         ),

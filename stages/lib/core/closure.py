@@ -11,7 +11,8 @@ def closure(module: str) -> list[str]:
     """Source files of `module` and of every module of `stages` that it imports, directly or not.
 
     Imports inside functions count. A package with code in its `__init__` counts with all its modules, since it may take
-    them by name. Paths are relative to the repository, sorted, without the bare package files.
+    them by name. So does the data of a module: the YAML file of its name beside it. Paths are relative to the
+    repository, sorted, without the bare package files.
 
     >>> "stages/lib/core/errors.py" in closure("stages.data.split")
     True
@@ -25,7 +26,9 @@ def closure(module: str) -> list[str]:
         if name not in found:
             found.add(name)
             todo += _imports(name)
-    return sorted(str(_path(name).relative_to(ROOT)) for name in found)
+    paths = [_path(name) for name in found]
+    paths += [data for path in paths if (data := path.with_suffix(".yaml")).is_file()]
+    return sorted(str(path.relative_to(ROOT)) for path in paths)
 
 
 def _path(module: str) -> Path:

@@ -27,6 +27,10 @@ class DataError(ProblemsError):
     """A data folder cannot be used as it stands."""
 
 
+class VocabularyError(ProblemsError):
+    """A vocabulary of findings cannot be used as it stands."""
+
+
 class TableError(NoduleflowError):
     """A Parquet artifact is missing, damaged, or not what its schema says."""
 

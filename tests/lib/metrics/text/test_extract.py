@@ -1,0 +1,104 @@
+"""Claims about stages.lib.metrics.text.extract and describe."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.lib.metrics.text.extract import extractor
+
+GOLD = "There is a {size} {entity} in the {side} {place}."
+
+
+def described(text):
+    return [(one.entity[3:], one.side, one.place and one.place[3:]) for one in extractor().read(text).findings]
+
+
+SENTENCES = {
+    "Right renal cyst and left renal mass.": [("cyst", "right", "kidney"), ("mass", "left", "kidney")],
+    "Cyst in the right kidney and mass in the left.": [("cyst", "right", "kidney"), ("mass", "left", None)],
+    "Mass and cyst in the left kidney.": [("mass", "left", "kidney"), ("cyst", "left", "kidney")],
+    "A mass and a cyst in the left kidney.": [("mass", "left", "kidney"), ("cyst", "left", "kidney")],
+    "No mass, a small effusion on the right.": [("mass", None, None), ("effusion", "right", None)],
+    "Mass and left effusion.": [("mass", None, None), ("effusion", "left", None)],
+    "Left kidney: cyst, stone. Right kidney: normal.": [("cyst", "left", "kidney"), ("stone", "left", "kidney")],
+    "The left kidney is normal, and there is a cyst in the liver.": [("cyst", None, "liver")],
+    "On the left, there is a mass.": [("mass", "left", None)],
+    "A mass is present, on the left.": [("mass", "left", None)],
+    "Cysts in the left kidney and right kidney.": [("cyst", "both", "kidney")],
+    "Left effusion. Right effusion.": [("effusion", "both", None)],
+    "Cyst in the left kidney. Cyst in the liver.": [("cyst", "left", "kidney"), ("cyst", None, "liver")],
+    "Bilateral pleural effusions.": [("effusion", "both", None)],
+    "Pulmonary nodule in the left lower lobe.": [("nodule", "left", "lower_lobe")],
+    "The midline mass. Midline shift to the right.": [("mass", "midline", None), ("midline_shift", "right", None)],
+    "A 2.4-cm left-sided lesion of the brain, in the frontal lobe": [("mass", "left", "frontal_lobe")],
+}
+
+
+@pytest.mark.parametrize(("text", "wanted"), SENTENCES.items())
+def test_side_and_place_are_those_that_a_reader_would_give(text, wanted):
+    assert described(text) == wanted
+
+
+@pytest.mark.parametrize("size", ["small", "large"])
+@pytest.mark.parametrize("entity", ["mass", "cyst", "calcification", "collection"])
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("place", ["head", "thorax", "abdomen", "spine", "pelvis"])
+def test_the_sentences_of_the_demo_are_read_exactly(size, entity, side, place):
+    other = {"left": "right", "right": "left"}[side]
+    first = GOLD.format(size=size, entity=entity, side=side, place=place)
+    text = f"{first} There is a small stone in the {other} {place}. There are no other findings."
+    read = extractor().read(text)
+    assert described(text) == [(entity, side, place), ("stone", other, place)]
+    assert [one.presence for one in read.findings] == ["present", "present"]
+    assert not read.says_normal
+
+
+def test_words_are_found_again_at_their_characters():
+    text = "There is a ring-enhancing\nlesion, and épanchement. Pleural effusions!"
+    found = extractor().read(text).findings
+    assert [text[one.start : one.end] for one in found] == ["enhancing\nlesion", "Pleural effusions"]
+
+
+def test_a_finding_that_is_named_again_is_one():
+    read = extractor().read(
+        "Mass in the left kidney. The mass is large. No other masses. The mass displaces the ureter."
+    )
+    assert [(one.presence, one.side) for one in read.findings][:2] == [("present", "left"), ("absent", None)]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("There is no mass, cyst, calcification or collection.", True),
+        ("The brain is unremarkable.", True),
+        ("No acute abnormality.", True),
+        ("There are no abnormal findings.", True),
+        ("The lungs are clear.", True),
+        ("The brain is not normal.", False),
+        ("There is an abnormality.", False),
+        ("An axial CT of the abdomen.", False),
+        ("", False),
+        ("The liver is normal. There is a cyst.", False),
+        ("Normal. A fracture cannot be excluded.", False),
+        ("There is a mass. There are no other findings.", False),
+    ],
+)
+def test_nothing_abnormal_is_what_a_text_says_and_not_what_it_leaves_out(text, says):
+    assert extractor().read(text).says_normal == says
+
+
+@given(st.text())
+def test_any_text_is_read(text):
+    for one in extractor().read(text).findings:
+        assert 0 <= one.start < one.end <= len(text)
+
+
+@given(st.permutations(["There is no mass.", "Left effusion.", "A cyst in the liver.", "Possible fracture."]))
+def test_the_order_of_sentences_does_not_change_what_is_said(sentences):
+    found = extractor().read(" ".join(sentences)).findings
+    assert {(one.entity[3:], one.presence, one.side) for one in found} == {
+        ("mass", "absent", None),
+        ("effusion", "present", "left"),
+        ("cyst", "present", None),
+        ("fracture", "uncertain", None),
+    }
