@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stages.lib.core.errors import EndpointError, ImageError, NoduleflowError, RequestsError
-from stages.lib.models.chat import wire
+from stages.lib.models.chat import checks, wire
 from stages.lib.models.chat.budget import Budget
 from stages.lib.models.chat.endpoint_params import EndpointParams
 from stages.lib.models.chat.prices import Tariff
@@ -91,8 +91,9 @@ class Endpoint:
         Raises:
             BudgetError: If the next try could pass the budget; after those under way have been yielded.
             EndpointError: If the key cannot be had, or the server refuses too often.
-            RequestsError: If there is a budget in dollars, and no price.
+            RequestsError: If the endpoint may not be sent these requests, or there is a budget in dollars and no price.
         """
+        checks.refuse(self.params.base_url, [*checks.address(self.params), *checks.requests(self.params, requests)])
         price = budget.prices.get(self.params.price)
         tariff = Tariff(price, self.params.dollars_per_gpu_hour, self.params.max_image_tokens, self.params.timeout_s)
         if budget.max_dollars and not tariff.known:
@@ -340,7 +341,8 @@ class _Run:
             raise PassingError(f"no answer in {self.params.timeout_s:g} s", kind="timeout", paid=True) from error
         except openai.APIStatusError as error:
             spent = 0.0
-            problem = wire.one_line(f"{error.status_code}: {error.message}", client.api_key)
+            said = error.message.removeprefix(f"Error code: {error.status_code} - ")
+            problem = wire.one_line(f"{error.status_code}: {said}", client.api_key)
             if error.status_code in PASSING or error.status_code >= 500:
                 raise PassingError(problem, wait_s=_asked_wait(error.response.headers)) from error
             raise RefusedError(problem, error.status_code) from error

@@ -165,10 +165,9 @@ def test_no_more_requests_are_under_way_than_wanted_and_so_many_are(stub):
 
 
 def test_a_slow_request_holds_no_other(stub):
-    stub.scripts["mixed"] = [lambda body: Said("slow" if "slow" in chat_stub.texts(body) else "quick")]
-    stub.scripts["slow"] = [Hang(0.5)]
-    requests = [request(text="slow", model="slow"), *(request(text=str(n), model="good") for n in range(8))]
-    order = [number for number, _ in endpoint(stub.url, concurrency=2).replies(requests)]
+    stub.scripts["mixed"] = [lambda body: Hang(0.5) if "slow" in chat_stub.texts(body) else Said("quick")]
+    requests = [request(text=text, model="mixed") for text in ("slow", *"12345678")]
+    order = [number for number, _ in endpoint(stub.url, model="mixed", concurrency=2).replies(requests)]
     assert order[-1] == 0
 
 
@@ -364,7 +363,7 @@ def test_a_limit_of_requests_counts_tries(stub):
     made = endpoint(stub.url, model="broken_once", concurrency=3)
     found, said = replies_until(BudgetError, made, requests, Budget(0.0, 7))
     assert stub.count("broken_once") == 7
-    assert len(found) == 3
+    assert len(found) in (2, 3)  # of each there are two tries; the last may be the first of another
     assert "7 of findings.client.max_requests 7" in said
 
 
@@ -376,10 +375,12 @@ def test_a_budget_in_dollars_needs_a_price(stub):
 
 
 def test_what_is_closed_early_lets_go_of_what_is_under_way(stub):
-    stub.scripts["first_quick"] = [lambda body: Said(GOOD)]
-    requests = [request(text="q", model="good"), *(request(text=str(number), model="hangs") for number in range(9))]
+    stub.scripts["first_quick"] = [lambda body: Said(GOOD) if "quick" in chat_stub.texts(body) else Hang()]
+    requests = [request(text=text, model="first_quick") for text in ("quick", *"12345678")]
     began = time.monotonic()
-    replies = endpoint(stub.url, timeout_s=30.0, max_tries=1).replies(requests)
+    replies = endpoint(stub.url, model="first_quick", timeout_s=30.0, max_tries=1, total_timeout_s=60.0).replies(
+        requests
+    )
     assert next(replies)[0] == 0
     replies.close()
     assert time.monotonic() - began < 5
@@ -398,3 +399,25 @@ def test_what_is_closed_early_lets_go_of_what_is_under_way(stub):
 def test_what_does_not_go_together_is_refused(changes, says):
     with pytest.raises(ValueError, match=says):
         endpoint(**{"base_url": "http://127.0.0.1:1/v1", **changes})
+
+
+def test_no_case_is_sent_to_another_machine_unless_it_may_leave():
+    with pytest.raises(RequestsError, match="set data_may_leave to true"):
+        list(endpoint("http://example.invalid/v1").replies([request()]))
+
+
+def test_more_images_than_the_server_takes_are_refused_before_the_first_request(stub, tmp_path):
+    stub.forget()
+    shown = [Picture(tmp_path / "none.png", "0" * 64)] * 3
+    with pytest.raises(RequestsError, match="case2: 3 images, more than takes_images 2"):
+        list(endpoint(stub.url, takes_images=2).replies([request("case1"), request("case2", pictures=shown)]))
+    assert not stub.asked
+
+
+def test_another_machine_of_the_same_model_gets_nothing_that_was_answered(stub, tmp_path):
+    stub.forget()
+    for url in (stub.url, "http://127.0.0.1:9/v1"):
+        with Ledger(tmp_path, "1-of-1") as book:
+            found = dict(ask([request(model="good")], endpoint(url, model="good"), book, UNLIMITED, "answer"))
+        assert found[0].text == GOOD
+    assert stub.count("good") == 1
