@@ -119,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with raters.opened(args.judge, rows, settings, args.shard) as opened:
         raters.check(opened.models, answers)
         table, judged = judge(asked, opened.rater, args.judge, opened.rubric.label, given.seed)
-        timing = raters.timing(args.judge, asked, judged)
+        timing = raters.timing(args.judge, opened.models, asked, judged)
     failed = sum(one.verdict is None for one in judged)
     if failed:
         LOG.warning(

@@ -7,16 +7,20 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from stages.findings.timing import Clocked, Timing
-from stages.lib.core import kinds, params
+from stages.lib.core import files, kinds, params
 from stages.lib.core.errors import ParamsError
 from stages.lib.core.log import LOG
 from stages.lib.models.arm import Setting
-from stages.lib.models.chat import asking, client_params, ledger
+from stages.lib.models.chat import asking, charge, client_params, ledger
+from stages.lib.models.chat.budget import Budget
+from stages.lib.models.chat.charge import Charged
 from stages.lib.models.chat.request import Responder
 from stages.lib.models.judge import NONE, JudgeParams
 from stages.lib.models.judging import families, ladder, rating, rubric
 from stages.lib.models.judging.rating import Judged, Question, Rater
 from stages.lib.models.judging.rubric import Rubric
+
+FREE = Charged(None, None, None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +31,15 @@ class Asked:
         judge: Row of findings.judges.
         model: Its name.
         words: Words of model names that are its family.
+        may_differ: Whether an arm whose model has the same name may still be another one, with an adapter.
+        charged: What it costs.
     """
 
     judge: str
     model: str
-    words: tuple[str, ...]
+    words: tuple[str, ...] = ()
+    may_differ: bool = False
+    charged: Charged = FREE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,17 +121,21 @@ def _rater(
     responder: Responder = module.responder(given, setting)
     kept = stack.enter_context(ledger.Ledger(ledger.root() / "judge" / name, file))
     client = client_params.read()
+    budget, paid = Budget.of(client), charge.of(given, client)
     model = ladder.Model(
         name=responder.name,
         revision=responder.revision,
-        ask=lambda requests: asking.ask(requests, responder, kept, client, f"judge {name}"),
+        ask=lambda requests: asking.ask(requests, responder, kept, client, f"judge {name}", budget),
         kept=kept.__contains__,
         live=client.network == "live",
         rubric=read,
         max_tokens=given.max_tokens,
         max_reprompts=given.max_reprompts,
+        dollars=paid.dollars,
     )
-    return ladder.rater(model), Asked(judge=name, model=responder.name, words=given.families)
+    may_differ = hasattr(given, "adapter")  # two rows of one model may have different adapters
+    asked = Asked(judge=name, model=responder.name, words=given.families, may_differ=may_differ, charged=paid)
+    return ladder.rater(model), asked
 
 
 def check(models: Sequence[Asked], answers: pa.Table) -> list[str]:
@@ -142,7 +154,7 @@ def check(models: Sequence[Asked], answers: pa.Table) -> list[str]:
         "asked about its own answers"
         for one in models
         for arm, model in pairs
-        if families.same(one.model, model)
+        if families.same(one.model, model) and not one.may_differ
     ]
     if equal:
         raise ParamsError("judges that are arms:", equal)
@@ -157,25 +169,35 @@ def check(models: Sequence[Asked], answers: pa.Table) -> list[str]:
     return said
 
 
-def timing(name: str, asked: Sequence[Question], judged: Sequence[Judged]) -> Timing:
-    """What the judgements took, over all replies behind each; those that asked no model are left out."""
+def timing(name: str, models: Sequence[Asked], asked: Sequence[Question], judged: Sequence[Judged]) -> Timing:
+    """What the judgements took, over all replies behind each; those that asked no model are left out.
+
+    Args:
+        name: Row of findings.judges.
+        models: Models that were asked, its own first.
+        asked: The questions.
+        judged: What came of each.
+    """
+    clocked = [_clocked(question, one) for question, one in zip(asked, judged, strict=True) if one.replies]
+    answered = {one.request: [one.response, one.judged_by] for one in judged if one.request is not None}
+    warnings = [one.charged.warning for one in models if one.charged.warning is not None]
     return Timing(
         name=name,
-        clocked=tuple(
-            Clocked(
-                item=question.name,
-                sample=question.repeat,
-                attempts=sum(reply.attempts for reply in one.replies),
-                seconds=one.replies[-1].seconds,
-                total_seconds=sum(reply.total_seconds for reply in one.replies),
-                dollars=_total(one.paid),
-            )
-            for question, one in zip(asked, judged, strict=True)
-            if one.replies
-        ),
-        price=None,
-        price_warning=None,
-        ledger_sha256=None,
+        clocked=tuple(sorted(clocked, key=lambda one: (one.item, one.sample))),
+        price=models[0].charged.price if models else None,
+        price_warning="; ".join(warnings) or None,
+        ledger_sha256=files.sha256_json(answered) if models else None,
+    )
+
+
+def _clocked(question: Question, one: Judged) -> Clocked:
+    return Clocked(
+        item=question.name,
+        sample=question.repeat,
+        attempts=sum(reply.attempts for reply in one.replies),
+        seconds=one.replies[-1].seconds,
+        total_seconds=sum(reply.total_seconds for reply in one.replies),
+        dollars=_total(one.paid),
     )
 
 

@@ -5,50 +5,16 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from judged import GIVEN, answer, answers
 
 from stages.findings import judge, raters
 from stages.lib.core import tables
-from stages.lib.core.case_tables import ANSWERS, CASE_IMAGES, JUDGEMENTS, SAMPLE
+from stages.lib.core.case_tables import CASE_IMAGES, JUDGEMENTS, SAMPLE
 from stages.lib.core.errors import ParamsError
 from stages.lib.models.judge import JudgeParams
 from stages.lib.models.judging import rating
 from stages.lib.models.judging.rating import Judged, Question
 from stages.lib.models.verdict import Verdict
-
-GIVEN = {
-    "rubric": "short",
-    "repeats": 1,
-    "fallback": "none",
-    "max_tokens": 400,
-    "max_reprompts": 2,
-    "max_answer_chars": 0,
-    "seed": 3,
-    "family": "none",
-}
-
-
-def answer(arm: str, item: str, **changes: Any) -> dict[str, Any]:
-    text = changes.get("text", f"Answer of {arm} about {item}.")
-    row: dict[str, Any] = dict.fromkeys(ANSWERS.names)
-    row |= {
-        "arm": arm,
-        "item": item,
-        "case_id": item.split("/")[0],
-        "sample": 0,
-        "final": True,
-        "text": text,
-        "status": "ok",
-        "findings": text or "",
-        "findings_from": "whole",
-        "prompt_sha256": "p",
-        "images": [],
-        "model": "tiny",
-    }
-    return row | changes
-
-
-def answers(rows: Sequence[dict[str, Any]]) -> pa.Table:
-    return tables.from_rows(rows, ANSWERS)
 
 
 def given(**changes: Any) -> JudgeParams:

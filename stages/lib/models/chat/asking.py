@@ -30,7 +30,12 @@ class Metered(Protocol):
 
 
 def ask(
-    requests: Sequence[Request], responder: Responder, ledger: Ledger, client: ClientParams, what: str
+    requests: Sequence[Request],
+    responder: Responder,
+    ledger: Ledger,
+    client: ClientParams,
+    what: str,
+    budget: Budget | None = None,
 ) -> Iterator[tuple[int, Reply]]:
     """Number and reply of each request: first those that are kept, in order, then the others as they are answered.
 
@@ -42,6 +47,7 @@ def ask(
         ledger: Answers so far; open.
         client: Whether a model may be asked, and what may be spent.
         what: The verb shown, such as "answer tuned".
+        budget: What is left, of a run that asks several times; by default, all that the client may spend.
 
     Raises:
         ReplayError: If answers are missing and no model may be asked; with the fields that changed.
@@ -62,7 +68,7 @@ def ask(
             yield number, reply
     asked = [requests[numbers[0]] for numbers in missing]
     address = responder.address if isinstance(responder, Metered) else None
-    with closing(_replies(asked, responder, Budget.of(client))) as replies:
+    with closing(_replies(asked, responder, budget or Budget.of(client))) as replies:
         for place, reply in track(replies, total=len(asked), what=what, unit="requests"):
             ledger.write(asked[place], reply, address)
             if reply.status == "ok":
@@ -94,7 +100,7 @@ def _replies(
     if isinstance(responder, Metered):
         yield from responder.metered(asked, budget)
         return
-    most = budget.max_requests or len(asked)
+    most = max(budget.max_requests - budget.requests, 0) if budget.max_requests else len(asked)
     for number, reply in responder.replies(asked[:most]):
         budget.requests += 1
         yield number, reply

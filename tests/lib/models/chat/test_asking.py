@@ -5,6 +5,7 @@ from chats import Speaker, request
 
 from stages.lib.core.errors import BudgetError, ReplayError
 from stages.lib.models.chat.asking import ask
+from stages.lib.models.chat.budget import Budget
 from stages.lib.models.chat.client_params import UNLIMITED, VARIABLE, ClientParams, read
 from stages.lib.models.chat.ledger import Ledger
 from stages.lib.models.chat.request import Reply, Usage
@@ -102,3 +103,13 @@ def test_the_client_s_parameters_are_those_of_the_environment(monkeypatch):
     assert read() == UNLIMITED
     monkeypatch.setenv(VARIABLE, '{"network": "replay", "max_dollars": 1.5, "max_requests": 7, "prices": "p.yaml"}')
     assert read() == ClientParams(network="replay", max_dollars=1.5, max_requests=7, prices="p.yaml")
+
+
+def test_a_run_that_asks_several_times_has_one_budget(tmp_path):
+    client = ClientParams(network="live", max_dollars=0.0, max_requests=3, prices="shipped")
+    budget = Budget.of(client)
+    with Ledger(tmp_path, "1-of-1") as book:
+        assert len(dict(ask(numbered(2), Speaker(), book, client, "judge", budget))) == 2
+        with pytest.raises(BudgetError, match="max_requests 3"):
+            list(ask(numbered(4), Speaker(), book, client, "judge", budget))
+        assert len(book) == 3

@@ -1,0 +1,186 @@
+"""Claims about stages.findings.judge with judges behind a real connection: the stub on loopback."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import chat_stub
+import pytest
+from chat_stub import Said, Status, Stub
+from judged import GIVEN, answer, answers
+
+from stages.findings import judge
+from stages.findings.timing import Timing
+from stages.lib.core import documents, tables
+from stages.lib.core.case_tables import ANSWERS, CASE_IMAGES, JUDGEMENTS, SAMPLE
+from stages.lib.core.errors import ParamsError, ReplayError
+from stages.lib.models.chat import client_params, ledger
+
+ENDPOINT = {
+    "kind": "endpoint",
+    "model": "judge",
+    "revision": "none",
+    "key_variable": "none",
+    "token_command": "none",
+    "data_may_leave": False,
+    "concurrency": 4,
+    "timeout_s": 2.0,
+    "max_tries": 2,
+    "first_wait_s": 0.01,
+    "max_wait_s": 0.02,
+    "total_timeout_s": 10.0,
+    "stop_after": 50,
+    "takes_seed": False,
+    "takes_images": 0,
+    "max_image_tokens": 1,
+    "price": "none",
+    "dollars_per_gpu_hour": 1.0,
+}
+
+
+def verdict(body: chat_stub.Body) -> str:
+    """Good if the answer has the word mass."""
+    said = chat_stub.texts(body).split("Answer:\n")[1]
+    good = "mass" in said.split("~~~~~~~~")[1]
+    found = {"rationale": "Read.", "rating": "good" if good else "poor", "primary_found": good, "present": []}
+    return json.dumps(found | {"missed": [], "invented": [], "wrong_side": []})
+
+
+class Study:
+    """Files of a study of three arms, and the stage run on them."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.folder, self.url = folder, url
+        rows = [
+            answer(arm, f"c{n}", findings=f"A {kind}.")
+            for n in range(3)
+            for arm, kind in (("a", "mass"), ("b", "cyst"))
+        ]
+        rows.append(answer("c", "c1", text=None, findings="", status="error", problem="timeout", findings_from="none"))
+        tables.write(folder / "answers.parquet", answers(rows), ANSWERS)
+        sample = {"role": "test", "region": "head", "modality": "CT", "numbers": [0], "history": None}
+        sample |= {"gold": "A mass.", "gold_scope": "imaged_only", "flags": []}
+        tables.write(
+            folder / "sample.parquet",
+            tables.from_rows([{**sample, "case_id": f"c{n}"} for n in range(3)], SAMPLE),
+            SAMPLE,
+        )
+        tables.write(folder / "images.parquet", tables.from_rows([], CASE_IMAGES), CASE_IMAGES)
+
+    def run(self, name: str = "one", shard: str = "1-of-1", **rows: dict[str, Any]) -> list[dict[str, Any]]:
+        judges = {key: {**GIVEN, **ENDPOINT, "base_url": self.url, **changes} for key, changes in rows.items()}
+        document = {"findings": {"judges": judges or {"one": {**GIVEN, **ENDPOINT, "base_url": self.url}}}}
+        out = self.folder / f"{name}.parquet"
+        paths = {
+            "answers": self.folder / "answers.parquet",
+            "sample": self.folder / "sample.parquet",
+            "case-images": self.folder / "images.parquet",
+            "judgements": out,
+            "timing": self.folder / f"{name}.json",
+        }
+        options = [part for option, path in paths.items() for part in (f"--{option}", str(path))]
+        judge.main(["--params", json.dumps(document), "--judge", name, "--shard", shard, *options])
+        return tables.read(out, JUDGEMENTS).to_pylist()
+
+
+@pytest.fixture
+def stub(monkeypatch, tmp_path):
+    monkeypatch.setenv(ledger.VARIABLE, str(tmp_path / "ledger"))
+    with Stub({"judge": [verdict]}) as running:
+        yield running
+
+
+def test_an_endpoint_rates_every_answer_and_a_second_run_sends_nothing(stub, tmp_path):
+    study = Study(tmp_path, stub.url)
+    found = study.run()
+    assert {(row["arm"], row["rating"]) for row in found} == {("a", "good"), ("b", "poor"), ("c", None)}
+    assert len(found) == 7
+    assert {row["status"] for row in found if row["arm"] != "c"} == {"ok"}
+    assert stub.count("judge") == 2, "answers of the same words are one request"
+    before = (tmp_path / "one.parquet").read_bytes()
+    assert study.run() == found
+    assert (tmp_path / "one.parquet").read_bytes() == before
+    assert stub.count("judge") == 2
+    timing = documents.read(tmp_path / "one.json", Timing)
+    assert len(timing.clocked) == 6
+    assert all(one.dollars is not None and one.dollars > 0 for one in timing.clocked)
+
+
+def test_what_was_judged_is_replayed_without_a_connection_and_a_change_is_named(stub, tmp_path, monkeypatch):
+    study = Study(tmp_path, stub.url)
+    found = study.run()
+    replay = {"network": "replay", "max_dollars": 0.0, "max_requests": 0, "prices": "shipped"}
+    monkeypatch.setenv(client_params.VARIABLE, json.dumps(replay))
+    study.url = "http://127.0.0.1:9/v1"
+    assert study.run() == found
+    with pytest.raises(ReplayError, match="another max_tokens"):
+        study.run(one={"max_tokens": 7})
+    assert stub.count("judge") == 2
+
+
+@pytest.mark.parametrize(
+    ("script", "sent", "status", "said"),
+    [
+        ([chat_stub.FENCED, verdict], 3, "invalid", "no rationale"),
+        ([chat_stub.WRONG_SCHEMA], 3, "invalid", "no rationale"),
+        ([Said(None, "length")], 3, "invalid", "reasoning may have used them up"),
+        ([Status(500)], 2, "error", "500"),
+        ([chat_stub.HTML], 2, "error", "no JSON"),
+        ([Status(400, "response_format unsupported")], 3, "error", "400: "),
+        ([Status(429, headers={"Retry-After": "0"}), verdict], 2, "ok", None),
+        ([Status(500), verdict], 2, "ok", None),
+    ],
+)
+def test_each_fault_of_a_judge_has_its_status_and_its_count_of_requests(stub, tmp_path, script, sent, status, said):
+    study = Study(tmp_path, stub.url)
+    table = tables.read(tmp_path / "answers.parquet", ANSWERS).slice(0, 1)
+    tables.write(tmp_path / "answers.parquet", table, ANSWERS)
+    stub.scripts["judge"] = script
+    found = study.run()[0]
+    assert (found["status"], stub.count("judge")) == (status, sent)
+    assert (found["problem"] is None) == (said is None)
+    assert said is None or said in found["problem"]
+
+
+def test_a_judge_that_wants_no_schema_is_asked_in_words(stub, tmp_path):
+    def says(body: chat_stub.Body) -> str:
+        return verdict(body) if "response_format" not in body else "Good."
+
+    stub.scripts["judge"] = [says]
+    found = Study(tmp_path, stub.url).run()
+    assert {row["status"] for row in found if row["arm"] != "c"} == {"repaired"}
+    assert {row["asked"] for row in found if row["arm"] != "c"} == {3}
+    kinds = [one.body.get("response_format", {}).get("type", "text") for one in stub.asked]
+    assert sorted(kinds) == ["json_object"] * 2 + ["json_schema"] * 2 + ["text"] * 2
+
+
+def test_the_fallback_judge_rates_by_the_same_rubric_what_the_judge_could_not(stub, tmp_path):
+    stub.scripts |= {"judge": ["Hm."], "second": [verdict]}
+    study = Study(tmp_path, stub.url)
+    found = study.run(one={"rubric": "long", "fallback": "two"}, two={"model": "second"})
+    assert {row["status"] for row in found if row["arm"] != "c"} == {"fallback"}
+    assert {row["judged_by"] for row in found if row["arm"] != "c"} == {"second"}
+    assert all(row["problem"].startswith("invalid: ") for row in found if row["arm"] != "c")
+    assert {row["rubric"] for row in found} == {"long-1"}
+    assert "secondary" in chat_stub.texts(next(one.body for one in stub.asked if one.model == "second"))
+
+
+def test_problems_of_the_judges_are_said_before_anything_is_sent(stub, tmp_path):
+    study = Study(tmp_path, stub.url)
+    with pytest.raises(ParamsError, match="fallback two: unknown"):
+        study.run(one={"fallback": "two"})
+    with pytest.raises(ParamsError, match="found no file"):
+        study.run(one={"rubric": "short_one"})
+    with pytest.raises(ParamsError, match="tiny is the model of the arm a"):
+        study.run(one={"model": "tiny"})
+    with pytest.raises(ParamsError, match="did you mean 'one'"):
+        study.run("won", one={})
+    assert not stub.asked
+
+
+def test_what_is_sent_holds_no_key_arm_or_model_of_an_arm(stub, tmp_path, monkeypatch):
+    monkeypatch.setenv("JUDGE_KEY", "sesame-123")
+    Study(tmp_path, stub.url).run(one={"key_variable": "JUDGE_KEY"})
+    text = (tmp_path / "ledger/judge/one/1-of-1.jsonl").read_text()
+    assert "sesame" not in text
+    assert all("tiny" not in json.dumps(one.body) for one in stub.asked)
