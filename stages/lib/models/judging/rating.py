@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from stages.lib.core.errors import UndefinedMetricError
 from stages.lib.models.chat.request import Reply
 from stages.lib.models.verdict import Verdict
 
@@ -76,13 +77,17 @@ def by_rules(verdict: Callable[[str, str], Verdict]) -> Rater:
     """Rater that asks no model.
 
     Args:
-        verdict: Takes gold text and answer.
+        verdict: Takes gold text and answer; it raises `UndefinedMetricError` where rules cannot tell.
     """
 
     def rate(questions: Sequence[Question]) -> list[Judged]:
-        return [
-            Judged(status="ok", verdict=verdict(one.gold or "", one.answer or ""), judged_by=RULES) for one in questions
-        ]
+        return [judged(one) for one in questions]
+
+    def judged(one: Question) -> Judged:
+        try:
+            return Judged(status="ok", verdict=verdict(one.gold or "", one.answer or ""), judged_by=RULES)
+        except UndefinedMetricError as error:
+            return Judged(status="invalid", problem=str(error), judged_by=RULES)
 
     return rate
 
