@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from stages.findings import ratings_file
-from stages.findings.measuring import agreement, arms, costs, counts, pairs, verdicts
+from stages.findings.measuring import agreement, arms, costs, counts, pairs, texts, verdicts
 from stages.findings.measuring.pairs import Both
 from stages.findings.measuring.parts import Floats
 from stages.findings.measuring.ratings import by_judge, rated
@@ -38,6 +38,7 @@ from stages.lib.core.log import LOG
 from stages.lib.metrics import measures, outcomes
 from stages.lib.metrics.bootstrap import resamples
 from stages.lib.metrics.measures import Subject
+from stages.lib.metrics.text.extract import extractor
 
 Params = MeasureParams
 
@@ -50,8 +51,13 @@ def measure(found: Tables, params: Params) -> Results:
     """
     study = gather(found, params)
     results = Results(counts=counts.counts(study))
+    reader = texts.Reader(extractor(params.vocabulary), stemmer=params.rouge_stemmer)
+    golds = {item.item: item for asked in study.arms.values() for item in asked.items}
+    results.findings += texts.gold_rows(list(golds.values()), reader)
     for arm, asked in study.arms.items():
-        parts = arms.of_answers(asked) | by_judge(study, asked, params.primary_judge)
+        compared = reader.compare(asked)
+        results.findings += texts.rows(asked, compared)
+        parts = by_judge(study, asked, params.primary_judge) | texts.parts(compared) | arms.of_answers(asked)
         for subset, measured in arms.by_subset(asked, parts, weights(asked, params), params):
             results.measures[Subject(DESCRIPTION, arm, subset)] = measured.estimates
             if subset == arms.TEST:

@@ -114,7 +114,6 @@ def section_options(results: Path, parameters: Mapping[str, Any] = PARAMETERS) -
             "answers": [results / f"answer/{arm}.parquet" for arm in ARMS],
             "judgements": [results / f"judge/{judge}.parquet" for judge in JUDGES],
             "measures": [results / "measure/measures.parquet"],
-            "outcomes": [results / "measure/outcomes.parquet"],
             "findings": [results / "measure/findings.parquet"],
             "notes": [results / "measure/notes.json"],
             "section": [results / "section.json"],

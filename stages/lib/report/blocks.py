@@ -293,6 +293,142 @@ class Facts:
 
 
 @block
+class HeatColumn:
+    """A column of a heat map, and the group of columns that it stands in."""
+
+    title: str
+    group: str = ""
+    hint: str = ""
+
+
+@block
+class HeatCell:
+    """A number, and how dark its field is; no fraction where there is no value."""
+
+    number: Number
+    fraction: Unit | None
+
+
+@block
+class HeatRow:
+    """A row of a heat map."""
+
+    title: str
+    look: Look | None = None
+    cells: tuple[HeatCell, ...]  # one per column
+    key: str = ""
+
+
+@block
+class HeatMap:
+    """Numbers of several systems on several parts of the images, each on a field that is darker the higher it is."""
+
+    kind: Literal["heat_map"] = "heat_map"
+    name: str = ""  # what it is about, for a program that reads the page
+    title: str
+    note: str = ""
+    columns: tuple[HeatColumn, ...]
+    rows: tuple[HeatRow, ...]
+
+
+Outcome = Literal["plain", "gold", "found", "missed", "invented", "wrong_side", "wrong_presence"]
+Tags = dict[str, tuple[str, ...]]  # values of each filter
+
+
+@block
+class Span:
+    """A piece of a text, and what became of the finding that it names."""
+
+    text: str
+    outcome: Outcome = "plain"
+    title: str = ""  # tooltip
+
+
+@block
+class Finding:
+    """A finding of the gold text or of an answer, and whether the other has it."""
+
+    text: str
+    outcome: Outcome
+
+
+@block
+class Rating:
+    """What one judge said of one answer."""
+
+    judge: str
+    rating: str  # or why there is none
+    failed: bool = False
+    facts: tuple[str, ...] = ()
+    reason: str = ""
+
+
+@block
+class Answer:
+    """What one system said of a case."""
+
+    status: str = ""  # what is odd about it; empty if nothing
+    text: tuple[Span, ...]
+    findings: tuple[Finding, ...] = ()
+    ratings: tuple[Rating, ...] = ()
+    facts: tuple[str, ...] = ()
+    tags: Tags
+
+
+@block
+class Shot:
+    """An image of a case; without a source its caption says why."""
+
+    image: str  # data URI; empty without one
+    width: int
+    height: int
+    caption: str
+
+
+@block
+class Case:
+    """A case: its images, what is told of it, and what each system said."""
+
+    name: str
+    facts: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    shots: tuple[Shot, ...] = ()
+    history: str = ""
+    gold: tuple[Span, ...] = ()
+    answers: tuple[Answer, ...]  # one per system
+    tags: Tags
+
+
+@block
+class Option:
+    """A value that cases are filtered by."""
+
+    value: str
+    title: str
+
+
+@block
+class Filter:
+    """What cases are filtered by: a tag of theirs, or of the answer of the system on the left."""
+
+    name: str
+    title: str
+    of: Literal["case", "answer"] = "case"
+    options: tuple[Option, ...]
+
+
+@block
+class Browser:
+    """Cases one by one, with the answers of any two systems side by side. It is the one block with a script."""
+
+    kind: Literal["browser"] = "browser"
+    name: str  # of its anchors
+    systems: tuple[Column, ...]
+    filters: tuple[Filter, ...] = ()
+    cases: tuple[Case, ...]
+
+
+@block
 class Fold:
     """Blocks that are folded away under a title."""
 
@@ -302,7 +438,8 @@ class Fold:
 
 
 Block = Annotated[
-    Heading | Note | Tiles | Table | Charts | Matrices | Gallery | Keys | Facts | Fold, Field(discriminator="kind")
+    Heading | Note | Tiles | Table | Charts | Matrices | Gallery | Keys | Facts | HeatMap | Browser | Fold,
+    Field(discriminator="kind"),
 ]
 
 

@@ -68,6 +68,29 @@ def _per_cent(x: float, y: float, geometry: Geometry) -> tuple[float, float]:
     return round(100 * u, 2), round(100 * v, 2)
 
 
+def fitted(image: bytes, most_px: int) -> tuple[str, int, int]:
+    """An image as a JPEG data URI whose longer side has at most `most_px` pixels, its width and its height.
+
+    Raises:
+        ImageError: If `image` is not an image.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(BytesIO(image)) as opened:
+            kept = opened.convert("L" if opened.mode in ("L", "1", "I", "I;16") else "RGB")
+    except (OSError, ValueError) as error:
+        raise ImageError(f"an image cannot be read ({error})") from error
+    kept.thumbnail((most_px, most_px), Image.Resampling.LANCZOS)
+    encoded = BytesIO()
+    kept.save(encoded, "JPEG", quality=JPEG_QUALITY, optimize=True)
+    return _uri(encoded.getvalue()), kept.width, kept.height
+
+
+def _uri(jpeg: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
+
+
 def embed(png: bytes, side_px: int) -> str:
     """An image as a JPEG data URI of `side_px` by `side_px` pixels, smooth whether it grows or shrinks.
 
@@ -84,4 +107,4 @@ def embed(png: bytes, side_px: int) -> str:
     kind = Image.Resampling.LANCZOS if image.width > side_px else Image.Resampling.BICUBIC
     encoded = BytesIO()
     image.resize((side_px, side_px), kind).save(encoded, "JPEG", quality=JPEG_QUALITY, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(encoded.getvalue()).decode()
+    return _uri(encoded.getvalue())
