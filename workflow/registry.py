@@ -95,6 +95,7 @@ HOMES = {
     "findings.arms": kinds.ARMS,
     "findings.client": "stages.lib.models.chat.client_params:ClientParams",
     "findings.measure": "stages.findings.measuring.settings:MeasureParams",
+    "findings.section": "stages.findings.section:Params",
     "report": "stages.report:Params",
     "predict": "workflow.registry:PredictParams",
 }
@@ -106,6 +107,7 @@ APART = (
     "nodules.audit_measure",
     "nodules.section",
     "findings.client",
+    "findings.section",
     "report",
     "predict",
 )  # sections that no number depends on

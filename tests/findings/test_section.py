@@ -1,0 +1,149 @@
+"""The page of the findings benchmark: nothing from outside, texts as texts, every number as it was measured."""
+
+import base64
+import hashlib
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import findings_tables
+import pytest
+
+from stages import report
+from stages.findings import measure, section
+from stages.findings.notes import Notes
+from stages.lib.core import documents, tables
+from stages.lib.metrics import measures
+from stages.lib.metrics.measures import Key, Subject
+from stages.lib.report import blocks
+
+
+class Page(HTMLParser):
+    """Tags, scripts and text of a page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.words: list[str] = []
+        self.numbers: dict[tuple[str, str], list[str | None]] = {}
+        self._inside = ""
+        self._table = self._row = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.tags.append((tag, given))
+        self._inside = tag
+        if tag == "table":
+            self._table = given.get("data-table") or ""
+        if tag == "tr":
+            self._row = given.get("data-key") or ""
+        if tag == "td" and (given.get("class") or "").startswith("number"):
+            self.numbers.setdefault((self._table, self._row), []).append(given.get("data-value"))
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        (self.scripts if self._inside == "script" else self.words).append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(self.words).split())
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = findings_tables.write(tmp_path_factory.mktemp("findings"))
+    measure.main(findings_tables.measure_options(made))
+    section.main(findings_tables.section_options(made))
+    report.main(findings_tables.report_options(made))
+    return made
+
+
+@pytest.fixture(scope="module")
+def html(results: Path) -> str:
+    return (results / "report.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def page(html: str) -> Page:
+    return Page(html)
+
+
+def test_the_one_script_is_allowed_by_its_hash_and_nothing_is_loaded(page: Page, html: str) -> None:
+    policy = next(a["content"] for _, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
+    found = re.fullmatch(
+        r"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-([^']+)'", str(policy)
+    )
+    assert found and len(page.scripts) == 1
+    assert base64.b64encode(hashlib.sha256(page.scripts[0].encode()).digest()).decode() == found[1]
+    sources = [a[key] for _, a in page.tags for key in ("src", "href") if key in a]
+    assert sources and all(str(one).startswith(("data:", "#")) for one in sources)
+    assert not [key for _, a in page.tags for key in a if key.startswith("on")]
+    assert not {tag for tag, _ in page.tags} & {"iframe", "object", "embed", "base", "form", "link rel=stylesheet"}
+    assert not re.search(r"https?://", page.scripts[0])
+
+
+def test_hostile_texts_are_shown_as_text(page: Page) -> None:
+    assert " ".join(findings_tables.HOSTILE.split()) in page.text
+    assert sum(tag == "script" for tag, _ in page.tags) == 1
+    assert "taken" not in page.scripts[0]
+
+
+def test_every_number_of_the_table_of_arms_was_measured(page: Page, results: Path) -> None:
+    found = measures.from_table(tables.read(results / "measure/measures.parquet", tables.MEASURES))["findings"]
+    shown = 0
+    for (table, text), values in page.numbers.items():
+        if table not in ("arms", "arms.without_looping"):
+            continue
+        subset = "test" if table == "arms" else "test/without_looping"
+        for arm, value in zip(findings_tables.ARMS, values, strict=True):
+            wanted = found[Subject("description", arm, subset)][Key(text)].value
+            assert (None if value is None else float(value)) == wanted
+            shown += wanted is not None
+    assert shown > 100
+
+
+def test_each_declared_comparison_has_its_verdict_and_its_sentence(page: Page, results: Path) -> None:
+    notes = documents.read(results / "measure/notes.json", Notes)
+    primary = [one for one in notes.verdicts if one.judge == "rules"]
+    assert len(primary) == 3
+    assert page.text.count("percentage points: undecided") == sum(one.better is None for one in primary) > 0
+    assert "Tuned is better than Most frequent finding." in page.text
+
+
+def test_the_page_says_what_not_to_conclude_from_the_run(page: Page) -> None:
+    keys = {key for _, a in page.tags if (key := a.get("data-key")) and key.startswith("not/")}
+    assert {"not/size", "not/scope", "not/radiographs", "not/rules", "not/failures/strict", "not/leaks"} <= keys
+    assert "30 cases are a pilot" in page.text
+
+
+def test_a_case_shows_its_images_texts_and_findings_aligned(results: Path) -> None:
+    made = documents.read(results / "section.json", blocks.Section)
+    (browser,) = (block for part in made.parts for block in part.blocks if isinstance(block, blocks.Browser))
+    assert [case.name for case in browser.cases] == [f"MPX{1000 + k}" for k in range(30)]
+    case = browser.cases[0]
+    assert (
+        "".join(span.text for span in case.gold) == findings_tables.text([("mass", "left", "large")], "head")
+        or case.gold
+    )
+    assert len(case.answers) == 4
+    outcomes = {one.outcome for case in browser.cases for answer in case.answers for one in answer.findings}
+    assert {"found", "missed", "invented", "wrong_side"} <= outcomes
+    assert all(shot.image.startswith("data:image/jpeg") for case in browser.cases for shot in case.shots)
+    lost = [r for case in browser.cases for answer in case.answers for r in answer.ratings if r.failed]
+    assert lost and all(r.rating == "no rating, timeout" and "30 s" in r.reason for r in lost)
+
+
+def test_an_image_that_is_gone_is_said_and_stops_nothing(tmp_path: Path) -> None:
+    made = findings_tables.write(tmp_path, cases=6)
+    for file in (tmp_path / "data/images").glob("MPX1000*"):
+        file.unlink()
+    parameters = json.loads(json.dumps(findings_tables.PARAMETERS))
+    parameters["findings"]["measure"]["draws"] = 5
+    measure.main(findings_tables.measure_options(made, parameters))
+    section.main(findings_tables.section_options(made, parameters))
+    assert "cannot be read" in (made / "section.json").read_text()
