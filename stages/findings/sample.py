@@ -119,10 +119,7 @@ def sample(
         SplitFileError: If the file names cases that do not exist or cannot take part, or puts one image into two roles.
     """
     by_id = {row["case_id"]: row for row in cases.to_pylist()}
-    images: defaultdict[str, list[Row]] = defaultdict(list)
-    for row in case_images.to_pylist():
-        if row["status"] == "ok":
-            images[row["case_id"]].append(row)
+    images = images_of(case_images)
     groups = groups_of(images)
     roles = _Roles()
     eligible = _eligible(by_id, images, groups, params, roles.left_out)
@@ -143,6 +140,15 @@ def sample(
         for case_id, (role, modality) in roles.of_case.items()
     ]
     return tables.from_rows(rows, SAMPLE), dict(sorted(counts.items()))
+
+
+def images_of(case_images: pa.Table) -> dict[str, list[Row]]:
+    """Images of each case that take part, from a table of case_tables.CASE_IMAGES."""
+    images: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in case_images.to_pylist():
+        if row["status"] == "ok":
+            images[row["case_id"]].append(row)
+    return dict(images)
 
 
 def groups_of(images: Mapping[str, Sequence[Row]]) -> dict[str, int]:
@@ -173,11 +179,7 @@ def shared_images(sample: pa.Table, case_images: pa.Table) -> list[str]:
         sample: Table of case_tables.SAMPLE.
         case_images: Table of case_tables.CASE_IMAGES.
     """
-    images: defaultdict[str, list[Row]] = defaultdict(list)
-    for row in case_images.to_pylist():
-        if row["status"] == "ok":
-            images[row["case_id"]].append(row)
-    groups = groups_of(images)
+    groups = groups_of(images_of(case_images))
     return _shared({row["case_id"]: row["role"] for row in sample.to_pylist()}, groups)
 
 

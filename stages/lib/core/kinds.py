@@ -14,6 +14,8 @@ LOCALIZERS = "stages.lib.detect.kinds"
 CLASSIFIERS = "stages.lib.models.classifiers"
 ARMS = "stages.lib.models.arms"
 JUDGES = "stages.lib.models.judges"
+ENCODERS = "stages.lib.models.encoders"
+RETRIEVERS = "stages.lib.models.retrievers"
 
 
 def names(package: str) -> list[str]:

@@ -78,7 +78,7 @@ def load(base: Path, params: ModelParams, *, adapter: Path | None = None, merged
     Raises:
         ModelError: If the folder does not hold such a model, or quantization did not reach the layers it should.
     """
-    _quiet()
+    quiet()
     import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
     from transformers.utils.logging import disable_progress_bar
@@ -420,7 +420,7 @@ def _check_quantized(model: Any) -> None:
         )
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """Keep the hub's client off the network, before it is first imported, and known warnings out of the log."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

@@ -1,1 +1,1 @@
-"""Kinds of frozen encoders of images. A kind offers `Params` and `encoder(params, setting)`."""
+"""Kinds of frozen encoders of images. A kind offers `Params` and `encoder(params, found)`."""

@@ -1,0 +1,41 @@
+"""MedGemma's own vision tower and projector: the mean of the image tokens that its language model reads."""
+
+from typing import Any
+
+import numpy as np
+
+from stages.lib.core import params
+from stages.lib.models import gemma3
+from stages.lib.models.encoder import Encoder, EncoderParams, identity
+from stages.lib.models.snapshot import Snapshot
+
+
+@params.section
+class Params(EncoderParams):
+    """Which model."""
+
+
+def encoder(params: Params, found: Snapshot) -> Encoder:
+    """The tower and projector of a model of Gemma 3's classes, with the model's own preprocessing.
+
+    Args:
+        params: See `Params`.
+        found: The model's files.
+
+    Raises:
+        ModelError: If they do not hold such a model.
+    """
+    held = gemma3.ModelParams(dtype=params.dtype, attention="sdpa", quantization="none", cache_features=False)
+    loaded = gemma3.load(found.folder, held)
+
+    def features(image: np.ndarray) -> np.ndarray:
+        import torch
+
+        pixels: Any = loaded.processor.image_processor(image, return_tensors="pt")["pixel_values"]
+        with torch.inference_mode():
+            seen = loaded.model.get_image_features(
+                pixels.to(loaded.device, loaded.model.dtype), return_dict=True
+            ).pooler_output  # (1, image tokens, hidden)
+        return np.asarray(seen.float().mean(dim=1)[0].cpu().numpy(), np.float32)
+
+    return Encoder(identity("medgemma", found.sha256, params.dtype, loaded.device), features)

@@ -1,0 +1,56 @@
+"""SigLIP's vision side: the output of its attention-pooling head.
+
+Source: Zhai et al. (2023), Sigmoid loss for language image pre-training. The text side is not loaded.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from stages.lib.core import params
+from stages.lib.core.errors import ModelError
+from stages.lib.models import gemma3
+from stages.lib.models.encoder import Encoder, EncoderParams, identity
+from stages.lib.models.snapshot import Snapshot
+
+
+@params.section
+class Params(EncoderParams):
+    """Which model."""
+
+
+def encoder(params: Params, found: Snapshot) -> Encoder:
+    """The vision side of a SigLIP model, with the model's own preprocessing.
+
+    Args:
+        params: See `Params`.
+        found: The model's files: those of a whole SiglipModel, or of its vision side alone.
+
+    Raises:
+        ModelError: If they do not hold such a model, or lack a weight of it.
+    """
+    gemma3.quiet()
+    import torch
+    from transformers import AutoImageProcessor, SiglipVisionModel
+
+    try:
+        processor: Any = AutoImageProcessor.from_pretrained(found.folder, backend="pil", local_files_only=True)
+        loaded: Any = SiglipVisionModel.from_pretrained(
+            found.folder, dtype=getattr(torch, params.dtype), local_files_only=True, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{found.folder}: cannot be loaded as the vision side of SigLIP: {error}") from error
+    model, told = loaded
+    lacking = sorted(map(str, told["missing_keys"]))
+    if lacking:
+        raise ModelError(f"{found.folder}: found no weights for {', '.join(lacking[:3])}, wanted a whole SigLIP model")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = model.eval().to(device)
+
+    def features(image: np.ndarray) -> np.ndarray:
+        pixels = processor(image, return_tensors="pt")["pixel_values"]
+        with torch.inference_mode():
+            seen = model(pixel_values=pixels.to(device, model.dtype)).pooler_output  # (1, hidden)
+        return np.asarray(seen[0].float().cpu().numpy(), np.float32)
+
+    return Encoder(identity("siglip", found.sha256, params.dtype, device), features)
