@@ -92,6 +92,7 @@ HOMES = {
     "findings.simulate": "stages.findings.simulate:Params",
     "findings.ingest": "stages.findings.ingest:Params",
     "findings.sample": "stages.findings.sample:Params",
+    "findings.retrievers": kinds.RETRIEVERS,
     "findings.arms": kinds.ARMS,
     "findings.client": "stages.lib.models.chat.client_params:ClientParams",
     "findings.measure": "stages.findings.measuring.settings:MeasureParams",
