@@ -14,8 +14,9 @@ from tiny_base import EXACT, PROMPT, noise_images, train_params
 from stages.lib.core import params, tables
 from stages.lib.learn import answers
 from stages.lib.models import gemma3, lora, prompts
+from stages.lib.models.chat.ledger import Ledger
 from stages.nodules import infer
-from workflow.bench import architecture, flops, interleave, matching, memory, result
+from workflow.bench import architecture, chat, chat_server, flops, interleave, matching, memory, result
 
 ROOT = Path(__file__).parents[2]
 REAL = params.parse(
@@ -166,3 +167,14 @@ def test_the_bench_writes_what_it_was_asked_for_with_its_provenance(tmp_path):
     assert document["provenance"]["git"]["revision"]
     assert document["provenance"]["versions"]["torch"]
     assert "unknown; known are" in checkouts.run(folder, "python", "-m", "workflow.bench", "speeed", fails=True)
+
+
+def test_asking_is_measured_through_the_project_s_own_way_and_sends_each_image(tmp_path):
+    shown = chat.images(tmp_path)
+    assert {100_000 < one.path.stat().st_size < 103_000 for one in shown} == {True}
+    with chat_server.serving(0.0) as url:
+        chat.asked(url, tmp_path / "ledger", chat.requests(shown, 8))
+        chat.bare(url, chat.requests(shown, 2))
+    with Ledger(tmp_path / "ledger", "1-of-1") as book:
+        assert len(book) == 8
+        assert {record["text"] for record in book.records()} == {chat_server.TEXT}

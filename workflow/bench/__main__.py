@@ -20,12 +20,12 @@ from stages.lib.core import cli, files, params, provenance
 from stages.lib.core.log import LOG
 from stages.lib.learn import answers
 from stages.lib.models import prompts
-from workflow.bench import flops, images, ingest, matching, memory, speed, waiting
+from workflow.bench import chat, flops, images, ingest, matching, memory, speed, waiting
 from workflow.bench.result import Result, table
 
 PRESETS = Path("workflow/presets")
 OUT = Path("results/bench.json")
-NAMES = ("flops", "speed", "memory", "waiting", "matching", "ingest")
+NAMES = ("flops", "speed", "memory", "waiting", "matching", "ingest", "chat")
 
 
 def benches(study: Callable[[], images.Study]) -> dict[str, Callable[[], dict[str, Result]]]:
@@ -46,6 +46,7 @@ def benches(study: Callable[[], images.Study]) -> dict[str, Callable[[], dict[st
         "memory": lambda: memory.bench(study()),
         "waiting": lambda: waiting.bench(study()),
         "matching": matching.bench,
+        "chat": chat.bench,
         "ingest": lambda: ingest.bench(yaml.safe_load((PRESETS / "demo.yaml").read_text())),
     }
     return {name: made[name] for name in NAMES}

@@ -73,7 +73,7 @@ def run(main: Callable[[], None]) -> None:
     # What is wrong with an image is said by the stage, with its name; the decoder would repeat it without.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    for noisy in ("httpx", "matplotlib", "PIL"):
+    for noisy in ("httpx", "httpx2", "openai", "matplotlib", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         main()

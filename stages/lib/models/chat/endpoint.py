@@ -332,7 +332,8 @@ class _Run:
         spent = most  # what a try costs that is cut off, nobody tells
         try:
             async with asyncio.timeout(self.params.timeout_s):
-                said = await client.chat.completions.create(**body)
+                # As extra_body the SDK sends it as it is; over messages it walks part by part, a fifth of its time.
+                said = await client.chat.completions.create(model=request.model, messages=[], extra_body=body)
             answer = wire.answer(said)
             told = self.tariff.spent(answer.usage, time.monotonic() - began)
             spent = most if told is None else told
