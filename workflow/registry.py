@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from stages.data import ingest
-from stages.findings import arms
+from stages.findings import arms, judges
 from stages.lib.core import kinds, params
 from stages.lib.core.errors import ParamsError
+from stages.lib.models.chat import checks
 from workflow import renamed
 
 NAME = r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$"
@@ -94,6 +95,7 @@ HOMES = {
     "findings.sample": "stages.findings.sample:Params",
     "findings.retrievers": kinds.RETRIEVERS,
     "findings.arms": kinds.ARMS,
+    "findings.judges": kinds.JUDGES,
     "findings.client": "stages.lib.models.chat.client_params:ClientParams",
     "findings.measure": "stages.findings.measuring.settings:MeasureParams",
     "findings.section": "stages.findings.section:Params",
@@ -171,17 +173,21 @@ def check(document: Any) -> None:
     }
     params.parse(document, wanted, whole=True, renamed=renamed.everywhere())
     problems = renamed.moved_paths(document)
-    for chapter, unknown in {"nodules": _unknown_systems, "findings": _wrong_arms}.items():
+    for chapter, unknown in {"nodules": _unknown_systems, "findings": _wrong_systems}.items():
         inside = {name: cls for name, cls in wanted.items() if name.startswith(f"{chapter}.")}
         problems += unknown(params.parse(document, inside)) if inside else []
     if problems:
         raise ParamsError(f"{len(problems)} problem(s) in the parameters:", problems)
 
 
-def _wrong_arms(given: SimpleNamespace) -> list[str]:
-    """A sentence for each thing that is wrong with the arms of the chapter findings."""
+def _wrong_systems(given: SimpleNamespace) -> list[str]:
+    """A sentence for each thing that is wrong with the arms and judges of the chapter findings."""
     retrievers = getattr(given, "retrievers", None)
-    return arms.problems(given.arms, None if retrievers is None else tuple(retrievers))
+    return [
+        *arms.problems(given.arms, None if retrievers is None else tuple(retrievers)),
+        *judges.problems(given.judges),
+        *checks.study(given.arms, given.judges, given.ingest.terms),
+    ]
 
 
 def _unknown_systems(given: SimpleNamespace) -> list[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from stages.findings import judges
 from stages.findings.timing import Clocked, Timing
 from stages.lib.core import files, kinds, params
 from stages.lib.core.errors import ParamsError
@@ -57,30 +58,10 @@ class Opened:
     models: tuple[Asked, ...]
 
 
-def problems(rows: Mapping[str, params.Row], names: Sequence[str]) -> list[str]:
-    """What is wrong with some judges, beside the types of their parameters: a sentence each.
-
-    Args:
-        rows: Rows of findings.judges, the fallbacks' included.
-        names: Which of them are looked at.
-    """
-    found = []
-    for name in names:
-        given, where = rows[name].params, f"findings.judges.{name}"
-        try:
-            rubric.read(given.rubric)
-        except ParamsError as error:
-            found += [f"{where}.rubric: {problem}" for problem in error.problems]
-        if given.fallback == name:
-            found.append(f"{where}.fallback: found the judge itself, wanted another one or {NONE}")
-        elif given.fallback not in (NONE, *rows):
-            known = [f"{where}.fallback {other}" for other in (NONE, *rows) if other != name]
-            found.append(params.unknown(f"{where}.fallback {given.fallback}", known))
-    return found
-
-
 @contextmanager
-def opened(name: str, rows: Mapping[str, params.Row], settings: Mapping[str, Setting], writer: str) -> Iterator[Opened]:
+def opened(
+    name: str, rows: Mapping[str, params.Row], settings: Mapping[str, Setting], writer: str, by: str | None = None
+) -> Iterator[Opened]:
     """A judge with its fallback, which rates by the same rubric; their ledgers are open until the end.
 
     Args:
@@ -88,16 +69,17 @@ def opened(name: str, rows: Mapping[str, params.Row], settings: Mapping[str, Set
         rows: That row, and its fallback's.
         settings: What a local model needs, by the row's name.
         writer: Name of the file of the ledger that this process writes: its shard.
+        by: Another rubric than the row's; None for its own.
 
     Raises:
         ParamsError: If a rubric or the fallback is not there; with every problem.
         LedgerError: If a ledger is damaged, or another process writes to the same file.
     """
-    wrong = problems(rows, [name])
+    wrong = judges.problems(rows, [name])
     if wrong:
         raise ParamsError(f"{len(wrong)} problem(s) in the judges:", wrong)
     given: JudgeParams = rows[name].params
-    read = rubric.read(given.rubric)
+    read = rubric.read(by or given.rubric)
     wanted = {name: writer}
     if given.fallback != NONE:
         wanted[given.fallback] = f"{writer}-for-{name}"  # it may be judging on its own behalf meanwhile

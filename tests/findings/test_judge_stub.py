@@ -68,7 +68,12 @@ class Study:
         tables.write(folder / "images.parquet", tables.from_rows([], CASE_IMAGES), CASE_IMAGES)
 
     def run(self, name: str = "one", shard: str = "1-of-1", **rows: dict[str, Any]) -> list[dict[str, Any]]:
-        judges = {key: {**GIVEN, **ENDPOINT, "base_url": self.url, **changes} for key, changes in rows.items()}
+        judges = {
+            key: {**GIVEN, **changes}
+            if changes.get("kind") == "rules"
+            else {**GIVEN, **ENDPOINT, "base_url": self.url, **changes}
+            for key, changes in rows.items()
+        }
         document = {"findings": {"judges": judges or {"one": {**GIVEN, **ENDPOINT, "base_url": self.url}}}}
         out = self.folder / f"{name}.parquet"
         paths = {
@@ -163,6 +168,20 @@ def test_the_fallback_judge_rates_by_the_same_rubric_what_the_judge_could_not(st
     assert all(row["problem"].startswith("invalid: ") for row in found if row["arm"] != "c")
     assert {row["rubric"] for row in found} == {"long-1"}
     assert "secondary" in chat_stub.texts(next(one.body for one in stub.asked if one.model == "second"))
+
+
+def test_rules_ask_nobody_and_can_stand_in_for_a_judge(stub, tmp_path):
+    rules = {"kind": "rules", "max_invented": 0, "vocabulary": "none"}
+    stub.scripts["judge"] = [Status(500)]
+    study = Study(tmp_path, stub.url)
+    found = study.run("rules", rules=rules)
+    assert {(row["arm"], row["rating"]) for row in found} == {("a", "good"), ("b", "poor"), ("c", None)}
+    assert {row["judged_by"] for row in found if row["arm"] != "c"} == {"rules"}
+    assert not stub.asked
+    assert not documents.read(tmp_path / "rules.json", Timing).clocked
+    second = study.run(one={"fallback": "rules"}, rules=rules)
+    assert {row["status"] for row in second if row["arm"] != "c"} == {"fallback"}
+    assert [row["rating"] for row in second] == [row["rating"] for row in found]
 
 
 def test_problems_of_the_judges_are_said_before_anything_is_sent(stub, tmp_path):

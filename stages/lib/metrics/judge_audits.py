@@ -1,0 +1,285 @@
+"""Audits of judges: what ratings of changed answers say of a judge, and whether an audit passes.
+
+A grade is the place of a rating from the worst: 0 poor, 1 partial, 2 good. All intervals are over cases: all
+judgements of a case are drawn together.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from stages.lib.core.errors import UndefinedMetricError
+from stages.lib.metrics.audits import Settings, Verdict
+from stages.lib.metrics.bootstrap import Outcome, attempt, replicate
+from stages.lib.metrics.measures import Estimate, Key, estimates
+from stages.lib.metrics.ratios import ratio
+
+Floats = NDArray[np.float64]
+NO_JUDGEMENT = "nothing was rated"
+EXPECTED, GRADE_CHANGE = Key("expected_fraction"), Key("grade_change")
+AGREEMENT, KAPPA = Key("rating_agreement"), Key("rating_kappa_quadratic")
+LENGTH, GOOD_DIFFERENCE = Key("length_rating_correlation"), Key("good_difference")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What passes.
+
+    Attributes:
+        min_cases: Cases below which there is no outcome.
+        min_agreement: Least fraction of answers that two passes rate the same.
+        min_expected: Least fraction of changed answers that are rated as expected.
+        max_grade_change: Mean change of the grade, up or down, that still passes.
+        max_length_correlation: Correlation of rating and length, up or down, that still passes.
+    """
+
+    min_cases: int
+    min_agreement: float
+    min_expected: float
+    max_grade_change: float
+    max_length_correlation: float
+
+
+def expected(cases: NDArray[Any], right: NDArray[np.bool_], settings: Settings) -> dict[Key, Estimate]:
+    """Fraction of the changed answers that are rated as they should be.
+
+    Args:
+        cases: Case of each, shape (n,).
+        right: Whether each is, shape (n,).
+        settings: See `Settings`.
+    """
+
+    def measure(weights: NDArray[np.int64]) -> dict[Key, Outcome]:
+        return {EXPECTED: _mean(weights, right)}
+
+    trials = {EXPECTED: (float(right.sum()), float(len(right)))}
+    return _estimates(measure, cases, settings, trials)
+
+
+def agreement(
+    cases: NDArray[Any], first: NDArray[np.int64], second: NDArray[np.int64], settings: Settings
+) -> dict[Key, Estimate]:
+    """Fraction of the answers that two passes rate the same, and Cohen's kappa with quadratic weights.
+
+    Args:
+        cases: Case of each answer, shape (n,).
+        first: Grade of the first pass, shape (n,).
+        second: Grade of the second, shape (n,).
+        settings: See `Settings`.
+
+    Source: Cohen, Psychological Bulletin 70: 213, 1968. Kappa is 1 less the mean squared difference over that of two
+    passes with the same grades in any other order.
+    """
+    distance = (first - second) ** 2.0
+
+    def measure(weights: NDArray[np.int64]) -> dict[Key, Outcome]:
+        found = {AGREEMENT: _mean(weights, first == second)}
+        n = float(weights.sum())
+        means, squares = (
+            [float(weights @ one**power) / n for one in (first, second)] if n else [0.0, 0.0] for power in (1.0, 2.0)
+        )
+        chance = sum(squares) - 2 * means[0] * means[1]
+        disagreement = attempt(ratio, float(weights @ distance), n * chance, "both passes give every answer one rating")
+        found[KAPPA] = disagreement if isinstance(disagreement, UndefinedMetricError) else 1 - disagreement
+        return found
+
+    return _estimates(measure, cases, settings, {AGREEMENT: (float((first == second).sum()), float(len(first)))})
+
+
+def change(
+    cases: NDArray[Any], before: NDArray[np.int64], after: NDArray[np.int64], settings: Settings
+) -> dict[Key, Estimate]:
+    """Mean change of the grade of the same answers, in grades.
+
+    Args:
+        cases: Case of each answer, shape (n,).
+        before: Grade as it is, shape (n,).
+        after: Grade when changed, shape (n,).
+        settings: See `Settings`.
+    """
+    return _estimates(lambda weights: {GRADE_CHANGE: _mean(weights, after - before)}, cases, settings)
+
+
+def length(
+    cases: NDArray[Any], grades: NDArray[np.int64], words: NDArray[np.int64], f1: Floats, settings: Settings
+) -> dict[Key, Estimate]:
+    """Partial rank correlation of grade and words of an answer, at equal finding F1, [-1, 1].
+
+    Ranks are those among all answers, ties with their mean rank; in a resample they are kept.
+
+    Args:
+        cases: Case of each answer, shape (n,).
+        grades: Its grade, shape (n,).
+        words: Its words, shape (n,).
+        f1: Its structured finding F1, shape (n,).
+        settings: See `Settings`.
+
+    Source: Kendall, Biometrika 32: 277, 1942, with Spearman's ranks.
+    """
+    ranked = np.stack([ranks(grades), ranks(words), ranks(f1)])  # (3, n)
+
+    def measure(weights: NDArray[np.int64]) -> dict[Key, Outcome]:
+        return {LENGTH: attempt(partial_correlation, ranked, weights)}
+
+    return _estimates(measure, cases, settings)
+
+
+def ranks(values: ArrayLike) -> Floats:
+    """Rank of each value, from 1; equal ones have their mean rank.
+
+    >>> ranks([0.5, 0.1, 0.5]).tolist()
+    [2.5, 1.0, 2.5]
+    """
+    _, place, counts = np.unique(np.asarray(values), return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    found: Floats = (last - (counts - 1) / 2)[place]
+    return found
+
+
+def partial_correlation(values: Floats, weights: ArrayLike) -> float:
+    """Correlation of the first two of three variables, the third held equal.
+
+    Args:
+        values: The variables, shape (3, n).
+        weights: How often each value counts, shape (n,).
+
+    Raises:
+        UndefinedMetricError: If one of them does not vary, or the third decides one of the others.
+
+    >>> round(partial_correlation(np.array([[1.0, 2, 3, 4], [2.0, 1, 4, 3], [1.0, 1, 1, 2]]), np.ones(4)), 3)
+    0.655
+    """
+    counts = np.asarray(weights, np.float64)
+    n = counts.sum()
+    if not n:
+        raise UndefinedMetricError(NO_JUDGEMENT)
+    centred = values - (values @ counts / n)[:, None]
+    covariance = (centred * counts) @ centred.T
+    spread = np.sqrt(np.diag(covariance))
+    for name, one in zip(("rating", "length", "finding F1"), spread, strict=True):
+        if one < 1e-9:
+            raise UndefinedMetricError(f"all answers have the same {name}")
+    r = covariance / np.outer(spread, spread)
+    rest = (1 - r[0, 2] ** 2) * (1 - r[1, 2] ** 2)
+    if rest < 1e-9:
+        raise UndefinedMetricError("finding F1 decides the rating, or the length")
+    return float((r[0, 1] - r[0, 2] * r[1, 2]) / np.sqrt(rest))
+
+
+def difference(
+    cases: NDArray[Any], first: NDArray[np.bool_], second: NDArray[np.bool_], settings: Settings
+) -> dict[Key, Estimate]:
+    """Fraction of the same answers that one judge calls good less that of another.
+
+    Args:
+        cases: Case of each answer, shape (n,).
+        first: Whether the one calls each good, shape (n,).
+        second: Whether the other does, shape (n,).
+        settings: See `Settings`.
+    """
+    more = first.astype(np.int64) - second.astype(np.int64)
+    return _estimates(lambda weights: {GOOD_DIFFERENCE: _mean(weights, more)}, cases, settings)
+
+
+def as_expected(one: Estimate, limits: Limits, *, what: str) -> Verdict:
+    """Whether enough changed answers are rated as expected.
+
+    Args:
+        one: Their fraction.
+        limits: See `Limits`.
+        what: What those do that are not.
+    """
+    few = too_few(one, limits)
+    if few or one.value is None:
+        return few or Verdict("null", NO_JUDGEMENT)
+    if one.value >= limits.min_expected:
+        return Verdict("pass", f"at least {limits.min_expected:g} are rated as expected")
+    return Verdict("fail", f"fewer than {limits.min_expected:g} are rated as expected: {what}")
+
+
+def consistent(one: Estimate, limits: Limits, *, floor: bool = False) -> Verdict:
+    """Whether two passes rate enough answers the same.
+
+    Args:
+        one: Their agreement.
+        limits: See `Limits`.
+        floor: Whether one of them is by rules, which are no second reader.
+    """
+    few = too_few(one, limits)
+    if few or one.value is None:
+        return few or Verdict("null", NO_JUDGEMENT)
+    if one.value >= limits.min_agreement:
+        return Verdict("pass", f"at least {limits.min_agreement:g} of the ratings are the same")
+    said = f"fewer than {limits.min_agreement:g} of the ratings are the same"
+    return Verdict("null", f"{said}; rules are a floor, and no second reader") if floor else Verdict("fail", said)
+
+
+def unmoved(one: Estimate, limits: Limits) -> Verdict:
+    """Whether sentences without a finding leave the grade where it is."""
+    few = too_few(one, limits)
+    if few or one.value is None or one.low is None or one.high is None:
+        return few or Verdict("null", "there is no interval")
+    if abs(one.value) <= limits.max_grade_change:
+        return Verdict("pass", f"the mean grade changes by no more than {limits.max_grade_change:g}")
+    if one.low <= 0 <= one.high:
+        return Verdict("pass", "the interval of the change contains 0")
+    way = "better" if one.value > 0 else "worse"
+    return Verdict("fail", f"an answer is rated {way} for words that hold no finding")
+
+
+def independent(one: Estimate, limits: Limits) -> Verdict:
+    """Whether the rating does not go with the length of answers that have the same findings right."""
+    few = too_few(one, limits)
+    if few or one.value is None or one.low is None or one.high is None:
+        return few or Verdict("null", "there is no interval")
+    if one.low <= 0 <= one.high:
+        return Verdict("pass", "the interval contains 0")
+    if abs(one.value) <= limits.max_length_correlation:
+        return Verdict("pass", f"the correlation is no more than {limits.max_length_correlation:g}")
+    way = "longer" if one.value > 0 else "shorter"
+    return Verdict("fail", f"of answers with the same finding F1 the {way} ones are rated better")
+
+
+def impartial(one: Estimate, limits: Limits, *, common: str) -> Verdict:
+    """Whether a judge calls no more answers of its own family good than another judge does.
+
+    Args:
+        one: Its fraction less the other's.
+        limits: See `Limits`.
+        common: What judge and arm have in common.
+    """
+    few = too_few(one, limits)
+    said = f"judge and arm are of one family, {common}"
+    if few or one.low is None:
+        return Verdict("null", f"{said}; {few.reason if few else 'there is no interval'}")
+    if one.low > 0:
+        return Verdict("fail", f"{said}, and it calls more of the answers good than a judge of another")
+    return Verdict("pass", f"{said}; it is not shown that it calls more of the answers good than another judge")
+
+
+def too_few(one: Estimate, limits: Limits) -> Verdict | None:
+    """No outcome, if a number is undefined or of too few cases."""
+    if one.value is None:
+        return Verdict("null", one.reason or NO_JUDGEMENT)
+    if (one.n_patients or 0) < limits.min_cases:
+        return Verdict("null", f"fewer than {limits.min_cases} cases")
+    return None
+
+
+def _mean(weights: NDArray[np.int64], values: NDArray[Any]) -> Outcome:
+    return attempt(ratio, float(weights @ values), float(weights.sum()), NO_JUDGEMENT)
+
+
+def _estimates(
+    measure: Callable[[NDArray[np.int64]], Mapping[Key, Outcome]],
+    cases: NDArray[Any],
+    settings: Settings,
+    trials: Mapping[Key, tuple[float, float]] | None = None,
+) -> dict[Key, Estimate]:
+    draws = replicate(measure, cases, draws=settings.draws, seed=settings.seed)
+    facts = {"n": len(cases), "n_patients": len(np.unique(cases))}
+    whole = measure(np.ones(len(cases), np.int64))
+    return estimates(whole, draws, facts, confidence=settings.confidence, trials=trials)
