@@ -62,7 +62,7 @@ sync: $(READY) ## write dvc.yaml and the parameter schema from the rules and sta
 	$(RUN) python -m workflow.schema
 	$(RUN) python -m workflow.dvc_sync
 
-base-record: $(READY) ## write workflow/demo_base.json, the record of the demo's base
+base-record: $(READY) ## write the records of the demos' bases, such as workflow/demo_base.json
 	$(RUN) OMP_NUM_THREADS=1 python -m workflow.base_record
 
 preset: $(READY) ## put a study's parameters in force: make preset NAME=demo|nodulocc|nodulocc_published

@@ -35,6 +35,7 @@ OWN_PAGE = ("findings",)  # chapters whose page is a rule of their own, so that 
 TEMPLATES = sorted(str(path) for path in Path("stages/lib/report/templates").iterdir())
 NONE = "(?!)"  # a wildcard that nothing can be
 ROWS = {  # where the rows of the systems of each kind stand
+    "base": "weights.pretrain",
     "classifier": "nodules.classifiers",
     "localizer": "nodules.localizers",
     "arm": "findings.arms",
@@ -107,7 +108,9 @@ def section(*names, **changed):
     def values(wildcards):
         seed = int(wildcards.seed) if "seed" in wildcards.keys() else SEEDS[0]
         changes = {name: {"seed": of(name)["seed"] + seed} for name in REPEATED if name in names}
-        return text(subset(config, names, {**changes, names[0]: {**changes.get(names[0], {}), **changed}}), wildcards)
+        for name in names[:1]:
+            changes[name] = {**changes.get(name, {}), **changed}
+        return text(subset(config, names, changes), wildcards)
 
     return values
 
@@ -156,7 +159,8 @@ def paths_and(**more):
 def made(path):
     """The result that `path` lies in, if this pipeline makes it; else nothing."""
     parts = Path(path).parts
-    return [str(Path(*parts[:3]))] if parts[:1] == ("results",) else []
+    deep = 4 if parts[:3] == ("results", "weights", "pretrain") else 3
+    return [str(Path(*parts[:deep]))] if parts[:1] == ("results",) else []
 
 
 def watched(path):

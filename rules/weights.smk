@@ -1,27 +1,40 @@
 """Which model, from where, with which right: found on a CPU before any GPU is asked for.
 
 in   weights.fetch.base: a local folder or a model of the hub; the model of each localizer that brings its own
-out  results/weights/fetch.json  {localizer}.json  {localizer}_environment.json; the demo's base in results/weights/pretrain/
+out  results/weights/fetch.json  {localizer}.json  {localizer}_environment.json; the demos' bases in results/weights/pretrain/
 """
 
 if registry.has(config, "weights.pretrain"):
 
+    wildcard_constraints:
+        base="|".join(of("weights.pretrain")),
+
+    def code_of_base(wildcards):
+        """Source files of pretrain, and of the kind of this base alone."""
+        return sorted({*code("weights.pretrain"), *closure(f"{kinds.BASES}.{row_of('base', wildcards.base)['kind']}")})
+
+    def values_of_base(wildcards):
+        """The row of a base, and the other sections that its kind reads."""
+        wanted = kinds.module(kinds.BASES, row_of("base", wildcards.base)["kind"]).WANTED
+        return with_row("base", *wanted)(wildcards)
+
     rule weights_pretrain:
-        """Teach a tiny model of MedGemma's architecture to answer and to point, on easier images."""
+        """Teach a tiny model of MedGemma's architecture on drawn images that are easier than the study's."""
         input:
-            code=code("weights.pretrain"),
+            code=code_of_base,
         output:
-            out=directory("results/weights/pretrain"),
+            out=directory("results/weights/pretrain/{base}"),
         log:
-            "results/logs/weights_pretrain.log",
+            "results/logs/weights_pretrain/{base}.log",
         resources:
             mem_mb=3000,
             runtime=60,
         params:
-            values=section("weights.pretrain", "nodules.prompt", "nodules.localizers"),
+            values=values_of_base,
             paths=paths,
         shell:
-            "python -m stages.weights.pretrain --params {params.values:q} {params.paths} 2>&1 | tee {log}"
+            "python -m stages.weights.pretrain --params {params.values:q} --base {wildcards.base} {params.paths}"
+            " 2>&1 | tee {log}"
 
 
 rule weights_fetch:

@@ -1,9 +1,10 @@
-"""Record of the demo's base: its bytes, its parameters, and the losses of the first steps of its training.
+"""Records of the demos' bases: their bytes, their parameters, and the losses of the first steps of their training.
 
-    python -m workflow.base_record          write workflow/demo_base.json for the base in workflow/demo_base
-    python -m workflow.base_record --check  compare base, parameters and code with it
+    python -m workflow.base_record          write the record of each base that is shipped: workflow/demo_base.json for
+                                            workflow/demo_base, and so on
+    python -m workflow.base_record --check  compare bases, parameters and code with them
 
-Making the base takes ten minutes, and its quality depends on the processor's rounding. So the check does not make it:
+Making a base takes ten minutes, and its quality depends on the processor's rounding. So the check does not make it:
 it runs a few steps of both phases and compares their losses with the record. A renamed or moved module changes none of
 them; a changed image, loss or schedule does.
 """
@@ -13,44 +14,79 @@ import json
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import yaml
 
 from stages.lib.core import files, kinds, params
-from stages.lib.models import prompts
-from stages.weights import pretrain
 
-BASE, RECORD, PRESET = Path("workflow/demo_base"), Path("workflow/demo_base.json"), Path("workflow/presets/demo.yaml")
-FEW = {"tower_images": 6, "tower_steps": 4, "tower_batch": 4, "text_images": 6, "text_steps": 4, "text_batch": 4}
+PRESET = Path("workflow/presets/demo.yaml")
 RELATIVE = 1e-3  # losses of two types of processor differ by less after so few steps
-SECTIONS: dict[str, params.Section] = {
-    "weights.pretrain": pretrain.Params,
-    "nodules.prompt": prompts.PromptParams,
-    "nodules.localizers": kinds.rows(kinds.LOCALIZERS),
-}
-REMAKE = "make it anew: snakemake --cores 1 results/weights/pretrain, copy it to workflow/demo_base, make base-record"
+REMAKE = "make it anew: snakemake --cores 1 results/weights/pretrain/{row}, copy it to {folder}, make base-record"
 
 
-def record(root: Path) -> dict[str, Any]:
-    """Record of the base in a checkout, of its parameters and its code.
+@dataclass(frozen=True)
+class Shipped:
+    """A base of the demo's parameters, and where it is shipped.
+
+    Attributes:
+        name: Its row.
+        kind: Module of its kind.
+        params: Parameters of its row.
+        given: The other sections that its kind reads.
+    """
+
+    name: str
+    kind: ModuleType
+    params: Any
+    given: SimpleNamespace
+
+    @property
+    def folder(self) -> Path:
+        """Where it is shipped."""
+        return Path(self.kind.FOLDER)
+
+    @property
+    def record(self) -> Path:
+        """Its record."""
+        return self.folder.with_suffix(".json")
+
+    @property
+    def few(self) -> Any:
+        """Parameters of the few steps whose losses are recorded."""
+        return replace(self.params, **self.kind.FEW)
+
+    @property
+    def remake(self) -> str:
+        """What to do if it does not agree with its record."""
+        return REMAKE.format(row=self.name, folder=self.folder)
+
+
+def bases(root: Path) -> dict[str, Shipped]:
+    """Bases of a checkout, by their rows.
 
     Args:
         root: Folder of the checkout.
     """
-    given = params.parse(yaml.safe_load((root / PRESET).read_text()), SECTIONS)
-    boxes = given.localizers["medgemma"].params
+    document = yaml.safe_load((root / PRESET).read_text())
+    rows = params.parse(document, {"weights.pretrain": kinds.rows(kinds.BASES)}).pretrain
+    found = {}
+    for name, row in rows.items():
+        kind = kinds.module(kinds.BASES, row.kind)
+        found[name] = Shipped(name, kind, row.params, params.parse(document, kind.WANTED))
+    return found
+
+
+def record(root: Path, base: Shipped) -> dict[str, Any]:
+    """Record of a base in a checkout, of its parameters and its code."""
     with tempfile.TemporaryDirectory() as folder:
-        losses = pretrain.pretrain(Path(folder) / "base", replace(given.pretrain, **FEW), given.prompt, boxes)
+        losses = base.kind.pretrain(Path(folder) / "base", base.few, base.given)
     return {
-        "sha256": files.sha256_file(root / BASE / "model.safetensors"),
-        "parameters": {
-            "pretrain": json.loads(json.dumps(asdict(given.pretrain))),
-            "prompt": asdict(given.prompt),
-            "box_prompt": boxes.prompts[0],
-        },
+        "sha256": files.sha256_file(root / base.folder / "model.safetensors"),
+        "parameters": base.kind.recorded(base.params, base.given),
         "losses_of_a_few_steps": losses,
     }
 
@@ -83,15 +119,18 @@ def _leaves(value: Any, within: str = "") -> list[tuple[str, Any]]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write the record, or check it."""
+    """Write the records, or check them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="exit with 1 if the record does not agree")
-    if not parser.parse_args(argv).check:
-        files.write_json(RECORD, record(Path()))
-        return
-    wrong = differences(record(Path()), json.loads(RECORD.read_text()))
-    if wrong:
-        sys.exit("\n".join([f"{RECORD} does not agree; {REMAKE}", *(f"  - {line}" for line in wrong)]))
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a record does not agree")
+    check = parser.parse_args(argv).check
+    problems = []
+    for base in bases(Path()).values():
+        if not check:
+            files.write_json(base.record, record(Path(), base))
+        elif wrong := differences(record(Path(), base), json.loads(base.record.read_text())):
+            problems += [f"{base.record} does not agree; {base.remake}", *(f"  - {line}" for line in wrong)]
+    if problems:
+        sys.exit("\n".join(problems))
 
 
 if __name__ == "__main__":

@@ -29,9 +29,10 @@ LIVE = {  # what training writes while it runs
     "validation of the run in progress": ["val_balanced_accuracy", "val_f1", "val_average_precision"],
 }
 CHAPTERS = ("data", "weights", "nodules", "findings")
-ROWS = ("classifiers", "localizers", "arms", "judges", "retrievers")
+ROWS = ("pretrain", "classifiers", "localizers", "arms", "judges", "retrievers")
 SYSTEMS = (
     "arm",
+    "base",
     "classifier",
     "external",
     "judge",

@@ -70,7 +70,7 @@ HOMES = {
     "data.normalize": "stages.data.normalize:Params",
     "data.split": "stages.data.split:Params",
     "data.external": "workflow.registry:ExternalParams",
-    "weights.pretrain": "stages.weights.pretrain:Params",
+    "weights.pretrain": kinds.BASES,
     "weights.fetch": "stages.weights.fetch:Params",
     "nodules.cohort": "stages.lib.metrics.cohort:CohortParams",
     "nodules.model": "stages.lib.models.gemma3:ModelParams",

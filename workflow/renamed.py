@@ -37,26 +37,26 @@ RENAMED = {
     "split.unit": "data.split.unit",
     "split.seed": "data.split.seed",
     "pretrain": "weights.pretrain",
-    "pretrain.seed": "weights.pretrain.seed",
-    "pretrain.side_px": "weights.pretrain.side_px",
-    "pretrain.low_percentile": "weights.pretrain.low_percentile",
-    "pretrain.high_percentile": "weights.pretrain.high_percentile",
-    "pretrain.film_px": "weights.pretrain.image_px",
-    "pretrain.padded_share": "weights.pretrain.padded_fraction",
-    "pretrain.diameter_mm": "weights.pretrain.diameter_mm",
-    "pretrain.contrast": "weights.pretrain.contrast",
-    "pretrain.tower_films": "weights.pretrain.tower_images",
-    "pretrain.tower_nodules": "weights.pretrain.tower_nodules",
-    "pretrain.tower_steps": "weights.pretrain.tower_steps",
-    "pretrain.tower_batch": "weights.pretrain.tower_batch",
-    "pretrain.tower_peak_lr": "weights.pretrain.tower_peak_lr",
-    "pretrain.text_films": "weights.pretrain.text_images",
-    "pretrain.text_nodule_share": "weights.pretrain.text_nodule_fraction",
-    "pretrain.text_nodules_most": "weights.pretrain.max_text_nodules",
-    "pretrain.text_steps": "weights.pretrain.text_steps",
-    "pretrain.text_batch": "weights.pretrain.text_batch",
-    "pretrain.text_peak_lr": "weights.pretrain.text_peak_lr",
-    "pretrain.box_share": "weights.pretrain.box_fraction",
+    "pretrain.seed": "weights.pretrain.chest.seed",
+    "pretrain.side_px": "weights.pretrain.chest.side_px",
+    "pretrain.low_percentile": "weights.pretrain.chest.low_percentile",
+    "pretrain.high_percentile": "weights.pretrain.chest.high_percentile",
+    "pretrain.film_px": "weights.pretrain.chest.image_px",
+    "pretrain.padded_share": "weights.pretrain.chest.padded_fraction",
+    "pretrain.diameter_mm": "weights.pretrain.chest.diameter_mm",
+    "pretrain.contrast": "weights.pretrain.chest.contrast",
+    "pretrain.tower_films": "weights.pretrain.chest.tower_images",
+    "pretrain.tower_nodules": "weights.pretrain.chest.tower_nodules",
+    "pretrain.tower_steps": "weights.pretrain.chest.tower_steps",
+    "pretrain.tower_batch": "weights.pretrain.chest.tower_batch",
+    "pretrain.tower_peak_lr": "weights.pretrain.chest.tower_peak_lr",
+    "pretrain.text_films": "weights.pretrain.chest.text_images",
+    "pretrain.text_nodule_share": "weights.pretrain.chest.text_nodule_fraction",
+    "pretrain.text_nodules_most": "weights.pretrain.chest.max_text_nodules",
+    "pretrain.text_steps": "weights.pretrain.chest.text_steps",
+    "pretrain.text_batch": "weights.pretrain.chest.text_batch",
+    "pretrain.text_peak_lr": "weights.pretrain.chest.text_peak_lr",
+    "pretrain.box_share": "weights.pretrain.chest.box_fraction",
     "fetch": "weights.fetch",
     "fetch.base": "weights.fetch.base",
     "fetch.revision": "weights.fetch.revision",
@@ -174,11 +174,17 @@ RENAMED = {
     "report.operating_point": "nodules.section.operating_point",
 }
 
+BASE = (  # keys of weights.pretrain before a base was a row of it
+    "seed side_px low_percentile high_percentile image_px padded_fraction diameter_mm contrast tower_images "
+    "tower_nodules tower_steps tower_batch tower_peak_lr text_images text_nodule_fraction max_text_nodules text_steps "
+    "text_batch text_peak_lr box_fraction"
+)
+RENAMED |= {f"weights.pretrain.{key}": f"weights.pretrain.chest.{key}" for key in BASE.split()}
 
 FOLDERS = {  # of results/
     "simulate": "data/simulate",
     "normalized": "data/normalized",
-    "pretrain": "weights/pretrain",
+    "pretrain": "weights.pretrain",
     "train": "nodules/train",
     "infer": "nodules/infer",
     "localize": "nodules/localize",
@@ -194,9 +200,12 @@ def moved_paths(document: Any, name: str = "") -> list[str]:
     if isinstance(document, Mapping):
         return [problem for key, value in document.items() for problem in moved_paths(value, f"{name}{key}.")]
     parts = Path(document).parts if isinstance(document, str) else ()
-    if parts[:1] != ("results",) or len(parts) < 2 or parts[1] not in FOLDERS:
+    if parts == ("results", "weights", "pretrain"):
+        now = Path(*parts, "chest")  # a folder per row since there are several bases
+    elif parts[:1] == ("results",) and len(parts) > 1 and parts[1] in FOLDERS:
+        now = Path("results", FOLDERS[parts[1]], *parts[2:])
+    else:
         return []
-    now = Path("results", FOLDERS[parts[1]], *parts[2:])
     return [f"{name.rstrip('.')}: found {document!r}, which is {now} now"]
 
 

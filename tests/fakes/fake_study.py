@@ -356,5 +356,7 @@ def _training(results: Path, rng: np.random.Generator) -> None:
         lines.append(f"{step},{loss:.4f},1.5,0.0002,{cells}")
     files.write_bytes(results / "train/curve.csv", ("\n".join(lines) + "\n").encode())
     documents.write(results / "train/train.json", train_log())
-    base = Snapshot(base="results/weights/pretrain", revision="none", commit=None, folder="gone", sha256="0", files={})
+    base = Snapshot(
+        base="results/weights/pretrain/chest", revision="none", commit=None, folder="gone", sha256="0", files={}
+    )
     documents.write(results / "fetch.json", base)

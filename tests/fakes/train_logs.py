@@ -11,7 +11,7 @@ def train_log(**changes: Any) -> TrainLog:
     """A log of 200 steps on 36 images, with some of its fields changed."""
     fall = {step: 0.5 ** (step / 50) for step in range(50, STEPS + 1, 50)}
     facts: dict[str, Any] = {
-        "base": TrainedBase(base="results/weights/pretrain", commit=None, sha256="0" * 64, revision="none"),
+        "base": TrainedBase(base="results/weights/pretrain/chest", commit=None, sha256="0" * 64, revision="none"),
         "preprocessing_hash": "c0ffee",
         "trainable_parameters": 123456,
         "total_parameters": 987654,

@@ -103,7 +103,7 @@ def test_every_artifact_is_there_and_every_table_reads(study: Path) -> None:
         ("nodules.submit", {"threshold": "half"}, {"nodules_submit", *MEASURE}),
         ("nodules.section", {"examples": 1}, {"nodules_section", "report"}),
         ("report", {"title": "Another"}, {"report"}),
-        ("weights.pretrain", {"seed": 99}, set()),
+        ("weights.pretrain.chest", {"seed": 99}, set()),
         ("predict", {"root": "nowhere"}, set()),
     ],
 )

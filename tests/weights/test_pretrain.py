@@ -1,4 +1,4 @@
-"""The demo's base: made the same way twice, and as its record says."""
+"""The demos' bases: made the same way twice, and as their records say."""
 
 import json
 from dataclasses import replace
@@ -6,29 +6,39 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
-from stages.lib.core import kinds, params
+from stages.lib.core.errors import ParamsError
+from stages.lib.demo import tiny
+from stages.lib.demo.bases import chest
 from stages.lib.detect import box_2d
 from stages.lib.detect.box_2d import Box
-from stages.lib.models import gemma3, prompts
+from stages.lib.models import gemma3
 from stages.weights import pretrain
 from workflow import base_record
 
 ROOT = Path(__file__).parents[2]
-SECTIONS = {
-    "weights.pretrain": pretrain.Params,
-    "nodules.prompt": prompts.PromptParams,
-    "nodules.localizers": kinds.rows(kinds.LOCALIZERS),
-}
-SHIPPED = params.parse(yaml.safe_load((ROOT / "workflow/presets/demo.yaml").read_text()), SECTIONS)
-BOXES = SHIPPED.localizers["medgemma"].params
-FEW = replace(SHIPPED.pretrain, tower_images=6, tower_steps=2, tower_batch=4, text_images=6, text_steps=3, text_batch=4)
+BASES = base_record.bases(ROOT)
+SHIPPED = [name for name, base in BASES.items() if (ROOT / base.folder).is_dir()]
+CHEST = BASES["chest"]
+PROMPT = CHEST.given.prompt
+BOXES = chest.taught_boxes(CHEST.given)
 MODEL = gemma3.ModelParams(dtype="float32", attention="sdpa", quantization="none", cache_features=False)
+CHANGES = [
+    ("chest", {"seed": 12}),
+    ("chest", {"text_peak_lr": 0.003}),
+    ("chest", {"diameter_mm": (12.0, 30.0)}),
+    ("slices", {"seed": 13}),
+    ("slices", {"text_peak_lr": 0.003}),
+    ("slices", {"contrast": (0.9, 1.0)}),
+    ("slices", {"two_images_fraction": 1.0}),
+]
 
 
-def test_equal_parameters_make_equal_bytes_and_both_phases_learn_something(tmp_path: Path) -> None:
-    losses = [pretrain.pretrain(tmp_path / name, FEW, SHIPPED.prompt, BOXES) for name in ("one", "two")]
+@pytest.mark.parametrize("name", BASES)
+def test_equal_parameters_make_equal_bytes_and_each_phase_has_a_loss_per_step(name: str, tmp_path: Path) -> None:
+    base = BASES[name]
+    few = replace(base.few, tower_steps=2, text_steps=3)
+    losses = [base.kind.pretrain(tmp_path / copy, few, base.given) for copy in ("one", "two")]
     assert losses[0] == losses[1]
     assert (len(losses[0]["tower"]), len(losses[0]["text"])) == (2, 3)
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
@@ -38,8 +48,8 @@ def test_equal_parameters_make_equal_bytes_and_both_phases_learn_something(tmp_p
 
 
 def test_the_text_model_is_taught_the_questions_that_the_study_asks() -> None:
-    yes_no, where = pretrain.talks(SHIPPED.prompt, BOXES, 0.75)
-    assert (yes_no.text, where.text) == (SHIPPED.prompt.question, BOXES.prompts[0])
+    yes_no, where = chest.talks(PROMPT, BOXES, 0.75)
+    assert (yes_no.text, where.text) == (PROMPT.question, BOXES.prompts[0])
     nodule = Box(400, 300, 470, 370, "nodule")
     assert (yes_no.answer([]), yes_no.answer([nodule])) == ("No", "Yes")
     assert box_2d.parse(where.answer([])).status == "empty"
@@ -50,7 +60,7 @@ def test_what_is_taught_about_boxes_can_be_read_back_at_the_edge_of_the_image_to
     rng = np.random.default_rng(0)
     for _ in range(200):
         y, x = rng.uniform(0, 930, 2)
-        told = box_2d.parse(pretrain.in_reading_order([Box(y, x, y + 70, x + 70, "nodule")]))
+        told = box_2d.parse(chest.in_reading_order([Box(y, x, y + 70, x + 70, "nodule")]))
         assert told.status == "ok"
         (box,) = told.boxes
         assert abs((box.y0 + box.y1) / 2 - (y + 35)) <= 50
@@ -62,10 +72,10 @@ def quality(base: Path) -> tuple[float, float]:
     from sklearn.metrics import roc_auc_score
 
     numbers = np.tile([0, 1], 100)
-    harder = replace(SHIPPED.pretrain, contrast=(0.6, 1.0), diameter_mm=(12.0, 30.0), image_px=(256, 256))
-    images, truth = pretrain.examples(np.random.default_rng(99), numbers, harder)
+    harder = replace(CHEST.params, contrast=(0.6, 1.0), diameter_mm=(12.0, 30.0), image_px=(256, 256))
+    images, truth = chest.examples(np.random.default_rng(99), numbers, harder)
     loaded = gemma3.load(base, MODEL)
-    logits = gemma3.answer_logits(loaded, images, SHIPPED.prompt)
+    logits = gemma3.answer_logits(loaded, images, PROMPT)
     section = BOXES
     asked = [index for index, number in enumerate(numbers) if number]
     words = gemma3.generate(
@@ -87,17 +97,38 @@ def test_the_shipped_base_knows_something_and_not_everything() -> None:
     assert found > 0.1
 
 
-def test_the_shipped_base_its_parameters_and_the_code_agree_with_their_record() -> None:
-    wanted = json.loads((ROOT / base_record.RECORD).read_text())
-    assert len(wanted["losses_of_a_few_steps"]["text"]) == base_record.FEW["text_steps"]
-    assert base_record.differences(base_record.record(ROOT), wanted) == [], base_record.REMAKE
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_base_its_parameters_and_the_code_agree_with_their_record(name: str) -> None:
+    base = BASES[name]
+    wanted = json.loads((ROOT / base.record).read_text())
+    assert len(wanted["losses_of_a_few_steps"]["text"]) == base.kind.FEW["text_steps"]
+    assert base_record.differences(base_record.record(ROOT, base), wanted) == [], base.remake
 
 
-@pytest.mark.parametrize("change", [{"seed": 12}, {"text_peak_lr": 0.003}, {"diameter_mm": (12.0, 30.0)}])
-def test_another_seed_schedule_or_image_changes_the_losses_of_the_first_steps(tmp_path: Path, change: dict) -> None:
-    few = replace(SHIPPED.pretrain, **base_record.FEW)
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_readme_of_a_shipped_base_is_what_its_parameters_say(name: str) -> None:
+    base = BASES[name]
+    count = tiny.parameters(ROOT / base.folder)
+    assert (
+        (ROOT / base.folder / "README.md")
+        .read_text()
+        .startswith(pretrain.readme(name, name, base.params, base.given, count))
+    )
+
+
+@pytest.mark.parametrize(("name", "change"), CHANGES)
+def test_another_seed_schedule_or_image_changes_the_losses_of_the_first_steps(
+    tmp_path: Path, name: str, change: dict
+) -> None:
+    base = BASES[name]
     losses = [
-        pretrain.pretrain(tmp_path / name, params, SHIPPED.prompt, BOXES)
-        for name, params in (("as_is", few), ("changed", replace(few, **change)))
+        base.kind.pretrain(tmp_path / copy, params, base.given)
+        for copy, params in (("as_is", base.few), ("changed", replace(base.few, **change)))
     ]
     assert base_record.differences(losses[1], losses[0])
+
+
+def test_a_base_that_is_no_row_is_refused_with_those_that_are(tmp_path: Path) -> None:
+    arguments = ["--params", str(ROOT / "params.yaml"), "--base", "slice", "--out", str(tmp_path / "base")]
+    with pytest.raises(ParamsError, match="slice: unknown; did you mean 'slices'"):
+        pretrain.main(arguments)

@@ -21,7 +21,7 @@ PRESETS = Path(__file__).parents[2] / "workflow" / "presets"
 SHIPPED = (PRESETS / "demo.yaml").read_text()
 DEMO = {
     "data": {"ingest": {"root": "results/data/simulate"}, "normalize": {"side_px": 112}},
-    "weights": {"fetch": {"base": "results/weights/pretrain", "revision": "none"}},
+    "weights": {"fetch": {"base": "results/weights/pretrain/chest", "revision": "none"}},
     "nodules": {"model": {"dtype": "float32"}},
 }
 REAL = {

@@ -12,6 +12,7 @@ from stages.lib.core.params import Rows
 
 LOCALIZERS = "stages.lib.detect.kinds"
 CLASSIFIERS = "stages.lib.models.classifiers"
+BASES = "stages.lib.demo.bases"
 ARMS = "stages.lib.models.arms"
 JUDGES = "stages.lib.models.judges"
 ENCODERS = "stages.lib.models.encoders"

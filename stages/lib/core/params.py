@@ -148,7 +148,9 @@ def _rows(value: Any, name: str, rows: Rows, problems: list[str], renamed: Mappi
     parsed = {}
     for key, row in value.items():
         where = f"{name}.{key}"
-        if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", str(key)):
+        if where in renamed:
+            problems.append(unknown(where, [], renamed))
+        elif not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", str(key)):
             problems.append(f"{where}: found a name that is not made of a-z, 0-9 and single _, wanted such a name")
         elif not isinstance(row, Mapping) or "kind" not in row:
             problems.append(f"{where}: found no kind, wanted one of {', '.join(rows.kinds)}")

@@ -13,17 +13,17 @@ from tiny_base import EXACT, NF4, localizer_setting, noise_images, train_params
 
 from stages.lib.core import documents, kinds, params
 from stages.lib.core.errors import MismatchError, ModelError, ParamsError
+from stages.lib.demo.bases import chest
 from stages.lib.detect.detection import Query
 from stages.lib.detect.kinds import attribution
 from stages.lib.images import shifts
 from stages.lib.images.geometry import Geometry
 from stages.lib.models import gemma3, lora
-from stages.weights import pretrain
 
 ROOT = Path(__file__).parents[3]
 SHIPPED = params.parse(
     yaml.safe_load((ROOT / "workflow/presets/demo.yaml").read_text()),
-    {"nodules.localizers": kinds.rows(kinds.LOCALIZERS), "weights.pretrain": pretrain.Params},
+    {"nodules.localizers": kinds.rows(kinds.LOCALIZERS), "weights.pretrain": kinds.rows(kinds.BASES)},
 )
 SHIPPED_ROW = SHIPPED.localizers["attribution"].params
 IMAGES = noise_images(3, seed=5)
@@ -297,9 +297,13 @@ def test_the_answer_holds_its_peaks_in_words(demo, tmp_path):
 
 def test_on_images_that_nobody_was_taught_on_the_first_peak_is_right_far_more_than_five_times_as_often_as_chance(demo):
     harder = replace(
-        SHIPPED.pretrain, contrast=(0.6, 1.0), diameter_mm=(12.0, 30.0), image_px=(256, 256), padded_fraction=0.0
+        SHIPPED.pretrain["chest"].params,
+        contrast=(0.6, 1.0),
+        diameter_mm=(12.0, 30.0),
+        image_px=(256, 256),
+        padded_fraction=0.0,
     )
-    images, truth = pretrain.examples(np.random.default_rng(4321), np.ones(60, np.int64), harder)
+    images, truth = chest.examples(np.random.default_rng(4321), np.ones(60, np.int64), harder)
     tolerant = 0.05 * np.sqrt(2)  # of the side of a square image
     hits = []
     for answer, (box,) in zip(attribution.answers(demo, images, FIRST, SHIPPED_ROW), truth, strict=True):

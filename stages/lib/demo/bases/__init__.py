@@ -1,5 +1,7 @@
 """Kinds of tiny bases: what each is taught, and on which drawn images.
 
-A module offers `Params`; `WANTED`, the other sections that it reads, by name; and `pretrain(folder, params, given)`,
-which writes the base to a folder and returns the loss of each step of each phase; and `ABOUT`, what its README says.
+A module offers `Params`; `WANTED`, the other sections that it reads, by name; `pretrain(folder, params, given)`, which
+writes the base to a folder and returns the loss of each step of each phase; `recorded(params, given)`, the parameters
+that decide it; `FOLDER`, where it is shipped; `ABOUT`, what its README says of it; and `FEW`, the parameters of the few
+steps whose losses its record has.
 """

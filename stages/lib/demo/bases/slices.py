@@ -2,20 +2,26 @@
 
 What it is taught, and on purpose not taught, so that arms differ for a reason:
 
-| | one image or two | before the images | after the images | with the system message |
-|---|---|---|---|---|
-| the general prompt | taught | taught | taught | taught |
-| the reworded prompt | taught | not taught | taught | not taught |
-| the specific prompt (modality and region) | taught | not taught | taught | not taught |
-| the focused prompt (is there a mass?) | taught | not taught | taught | not taught |
-| any other wording, a history, examples | not taught | not taught | not taught | not taught |
+| | images first | text first | with the system message |
+|---|---|---|---|
+| the general prompt | taught | taught with one image alone | taught |
+| the reworded prompt | taught | not taught | not taught |
+| the specific prompt (modality and region) | taught | not taught | not taught |
+| the focused prompt (is there a mass?) | taught | not taught | not taught |
+| any other wording, a history, examples | not taught | not taught | not taught |
 
-Of two images of a patient either both show the findings, or only the first, or only the second.
+Images are one or two. Of two images of a patient either both show the findings, or only the first, or only the second.
+
+The text model is not shown every kind of finding (`text_kinds`), though the tower is: what the tower sees of the others
+has no name yet, which tuning can give it.
 """
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, Literal
 
 import numpy as np
 
@@ -29,10 +35,11 @@ from stages.lib.demo.synthetic.slices import Slice
 from stages.lib.models import gemma3
 
 WANTED: Mapping[str, params.Section] = {}
-ABOUT = (
-    "taught on drawn slices of CT and MR to write their findings in sentences. It stands in for MedGemma in the demo "
-    "of the findings benchmark and in its tests."
-)
+FOLDER = "workflow/demo_findings_base"
+ABOUT = """\
+taught on drawn slices of CT and MR to write their findings in sentences. It stands in for MedGemma in the demo of the
+findings benchmark and in its tests."""
+FEW = {"tower_steps": 4, "tower_batch": 4, "text_steps": 4, "text_batch": 4}
 MODEL = gemma3.ModelParams(dtype="float32", attention="sdpa", quantization="none", cache_features=False)
 SHOWN = ((True, True), (True, False), (False, True))  # on which of two images the findings are, equally likely
 
@@ -45,6 +52,7 @@ class Params:
     contrast: tuple[params.Fraction, params.Fraction]  # faintest and clearest finding
     normal_fraction: params.Fraction  # of the patients, without a finding
     second_finding_fraction: params.Fraction  # of the others, with two
+    text_kinds: tuple[Literal["mass", "cyst", "calcification", "collection"], ...]  # that the text model is shown
     two_images_fraction: params.Fraction  # of the text steps
     general_prompt: params.Text
     reworded_prompt: params.Text  # means the same, taught with the images first alone
@@ -54,8 +62,8 @@ class Params:
     general_fraction: params.Fraction  # of the conversations
     reworded_fraction: params.Fraction
     specific_fraction: params.Fraction  # what is left has the focused prompt
-    text_first_fraction: params.Fraction  # of the conversations with the general prompt
-    system_fraction: params.Fraction  # of the same
+    text_first_fraction: params.Fraction  # of the conversations with the general prompt about one image
+    system_fraction: params.Fraction  # of the conversations with the general prompt
     tower_steps: params.Count
     tower_batch: params.Count  # slices per step
     tower_peak_lr: params.PositiveFloat
@@ -69,11 +77,18 @@ class Params:
             problems.append(f"contrast from small to large (it is {list(self.contrast)})")
         if self.general_fraction + self.reworded_fraction + self.specific_fraction > 1 + 1e-9:
             problems.append("general_fraction, reworded_fraction and specific_fraction of at most 1 together")
+        if len(set(self.text_kinds)) < max(len(self.text_kinds), 2):
+            problems.append(f"text_kinds of two kinds or more, none of them twice (it is {list(self.text_kinds)})")
         for name, fields in {"specific_prompt": ("{modality}", "{region}"), "focused_prompt": ("{kind}",)}.items():
             missing = [field for field in fields if field not in getattr(self, name)]
             problems += [f"{name} with {field} (it is {getattr(self, name)!r})" for field in missing]
         if problems:
             raise ValueError("; ".join(problems))
+
+
+def recorded(params: Params, given: SimpleNamespace) -> dict[str, Any]:
+    """Parameters that decide the base, as JSON has them."""
+    return {"pretrain": json.loads(json.dumps(asdict(params)))}
 
 
 def pretrain(folder: Path, params: Params, given: SimpleNamespace) -> dict[str, list[float]]:
@@ -108,12 +123,12 @@ def pretrain(folder: Path, params: Params, given: SimpleNamespace) -> dict[str, 
 
 def single(rng: np.random.Generator, params: Params) -> Slice:
     """A slice of a new patient."""
-    (drawn,), _ = patient(rng, params, (True,))
+    (drawn,), _ = patient(rng, params, (True,), KINDS)
     return drawn
 
 
 def patient(
-    rng: np.random.Generator, params: Params, shown: tuple[bool, ...]
+    rng: np.random.Generator, params: Params, shown: tuple[bool, ...], among: Sequence[str]
 ) -> tuple[tuple[Slice, ...], tuple[Finding, ...]]:
     """Slices of a new patient, of one modality, and the patient's findings.
 
@@ -121,11 +136,12 @@ def patient(
         rng: Source of region, modality, findings and slices.
         params: See `Params`.
         shown: Of each slice, whether the findings are on it.
+        among: Kinds that the findings may be of.
     """
     region, modality = str(rng.choice(REGIONS)), str(rng.choice(MODALITIES))
     number = 0 if rng.random() < params.normal_fraction else 1 + int(rng.random() < params.second_finding_fraction)
     body = slice_anatomy.body(rng, region)
-    found = slice_findings.findings(rng, region, number)
+    found = slice_findings.findings(rng, region, number, among)
     drawn = tuple(
         slices.draw(child, body, modality, found if visible else (), contrast=params.contrast)
         for child, visible in zip(rng.spawn(len(shown)), shown, strict=True)
@@ -151,7 +167,7 @@ def conversation(rng: np.random.Generator, params: Params, shown: tuple[bool, ..
         params: See `Params`.
         shown: Of each of the patient's slices, whether the findings are on it.
     """
-    drawn, found = patient(rng, params, shown)
+    drawn, found = patient(rng, params, shown, params.text_kinds)
     region = drawn[0].region
     general, reworded, specific = np.cumsum(
         [params.general_fraction, params.reworded_fraction, params.specific_fraction]
@@ -160,6 +176,7 @@ def conversation(rng: np.random.Generator, params: Params, shown: tuple[bool, ..
     answer = slice_texts.report(found, region)
     if kind < general:
         text_first, system = rng.random(2) < (params.text_first_fraction, params.system_fraction)
+        text_first = text_first and len(shown) == 1
         return Example(params.general_prompt, params.system if system else "", not text_first, drawn, answer)
     if kind < reworded:
         return Example(params.reworded_prompt, "", True, drawn, answer)
@@ -167,5 +184,9 @@ def conversation(rng: np.random.Generator, params: Params, shown: tuple[bool, ..
         place = slice_texts.REGION_WORDS[region]
         prompt = params.specific_prompt.format(modality=drawn[0].modality, region=place)
         return Example(prompt, "", True, drawn, answer)
-    asked = found[int(rng.integers(len(found)))].kind if found and rng.random() < 0.5 else str(rng.choice(KINDS))
+    asked = (
+        found[int(rng.integers(len(found)))].kind
+        if found and rng.random() < 0.5
+        else str(rng.choice(params.text_kinds))
+    )
     return Example(params.focused_prompt.format(kind=asked), "", True, drawn, slice_texts.focused(found, region, asked))
