@@ -26,7 +26,9 @@ def attempt(metric: Callable[..., float], *args: Any) -> Outcome:
         return reason
 
 
-def resamples(patients: NDArray[Any], *, draws: int, seed: int) -> Iterator[NDArray[np.int64]]:
+def resamples(
+    patients: NDArray[Any], *, draws: int, seed: int, strata: NDArray[Any] | None = None
+) -> Iterator[NDArray[np.int64]]:
     """How often each image stands in each resample of patients, some resamples at a time.
 
     The same patients and seed give the same resamples, so that two models measured on the same images are paired.
@@ -35,17 +37,38 @@ def resamples(patients: NDArray[Any], *, draws: int, seed: int) -> Iterator[NDAr
         patients: Patient of each image, shape (n,).
         draws: Number of resamples; none is drawn of no patient.
         seed: Of the draws.
+        strata: Stratum of each image, shape (n,), the same for all of a patient: of each stratum as many patients are
+            drawn as it has. None where the patients were not sampled by strata.
 
     Yields:
         Counts, shape (b, n) with b up to `BLOCK`.
 
+    Raises:
+        MetricInputError: If images of one patient are in two strata.
+
     Source: Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13, with patients as the units.
     """
-    names, patient = np.unique(patients, return_inverse=True)
+    names, firsts, patient = np.unique(patients, return_index=True, return_inverse=True)
+    groups = [np.arange(len(names))] if strata is None else _by_stratum(names[patient], firsts, patient, strata)
     rng = np.random.default_rng(seed)
     for first in range(0, draws if len(names) else 0, BLOCK):
-        drawn = [rng.integers(len(names), size=len(names)) for _ in range(min(BLOCK, draws - first))]
-        yield np.stack([np.bincount(one, minlength=len(names))[patient] for one in drawn])
+        block = min(BLOCK, draws - first)
+        drawn = [group[rng.integers(len(group), size=(block, len(group)))] for group in groups]
+        places = np.concatenate(drawn, axis=1) + len(names) * np.arange(block)[:, None]
+        yield np.bincount(places.ravel(), minlength=block * len(names)).reshape(block, len(names))[:, patient]
+
+
+def _by_stratum(
+    patients: NDArray[Any], firsts: NDArray[np.int64], patient: NDArray[np.int64], strata: NDArray[Any]
+) -> list[NDArray[np.int64]]:
+    """Numbers of the patients of each stratum."""
+    own = np.asarray(strata)[firsts]
+    elsewhere = np.asarray(strata) != own[patient]
+    if elsewhere.any():
+        raise MetricInputError(
+            f"found {sorted(set(patients[elsewhere].tolist()))} in more than one stratum, wanted one"
+        )
+    return [np.flatnonzero(own == stratum) for stratum in np.unique(own)]
 
 
 def replicate(

@@ -118,3 +118,27 @@ def mcnemar(only_first: int, only_second: int) -> float:
         raise MetricInputError(f"found the counts {only_first} and {only_second}, wanted none below 0")
     discordant = only_first + only_second
     return float(min(1.0, 2 * binom.cdf(min(only_first, only_second), discordant, 0.5)))
+
+
+def fisher(first: tuple[int, int], second: tuple[int, int]) -> float:
+    """Exact two-sided p of Fisher's test of two proportions, which are not paired.
+
+    Args:
+        first: Successes and trials of one.
+        second: The same of the other.
+
+    Raises:
+        MetricInputError: If successes are not in 0 .. trials.
+
+    Source: Fisher, Statistical Methods for Research Workers, 1934, section 21.02.
+
+    >>> round(fisher((4, 16), (7, 16)), 6)
+    0.457794
+    """
+    from scipy.stats import fisher_exact
+
+    for successes, trials in (first, second):
+        if not 0 <= successes <= trials:
+            raise MetricInputError(f"found {successes} successes in {trials} trials")
+    table = [[successes, trials - successes] for successes, trials in (first, second)]
+    return float(fisher_exact(table).pvalue)

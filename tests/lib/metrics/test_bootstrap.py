@@ -5,6 +5,8 @@ from functools import partial
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from statsmodels.stats.proportion import proportion_confint
 
 from stages.lib.core.errors import MetricInputError, UndefinedMetricError
@@ -137,3 +139,45 @@ def test_p_of_a_difference_by_hand_whatever_its_sign(values, p):
 def test_a_difference_that_no_resample_defines_has_no_p():
     with pytest.raises(UndefinedMetricError, match="on every resample"):
         two_sided_p(np.full(4, np.nan))
+
+
+def one_by_one(patients, draws, seed):
+    """Resamples of patients as they were drawn before they were drawn in blocks."""
+    names, patient = np.unique(patients, return_inverse=True)
+    rng = np.random.default_rng(seed)
+    drawn = [rng.integers(len(names), size=len(names)) for _ in range(draws)]
+    return np.stack([np.bincount(one, minlength=len(names))[patient] for one in drawn])
+
+
+@given(st.lists(st.integers(0, 300), min_size=1, max_size=300), st.integers(1, 230), st.integers(0, 99))
+@settings(max_examples=30)
+def test_resamples_drawn_in_blocks_are_those_drawn_one_by_one(patients, draws, seed):
+    found = np.concatenate(list(resamples(np.array(patients), draws=draws, seed=seed)))
+    assert (found == one_by_one(np.array(patients), draws, seed)).all()
+
+
+def test_of_each_stratum_as_many_cases_are_drawn_as_it_has_and_images_of_a_case_move_together():
+    cases = np.array(["c", "a", "a", "b", "d", "e", "e"])
+    strata = np.array(["x", "x", "x", "x", "y", "y", "y"])
+    drawn = np.concatenate(list(resamples(cases, draws=500, seed=2, strata=strata)))
+    assert (drawn[:, 1] == drawn[:, 2]).all()
+    assert (drawn[:, 5] == drawn[:, 6]).all()
+    assert (drawn[:, [0, 1, 3]].sum(axis=1) == 3).all()
+    assert (drawn[:, [4, 5]].sum(axis=1) == 2).all()
+    assert drawn.std(axis=0).min() > 0
+    assert drawn.mean(axis=0) == pytest.approx(1, abs=0.15)
+
+
+def test_an_interval_by_strata_is_narrower_where_strata_differ():
+    strata = np.repeat(["x", "y"], 40)
+    values = np.repeat([0.0, 1.0], 40)
+    widths = []
+    for given_strata in (None, strata):
+        drawn = np.concatenate(list(resamples(np.arange(80), draws=300, seed=1, strata=given_strata)))
+        widths.append(np.ptp(drawn @ values / 80))
+    assert widths[1] == 0 < widths[0]
+
+
+def test_a_case_in_two_strata_is_refused():
+    with pytest.raises(MetricInputError, match="'a'"):
+        list(resamples(np.array(["a", "a"]), draws=1, seed=1, strata=np.array(["x", "y"])))
