@@ -30,6 +30,7 @@ from stages.lib.models.chat.token import Token
 
 PASSING = (408, 409, 425, 429)  # statuses below 500 that are tried again
 UNAUTHORIZED = 401
+LOOK_AGAIN_SECONDS = 0.5
 
 
 class PassingError(Exception):
@@ -313,10 +314,11 @@ class _Run:
             if self.budget.reserve(self.tariff.most(request)):
                 self.under_way += 1
                 return
-            if self.under_way == 0:
+            if self.under_way == 0 and not self.budget.may_grow():
                 raise self.budget.error(self.tariff, request)
             self.settled.clear()
-            await self.settled.wait()
+            with contextlib.suppress(TimeoutError):  # what another process gives back tells nobody
+                await asyncio.wait_for(self.settled.wait(), LOOK_AGAIN_SECONDS)
         raise self.stopped
 
     async def _try(self, client: Any, body: dict[str, Any], request: Request) -> wire.Answer:
