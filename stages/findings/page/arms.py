@@ -1,16 +1,16 @@
 """The part on the arms: every measure of each with its interval, and the comparisons that were declared."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from stages.findings.notes import Verdict
 from stages.findings.page import sentences
 from stages.findings.page.study import Study, number
 from stages.lib.metrics import catalog
-from stages.lib.metrics.measures import Key
+from stages.lib.metrics.measures import Estimate, Key
 from stages.lib.report.blocks import Block, Column, Fold, Heading, Note, Number, Part, Row, Rows, Table
 from stages.lib.report.numbers import DASH, decimal, label
 
-JUDGED = ("good_fraction", "partial_fraction", "poor_fraction", "key_finding_rate", "unrated_fraction")
+JUDGED = ("good_fraction", "partial_fraction", "poor_fraction", "key_finding_rate")
 TEXTS = (
     "finding_f1",
     "finding_precision",
@@ -30,6 +30,27 @@ ANSWERS = (
     "failed_fraction",
     "words",
 )
+NAMES = {
+    "good_fraction": "Good",
+    "partial_fraction": "Partial",
+    "poor_fraction": "Poor",
+    "key_finding_rate": "Key finding found",
+    "finding_f1": "Findings F1",
+    "finding_precision": "Precision",
+    "finding_recall": "Recall",
+    "invented_per_case": "Invented per case",
+    "wrong_side_per_case": "Wrong side per case",
+    "rouge_l_f1": "ROUGE-L F1",
+    "rouge_l_precision": "ROUGE-L precision",
+    "rouge_l_recall": "ROUGE-L recall",
+    "answered_fraction": "Answered",
+    "looping_fraction": "Repeats itself",
+    "truncated_fraction": "Cut at the limit",
+    "empty_fraction": "Empty",
+    "refused_fraction": "Refused",
+    "failed_fraction": "Request failed",
+    "words": "Words",
+}  # heads of columns
 SHOWN = {*JUDGED, *TEXTS, *ANSWERS}
 WITHOUT_LOOPING = "test/without_looping"
 
@@ -45,48 +66,67 @@ def _blocks(study: Study) -> Iterator[Block]:
         text=(
             f"{study.n_cases:,} cases. Below each number its {study.measured_by['confidence']:.0%} interval over "
             f"cases, from {rounds} resamples within the strata of the sample. Graded by {study.primary.label}, "
-            "the judge that was declared primary before the run; its failures are no grade.",
+            "the judge that was declared primary before the run; its failures are no grade. "
+            "\N{DOWNWARDS ARROW}: lower is better.",
         )
     )
-    yield _table(study, "test", "arms")
+    yield from _tables(study, "test", "arms")
     looping = any(one.get("looping") for one in study.notes.counts.statuses.values())
     if looping:
-        without = _table(study, WITHOUT_LOOPING, "arms.without_looping")
-        yield Fold(title="The same without answers that repeat themselves", blocks=(without,))
-    yield from comparisons(study)
+        without = tuple(_tables(study, WITHOUT_LOOPING, "arms.without_looping"))
+        yield Fold(title="The same without answers that repeat themselves", blocks=without)
     others = [one for one in _keys(study) if one.metric not in SHOWN or one.at is not None]
     if others:
-        rows = tuple(_row(study, key, "test") for key in others)
-        yield Fold(title="All other measures", blocks=(_of_rows(study, (Rows(rows=rows),), "arms.all"),))
+        columns = tuple(Column(title=arm.label, look=arm.look) for arm in study.arms.values())
+        rows = tuple(_of_metric(study, key) for key in others)
+        table = Table(name="arms.all", columns=columns, groups=(Rows(rows=rows),), style="measured")
+        yield Fold(title="All other measures", blocks=(table,))
+    yield from comparisons(study)
 
 
-def _table(study: Study, subset: str, name: str) -> Table:
-    groups = []
-    for title, metrics in (
-        (f"By {study.primary.label}", JUDGED),
-        ("By the words", TEXTS),
-        ("What became of the answers", ANSWERS),
+def _tables(study: Study, subset: str, name: str) -> Iterator[Table]:
+    """A table for each kind of measures, with a row for each arm."""
+    for part_, title, metrics in (
+        ("ratings", f"By {study.primary.label}", JUDGED),
+        ("texts", "By the words", TEXTS),
+        ("answers", "What became of the answers", ANSWERS),
     ):
-        rows = tuple(_row(study, Key(metric), subset) for metric in metrics)
-        groups.append(Rows(title=title, rows=rows))
-    return _of_rows(study, tuple(groups), name)
+        counted = part_ == "ratings"
+        columns = [Column(title=NAMES[metric] + _direction(metric)) for metric in metrics]
+        rows = []
+        for arm in study.arms.values():
+            found = study.of(arm.name, subset)
+            cells: list[str | Number] = [number(Key(metric), found.get(Key(metric))) for metric in metrics]
+            cells = [_rated(found), *cells] if counted else cells
+            rows.append(Row(title=arm.label, look=arm.look, key=arm.name, cells=tuple(cells)))
+        if counted:
+            columns.insert(0, Column(title="Answers rated"))
+        yield Table(
+            name=f"{name}.{part_}",
+            corner=title,
+            columns=tuple(columns),
+            groups=(Rows(rows=tuple(rows)),),
+            style="systems",
+        )
 
 
-def _of_rows(study: Study, groups: tuple[Rows, ...], name: str) -> Table:
-    columns = tuple(Column(title=arm.label, look=arm.look) for arm in study.arms.values())
-    return Table(
-        name=name, columns=columns, groups=groups, style="measured", whiskers=len(columns) if len(columns) <= 6 else 0
-    )
+def _direction(metric: str) -> str:
+    return " \N{DOWNWARDS ARROW}" if catalog.metric(metric).higher_is_better is False else ""
 
 
-def _row(study: Study, key: Key, subset: str) -> Row:
-    cells = tuple(number(key, study.of(arm, subset).get(key)) for arm in study.arms)
+def _rated(found: Mapping[Key, Estimate]) -> str:
+    """Answers that the primary judge rated, of all."""
+    rated, every = found.get(Key("good_fraction")), found.get(Key("unrated_fraction"))
+    return f"{rated.n or 0:,} of {every.n or 0:,}" if rated and every else DASH
+
+
+def _of_metric(study: Study, key: Key) -> Row:
     title = label(key.metric)
     if key.at is not None:
         judge = study.judges.get(key.at)
         title = f"{title}, by {judge.label if judge else key.at}"
-    better = catalog.metric(key.metric).higher_is_better
-    return Row(title=title, cells=cells, key=key.text, hint="lower is better" if better is False else "")
+    cells = tuple(number(key, study.of(arm).get(key)) for arm in study.arms)
+    return Row(title=title, cells=cells, key=key.text)
 
 
 def _keys(study: Study) -> list[Key]:
@@ -142,7 +182,7 @@ def _verdicts(study: Study, found: list[Verdict]) -> Table:
     def words(title: str, cells: list[str]) -> Row:
         return Row(title=title, cells=tuple(cells))
 
-    called = [study.arms[v.better].label + " is better" if v.better else sentences.DECIDED for v in found]
+    called = [study.arms[v.better].label + " is better" if v.better else sentences.UNDECIDED for v in found]
     bounds = [f"{decimal(v.low, signed=True)} to {decimal(v.high, signed=True)}" for v in found]
     needed = [f"{v.cases_needed:,}" if v.cases_needed else DASH for v in found]
     power = f"Cases for {study.measured_by['power']:.0%} power, at this difference"

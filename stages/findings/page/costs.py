@@ -1,6 +1,6 @@
 """The part on cost: what an answer takes in seconds, tokens and dollars, against how good it is."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from stages.findings.notes import Cost, Spread
 from stages.findings.page.study import Study, System, number
@@ -37,7 +37,7 @@ def _blocks(study: Study) -> Iterator[Block]:
             "Dollars are of good tries, by dated prices; where a price or the tokens are not known there are none.",
         )
     )
-    yield _table(study)
+    yield from _table(study)
 
 
 def _median(cost: Cost) -> float | None:
@@ -71,42 +71,55 @@ def _chart(study: Study, title: str, price: Price) -> Chart | None:
     )
 
 
-def _table(study: Study) -> Table:
-    costs = [(system.label, study.costs[name]) for name, system in study.arms.items() if name in study.costs]
-    costs += [(f"{one.label} (judge)", study.costs[name]) for name, one in study.judges.items() if name in study.costs]
-    columns = tuple(Column(title=title) for title, _ in costs)
+TIMES = {
+    "good_try": "Good try",
+    "good_try_without_looping": "Good try, without looping",
+    "all_tries": "All tries",
+    "all_tries_without_looping": "All tries, without looping",
+}
+COUNTED = {"prompt": "in", "cached": "of them cached", "completion": "out", "reasoning": "of them reasoning"}
 
-    def row(title: str, text: Callable[[Cost], str]) -> Row:
-        return Row(title=title, cells=tuple(text(cost) for _, cost in costs))
 
-    def spread(title: str, name: str) -> Row:
-        return row(title, lambda cost: _spread(getattr(cost.latency, name)) if cost.latency else DASH)
+def _table(study: Study) -> Iterator[Table]:
+    """Seconds, tokens and dollars of each arm and judge."""
+    systems = [*study.arms.values(), *study.judges.values()]
+    found = [(system, study.costs[system.name]) for system in systems if system.name in study.costs]
 
-    seconds = (
-        spread("Good try, seconds", "good_try"),
-        spread("Good try, without looping", "good_try_without_looping"),
-        spread("All tries, seconds", "all_tries"),
-        spread("All tries, without looping", "all_tries_without_looping"),
-        row("Answers that took more than one try", lambda cost: f"{cost.retried:,}" if cost.latency else DASH),
+    def table(name: str, corner: str, columns: Mapping[str, Callable[[Cost], str]], hint: str = "") -> Table:
+        rows = tuple(
+            Row(
+                title=system.label,
+                look=system.look if system.name in study.arms else None,
+                hint="judge" if system.name in study.judges else "",
+                key=system.name,
+                cells=tuple(text(cost) for text in columns.values()),
+            )
+            for system, cost in found
+        )
+        heads = tuple(Column(title=title) for title in columns)
+        return Table(name=name, corner=corner, columns=heads, groups=(Rows(title=hint, rows=rows),), style="systems")
+
+    def spread(name: str) -> Callable[[Cost], str]:
+        return lambda cost: _spread(getattr(cost.latency, name)) if cost.latency else DASH
+
+    def tokens(name: str) -> Callable[[Cost], str]:
+        return lambda cost: _count(getattr(cost.tokens, name) if cost.tokens else None)
+
+    times = {title: spread(name) for name, title in TIMES.items()}
+    times["Took more than one try"] = lambda cost: f"{cost.retried:,}" if cost.latency else DASH
+    yield table("costs.seconds", "Seconds", times, "mean, median, 95th percentile")
+    yield table("costs.tokens", "Tokens", {title: tokens(name) for name, title in COUNTED.items()}, "of all answers")
+    yield table(
+        "costs.dollars",
+        "Dollars",
+        {
+            "All answers": lambda cost: _dollars(cost.dollars),
+            "Without looping": lambda cost: _dollars(cost.dollars_without_looping),
+            "Per case": lambda cost: _dollars(cost.dollars_per_case),
+            "Per good answer": lambda cost: _dollars(cost.dollars_per_good),
+            "Answers without a price": lambda cost: f"{cost.unpriced:,}" if cost.latency else DASH,
+        },
     )
-
-    def counted(name: str) -> Row:
-        return row(f"Tokens, {name}", lambda cost: _count(getattr(cost.tokens, name) if cost.tokens else None))
-
-    tokens = tuple(counted(name) for name in ("prompt", "cached", "completion", "reasoning"))
-    dollars = (
-        row("All answers", lambda cost: _dollars(cost.dollars)),
-        row("Without looping", lambda cost: _dollars(cost.dollars_without_looping)),
-        row("Per case", lambda cost: _dollars(cost.dollars_per_case)),
-        row("Per good answer", lambda cost: _dollars(cost.dollars_per_good)),
-        row("Answers without a price", lambda cost: f"{cost.unpriced:,}" if cost.latency else DASH),
-    )
-    groups = (
-        Rows(title="Seconds", note="mean, median, 95th percentile", rows=seconds),
-        Rows(title="Tokens", rows=tokens),
-        Rows(title="Dollars", rows=dollars),
-    )
-    return Table(name="costs", columns=columns, groups=groups, style="measured")
 
 
 def _spread(found: Spread) -> str:

@@ -20,7 +20,12 @@ def _blocks(study: Study) -> Iterator[Block]:
     counted = study.notes.counts.statuses
     columns = tuple(Column(title=status, count=True) for status in STATUSES)
     rows = tuple(
-        Row(title=arm.label, key=arm.name, cells=tuple(f"{counted[arm.name].get(status, 0):,}" for status in STATUSES))
+        Row(
+            title=arm.label,
+            look=arm.look,
+            key=arm.name,
+            cells=tuple(f"{counted[arm.name].get(status, 0):,}" for status in STATUSES),
+        )
         for arm in study.arms.values()
         if arm.name in counted
     )

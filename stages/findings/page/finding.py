@@ -41,7 +41,8 @@ def sentence(study: Study) -> Sentence:
     said: list[str | Number] = [f"On {study.n_cases:,} cases, {study.primary.label} calls good "]
     for place, arm in enumerate(arms[:FEW]):
         said += ["; " if place else "", number(GOOD, study.of(arm.name)[GOOD]), f" of the answers of {arm.label}"]
-    said.append(f"; {len(arms) - FEW} more arms are below. " if len(arms) > FEW else ". ")
+    more = len(arms) - FEW
+    said.append(f"; {more} more {'arm is' if more == 1 else 'arms are'} below. " if more > 0 else ". ")
     said += list(_decided(study))
     said += list(_second(study))
     return tuple(part for part in said if part != "")

@@ -1,6 +1,6 @@
 """The part on the judges: whether two passes of ratings agree, and how the headline moves between them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from stages.findings.notes import Agreement
 from stages.findings.page.sentences import percent
@@ -44,26 +44,34 @@ def _blocks(study: Study) -> Iterator[Block]:
     if not study.notes.agreements:
         yield Note(text=("There is one pass of ratings alone, so nothing is known of their agreement.",))
         return
-    rows = [(one, study.measures.get(Subject(AGREEMENT, one.first, "test", one.second), {})) for one in _found(study)]
-    columns = tuple(Column(title=label(metric)) for metric in METRICS)
-    groups = tuple(
+    found = _found(study)
+    made = [study.measures.get(Subject(AGREEMENT, one.first, "test", one.second), {}) for one in found]
+
+    def counted(title: str, count: Callable[[Agreement], int]) -> Row:
+        return Row(title=title, cells=tuple(f"{count(one):,}" for one in found))
+
+    groups = (
         Rows(
-            title=title,
+            rows=(
+                Row(title="Passes", cells=tuple(KINDS[one.kind] for one in found)),
+                counted("Answers rated by both", lambda one: sum(map(sum, one.confusion))),
+                counted("by one alone", lambda one: one.only_first + one.only_second),
+                counted("by neither", lambda one: one.neither),
+            )
+        ),
+        Rows(
+            title="Agreement",
             rows=tuple(
                 Row(
-                    title=_title(study, one),
-                    cells=tuple(number(Key(metric), made.get(Key(metric))) for metric in METRICS),
-                    key=f"{one.first}/{one.second}",
-                    hint=f"{sum(map(sum, one.confusion)):,} answers rated by both; "
-                    f"{one.only_first + one.only_second:,} by one alone, {one.neither:,} by neither",
+                    title=label(metric),
+                    key=metric,
+                    cells=tuple(number(Key(metric), one.get(Key(metric))) for one in made),
                 )
-                for one, made in rows
-                if one.kind == kind
+                for metric in METRICS
             ),
-        )
-        for kind, title in KINDS.items()
-        if any(one.kind == kind for one, _ in rows)
+        ),
     )
+    columns = tuple(Column(title=_title(study, one)) for one in found)
     yield Heading(title="Agreement")
     yield Note(
         text=(
@@ -71,7 +79,7 @@ def _blocks(study: Study) -> Iterator[Block]:
             "and no grade. A failure that is written down as poor looks like an unreliable judge.",
         )
     )
-    yield Table(name="agreement", corner="Passes", columns=columns, groups=groups, style="plain")
+    yield Table(name="agreement", columns=columns, groups=groups, style="measured")
     yield Matrices(matrices=tuple(_matrix(study, one, look) for look, one in enumerate(_found(study))))
     yield Heading(title="How the headline moves")
     yield _headline(study)
@@ -137,16 +145,22 @@ def _matrix(study: Study, one: Agreement, look: int) -> Matrix:
 
 
 def _headline(study: Study) -> Table:
-    columns = tuple(Column(title=arm.label, look=arm.look) for arm in study.arms.values())
-    groups = []
-    for one in _found(study):
-        rows = []
+    """What is called good by each pass, arm by arm."""
+    found = _found(study)
+    columns, passes = [], []
+    for one in found:
         for name, first in ((one.first, 0), (one.second, 2)):
-            cells = []
-            for arm in study.arms:
-                counted = one.good.get(arm)
-                good, rated = (0, 0) if counted is None else counted[first : first + 2]
-                cells.append(f"{percent(good, rated)} good, {good} of {rated}" if rated else "none rated")
-            rows.append(Row(title=_name(study, name), cells=tuple(cells)))
-        groups.append(Rows(title=KINDS[one.kind], rows=tuple(rows)))
-    return Table(name="headline", columns=columns, groups=tuple(groups), style="measured")
+            columns.append(
+                Column(title=f"{_name(study, name)}{' (people)' if one.kind == 'human' and not first else ''}")
+            )
+            passes.append((one, first))
+    rows = []
+    for arm in study.arms.values():
+        cells = []
+        for one, first in passes:
+            good, rated = one.good.get(arm.name, (0, 0, 0, 0))[first : first + 2]
+            cells.append(f"{percent(good, rated)}, {good} of {rated}" if rated else "none rated")
+        rows.append(Row(title=arm.label, look=arm.look, cells=tuple(cells)))
+    return Table(
+        name="headline", corner="Rated good", columns=tuple(columns), groups=(Rows(rows=tuple(rows)),), style="systems"
+    )

@@ -3,7 +3,8 @@
 from stages.findings.notes import Verdict
 from stages.lib.report.numbers import MINUS
 
-DECIDED = "undecided"
+UNDECIDED = "undecided"
+LEAST_P = 0.001
 
 
 def percent(part: int, whole: int) -> str:
@@ -26,6 +27,15 @@ def points(difference: float) -> str:
     return f"{sign}{text}"
 
 
+def p_value(p: float) -> str:
+    """A p value with three decimals, or that it is below the least such.
+
+    >>> p_value(0.625), p_value(0.00001)
+    ('0.625', '< 0.001')
+    """
+    return f"{p:.3f}" if p >= LEAST_P else f"< {LEAST_P}"
+
+
 def verdict(found: Verdict, first: str, second: str, better: str) -> str:
     """Sentence about two arms by one judge, the second one first.
 
@@ -41,14 +51,14 @@ def verdict(found: Verdict, first: str, second: str, better: str) -> str:
         f"{percent(good_a, rated_a)} ({good_a} of {rated_a})"
     )
     both = found.good_both
-    said += f"; on the {found.n_both} rated for both {both[1]} and {both[0]} are good, McNemar p {found.p:.3f}"
+    said += f"; on the {found.n_both} rated for both {both[1]} and {both[0]} are good, McNemar p {p_value(found.p)}"
     if found.p_holm != found.p:
-        said += f", {found.p_holm:.3f} after Holm"
+        said += f", {p_value(found.p_holm)} after Holm"
     said += (
         f"; any rating of the judge's failures leaves a difference of {points(found.low)} to {points(found.high)} "
         "percentage points"
     )
     if found.reasons:
         needed = f" It would take {found.cases_needed:,} cases." if found.cases_needed else ""
-        return f"{said}: {DECIDED}, as {'; '.join(found.reasons)}.{needed}"
+        return f"{said}: {UNDECIDED}, as {'; '.join(found.reasons)}.{needed}"
     return f"{said}: {better} is better."

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from stages.findings.page.study import Study, number
 from stages.lib.metrics.measures import Key
-from stages.lib.report.blocks import Block, HeatCell, HeatColumn, HeatMap, HeatRow, Note, Part
+from stages.lib.report.blocks import Block, HeatCell, HeatColumn, HeatMap, HeatRow, Note, Number, Part
 from stages.lib.report.numbers import label
 
 SHOWN = ("good_fraction", "finding_f1")
@@ -16,6 +16,7 @@ TITLES = {
     "images": "Images",
     "gold_scope": "Gold text speaks of",
 }
+DIVISIONS = (("region", "modality"), ("plane", "images", "gold_scope"))  # a heat map for each
 WORDS = {"imaged_only": "the images alone", "other_studies": "other studies too", "2_or_more": "2 or more", "1": "1"}
 FEW = "too few"
 
@@ -35,7 +36,8 @@ def _blocks(study: Study) -> Iterator[Block]:
         )
     )
     for metric in SHOWN:
-        yield heat_map(study, metric, tuple(TITLES))
+        for divisions in DIVISIONS:
+            yield heat_map(study, metric, divisions)
     yield heat_map(study, SHOWN[0], ("stratum",))
 
 
@@ -59,7 +61,7 @@ def heat_map(study: Study, metric: str, divisions: tuple[str, ...]) -> HeatMap:
             few = estimate is not None and estimate.value is None and (estimate.reason or "").startswith(FEW)
             cells.append(
                 HeatCell(
-                    number=replace(shown, text=FEW) if few else shown,
+                    number=replace(shown, text=FEW) if few else _short(shown),
                     fraction=None if estimate is None or estimate.value is None else min(max(estimate.value, 0.0), 1.0),
                 )
             )
@@ -71,6 +73,14 @@ def heat_map(study: Study, metric: str, divisions: tuple[str, ...]) -> HeatMap:
         columns=tuple(columns),
         rows=tuple(rows),
     )
+
+
+def _short(shown: Number) -> Number:
+    """A number with two decimals, as a field has room for."""
+    if shown.value is None or shown.low is None or shown.high is None:
+        return shown
+    interval = f"{shown.low:.2f} to {shown.high:.2f}"
+    return replace(shown, text=f"{shown.value:.2f}", interval=interval, note=f"{shown.interval} {shown.note}")
 
 
 def _subsets(study: Study, divisions: tuple[str, ...]) -> list[str]:

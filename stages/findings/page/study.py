@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from stages.findings.notes import Cost, Notes
+from stages.findings.page.sentences import p_value
 from stages.lib.metrics.measures import Estimate, Key, Subject
 from stages.lib.report import numbers
 from stages.lib.report.blocks import Number
@@ -128,6 +129,8 @@ def number(key: Key, estimate: Estimate | None, *, signed: bool = False) -> Numb
     if estimate is None or estimate.value is None:
         return numbers.number(key, estimate, signed=signed)
     shown = numbers.number(key, estimate, signed=signed)
+    if key.metric.endswith(("_p", "_p_holm")):
+        shown = replace(shown, text=p_value(estimate.value))
     behind = [f"{estimate.n:,} answers"] if estimate.n is not None else []
     if estimate.n_patients is not None:
         behind = [" about ".join([*behind, f"{estimate.n_patients:,} cases"])]

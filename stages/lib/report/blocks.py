@@ -84,6 +84,7 @@ class Row:
     key: str = ""  # what the row is about, for a program that reads the page
     hint: str = ""
     selected: bool = False
+    look: Look | None = None  # of the system that it is about
 
 
 @block
@@ -105,7 +106,7 @@ class Table:
     columns: tuple[Column, ...]
     groups: tuple[Rows, ...]
     whiskers: Annotated[int, Field(ge=0)] = 0  # so many columns, from the left, are also drawn from 0 to 1
-    style: Literal["plain", "measured", "aside"] = "plain"
+    style: Literal["plain", "measured", "systems", "aside"] = "plain"  # systems: a row of many numbers for each
     scroll: bool = False  # whether a long table scrolls
 
 
