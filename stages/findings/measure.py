@@ -85,7 +85,7 @@ def compare(study: Study, params: Params, results: Results) -> None:
         results.measures[Subject(COMPARISON, pair[0], arms.TEST, pair[1])] = made
     for judge in study.judges:
         both = {pair: Both(*(rated(study, study.arms[arm], judge) for arm in pair)) for pair in comparable}
-        made_of = verdicts.verdicts(judge, both, n_cases, params.confidence)
+        made_of = verdicts.verdicts(judge, both, n_cases, params)
         results.verdicts += made_of
         for verdict, (pair, ratings) in zip(made_of, both.items(), strict=True):
             subject = Subject(COMPARISON, pair[0], arms.TEST, pair[1])
@@ -97,7 +97,7 @@ def compare(study: Study, params: Params, results: Results) -> None:
 
 def weights(asked: Asked, params: Params) -> Floats:
     """How often each item of an arm stands in each resample of cases, shape (draws, n)."""
-    drawn = resamples(asked.case_ids, draws=params.draws, seed=params.seed)
+    drawn = resamples(asked.case_ids, draws=params.draws, seed=params.seed, strata=asked.strata)
     return np.concatenate(list(drawn)).astype(np.float64)
 
 

@@ -12,10 +12,18 @@ from stages.findings.measuring.ratings import GOOD, NONE, grade, rated
 from stages.findings.measuring.study import Row, Study
 from stages.findings.notes import Agreement
 from stages.lib.core.case_tables import RATINGS
-from stages.lib.metrics.measures import Estimate, Key, Subject
+from stages.lib.metrics import agreement as metrics
+from stages.lib.metrics.bootstrap import attempt
+from stages.lib.metrics.measures import Estimate, Key, Subject, estimate
+from stages.lib.metrics.ratios import ratio
 
 TASK = "agreement"
-NO_BOTH = "no answer is rated by both"
+KAPPAS: Mapping[str, metrics.Weights] = {
+    "rating_kappa": "none",
+    "rating_kappa_linear": "linear",
+    "rating_kappa_quadratic": "quadratic",
+}
+ALPHAS: Mapping[str, metrics.Level] = {"rating_alpha": "nominal", "rating_alpha_ordinal": "ordinal"}
 
 
 @dataclass(frozen=True)
@@ -70,14 +78,8 @@ def _pairs(grades: list[tuple[int, int]]) -> NDArray[np.int64]:
 
 
 def confusion(grades: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Answers by grade of the first pass (rows) and of the second, of those that both rated.
-
-    >>> confusion(np.array([[0, 0], [2, 1], [2, -1]])).tolist()
-    [[1, 0, 0], [0, 0, 0], [0, 1, 0]]
-    """
-    both = grades[(grades != NONE).all(axis=1)]
-    size = len(RATINGS)
-    return np.bincount(both[:, 0] * size + both[:, 1], minlength=size * size).reshape(size, size)
+    """Answers by grade of the first pass (rows) and of the second, of those that both rated."""
+    return metrics.confusion(grades[:, 0], grades[:, 1], len(RATINGS))
 
 
 def noted(one: Passes) -> Agreement:
@@ -101,12 +103,14 @@ def noted(one: Passes) -> Agreement:
 
 
 def measure(one: Passes) -> tuple[Subject, Mapping[Key, Estimate]]:
-    """Agreement of two passes."""
+    """Agreement of two passes: kappas of what both rated, alphas of all answers."""
     table = confusion(one.grades)
-    n = int(table.sum())
-    made = {
-        Key("rating_agreement"): Estimate(value=float(np.trace(table) / n), n=n)
-        if n
-        else Estimate(value=None, n=0, reason=NO_BOTH)
-    }
+    n, size = int(table.sum()), len(RATINGS)
+    made: dict[Key, Estimate] = {}
+    same = attempt(ratio, float(np.trace(table)), float(n), "no answer is rated by both")
+    made[Key("rating_agreement")] = estimate(same, n=n)
+    for name, weights in KAPPAS.items():
+        made[Key(name)] = estimate(attempt(metrics.cohen_kappa, table, weights), n=n)
+    for name, level in ALPHAS.items():
+        made[Key(name)] = estimate(attempt(metrics.krippendorff_alpha, one.grades.T, size, level), n=len(one.grades))
     return Subject(TASK, one.first, "test", one.second), made

@@ -1,16 +1,21 @@
 """Whether two arms differ: a verdict that what a judge failed to rate could not turn."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from stages.findings.measuring.pairs import Both
+from stages.findings.measuring.settings import MeasureParams
 from stages.findings.notes import Verdict
+from stages.lib.core.errors import UndefinedMetricError
+from stages.lib.metrics.bootstrap import attempt
 from stages.lib.metrics.comparison import holm, mcnemar
+from stages.lib.metrics.power import cases_for_power
 
 Pair = tuple[str, str]
 
 
 def verdicts(
-    judge: str, pairs: Mapping[Pair, Both], n_cases: Mapping[Pair, int], confidence: float
+    judge: str, pairs: Mapping[Pair, Both], n_cases: Mapping[Pair, int], params: MeasureParams
 ) -> tuple[Verdict, ...]:
     """Verdict of each declared comparison by one judge, p values corrected for their number.
 
@@ -18,23 +23,21 @@ def verdicts(
         judge: Its name.
         pairs: Its ratings on the answers of each pair of arms.
         n_cases: Cases of each pair.
-        confidence: A difference is called one where p after Holm is below 1 - confidence.
+        params: A difference is called one where p after Holm is at most 1 - confidence.
     """
     p_values = [mcnemar(*both.discordant(failures_poor=False)) for both in pairs.values()]
     found = zip(pairs.items(), p_values, holm(p_values), strict=True)
-    return tuple(
-        _verdict(judge, pair, both, n_cases[pair], (p, p_holm), confidence) for (pair, both), p, p_holm in found
-    )
+    return tuple(_verdict(judge, pair, both, n_cases[pair], (p, p_holm), params) for (pair, both), p, p_holm in found)
 
 
 def _verdict(
-    judge: str, pair: Pair, both: Both, n_cases: int, p_values: tuple[float, float], confidence: float
+    judge: str, pair: Pair, both: Both, n_cases: int, p_values: tuple[float, float], params: MeasureParams
 ) -> Verdict:
     p, p_holm = p_values
     low, high = both.bounds
     p_failures_poor = mcnemar(*both.discordant(failures_poor=True))
     known = both.known
-    reasons = why_undecided(low, high, p_holm, p_failures_poor, confidence)
+    reasons = why_undecided(low, high, p_holm, p_failures_poor, params.confidence)
     return Verdict(
         first=pair[0],
         second=pair[1],
@@ -50,9 +53,27 @@ def _verdict(
         p=p,
         p_holm=p_holm,
         p_failures_poor=p_failures_poor,
-        cases_needed=None,
+        cases_needed=cases_needed(both, params),
         reasons=tuple(reasons),
     )
+
+
+def cases_needed(both: Both, params: MeasureParams) -> int | None:
+    """Cases at which McNemar's test would find a difference as the one seen; None if there is none, or too many.
+
+    As many discordant cases of each kind are taken as there are of those rated for both.
+    """
+    n = int(both.known.sum())
+    only = both.discordant(failures_poor=False)
+    if not n:
+        return None
+    found = attempt(partial(_cases, params), only[0] / n, only[1] / n)
+    return None if isinstance(found, UndefinedMetricError) else int(found)
+
+
+def _cases(params: MeasureParams, only_first: float, only_second: float) -> int:
+    alpha = 1 - params.confidence
+    return cases_for_power(only_first, only_second, power=params.power, alpha=alpha, most=params.max_power_cases)
 
 
 def why_undecided(low: float, high: float, p_holm: float, p_failures_poor: float, confidence: float) -> Sequence[str]:
