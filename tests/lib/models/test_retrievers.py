@@ -113,7 +113,7 @@ def by_colour(calls: list[int]) -> Encoder:
         calls.append(1)
         return image.mean(axis=(0, 1)).astype(np.float32)
 
-    return Encoder("colours", features)
+    return Encoder("colours", lambda: features)
 
 
 def flat(folder: Path, name: str, red: int, green: int, blue: int) -> Path:
@@ -165,7 +165,7 @@ def test_features_are_kept_by_the_bytes_of_the_image_and_the_encoder_and_a_flipp
     assert np.array_equal(image_retrieval.features(tmp_path / "a.png", "file", encoder, kept), first)
     assert len(calls) == 2
     image_retrieval.features(tmp_path / "a.png", "side_16", encoder, kept)
-    image_retrieval.features(tmp_path / "a.png", "file", Encoder("another", encoder.features), kept)
+    image_retrieval.features(tmp_path / "a.png", "file", Encoder("another", encoder.load), kept)
     assert len(calls) == 4
     assert len(list(kept.rglob("*.bin"))) == 3
 

@@ -1,12 +1,13 @@
 """MedGemma's own vision tower and projector: the mean of the image tokens that its language model reads."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from stages.lib.core import params
 from stages.lib.models import gemma3
-from stages.lib.models.encoder import Encoder, EncoderParams, identity
+from stages.lib.models.encoder import Encoder, EncoderParams, Features, identity
 from stages.lib.models.snapshot import Snapshot
 
 
@@ -21,10 +22,11 @@ def encoder(params: Params, found: Snapshot) -> Encoder:
     Args:
         params: See `Params`.
         found: The model's files.
-
-    Raises:
-        ModelError: If they do not hold such a model.
     """
+    return Encoder(identity("medgemma", found.sha256, params.dtype), partial(_load, params, found))
+
+
+def _load(params: Params, found: Snapshot) -> Features:
     held = gemma3.ModelParams(dtype=params.dtype, attention="sdpa", quantization="none", cache_features=False)
     loaded = gemma3.load(found.folder, held)
 
@@ -38,4 +40,4 @@ def encoder(params: Params, found: Snapshot) -> Encoder:
             ).pooler_output  # (1, image tokens, hidden)
         return np.asarray(seen.float().mean(dim=1)[0].cpu().numpy(), np.float32)
 
-    return Encoder(identity("medgemma", found.sha256, params.dtype, loaded.device), features)
+    return features

@@ -3,6 +3,7 @@
 Source: Zhai et al. (2023), Sigmoid loss for language image pre-training. The text side is not loaded.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from stages.lib.core import params
 from stages.lib.core.errors import ModelError
 from stages.lib.models import gemma3
-from stages.lib.models.encoder import Encoder, EncoderParams, identity
+from stages.lib.models.encoder import Encoder, EncoderParams, Features, identity
 from stages.lib.models.snapshot import Snapshot
 
 
@@ -25,9 +26,15 @@ def encoder(params: Params, found: Snapshot) -> Encoder:
     Args:
         params: See `Params`.
         found: The model's files: those of a whole SiglipModel, or of its vision side alone.
+    """
+    return Encoder(identity("siglip", found.sha256, params.dtype), partial(_load, params, found))
+
+
+def _load(params: Params, found: Snapshot) -> Features:
+    """The model.
 
     Raises:
-        ModelError: If they do not hold such a model, or lack a weight of it.
+        ModelError: If the files do not hold such a model, or lack a weight of it.
     """
     gemma3.quiet()
     import torch
@@ -53,4 +60,4 @@ def encoder(params: Params, found: Snapshot) -> Encoder:
             seen = model(pixel_values=pixels.to(device, model.dtype)).pooler_output  # (1, hidden)
         return np.asarray(seen[0].float().cpu().numpy(), np.float32)
 
-    return Encoder(identity("siglip", found.sha256, params.dtype, device), features)
+    return features

@@ -15,7 +15,8 @@ def retriever(params: Params, setting: Setting) -> Retriever:
     """Finds cases by features of their images.
 
     Raises:
-        ModelError: If the encoder cannot be loaded.
+        DocumentError: If the record of its files cannot be read.
+        ModelError: If its files are not there.
         ParamsError: If the record of its files was not given.
     """
     encoder = siglip.encoder(params, snapshot.read(setting.record()))
