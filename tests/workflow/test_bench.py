@@ -16,7 +16,7 @@ from stages.lib.learn import answers
 from stages.lib.models import gemma3, lora, prompts
 from stages.lib.models.chat.ledger import Ledger
 from stages.nodules import infer
-from workflow.bench import architecture, chat, chat_server, flops, interleave, matching, memory, result
+from workflow.bench import architecture, chat, chat_server, findings, flops, interleave, matching, memory, result
 
 ROOT = Path(__file__).parents[2]
 REAL = params.parse(
@@ -143,6 +143,13 @@ def test_images_to_be_matched_have_points_near_each_other_and_are_matched_quickl
     found = matching.bench(2000)["matching.seconds"]
     assert 0 < found.value < 10
     assert "2000 images" in found.note
+
+
+def test_scoring_again_measures_all_arms_and_resamples_are_faster_than_a_loop():
+    found = findings.bench(40, draws=1000, rounds=1)
+    assert 0 < found["findings.rescore"].value < 60
+    assert "40 cases, 4 arms" in found["findings.rescore"].note
+    assert found["findings.resamples"].value > 1
 
 
 def test_the_peak_of_memory_is_this_process_s_own():

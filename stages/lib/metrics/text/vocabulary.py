@@ -12,6 +12,7 @@ from typing import Any, Literal
 import yaml
 
 from stages.lib.core.errors import VocabularyError
+from stages.lib.metrics.text import radlex
 from stages.lib.metrics.text.phrases import Phrases, plain, tokens
 
 OWN = Path(__file__).with_suffix(".yaml")
@@ -120,12 +121,20 @@ def load(path: str = NONE) -> Vocabulary:
 
     Args:
         path: The user's file, of the form of vocabulary.yaml, with any of its keys; none for the own one alone. Terms
-            of an id that is known are added to it.
+            of an id that is known are added to it. Under `radlex` it maps ids, or names a table beside it.
 
     Raises:
         VocabularyError: If a file cannot be read, or is not of the form; with every problem.
     """
-    return _own() if path == NONE else _together(_own(), _read(Path(path)), path)
+    if path == NONE:
+        return _own()
+    document = _read(Path(path))
+    table = document.get("radlex") if isinstance(document, Mapping) else None
+    if not isinstance(table, str):
+        return _together(_own(), document, path)
+    made = _together(_own(), {**document, "radlex": {}}, path)
+    ids = radlex.read(Path(path).parent / table)
+    return replace(made, radlex=radlex.mapped({**made.entities, **made.places}, ids))
 
 
 @cache
@@ -152,7 +161,7 @@ def _together(base: Vocabulary, document: Any, where: str) -> Vocabulary:
     entities = _entries(document, "entities", problems)
     places = _entries(document, "places", problems)
     sides = {str(side): _words(terms, f"sides.{side}", problems) for side, terms in _pairs(document, "sides", problems)}
-    radlex = {str(id_): rid for id_, rid in _pairs(document, "radlex", problems)}
+    rids = {str(id_): rid for id_, rid in _pairs(document, "radlex", problems)}
     abnormality, normal = (_words(document.get(key, []), key, problems) for key in ("abnormality", "normal"))
     made = replace(
         base,
@@ -162,7 +171,7 @@ def _together(base: Vocabulary, document: Any, where: str) -> Vocabulary:
         sides=_added(base.sides, sides),
         abnormality=(*base.abnormality, *abnormality),
         normal=(*base.normal, *normal),
-        radlex={**base.radlex, **radlex},
+        radlex={**base.radlex, **rids},
         licences=(*base.licences, str(document.get("licence", "not stated"))),
     )
     problems += [f"sides.{side}: unknown; known are {', '.join(SIDES)}" for side in sides if side not in SIDES]
@@ -173,7 +182,7 @@ def _together(base: Vocabulary, document: Any, where: str) -> Vocabulary:
     ]
     problems += [
         f"radlex.{id_}: found {rid!r}, wanted an entity or place of the vocabulary, and an id as RID1234"
-        for id_, rid in radlex.items()
+        for id_, rid in rids.items()
         if (id_ not in made.entities and id_ not in made.places) or not str(rid).startswith("RID")
     ]
     problems += _circles(made) + _twice(made)
