@@ -62,6 +62,7 @@ WAITED_FOR = (
     "checked",
     "adapter",
     "templates",
+    "prompts",
 )  # inputs that a rule waits for and its command does not name
 
 

@@ -11,7 +11,9 @@ if registry.has(config, "weights.pretrain"):
 
     def code_of_base(wildcards):
         """Source files of pretrain, and of the kind of this base alone."""
-        return sorted({*code("weights.pretrain"), *closure(f"{kinds.BASES}.{row_of('base', wildcards.base)['kind']}")})
+        return sorted(
+            {*code("weights.pretrain"), *closure(f"{kinds.BASES}.{row_of('base', wildcards.base)['kind']}")}
+        )
 
     def values_of_base(wildcards):
         """The row of a base, and the other sections that its kind reads."""

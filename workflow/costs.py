@@ -85,7 +85,12 @@ def needs_gpu(document: Mapping[str, Any]) -> bool:
     False
     """
     revision = document.get("weights", {}).get("fetch", {}).get("revision", "none")
-    return revision != "none" or document.get("nodules", {}).get("model", {}).get("dtype", "") == "bfloat16"
+    if revision != "none" or document.get("nodules", {}).get("model", {}).get("dtype", "") == "bfloat16":
+        return True
+    if "findings" not in document.get("study", {}).get("chapters", ()):
+        return False
+    arms = document.get("findings", {}).get("arms", {}).values()
+    return any(row.get("revision", "none") != "none" or row.get("dtype") == "bfloat16" for row in arms)
 
 
 def gpu(text: str) -> Gpu:

@@ -114,8 +114,8 @@ def checks(document: Mapping[str, Any], machine: Machine) -> list[Check]:
         _memory(machine, large),
         _disk(document, machine, large),
         *_gpu(document, machine, large),
-        *_hub(document, machine),
-        _data(document, machine),
+        *(_hub(document, machine) if _has_images(document) else []),
+        *([_data(document, machine)] if _has_images(document) else []),
         _slurm(machine),
         _chromium(machine),
         *_chexagent(document, machine),
@@ -305,6 +305,11 @@ def _of(document: Mapping[str, Any], section: str, key: str, otherwise: Any) -> 
     return values.get(key, otherwise) if isinstance(values, Mapping) else otherwise
 
 
+def _has_images(document: Mapping[str, Any]) -> bool:
+    """Whether the study has radiographs and a base model: a study of the findings alone has neither."""
+    return "data" in document or "weights" in document
+
+
 def _is_made(path: str) -> bool:
     return Path(path).parts[:1] == ("results",)
 
@@ -347,7 +352,7 @@ def look(document: Mapping[str, Any]) -> Machine:
 
 def data(document: Mapping[str, Any]) -> Data | None:
     """The data folder, listed by what ingest lists it with; None if the study makes its own."""
-    if _is_made(_of(document, "data.ingest", "root", "")):
+    if not _has_images(document) or _is_made(_of(document, "data.ingest", "root", "")):
         return None
     from stages.data import ingest
     from stages.lib.core import params
@@ -375,6 +380,8 @@ def hub(document: Mapping[str, Any]) -> tuple[str | None, str | None]:
     from stages.lib.core.errors import ModelError
     from stages.weights import fetch
 
+    if not _has_images(document):
+        return None, None
     section = params.parse(document, {"weights.fetch": fetch.Params}).fetch
     place = None
     try:

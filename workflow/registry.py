@@ -1,6 +1,6 @@
 """Registry of parameters: the class of each section of params.yaml."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Annotated, Any, Literal
@@ -99,6 +99,7 @@ HOMES = {
     "findings.client": "stages.lib.models.chat.client_params:ClientParams",
     "findings.measure": "stages.findings.measuring.settings:MeasureParams",
     "findings.section": "stages.findings.section:Params",
+    "findings.report": "stages.report:Params",
     "report": "stages.report:Params",
     "predict": "workflow.registry:PredictParams",
 }
@@ -109,6 +110,8 @@ APART = (
     "nodules.audit",
     "nodules.audit_measure",
     "nodules.section",
+    "findings.section",
+    "findings.report",
     "findings.client",
     "findings.section",
     "report",
@@ -181,12 +184,36 @@ def check(document: Any) -> None:
 
 
 def _wrong_systems(given: SimpleNamespace) -> list[str]:
-    """A sentence for each thing that is wrong with the arms and judges of the chapter findings."""
-    retrievers = getattr(given, "retrievers", None)
+    """A sentence for each thing that is wrong with the systems of the chapter findings, and each that is not there."""
+    named = {"findings.measure.primary_judge": (given.measure.primary_judge, [*given.judges])}
+    named |= {
+        f"findings.measure.comparisons.{number}.{place}": (one, [*given.arms])
+        for number, pair in enumerate(given.measure.comparisons)
+        for place, one in enumerate(pair)
+    }
+    named |= {
+        f"findings.retrievers.{name}.of": (row.params.of, [other for other in given.retrievers if other != name])
+        for name, row in given.retrievers.items()
+        if row.kind == "shuffled"
+    }
     return [
-        *arms.problems(given.arms, None if retrievers is None else tuple(retrievers)),
+        *_not_there(named),
+        *arms.problems(given.arms, tuple(given.retrievers)),
         *judges.problems(given.judges),
         *checks.study(given.arms, given.judges, given.ingest.terms),
+    ]
+
+
+def _not_there(named: Mapping[str, tuple[str, Collection[str]]]) -> list[str]:
+    """A sentence for each parameter that names a system which is not there.
+
+    Args:
+        named: What is named and what is there, by the parameter.
+    """
+    return [
+        f"{key}: found {found!r}, wanted one of {', '.join(known)}"
+        for key, (found, known) in named.items()
+        if found not in known
     ]
 
 
@@ -210,12 +237,7 @@ def _unknown_systems(given: SimpleNamespace) -> list[str]:
         for number, pair in enumerate(given.measure.comparisons)
         for place, one in enumerate(pair)
     }
-    problems = [
-        f"{key}: found {found!r}, wanted one of {', '.join(known)}"
-        for key, (found, known) in named.items()
-        if found not in known
-    ]
-    return problems + [
+    return _not_there(named) + [
         f"nodules.localizers.{name}: wanted another name, this one is a localizer of the study's own"
         for name in derived
         if name in given.localizers

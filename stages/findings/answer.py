@@ -169,7 +169,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     test = shards.take(sample.filter(pc.equal(sample["role"], "test")), args.shard)
     wanted = requests.asked(items(test, case_images, ("test",), row.params.unit), context)
-    client, folder = client_params.read(), ledger.root() / "answer" / args.arm
+    client, folder = client_params.of_answers(), ledger.root() / "answer" / args.arm
     ask = asker(responder, folder, args.shard, client) if has_model else responder.replies
     table, paired = answer(args.arm, wanted, ask, row.params, context.family, has_model=has_model)
     tables.write(args.answers, table, ANSWERS)

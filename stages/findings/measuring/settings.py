@@ -18,6 +18,7 @@ class MeasureParams:
     vocabulary: params.Text  # file of a vocabulary of findings, added to our own; none
     power: OpenFraction  # probability of finding a difference as large as the one seen, for the cases needed
     max_power_cases: params.Count  # cases beyond which they are not counted
+    human_ratings: params.Text  # CSV of ratings by people, see stages/findings/ratings_file.py; none
 
     def __post_init__(self) -> None:
         """Check what the types do not say."""

@@ -5,11 +5,13 @@ another budget, or a replay, is no reason to run a rule again.
 """
 
 import os
+from dataclasses import replace
 from typing import Literal
 
 from stages.lib.core import params
 
 VARIABLE = "NODULEFLOW_FINDINGS_CLIENT"
+KEPT = "NODULEFLOW_FINDINGS_ANSWERS"  # kept: answers are taken from the ledger alone, whatever judges may ask
 SHIPPED = "shipped"
 
 
@@ -38,3 +40,13 @@ def read() -> ClientParams:
     document = {"findings": {"client": params.document(given)}}
     found: ClientParams = params.parse(document, {"findings.client": ClientParams}).client
     return found
+
+
+def of_answers() -> ClientParams:
+    """As `read`, for the answers of arms: a run that scores anew asks no model what it sees.
+
+    Raises:
+        ParamsError: As `read`.
+    """
+    found = read()
+    return replace(found, network="replay") if os.environ.get(KEPT) == "kept" else found
