@@ -23,9 +23,9 @@ from typing import Any
 from stages.lib.core.errors import EndpointError, ImageError, NoduleflowError, RequestsError
 from stages.lib.models.chat import checks, wire
 from stages.lib.models.chat.budget import Budget
-from stages.lib.models.chat.endpoint_params import EndpointParams
+from stages.lib.models.chat.endpoint_params import EndpointParams, is_loopback
 from stages.lib.models.chat.prices import Tariff
-from stages.lib.models.chat.request import Failure, Reply, Request
+from stages.lib.models.chat.request import Failure, Reply, ReplyStatus, Request
 from stages.lib.models.chat.token import Token
 
 PASSING = (408, 409, 425, 429)  # statuses below 500 that are tried again
@@ -166,7 +166,10 @@ class _Run:
             project="",
             max_retries=0,
             timeout=self.params.timeout_s,
-            http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False),
+            # no proxy of the environment stands between this machine and itself
+            http_client=openai.DefaultAsyncHttpxClient(
+                follow_redirects=False, trust_env=not is_loopback(self.params.base_url)
+            ),
         ) as client:
             client.organization = client.project = None
             pending = iter(enumerate(self.requests))
@@ -232,14 +235,14 @@ class _Run:
                     if self.token.renewable:
                         client.api_key = await self.token.get()
                     await self._admitted(request)
-                    last = time.monotonic()
+                    last, used = time.monotonic(), client.api_key
                     try:
                         answer = await self._try(client, body, request)
                     except RefusedError as error:
                         if error.status != UNAUTHORIZED or not self.token.renewable or renewed:
                             raise
                         renewed = True
-                        client.api_key = await self.token.get(refused=client.api_key)
+                        client.api_key = await self.token.get(refused=used)
                         raise PassingError(str(error), wait_s=0.0) from error
         except (PassingError, RefusedError) as error:
             return self._failed(error, attempts, failures, began, last)
@@ -292,10 +295,10 @@ class _Run:
                     "ledger; run again when the server is back"
                 )
             )
-        status = "timeout" if isinstance(error, PassingError) and error.kind == "timeout" else "error"
+        status: ReplyStatus = "timeout" if isinstance(error, PassingError) and error.kind == "timeout" else "error"
         now = time.monotonic()
         return Reply(
-            status,  # type: ignore[arg-type]
+            status,
             problem=problem,
             attempts=attempts,
             seconds=now - last,

@@ -156,8 +156,13 @@ class Ledger:
         ]
         last = sealed({**same, **_record(request, reply, address)})
         before = b"".join(lines)
-        offset = self._writer.seek(0, os.SEEK_END) + len(before)
-        _write(self._writer, before + last)
+        start = self._writer.seek(0, os.SEEK_END)
+        offset = start + len(before)
+        try:
+            _write(self._writer, before + last)
+        except OSError:
+            self._writer.truncate(start)  # or half a line would stand before the next one
+            raise
         if reply.status == "ok":
             number = self._files.index(self.file)
             self._places.setdefault(bytes.fromhex(request.key), _Place(number, offset, len(last) - 1))
@@ -184,51 +189,59 @@ class Ledger:
     def records(self) -> Iterator[dict[str, Any]]:
         """Each whole line, file by file."""
         for file in self._files:
-            for _, line in whole_lines(file):
-                if (record := opened(line)) is not None:
-                    yield record
+            for _, _, record in read(file):
+                yield record
 
     def _index(self, number: int, file: Path) -> int:
         """Take in a file; the number of bytes of its whole lines."""
-        offset, line_number = 0, 0
-        for line_number, (at, line) in enumerate(whole_lines(file), 1):
-            record = opened(line)
-            if record is None:
-                raise LedgerError(
-                    f"{file}, line {line_number}: its checksum is not that of its text; take the line out, and what it "
-                    "answered will be asked again"
-                )
+        offset = lines = 0
+        for at, length, record in read(file):
+            lines += 1
             if record["status"] == "ok":
-                self._places.setdefault(bytes.fromhex(record["key"]), _Place(number, at, len(line)))
-            offset = at + len(line) + 1
-        self.lines += line_number
+                self._places.setdefault(bytes.fromhex(record["key"]), _Place(number, at, length))
+            offset = at + length + 1
+        self.lines += lines
         rest = _rest(file, offset)
         if b"\n" in rest:  # another process goes on writing to its own file
             return offset
         if rest and opened(rest[:-1]) is not None:  # a whole line, but for the byte that should end it
-            raise LedgerError(f"{file}, line {line_number + 1}: found another byte than a line break behind it")
+            raise LedgerError(f"{file}, line {lines + 1}: found another byte than a line break behind it")
         self.torn += bool(rest)
         return offset
 
 
-def whole_lines(file: Path) -> Iterator[tuple[int, bytes]]:
-    """Offset and bytes of each line that ends with a line break, without it; nothing of a file that is not there."""
+def read(file: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """Offset, length and record of each line that ends with a line break; nothing of a file that is not there.
+
+    Raises:
+        LedgerError: If a line is damaged.
+    """
     if not file.exists():
         return
     at = 0
     with file.open("rb") as handle:
-        for line in handle:
+        for number, line in enumerate(handle, 1):
             if line.endswith(b"\n"):
-                yield at, line[:-1]
+                record = opened(line[:-1])
+                if record is None:
+                    raise LedgerError(
+                        f"{file}, line {number}: its checksum is not that of its text; take the line out, and what it "
+                        "answered will be asked again"
+                    )
+                yield at, len(line) - 1, record
             at += len(line)
 
 
 def sha256_answers(folder: Path) -> str:
-    """SHA-256 over the good answers in a folder and all below it, whatever their order and times; 64 digits."""
+    """SHA-256 over the good answers in a folder and all below it, whatever their order and times; 64 digits.
+
+    Raises:
+        LedgerError: If a line is damaged.
+    """
     found: dict[str, str] = {}
     for file in sorted(folder.rglob("*.jsonl")):
-        for _, line in whole_lines(file):
-            if (record := opened(line)) is not None and record["status"] == "ok":
+        for _, _, record in read(file):
+            if record["status"] == "ok":
                 found.setdefault(record["key"], sha256(line_text(record)).hexdigest())
     return files.sha256_json(found)
 

@@ -4,12 +4,14 @@ import asyncio
 import os
 import shlex
 import time
+from pathlib import Path
 
 from stages.lib.core.errors import EndpointError
 from stages.lib.models.chat.endpoint_params import NONE, EndpointParams
 
 RENEW_SECONDS = 3000.0  # tokens of clouds live for an hour
 COMMAND_SECONDS = 60.0
+ENV_FILE = Path(".env")
 NO_KEY = "EMPTY"  # what is sent to a server that wants none
 
 
@@ -64,14 +66,25 @@ class Token:
 
 
 def key(variable: str) -> str:
-    """Key in an environment variable; a word that means nothing if none is wanted.
+    """Key in an environment variable, or in the file .env; a word that means nothing if none is wanted.
 
     Raises:
-        EndpointError: If it is not set.
+        EndpointError: If it is in neither, or .env cannot be read.
     """
     if variable == NONE:
         return NO_KEY
-    found = os.environ.get(variable, "").strip()
+    found = os.environ.get(variable, "").strip() or _in_file(variable)
     if not found:
         raise EndpointError(f"key_variable {variable}: not set; export it, or write it to .env")
     return found
+
+
+def _in_file(variable: str) -> str:
+    from dotenv import dotenv_values
+
+    if not ENV_FILE.is_file():
+        return ""
+    try:
+        return (dotenv_values(ENV_FILE).get(variable) or "").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise EndpointError(f"{ENV_FILE}: cannot be read for {variable} ({type(error).__name__})") from error

@@ -91,7 +91,8 @@ def answer(said: Any) -> Answer:
         raise MalformedError(f"no JSON but {said.strip()[:60]!r}")
     choices = getattr(said, "choices", None)
     if not isinstance(choices, list) or not choices:
-        raise MalformedError("an answer without choices")
+        problem = getattr(said, "error", None)
+        raise MalformedError("an answer without choices" + (f": {problem}" if problem else ""))
     try:
         message, finish_reason = choices[0].message, choices[0].finish_reason
         content = message.content

@@ -17,9 +17,10 @@ from stages.lib.core.errors import BudgetError, EndpointError, RequestsError
 from stages.lib.images import pictures
 from stages.lib.models.chat.asking import ask
 from stages.lib.models.chat.budget import Budget
-from stages.lib.models.chat.client_params import UNLIMITED
+from stages.lib.models.chat.client_params import UNLIMITED, ClientParams
 from stages.lib.models.chat.ledger import Ledger
 from stages.lib.models.chat.prices import Price
+from stages.lib.models.chat.probe import probe
 from stages.lib.models.chat.request import Picture, Reply, Request, Usage
 
 GOOD = "There is no mass."
@@ -49,6 +50,7 @@ SCRIPTS: dict[str, list[chat_stub.Step]] = {
     "bad_key": [Status(401)],
     "forbidden": [Status(403)],
     "too_many_images": [Status(422, "At most 1 image(s) may be provided")],
+    "error_as_200": [chat_stub.Raw('{"error": {"message": "no such pool"}}')],
     "waits_too_long": [Status(429, headers={"Retry-After": "3600"}), GOOD],
 }
 
@@ -88,6 +90,7 @@ def one(stub: Stub, model: str, asked: Request | None = None, **changes) -> Repl
         ("cut_json_once", 2, "ok", GOOD),
         ("no_choices", 4, "error", "200, but an answer without choices"),
         ("no_choices_once", 2, "ok", GOOD),
+        ("error_as_200", 4, "error", "no such pool"),
         ("null_content", 1, "ok", ""),
         ("length", 1, "ok", "a mass a mass a mass"),
         ("wrong_schema", 1, "ok", chat_stub.WRONG_SCHEMA.text),
@@ -239,6 +242,15 @@ def test_the_server_gets_what_decides_an_answer_and_nothing_else(stub, monkeypat
     assert "response_format" not in stub.asked[0].body
 
 
+def test_no_proxy_stands_between_this_machine_and_itself(stub, monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert one(stub, "good").text == GOOD
+    assert all(good for good, _ in probe(replace(endpoint(stub.url, model="good").params, takes_images=1)))
+
+
 def test_the_key_is_sent_and_never_kept(stub, monkeypatch, tmp_path):
     monkeypatch.setenv("STUB_KEY", "sk-secret-77")
     stub.scripts["tells_the_key"] = [Status(400, "Incorrect API key: sk-secret-77")]
@@ -257,6 +269,17 @@ def test_without_its_key_nothing_is_asked(stub, monkeypatch):
     with pytest.raises(EndpointError, match="STUB_KEY: not set"):
         one(stub, "good", key_variable="STUB_KEY")
     assert not stub.asked
+
+
+def test_a_key_may_stand_in_a_file_beside_the_parameters(stub, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("STUB_KEY", raising=False)
+    (tmp_path / ".env").write_text("OTHER=1\nSTUB_KEY=sk-of-the-file\n")
+    one(stub, "good", key_variable="STUB_KEY")
+    assert stub.asked[0].headers["Authorization"] == "Bearer sk-of-the-file"
+    (tmp_path / ".env").write_bytes(b"STUB_KEY=\xff\xfe")
+    with pytest.raises(EndpointError, match=r"\.env: cannot be read"):
+        one(stub, "good", key_variable="STUB_KEY")
 
 
 def test_a_short_lived_token_is_made_once_and_anew_when_it_is_refused(stub, tmp_path):
@@ -280,6 +303,20 @@ def test_a_short_lived_token_is_made_once_and_anew_when_it_is_refused(stub, tmp_
     accepted.clear()
     assert one(stub, "short_lived", token_command=f"sh {script}").problem.startswith("401")
     assert stub.count("short_lived") == 2
+
+
+def test_a_token_that_many_requests_find_refused_is_made_anew_once(stub, tmp_path):
+    script = tmp_path / "token.sh"
+    script.write_text(f"echo x >> {tmp_path}/made\necho token-$(wc -l < {tmp_path}/made)\n")
+
+    def says(body):
+        return Said(GOOD) if stub.asked[-1].headers["Authorization"] == "Bearer token-2" else Status(401)
+
+    stub.scripts["expired"] = [says]
+    requests = [request(text=str(number), model="expired") for number in range(12)]
+    made = endpoint(stub.url, model="expired", token_command=f"sh {script}", concurrency=6)
+    assert {reply.status for _, reply in made.replies(requests)} == {"ok"}
+    assert (tmp_path / "made").read_text().count("x") == 2
 
 
 def test_a_token_command_that_fails_stops_at_once(stub):
@@ -339,6 +376,20 @@ def test_a_budget_in_dollars_is_not_passed_and_what_is_under_way_is_handed_on(st
     assert 2.0 - 2 * each < budget.dollars <= 2.0
     assert stub.count("good") == len(found) == budget.requests
     assert "max_dollars $2.0000" in said and "goes on" in said
+
+
+def test_what_is_under_way_when_the_budget_is_spent_is_kept(stub, tmp_path):
+    stub.forget()
+    stub.wait = 0.05
+    client = ClientParams(network="live", max_dollars=0.0, max_requests=9, prices="shipped")
+    requests = [request(text=str(number), model="good") for number in range(30)]
+    try:
+        with Ledger(tmp_path, "1-of-1") as book, pytest.raises(BudgetError):
+            list(ask(requests, endpoint(stub.url, model="good"), book, client, "answer"))
+    finally:
+        stub.wait = 0.0
+    with Ledger(tmp_path, "1-of-1") as book:
+        assert len(book) == stub.count("good") == 9
 
 
 def test_a_try_that_was_cut_off_counts_with_what_it_could_cost(stub):

@@ -189,3 +189,30 @@ def test_its_root_is_the_environment_s_or_the_one_in_results(monkeypatch, tmp_pa
     assert ledger.root() == Path("results/findings/ledger")
     monkeypatch.setenv(ledger.VARIABLE, str(tmp_path))
     assert ledger.root() == tmp_path
+
+
+def test_a_full_disk_leaves_no_half_line(tmp_path):
+    """The limit of a process's files stands in for the disk."""
+    code = (
+        "import pathlib, resource, signal, sys\nsys.path.insert(0, 'tests/fakes')\n"
+        "from chats import request\nfrom stages.lib.models.chat.ledger import Ledger\n"
+        "from stages.lib.models.chat.request import Reply\n"
+        f"book = Ledger(pathlib.Path({str(tmp_path)!r}), '1-of-1').__enter__()\n"
+        "book.write(request(text='one'), Reply('ok', 'a'))\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (book.file.stat().st_size + 50, resource.RLIM_INFINITY))\n"
+        "try:\n    book.write(request(text='two'), Reply('ok', 'b'))\nexcept OSError:\n    print('full')\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))\n"
+        "book.write(request(text='three'), Reply('ok', 'c'))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "full\n"
+    with Ledger(tmp_path, "1-of-1") as book:
+        assert (book.torn, [record["text"] for record in book.records()]) == (0, ["a", "c"])
+
+
+def test_a_damaged_line_is_found_by_whoever_reads(tmp_path):
+    whole = fill(tmp_path)
+    (tmp_path / "1-of-1.jsonl").write_bytes(whole.replace(b"no mass", b"a  mass", 1))
+    with pytest.raises(LedgerError, match="line 1"):
+        ledger.sha256_answers(tmp_path)
