@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from checkout import CASES, REAL_IMAGES
+from chromium import browser  # noqa: F401
 from real_server import real_server  # noqa: F401
 from slurm_cluster import slurm_cluster  # noqa: F401
 from tiny_base import tiny_base, tiny_study, trained  # noqa: F401

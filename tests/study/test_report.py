@@ -2,11 +2,8 @@
 
 import base64
 import json
-import os
 import re
-import shutil
-import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from html.parser import HTMLParser
 from io import BytesIO
@@ -16,6 +13,7 @@ from typing import Any
 import fake_study
 import numpy as np
 import pytest
+from chromium import Browser
 
 from stages import report
 from stages.lib.core import documents, tables
@@ -631,60 +629,6 @@ def test_the_image_on_the_page_is_the_image_on_disk(page: Page, results: Path) -
     assert np.abs(small - np.asarray(on_disk, float)).mean() < 4
 
 
-class Browser:
-    """Chromium, spoken to over its debugging pipe; no network, no port."""
-
-    def __init__(self, program: str, folder: Path) -> None:
-        its_input, self._say = os.pipe()
-        self._hear, its_output = os.pipe()
-        switches = (
-            "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-            f"--disable-component-update --disable-sync --user-data-dir={folder} --remote-debugging-pipe"
-        )
-        command = f"exec {program} {switches} 3<&{its_input} 4>&{its_output} 2>/dev/null"
-        self._process = subprocess.Popen(["bash", "-c", command], pass_fds=(its_input, its_output))
-        os.close(its_input)
-        os.close(its_output)
-        self._stream = os.fdopen(self._hear, "rb")
-        self._number = 0
-        self.events: list[dict[str, Any]] = []
-
-    def ask(self, method: str, session: str | None = None, **given: Any) -> dict[str, Any]:
-        self._number += 1
-        message = {"id": self._number, "method": method, "params": given}
-        os.write(self._say, json.dumps(message | ({"sessionId": session} if session else {})).encode() + b"\0")
-        while (response := self._next()).get("id") != self._number:
-            self.events.append(response)
-        assert "error" not in response, response
-        return dict(response["result"])
-
-    def wait(self, event: str) -> None:
-        while not any(heard.get("method") == event for heard in self.events):
-            self.events.append(self._next())
-
-    def _next(self) -> dict[str, Any]:
-        text = bytearray()
-        while (byte := self._stream.read(1)) != b"\0":
-            assert byte, "Chromium ended"
-            text += byte
-        return dict(json.loads(text))
-
-    def close(self) -> None:
-        os.close(self._say)
-        self._process.wait(timeout=30)
-        self._stream.close()
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
-    program = shutil.which("chromium")
-    if not program:
-        pytest.skip("chromium is not installed: apt-get install chromium")
-    started = Browser(program, tmp_path / "profile")
-    yield started
-    started.close()
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 400])
@@ -693,16 +637,7 @@ def test_a_browser_shows_the_page_without_error_or_overflow(
 ) -> None:
     file = results / "shown.html"
     file.write_text(html)
-    target = browser.ask("Target.createTarget", url="about:blank")["targetId"]
-    session = browser.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-    for domain in ("Page", "Log", "Runtime", "Network"):
-        browser.ask(f"{domain}.enable", session)
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    browser.ask("Emulation.setDeviceMetricsOverride", session, **size)
-    feature = {"name": "prefers-color-scheme", "value": scheme}
-    browser.ask("Emulation.setEmulatedMedia", session, features=[feature])
-    browser.ask("Page.navigate", session, url=file.as_uri())
-    browser.wait("Page.loadEventFired")
+    session = browser.show(file, width=width, scheme=scheme)
     script = """({
         wide: document.documentElement.scrollWidth,
         images: [...document.images].every(image => image.complete && image.naturalWidth > 0),
@@ -715,7 +650,7 @@ def test_a_browser_shows_the_page_without_error_or_overflow(
             return Math.abs(image.width - marks.width) < 1 && Math.abs(image.height - marks.height) < 1;
         }),
     })"""
-    seen = browser.ask("Runtime.evaluate", session, expression=script, returnByValue=True)["result"]["value"]
+    seen = browser.value(session, script)
     assert seen["wide"] <= width
     assert seen["images"]
     assert seen["count"] > 10
@@ -723,8 +658,7 @@ def test_a_browser_shows_the_page_without_error_or_overflow(
     light = sum(int(part) for part in re.findall(r"\d+", seen["page"])[:3]) > 384
     assert light == (scheme == "light")
     assert seen["line"] == ("rgb(0, 103, 172)" if scheme == "light" else "rgb(94, 179, 240)")
-    complaints = ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Network.loadingFailed")
-    assert not [event for event in browser.events if event.get("method") in complaints]
+    assert not browser.complaints()
     asked = [e["params"]["request"]["url"] for e in browser.events if e.get("method") == "Network.requestWillBeSent"]
     assert asked
     assert all(url.startswith(("file:", "data:")) for url in asked)

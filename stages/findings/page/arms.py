@@ -67,7 +67,7 @@ def _blocks(study: Study) -> Iterator[Block]:
             f"{study.n_cases:,} cases. Below each number its {study.measured_by['confidence']:.0%} interval over "
             f"cases, from {rounds} resamples within the strata of the sample. Graded by {study.primary.label}, "
             "the judge that was declared primary before the run; its failures are no grade. "
-            "\N{DOWNWARDS ARROW}: lower is better.",
+            "\N{DOWNWARDS ARROW}: lower is better." + _narrow(study),
         )
     )
     yield from _tables(study, "test", "arms")
@@ -82,6 +82,17 @@ def _blocks(study: Study) -> Iterator[Block]:
         table = Table(name="arms.all", columns=columns, groups=(Rows(rows=rows),), style="measured")
         yield Fold(title="All other measures", blocks=(table,))
     yield from comparisons(study)
+
+
+def _narrow(study: Study) -> str:
+    """What resampling within strata of few cases does to the intervals."""
+    least = min((n for inside in study.notes.counts.strata.values() for n in inside.values()), default=0)
+    if least < 2:
+        return " A stratum of one case never varies, so that these intervals are too narrow."
+    return (
+        f" Where a stratum has {least} cases, as the smallest here, resampling within it gives an interval that is "
+        f"{1 - (1 - 1 / least) ** 0.5:.0%} too narrow; Wilson's stands in each number's tooltip."
+    )
 
 
 def _tables(study: Study, subset: str, name: str) -> Iterator[Table]:

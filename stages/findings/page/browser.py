@@ -29,6 +29,7 @@ Row = Mapping[str, Any]
 Pixels = Callable[[str], bytes]
 NO_TEXT = "(no text)"
 UNRATED = "unrated"
+MIN_PX = 200  # longer side of an image as it is shown, at least
 OUTCOMES: Mapping[Outcome, str] = {
     "found": "found",
     "missed": "missed",
@@ -82,9 +83,9 @@ def _filters(study: Study, test: Sequence[Row]) -> Iterator[Filter]:
     kept = [Option(value=name, title=title) for name, title in SCOPES.items()]
     yield Filter(name="scope", title="Gold text", options=tuple(kept))
     grades = [Option(value=name, title=name) for name in (*reversed(RATINGS), UNRATED)]
-    yield Filter(name="rating", title=f"Left, {study.primary.label}", of="answer", options=tuple(grades))
+    yield Filter(name="rating", title=f"Left: rated by {study.primary.label}", of="answer", options=tuple(grades))
     kept = [Option(value=name, title=f"has {title}") for name, title in OUTCOMES.items()]
-    yield Filter(name="outcome", title="Left, findings", of="answer", options=tuple(kept))
+    yield Filter(name="outcome", title="Left: findings", of="answer", options=tuple(kept))
 
 
 def _shots(
@@ -100,7 +101,8 @@ def _shots(
         except (OSError, ImageError):
             yield Shot(image="", width=0, height=0, caption=f"{caption} (cannot be read)")
             continue
-        yield Shot(image=source, width=width, height=height, caption=caption)
+        grown = max(1.0, MIN_PX / max(width, height))  # a small image is shown larger, not sent larger
+        yield Shot(image=source, width=round(grown * width), height=round(grown * height), caption=caption)
 
 
 class _Index:

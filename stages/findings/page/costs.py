@@ -22,7 +22,7 @@ def _blocks(study: Study) -> Iterator[Block]:
     charts = [
         chart
         for chart in (
-            _chart(study, "Dollars per case", lambda cost: cost.dollars_per_case),
+            _chart(study, "Dollars per 1,000 cases", _thousand),
             _chart(study, "Seconds per answer, median", _median),
             _chart(study, "Tokens out per answer", _tokens),
         )
@@ -38,6 +38,10 @@ def _blocks(study: Study) -> Iterator[Block]:
         )
     )
     yield from _table(study)
+
+
+def _thousand(cost: Cost) -> float | None:
+    return None if cost.dollars_per_case is None else 1000 * cost.dollars_per_case
 
 
 def _median(cost: Cost) -> float | None:

@@ -64,4 +64,10 @@ def _ratings(study: Study) -> Iterator[tuple[str, str, str, str]]:
         for row in study.judgements[name].to_pylist():
             if row["variant"] == "none" and row["status"] not in GIVEN:
                 arm = study.arms[row["arm"]].label if row["arm"] in study.arms else row["arm"]
-                yield judge.label, f"{row['item']}, {arm}", row["status"], row["problem"] or row["judged_by"] or ""
+                again = f", pass {row['repeat'] + 1}" if row["repeat"] else ""
+                yield (
+                    judge.label,
+                    f"{row['item']}, {arm}{again}",
+                    row["status"],
+                    row["problem"] or row["judged_by"] or "",
+                )

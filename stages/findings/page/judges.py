@@ -147,17 +147,16 @@ def _matrix(study: Study, one: Agreement, look: int) -> Matrix:
 def _headline(study: Study) -> Table:
     """What is called good by each pass, arm by arm."""
     found = _found(study)
-    columns, passes = [], []
+    passes: dict[str, tuple[Agreement, int]] = {}
     for one in found:
-        for name, first in ((one.first, 0), (one.second, 2)):
-            columns.append(
-                Column(title=f"{_name(study, name)}{' (people)' if one.kind == 'human' and not first else ''}")
-            )
-            passes.append((one, first))
+        beside = f", on what {_name(study, one.first)} rated" if one.kind == "human" else ""
+        passes.setdefault(_name(study, one.first), (one, 0))
+        passes.setdefault(_name(study, one.second) + beside, (one, 2))
+    columns = [Column(title=title) for title in passes]
     rows = []
     for arm in study.arms.values():
         cells = []
-        for one, first in passes:
+        for one, first in passes.values():
             good, rated = one.good.get(arm.name, (0, 0, 0, 0))[first : first + 2]
             cells.append(f"{percent(good, rated)}, {good} of {rated}" if rated else "none rated")
         rows.append(Row(title=arm.label, look=arm.look, cells=tuple(cells)))

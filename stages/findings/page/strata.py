@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from stages.findings.page.study import Study, number
+from stages.lib.core.case_tables import REGIONS
 from stages.lib.metrics.measures import Key
 from stages.lib.report.blocks import Block, HeatCell, HeatColumn, HeatMap, HeatRow, Note, Number, Part
 from stages.lib.report.numbers import label
@@ -88,5 +89,12 @@ def _subsets(study: Study, divisions: tuple[str, ...]) -> list[str]:
     return [
         subset
         for division in divisions
-        for subset in sorted(one for one in found if one.startswith(f"test/{division}/"))
+        for subset in sorted((one for one in found if one.startswith(f"test/{division}/")), key=_place)
     ]
+
+
+def _place(subset: str) -> tuple[int, str]:
+    """Place of a part among those of its division: regions as the tables have them, others by name."""
+    group = subset.rpartition("/")[2]
+    region = group.partition("_")[0]
+    return (REGIONS.index(region) if region in REGIONS else len(REGIONS), group)

@@ -15,6 +15,7 @@ from stages.lib.report.blocks import Number
 
 DESCRIPTION, COMPARISON, AGREEMENT = "description", "comparison", "agreement"
 CONSTANT = "constant"
+SPACE = "\N{NO-BREAK SPACE}"
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,9 @@ def number(key: Key, estimate: Estimate | None, *, signed: bool = False) -> Numb
     if estimate is None or estimate.value is None:
         return numbers.number(key, estimate, signed=signed)
     shown = numbers.number(key, estimate, signed=signed)
+    # A narrow column may break it between two intervals, not within one.
+    interval = shown.interval.replace(", ", f",{SPACE}").replace(f"],{SPACE}Wilson ", f"], Wilson{SPACE}")
+    shown = replace(shown, interval=interval)
     if key.metric.endswith(("_p", "_p_holm")):
         shown = replace(shown, text=p_value(estimate.value))
     behind = [f"{estimate.n:,} answers"] if estimate.n is not None else []
