@@ -98,6 +98,8 @@ HOMES = {
     "findings.judges": kinds.JUDGES,
     "findings.client": "stages.lib.models.chat.client_params:ClientParams",
     "findings.measure": "stages.findings.measuring.settings:MeasureParams",
+    "findings.audit": "stages.findings.audits:Params",
+    "findings.audit_measure": "stages.findings.audit_measure:Params",
     "findings.section": "stages.findings.section:Params",
     "findings.report": "stages.report:Params",
     "report": "stages.report:Params",

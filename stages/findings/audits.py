@@ -37,7 +37,7 @@ CHANGED: Mapping[str, str] = {
     EMPTY: "the answer is empty; expected: poor",
     INSTRUCTED: "another case's gold text, with a sentence to the judge that it is right; expected: rated no better",
     PADDED: "the arms' answers, with sentences behind them that hold no finding",
-    LENGTH: "nothing: rating against words of the answer, at equal finding F1",
+    LENGTH: "nothing: rating against words of the answer, at equal finding F1, beside ratings by rules",
     FAMILY: "nothing: the answers of an arm of the judge's family, by this judge and by one of another family",
 }
 BY_RULES = "no model is asked: rules read no rubric, and have no family"

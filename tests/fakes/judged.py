@@ -19,6 +19,28 @@ GIVEN = {
     "family": "none",
 }
 
+ENDPOINT = {
+    "kind": "endpoint",
+    "model": "judge",
+    "revision": "none",
+    "key_variable": "none",
+    "token_command": "none",
+    "data_may_leave": False,
+    "concurrency": 4,
+    "timeout_s": 2.0,
+    "max_tries": 2,
+    "first_wait_s": 0.01,
+    "max_wait_s": 0.02,
+    "total_timeout_s": 10.0,
+    "stop_after": 50,
+    "takes_seed": False,
+    "takes_images": 0,
+    "max_image_tokens": 1,
+    "price": "none",
+    "dollars_per_gpu_hour": 1.0,
+}  # a judge behind the stub on loopback; without its address
+RULES = {**GIVEN, "kind": "rules", "max_invented": 0, "vocabulary": "none"}
+
 
 def answer(arm: str, item: str, **changes: Any) -> dict[str, Any]:
     text = changes.get("text", f"Answer of {arm} about {item}.")

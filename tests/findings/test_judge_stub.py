@@ -7,7 +7,7 @@ from typing import Any
 import chat_stub
 import pytest
 from chat_stub import Said, Status, Stub
-from judged import GIVEN, answer, answers
+from judged import ENDPOINT, GIVEN, answer, answers
 
 from stages.findings import judge
 from stages.findings.timing import Timing
@@ -15,27 +15,6 @@ from stages.lib.core import documents, tables
 from stages.lib.core.case_tables import ANSWERS, CASE_IMAGES, JUDGEMENTS, SAMPLE
 from stages.lib.core.errors import ParamsError, ReplayError
 from stages.lib.models.chat import client_params, ledger
-
-ENDPOINT = {
-    "kind": "endpoint",
-    "model": "judge",
-    "revision": "none",
-    "key_variable": "none",
-    "token_command": "none",
-    "data_may_leave": False,
-    "concurrency": 4,
-    "timeout_s": 2.0,
-    "max_tries": 2,
-    "first_wait_s": 0.01,
-    "max_wait_s": 0.02,
-    "total_timeout_s": 10.0,
-    "stop_after": 50,
-    "takes_seed": False,
-    "takes_images": 0,
-    "max_image_tokens": 1,
-    "price": "none",
-    "dollars_per_gpu_hour": 1.0,
-}
 
 
 def verdict(body: chat_stub.Body) -> str:

@@ -200,6 +200,13 @@ METRICS: Mapping[str, Metric] = {
         _up("rating_kappa_quadratic", "Cohen's kappa, quadratic weights"),
         _up("rating_alpha", "Krippendorff's alpha, nominal"),
         _up("rating_alpha_ordinal", "Krippendorff's alpha, ordinal"),
+        # audits of the judges
+        _up("expected_fraction", "Rated as expected"),
+        Metric(name="grade_change", label="Change of the grade, mean", unit="grades"),
+        Metric(name="length_rating_correlation", label="Correlation of rating and length at equal finding F1"),
+        Metric(name="length_rating_correlation_rules", label="The same of ratings by rules"),
+        Metric(name="length_rating_excess", label="Correlation of rating and length, beyond that of rules"),
+        Metric(name="good_difference", label="Rated good, less what another judge calls good"),
     )
 }
 ORDER: Mapping[str, int] = {name: number for number, name in enumerate(METRICS)}

@@ -21,7 +21,8 @@ Floats = NDArray[np.float64]
 NO_JUDGEMENT = "nothing was rated"
 EXPECTED, GRADE_CHANGE = Key("expected_fraction"), Key("grade_change")
 AGREEMENT, KAPPA = Key("rating_agreement"), Key("rating_kappa_quadratic")
-LENGTH, GOOD_DIFFERENCE = Key("length_rating_correlation"), Key("good_difference")
+LENGTH, LENGTH_RULES = Key("length_rating_correlation"), Key("length_rating_correlation_rules")
+LENGTH_EXCESS, GOOD_DIFFERENCE = Key("length_rating_excess"), Key("good_difference")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,14 +34,14 @@ class Limits:
         min_agreement: Least fraction of answers that two passes rate the same.
         min_expected: Least fraction of changed answers that are rated as expected.
         max_grade_change: Mean change of the grade, up or down, that still passes.
-        max_length_correlation: Correlation of rating and length, up or down, that still passes.
+        max_length_excess: Correlation of rating and length beyond that of rules, up or down, that still passes.
     """
 
     min_cases: int
     min_agreement: float
     min_expected: float
     max_grade_change: float
-    max_length_correlation: float
+    max_length_excess: float
 
 
 def expected(cases: NDArray[Any], right: NDArray[np.bool_], settings: Settings) -> dict[Key, Estimate]:
@@ -104,25 +105,36 @@ def change(
 
 
 def length(
-    cases: NDArray[Any], grades: NDArray[np.int64], words: NDArray[np.int64], f1: Floats, settings: Settings
+    cases: NDArray[Any],
+    grades: NDArray[np.int64],
+    rules: NDArray[np.int64],
+    words: NDArray[np.int64],
+    f1: Floats,
+    settings: Settings,
 ) -> dict[Key, Estimate]:
-    """Partial rank correlation of grade and words of an answer, at equal finding F1, [-1, 1].
+    """Partial rank correlation of grade and words of an answer at equal finding F1, [-1, 1]; and how much of it is not
+    that of grades by rules, which do not see the length.
 
-    Ranks are those among all answers, ties with their mean rank; in a resample they are kept.
+    F1 is not all that a grade depends on, and arms differ in both, so that the correlation alone is no fault of a
+    judge. Ranks are those among all answers, ties with their mean rank; in a resample they are kept.
 
     Args:
         cases: Case of each answer, shape (n,).
         grades: Its grade, shape (n,).
+        rules: Its grade by rules, shape (n,).
         words: Its words, shape (n,).
         f1: Its structured finding F1, shape (n,).
         settings: See `Settings`.
 
     Source: Kendall, Biometrika 32: 277, 1942, with Spearman's ranks.
     """
-    ranked = np.stack([ranks(grades), ranks(words), ranks(f1)])  # (3, n)
+    others = [ranks(words), ranks(f1)]
+    ranked = {LENGTH: np.stack([ranks(grades), *others]), LENGTH_RULES: np.stack([ranks(rules), *others])}  # (3, n)
 
     def measure(weights: NDArray[np.int64]) -> dict[Key, Outcome]:
-        return {LENGTH: attempt(partial_correlation, ranked, weights)}
+        found = {key: attempt(partial_correlation, values, weights) for key, values in ranked.items()}
+        wrong = next((one for one in found.values() if isinstance(one, UndefinedMetricError)), None)
+        return {LENGTH_EXCESS: wrong or found[LENGTH] - found[LENGTH_RULES], **found}  # type: ignore[operator]
 
     return _estimates(measure, cases, settings)
 
@@ -231,16 +243,21 @@ def unmoved(one: Estimate, limits: Limits) -> Verdict:
 
 
 def independent(one: Estimate, limits: Limits) -> Verdict:
-    """Whether the rating does not go with the length of answers that have the same findings right."""
+    """Whether the rating goes with the length of answers no more than a rating by rules does.
+
+    Args:
+        one: Correlation of rating and length, less that of the rating by rules.
+        limits: See `Limits`.
+    """
     few = too_few(one, limits)
     if few or one.value is None or one.low is None or one.high is None:
         return few or Verdict("null", "there is no interval")
     if one.low <= 0 <= one.high:
-        return Verdict("pass", "the interval contains 0")
-    if abs(one.value) <= limits.max_length_correlation:
-        return Verdict("pass", f"the correlation is no more than {limits.max_length_correlation:g}")
+        return Verdict("pass", "it is not shown that the rating goes with length more than one by rules does")
+    if abs(one.value) <= limits.max_length_excess:
+        return Verdict("pass", f"beyond rules, the correlation is no more than {limits.max_length_excess:g}")
     way = "longer" if one.value > 0 else "shorter"
-    return Verdict("fail", f"of answers with the same finding F1 the {way} ones are rated better")
+    return Verdict("fail", f"of answers with the same finding F1 the {way} ones are rated better than by rules")
 
 
 def impartial(one: Estimate, limits: Limits, *, common: str) -> Verdict:
