@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from stages.data import ingest
-from stages.findings import arms, judges
+from stages.findings import arms, judges, retrieve
 from stages.lib.core import kinds, params
 from stages.lib.core.errors import ParamsError
 from stages.lib.models.chat import checks
@@ -193,14 +193,10 @@ def _wrong_systems(given: SimpleNamespace) -> list[str]:
         for number, pair in enumerate(given.measure.comparisons)
         for place, one in enumerate(pair)
     }
-    named |= {
-        f"findings.retrievers.{name}.of": (row.params.of, [other for other in given.retrievers if other != name])
-        for name, row in given.retrievers.items()
-        if row.kind == "shuffled"
-    }
     return [
         *_not_there(named),
         *arms.problems(given.arms, tuple(given.retrievers)),
+        *retrieve.problems(given.retrievers),
         *judges.problems(given.judges),
         *checks.study(given.arms, given.judges, given.ingest.terms),
     ]

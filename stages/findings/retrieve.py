@@ -9,7 +9,7 @@ in   sample       case_tables.SAMPLE
 out  retrieved    case_tables.RETRIEVED: of cases of the roles test, val and example, neighbours of the role train
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,6 +21,7 @@ from stages.lib.core.case_tables import CASE_IMAGES, RETRIEVED, SAMPLE
 from stages.lib.core.errors import ParamsError, SampleError
 from stages.lib.core.log import LOG
 from stages.lib.models.retriever import Case, Neighbour, Retriever, Setting
+from stages.lib.models.retrievers import shuffled
 
 ASKING, FOUND = ("test", "val", "example"), ("train",)
 
@@ -62,6 +63,20 @@ def retrieve(sample: pa.Table, case_images: pa.Table, retriever: Retriever) -> p
         for rank, one in enumerate(near)
     ]
     return tables.from_rows(rows, RETRIEVED)
+
+
+def problems(rows: Mapping[str, params.Row]) -> list[str]:
+    """A sentence for each shuffled retriever whose neighbours come from none, or from another shuffled one.
+
+    Args:
+        rows: Rows of findings.retrievers.
+    """
+    plain = sorted(name for name, row in rows.items() if not isinstance(row.params, shuffled.Params))
+    return [
+        f"findings.retrievers.{name}.of: found {row.params.of!r}, wanted one of {', '.join(plain) or 'none: add one'}"
+        for name, row in rows.items()
+        if isinstance(row.params, shuffled.Params) and row.params.of not in plain
+    ]
 
 
 def read_neighbours(path: str | Path) -> dict[str, list[Neighbour]]:

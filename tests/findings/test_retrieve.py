@@ -11,7 +11,7 @@ import tiny_siglip
 from medpix_folder import Case, noise
 
 from stages.findings import ingest, retrieve, sample
-from stages.lib.core import documents, tables
+from stages.lib.core import documents, kinds, params, tables
 from stages.lib.core.case_tables import CASE_IMAGES, RETRIEVED, SAMPLE
 from stages.lib.core.errors import ParamsError, SampleError
 from stages.lib.models import snapshot
@@ -133,3 +133,12 @@ def test_a_text_retriever_has_no_encoder_to_fetch(tmp_path: Path) -> None:
     document = json.dumps({"findings": {"retrievers": ROWS}})
     with pytest.raises(ParamsError, match="wanted a retriever by images"):
         fetch_encoder.main(["--params", document, "--retriever", "words", "--out", str(tmp_path / "x.json")])
+
+
+def test_a_shuffled_retriever_names_one_that_finds_by_itself() -> None:
+    rows = {name: ROWS[name] for name in ("words", "mixed")} | {"again": {**ROWS["mixed"], "of": "mixed"}}
+    given = params.parse({"findings": {"retrievers": rows}}, {"findings.retrievers": kinds.rows(kinds.RETRIEVERS)})
+    assert retrieve.problems(given.retrievers) == [
+        "findings.retrievers.mixed.of: found 'alike', wanted one of words",
+        "findings.retrievers.again.of: found 'mixed', wanted one of words",
+    ]

@@ -388,3 +388,41 @@ def test_as_many_places_are_filled_as_can_be_and_no_group_twice(drawn: list[tupl
             fits[row, one.group] |= one.fits(place)
     most = int((maximum_bipartite_matching(csr_matrix(fits), perm_type="column") >= 0).sum())
     assert len(taken) == most
+
+
+SHARING = st.lists(
+    st.tuples(st.sampled_from(["ct", "mr", "both"]), st.none() | st.integers(0, 3), st.none() | st.integers(0, 3)),
+    min_size=4,
+    max_size=24,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(drawn=SHARING, seed=st.integers(0, 9), examples=st.integers(0, 2))
+def test_whatever_images_cases_share_no_two_roles_share_one(
+    drawn: list[tuple[str, int | None, int | None]], seed: int, examples: int
+) -> None:
+    rows = [
+        {"case_id": f"c{number:02d}", "ct": kind != "mr", "mr": kind != "ct"}
+        | ({} if pixels is None else {"pixels": f"pixels {pixels}"})
+        | ({} if same is None else {"same": f"group {same}"})
+        for number, (kind, pixels, same) in enumerate(drawn)
+    ]
+    cases, images = made([{**row, "ct": int(row["ct"]), "mr": int(row["mr"])} for row in rows])
+    asked = params(regions=("head",), seed=seed, examples=examples, train_fraction=0.5, val_fraction=0.3)
+    try:
+        table, left_out = sample.sample(cases, images, asked)
+    except SampleError as error:
+        assert error.problems
+        return
+    role = roles(table)
+    assert len(role) + sum(left_out.values()) == len(drawn)
+    marks: dict[tuple[str, str], set[str]] = {}
+    tested: Counter[tuple[str, str]] = Counter()
+    for row in images.to_pylist():
+        for key in ("pixel_sha256", "duplicate_group"):
+            if row[key] is not None and row["case_id"] in role:
+                marks.setdefault((key, row[key]), set()).add(role[row["case_id"]])
+                tested[key, row[key]] += role[row["case_id"]] == "test" and row["number"] == 0
+    assert all(len(found) == 1 for found in marks.values())
+    assert all(count <= 1 for count in tested.values())
