@@ -10,31 +10,39 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from stages.lib.metrics.text.negation import HARD, VERBS, Scopes
-from stages.lib.metrics.text.phrases import Span, Token
+from stages.lib.metrics.text.phrases import DASH, Span, Token
 
 T = TypeVar("T")
 Window = tuple[int, int]  # its first token, and the one behind its last
 EMPTY: Window = (0, 0)
 JOINING = frozenset({"and", "or", "nor", ",", "/"})  # between the items of a list
 ARTICLES = frozenset({"a", "an", "the"})
-PARTING = frozenset({*JOINING, *HARD, *VERBS, "with", "without", "but", ":", "which", "while"})
+PARTING = frozenset(
+    {*JOINING, *HARD, *VERBS, DASH, ":", "with", "without", "but", "which", "while", "than", "compared"}
+)
 PREPOSITIONS = frozenset({"of", "in", "on", "at", "within", "to", "from", "into", "by"})
 LEADING = frozenset({*ARTICLES, *PREPOSITIONS, "no", "any", "this", "that", "there"})  # before a name
 
 
 @dataclass(frozen=True)
 class Windows:
-    """Where the description of a finding is looked for, in this order."""
+    """Where the description of a finding is looked for, in this order.
+
+    Attributes:
+        windows: Before the entity, behind it, behind its list, at the beginning of its sentence.
+        own: The words that name it, if a side or place may be one of them: "enlarged axillary node".
+    """
 
     windows: tuple[Window, ...]
+    own: Window
 
     def first_with(self, marks: Sequence[Span[T]]) -> list[Span[T]]:
-        """Marks of the first window that has any."""
-        return next((found for window in self.windows if (found := _in(window, marks))), [])
+        """Marks of the first window that has any, the name's own first."""
+        return next((found for window in (self.own, *self.windows) if (found := _in(window, marks))), [])
 
     def all_of(self, marks: Sequence[Span[T]]) -> list[Span[T]]:
-        """Marks of the words before and behind the entity; where there are none, of the next window that has any."""
-        near = [one for window in self.windows[:2] for one in _in(window, marks)]
+        """Marks of the entity's name and the words before and behind it; or else of the next window that has any."""
+        near = [one for window in (self.own, *self.windows[:2]) for one in _in(window, marks)]
         return near or self.first_with(marks)
 
 
@@ -58,12 +66,13 @@ def windows(
         first = next(other for other in range(number + 1) if entities[other].first >= begun)
         lead = (begun, before[first][0])
         called_normal = any(lead[0] <= one.first < span.first for one in normal)
-        made.append(Windows((before[number], behind[number], lists[number], EMPTY if called_normal else lead)))
+        around = (before[number], behind[number], lists[number], EMPTY if called_normal else lead)
+        made.append(Windows(around, (span.first, span.last) if span.free else EMPTY))
     return made
 
 
 def _in(window: Window, marks: Sequence[Span[T]]) -> list[Span[T]]:
-    return [mark for mark in marks if window[0] <= mark.first and mark.last <= window[1]]
+    return [mark for mark in marks if window[0] <= mark.first < window[1]]
 
 
 def _before(words: Sequence[Token], entities: Sequence[Span[T]], number: int, scopes: Scopes) -> Window:

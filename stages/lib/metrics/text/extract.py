@@ -62,10 +62,12 @@ class Extractor:
     """
 
     vocabulary: Vocabulary = field(default_factory=load)
-    _phrases: Phrases[Term] = field(init=False, repr=False, compare=False)
+    _names: Phrases[Term] = field(init=False, repr=False, compare=False)
+    _parts: Phrases[Term] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_phrases", self.vocabulary.phrases())
+        object.__setattr__(self, "_names", self.vocabulary.names())
+        object.__setattr__(self, "_parts", self.vocabulary.parts())
 
     def read(self, text: str) -> Reading:
         """Findings of a text.
@@ -75,10 +77,10 @@ class Extractor:
         [('NF:mass', 'absent', 'left'), ('NF:effusion', 'present', 'right')]
         """
         words = tokens(text)
-        named = list(self._phrases.find(words))
-        kept = [span for span in named if span.value.kind != "abnormality"]
+        named = list(self._names.find(words))
         scopes = Scopes(words, [span for span in named if span.value.kind == "entity"])
-        findings = distinct(list(_mentions(words, kept, scopes, self.vocabulary)), self.vocabulary)
+        marks = list(self._parts.find(words))
+        findings = distinct(list(_mentions(words, named, marks, scopes, self.vocabulary)), self.vocabulary)
         denied = any(one.presence == "absent" for one in findings) or any(
             scopes.presence(span.first) == STATED[span.value.kind] for span in named if span.value.kind in STATED
         )
@@ -96,15 +98,19 @@ def extractor(path: str = NONE) -> Extractor:
 
 
 def _mentions(
-    words: Sequence[Token], named: Sequence[Span[Term]], scopes: Scopes, vocabulary: Vocabulary
+    words: Sequence[Token],
+    named: Sequence[Span[Term]],
+    marks: Sequence[Span[Term]],
+    scopes: Scopes,
+    vocabulary: Vocabulary,
 ) -> Iterator[Finding]:
     """Every naming of an entity, in the order of the text."""
     entities = [span for span in named if span.value.kind == "entity"]
     if not entities:
         return
     about = describe.windows(words, entities, [span for span in named if span.value.kind == "normal"], scopes)
-    sides = [span for span in named if span.value.kind == "side"]
-    places = [span for span in named if span.value.kind == "place"]
+    sides = [span for span in marks if span.value.kind == "side"]
+    places = [span for span in marks if span.value.kind == "place"]
     for span, windows in zip(entities, about, strict=True):
         yield Finding(
             span.value.name,

@@ -57,6 +57,7 @@ def cues() -> Phrases[Cue]:
     )
 
 
+BETWEEN = frozenset({"versus", "vs"})  # between two that are in doubt
 LAST_WORDS = frozenset({"resolved", "absent", "excluded"})  # that end a clause, and deny what went before
 
 
@@ -124,6 +125,8 @@ def _cues(text: Sequence[Token]) -> Iterator[Span[Cue]]:
             yield Span(Cue.ABSENT_BEFORE, cue.first - asked, cue.last)
         else:
             yield cue
+        if text[cue.first].word in BETWEEN:
+            yield Span(Cue.UNCERTAIN_BEFORE, cue.first, cue.last)
     for place, token in enumerate(text):
         if token.word in LAST_WORDS and (place + 1 == len(text) or text[place + 1].word in HARD):
             before = {one.word for one in text[max(0, place - 3) : place]}

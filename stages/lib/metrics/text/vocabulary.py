@@ -3,7 +3,7 @@
 The one that comes with the project is `vocabulary.yaml`, beside this module; a file of the user's adds to it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -74,25 +74,30 @@ class Vocabulary:
             yield found
             found = self.within.get(found)
 
-    def phrases(self) -> Phrases[Term]:
-        """All terms with their plurals; a term that is listed goes before a plural that is made by rule."""
-        listed: dict[str, Term] = {}
-        made: dict[str, Term] = {}
-        for kind, name, terms in self._terms():
-            for term in terms:
-                listed[term] = Term(kind, name)
-                made |= {one: Term(kind, name) for one in plurals(term) if kind not in ("side", "normal")}
-        return Phrases({**made, **listed})
+    def names(self) -> Phrases[Term]:
+        """Terms of entities, and words for any abnormality or none, with their plurals."""
+        terms: list[tuple[Kind, str, tuple[str, ...]]] = [
+            ("normal", "normal", self.normal),
+            ("abnormality", "abnormality", self.abnormality),
+            *(("entity", id_, terms) for id_, terms in self.entities.items()),
+        ]
+        return _phrases(terms)
 
-    def _terms(self) -> Iterator[tuple[Kind, str, tuple[str, ...]]]:
-        yield "normal", "normal", self.normal
-        yield "abnormality", "abnormality", self.abnormality
-        for id_, terms in self.places.items():
-            yield "place", id_, terms
-        for side, terms in self.sides.items():
-            yield "side", side, terms
-        for id_, terms in self.entities.items():
-            yield "entity", id_, terms
+    def parts(self) -> Phrases[Term]:
+        """Terms of sides and places, these with their plurals; they may stand within the name of an entity."""
+        sides: list[tuple[Kind, str, tuple[str, ...]]] = [("side", side, terms) for side, terms in self.sides.items()]
+        return _phrases([*sides, *(("place", id_, terms) for id_, terms in self.places.items())])
+
+
+def _phrases(entries: Sequence[tuple[Kind, str, tuple[str, ...]]]) -> Phrases[Term]:
+    """Phrases of terms; a term that is listed goes before a plural that is made by rule."""
+    listed: dict[str, Term] = {}
+    made: dict[str, Term] = {}
+    for kind, name, terms in entries:
+        for term in terms:
+            listed[term] = Term(kind, name)
+            made |= {one: Term(kind, name) for one in plurals(term) if kind not in ("side", "normal")}
+    return Phrases({**made, **listed})
 
 
 def plurals(term: str) -> list[str]:

@@ -30,6 +30,13 @@ SENTENCES = {
     "Bilateral pleural effusions.": [("effusion", "both", None)],
     "Pulmonary nodule in the left lower lobe.": [("nodule", "left", "lower_lobe")],
     "The midline mass. Midline shift to the right.": [("mass", "midline", None), ("midline_shift", "right", None)],
+    "Enlarged left axillary nodes.": [("lymphadenopathy", "left", "breast")],
+    "An enlarged mesenteric lymph node.": [("lymphadenopathy", None, "mesentery")],
+    "Renal stones on the right.": [("stone", "right", "kidney")],
+    "Enlargement of the right breast compared to the left.": [("enlargement", "right", "breast")],
+    "Effusions, left greater than right.": [("effusion", "both", None)],
+    "A soft mass of the tongue - a cyst on the left": [("mass", None, None), ("cyst", "left", None)],
+    "Mass and/or cyst in the left kidney.": [("mass", "left", "kidney"), ("cyst", "left", "kidney")],
     "A 2.4-cm left-sided lesion of the brain, in the frontal lobe": [("mass", "left", "frontal_lobe")],
 }
 

@@ -65,6 +65,13 @@ OTHERS = {
     "No enhancement, i.e. a cyst without hemorrhage.": "enhancement- cyst+ hemorrhage-",
     "No possible mass.": "mass-",
     "Effusion, resolved.": "effusion-",
+    "Asymmetry of the tongue - mass cannot be excluded - no cyst.": "mass? cyst-",
+    "Abscess versus tumor.": "abscess? mass?",
+    "Cyst w/o calcification.": "cyst+ calcification-",
+    "No adenopathy, nor evidence of a fracture.": "lymphadenopathy- fracture-",
+    "A mass without local invasion, stranding, or adenopathy.": "mass+ invasion- stranding- lymphadenopathy-",
+    "Signal change at T4, consistent with metastases.": "signal_abnormality+ metastasis+",
+    "Rim-enhancing lesion, suggesting a carcinoma.": "mass+ carcinoma?",
     "NO MASS. MASSES": "mass- mass+",
     "no 2.4 cm mass": "mass-",
 }

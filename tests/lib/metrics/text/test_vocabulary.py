@@ -22,11 +22,12 @@ def test_the_own_vocabulary_has_a_licence_no_radlex_and_enough_of_each_region():
 
 
 def test_every_term_of_the_own_vocabulary_is_found_as_what_it_is():
-    own, phrases = vocabulary.load(), extractor()._phrases
-    for entries in (own.entities, own.places, own.sides):
+    own = vocabulary.load()
+    names, parts = own.names(), own.parts()
+    for entries, phrases in ((own.entities, names), (own.places, parts), (own.sides, parts)):
         for id_, terms in entries.items():
             for term in terms:
-                found = list(phrases.find(tokens(term)))
+                found = list(phrases.find(tokens(term.replace("*", "large"))))
                 assert [one.value.name for one in found] == [id_], term
 
 
@@ -35,12 +36,25 @@ PLURALS = ["masses", "metastases", "thrombi", "opacities", "hematomas", "hematom
 
 @pytest.mark.parametrize("text", PLURALS)
 def test_plurals_are_known(text):
-    assert [one.value.kind for one in extractor()._phrases.find(tokens(text))] == ["entity"]
+    assert [one.value.kind for one in vocabulary.load().names().find(tokens(text))] == ["entity"]
 
 
 def test_the_longest_phrase_is_found_and_marks_part_words():
     phrases = Phrases({"mass": 1, "mass effect": 2, "pleural effusion": 3})
     assert [one.value for one in phrases.find(tokens("Mass effect. Mass, effect; pleural\neffusion"))] == [2, 1, 3]
+
+
+def test_a_star_is_any_one_word_and_no_mark():
+    phrases = Phrases({"enlarged * node": 1, "enlarged node": 2, "node": 3, "enlarged big node": 4})
+    texts = [
+        "enlarged pelvic node",
+        "enlarged node",
+        "enlarged, node",
+        "enlarged big node",
+        "enlarged * node",
+        "* node",
+    ]
+    assert [[one.value for one in phrases.find(tokens(text))] for text in texts] == [[1], [2], [3], [4], [3], [3]]
 
 
 @given(st.lists(st.sampled_from(["a", "b", "c", "a b", "b c a", "a b c"]), unique=True), st.text(alphabet="abc ,"))
