@@ -15,6 +15,7 @@ out  answers      case_tables.ANSWERS
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow as pa
@@ -24,7 +25,7 @@ from stages.findings import answered, arms, requests
 from stages.findings.items import items
 from stages.findings.requests import Asked, Context
 from stages.findings.timing import Timing
-from stages.lib.core import cli, documents, kinds, params, shards, tables
+from stages.lib.core import cli, documents, files, kinds, params, shards, tables
 from stages.lib.core.case_tables import ANSWERS, CASE_IMAGES, RETRIEVED, SAMPLE
 from stages.lib.core.errors import ParamsError
 from stages.lib.models import prompt_family
@@ -115,22 +116,28 @@ def asker(responder: Responder, folder: Path, shard: str, client: ClientParams) 
     return ask
 
 
-def timed(arm: str, paired: Sequence[tuple[Asked, Sequence[Reply]]], paid: Charged, folder: Path | None) -> Timing:
-    """What the answers of an arm took.
+def timed(arm: str, paired: Sequence[tuple[Asked, Sequence[Reply]]], paid: Charged, *, has_model: bool) -> Timing:
+    """What the answers of an arm took, in the order of their items.
 
     Args:
         arm: Its name.
         paired: Each answer that was wanted with its replies.
         paid: What it costs.
-        folder: Of its ledger; None without one.
+        has_model: Whether there is a ledger that the answers are from.
     """
     clocked = [answered.clocked(one, got, paid.dollars) for one, got in paired]
+    lines = {
+        request.key: [reply.text, reply.finish_reason, reply.model, reply.fingerprint, asdict(reply.usage)]
+        for one, got in paired
+        for request, reply in zip(one.requests, got, strict=True)
+        if reply.status == "ok"
+    }
     return Timing(
         name=arm,
-        clocked=tuple(one for one in clocked if one is not None),
+        clocked=tuple(sorted((one for one in clocked if one is not None), key=lambda one: (one.item, one.sample))),
         price=paid.price,
         price_warning=paid.warning,
-        ledger_sha256=None if folder is None else ledger.sha256_answers(folder),
+        ledger_sha256=files.sha256_json(lines) if has_model else None,
     )
 
 
@@ -173,7 +180,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     ask = asker(responder, folder, args.shard, client) if has_model else responder.replies
     table, paired = answer(args.arm, wanted, ask, row.params, context.family, has_model=has_model)
     tables.write(args.answers, table, ANSWERS)
-    documents.write(args.timing, timed(args.arm, paired, charge.of(row.params, client), folder if has_model else None))
+    documents.write(args.timing, timed(args.arm, paired, charge.of(row.params, client), has_model=has_model))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from stages.findings.timing import Timing
 from stages.lib.core import cli, documents, files, params, shards, tables
 from stages.lib.core.case_tables import ANSWERS, JUDGEMENTS
-from stages.lib.core.errors import ParamsError
+from stages.lib.core.errors import DocumentError, ParamsError
 
 SCHEMAS = {schema.name: schema for schema in (ANSWERS, JUDGEMENTS)}
 
@@ -22,12 +22,18 @@ def joined(timings: Sequence[Timing]) -> Timing:
 
     Args:
         timings: That of each, one at least.
+
+    Raises:
+        DocumentError: If they are of several arms or judges.
     """
+    names = sorted({one.name for one in timings})
+    if len(names) > 1:
+        raise DocumentError(f"timings: found those of {', '.join(names)}, wanted those of one; run the shards again")
     ledgers = sorted({one.ledger_sha256 for one in timings if one.ledger_sha256 is not None})
     warnings = [one.price_warning for one in timings if one.price_warning is not None]
     prices = [one.price for one in timings if one.price is not None]
     return Timing(
-        name=timings[0].name,
+        name=names[0],
         clocked=tuple(
             sorted((one for timing in timings for one in timing.clocked), key=lambda one: (one.item, one.sample))
         ),
