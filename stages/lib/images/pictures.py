@@ -91,11 +91,11 @@ def sent_sha256(path: str | Path, pixels: str) -> str:
 
 
 def rgb(content: bytes) -> np.ndarray:
-    """Bytes that are sent as the server sees them: uint8 of shape (height, width, 3)."""
-    from PIL import Image  # as the servers of transformers do
+    """Bytes that are sent as the server sees them, turned upright: uint8 of shape (height, width, 3)."""
+    from PIL import Image, ImageOps  # as the servers of transformers do
 
     with Image.open(io.BytesIO(content)) as image:
-        return np.asarray(image.convert("RGB"))
+        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
 
 
 def _own(data: bytes) -> str | None:
