@@ -13,8 +13,6 @@ out  adapter      folder: PEFT's adapter and noduleflow.json
      features     folder that vision features are kept in, if model.cache_features is on
 """
 
-import csv
-import io
 import os
 import sys
 from collections.abc import Sequence
@@ -25,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stages.lib.core import cli, documents, files, tables
+from stages.lib.core import cli, documents, tables
 from stages.lib.core.errors import MismatchError, PreemptedError, TrainingError
 from stages.lib.core.log import LOG
 from stages.lib.learn import answers, curve, samplers, validation
@@ -113,8 +111,8 @@ def train(
         coverage_of_negatives=float((labels[seen] == 0).sum() / negatives),
         training_odds=task.training_odds,
         positive_weight=params.positive_weight,
-        loss_first=mean_loss(losses[: max(len(losses) // 10, 1)]),
-        loss_last=mean_loss(losses[-max(len(losses) // 10, 1) :]),
+        loss_first=curve.mean_loss(losses[: max(len(losses) // 10, 1)]),
+        loss_last=curve.mean_loss(losses[-max(len(losses) // 10, 1) :]),
         selected_by=outcome.selected_by,
         selected_step=selected,
         checkpoints=tuple(
@@ -137,26 +135,6 @@ def train(
         positive_weight=params.positive_weight,
     )
     return outcome.checkpoint, card, log, outcome.curve
-
-
-def mean_loss(losses: Sequence[float]) -> float | None:
-    """Mean of some steps' losses; None if one of them was not finite, as a single overflow may be.
-
-    >>> mean_loss([1.0, 2.0]), mean_loss([1.0, float("nan")])
-    (1.5, None)
-    """
-    mean = float(np.mean(losses))
-    return mean if np.isfinite(mean) else None
-
-
-def write_curve(path: str, rows: Sequence[curve.Row]) -> None:
-    """Write a curve as CSV; a metric that was not measured at a step is an empty cell."""
-    table = [row.flat(validation.METRICS) for row in rows]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(table[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table)
-    files.write_bytes(path, text.getvalue().encode())
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -207,7 +185,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     adapters.write(Path(args.adapter), checkpoint, card)
     documents.write(args.log, log)
-    write_curve(args.curve, rows)
+    curve.write_csv(args.curve, rows, validation.METRICS)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,13 @@
 """The curve of a run: one row per optimizer step, which is all that a run leaves beside its checkpoints."""
 
+import csv
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 from stages.lib.core import files
 
@@ -46,3 +50,29 @@ def write(path: Path, rows: Sequence[Row]) -> None:
 def read(path: Path) -> list[Row]:
     """Rows that `write` wrote, bit by bit."""
     return [Row(**row) for row in json.loads(path.read_text())]
+
+
+def write_csv(path: str | Path, rows: Sequence[Row], metrics: Sequence[str]) -> None:
+    """Write a curve as CSV; a metric that was not measured at a step is an empty cell.
+
+    Args:
+        path: File.
+        rows: At least one.
+        metrics: The task's validation metrics.
+    """
+    table = [row.flat(metrics) for row in rows]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(table[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table)
+    files.write_bytes(path, text.getvalue().encode())
+
+
+def mean_loss(losses: Sequence[float]) -> float | None:
+    """Mean of some steps' losses; None if one of them was not finite, as a single overflow may be.
+
+    >>> mean_loss([1.0, 2.0]), mean_loss([1.0, float("nan")])
+    (1.5, None)
+    """
+    mean = float(np.mean(losses))
+    return mean if np.isfinite(mean) else None

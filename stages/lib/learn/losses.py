@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
+IGNORED = -100  # a target that is none, as torch's cross_entropy has it
+
 
 def answer_loss(pair: "Tensor", labels: "Tensor", positive_weight: float, samples: int) -> "Tensor":
     """Weighted cross-entropy of the two answers, as this micro-batch's fraction of the optimizer step's
@@ -37,3 +39,29 @@ def answer_loss(pair: "Tensor", labels: "Tensor", positive_weight: float, sample
     losses = torch.nn.functional.cross_entropy(pair, labels, reduction="none")  # (n,)
     weights = torch.where(labels == 1, positive_weight, 1.0)  # (n,)
     return (weights * losses).sum() / samples
+
+
+def text_loss(logits: "Tensor", targets: "Tensor", samples: int) -> "Tensor":
+    """Cross-entropy of the next tokens of texts, as this micro-batch's fraction of the optimizer step's loss.
+
+    The loss of a text is the mean over its tokens, so that a long text weighs as much as a short one, and the loss of a
+    step the mean over its texts.
+
+    Args:
+        logits: Of the vocabulary, float tensor of shape (n, tokens, vocabulary).
+        targets: The token that follows, int tensor of shape (n, tokens); -100 where none is wanted. Each text has some.
+        samples: Texts of the optimizer step, over all micro-batches and processes.
+
+    Returns:
+        Float tensor of shape ().
+
+    >>> import torch
+    >>> loss = text_loss(torch.zeros(2, 3, 4), torch.tensor([[1, 2, -100], [0, -100, -100]]), samples=2)
+    >>> f"{loss:.4f}"  # (ln 4 + ln 4) / 2
+    '1.3863'
+    """
+    import torch
+
+    each = torch.nn.functional.cross_entropy(logits.float().transpose(1, 2), targets, reduction="none")  # (n, tokens)
+    wanted = targets != IGNORED
+    return (each.sum(dim=1) / wanted.sum(dim=1)).sum() / samples

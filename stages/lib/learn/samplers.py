@@ -42,11 +42,18 @@ def stream(labels: np.ndarray, sampler: Sampler, seed: int, length: int) -> np.n
     if sampler == "weighted":
         weights = 0.5 / counts[labels]
         return rng.choice(len(labels), size=length, p=weights)
-    epochs = balanced_rotation(labels, rng) if sampler == "balanced_rotation" else _shuffled(len(labels), rng)
-    taken: list[np.ndarray] = []
-    while sum(map(len, taken)) < length:
-        taken.append(next(epochs))
-    return np.concatenate(taken)[:length] if taken else np.empty(0, dtype=np.int64)
+    return _first(
+        balanced_rotation(labels, rng) if sampler == "balanced_rotation" else _shuffled(len(labels), rng), length
+    )
+
+
+def shuffled(n: int, seed: int, length: int) -> np.ndarray:
+    """First `length` samples of n without labels, as indices: every one once per epoch.
+
+    >>> sorted(shuffled(3, 7, 3).tolist()), len(shuffled(3, 7, 5))
+    ([0, 1, 2], 5)
+    """
+    return _first(_shuffled(n, np.random.default_rng(seed)), length)
 
 
 def epoch_length(labels: np.ndarray, sampler: Sampler) -> int:
@@ -79,6 +86,13 @@ def balanced_rotation(labels: np.ndarray, rng: np.random.Generator) -> Iterator[
             pool = rng.permutation(np.concatenate([fresh[missing:], part]))
             part = np.concatenate([part, fresh[:missing]])
         yield rng.permutation(np.concatenate([small, part]))
+
+
+def _first(epochs: Iterator[np.ndarray], length: int) -> np.ndarray:
+    taken: list[np.ndarray] = []
+    while sum(map(len, taken)) < length:
+        taken.append(next(epochs))
+    return np.concatenate(taken)[:length] if taken else np.empty(0, dtype=np.int64)
 
 
 def _shuffled(n: int, rng: np.random.Generator) -> Iterator[np.ndarray]:

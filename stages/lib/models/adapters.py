@@ -35,8 +35,8 @@ class Card:
     model: Mapping[str, Value]
     train: Mapping[str, Value]
     step: params.Count  # of the optimizer, after which the checkpoint was written
-    training_odds: params.NonNegativeFloat
-    positive_weight: params.PositiveFloat
+    training_odds: params.NonNegativeFloat | None  # null for an adapter that writes texts
+    positive_weight: params.PositiveFloat | None
 
 
 def write(folder: Path, checkpoint: Path, card: Card) -> None:

@@ -35,6 +35,13 @@ class LocalParams:
     batch_size: params.Count  # greedy answers made at once; in bfloat16 only 1 gives the same bytes on each machine
     dollars_per_gpu_hour: params.NonNegativeFloat  # 0.0 where it costs nothing
 
+    @property
+    def held(self) -> gemma3.ModelParams:
+        """How it is held in memory."""
+        return gemma3.ModelParams(
+            dtype=self.dtype, attention=self.attention, quantization=self.quantization, cache_features=False
+        )
+
 
 class Local:
     """A responder on a model in memory; it is loaded when it is first asked, and not for answers that are kept.
@@ -129,13 +136,10 @@ def responder(params: LocalParams, setting: Setting) -> Local:
     """
     found = snapshot.read(setting.path("fetched"))
     adapter = adapter_of(params, setting)
-    held = gemma3.ModelParams(
-        dtype=params.dtype, attention=params.attention, quantization=params.quantization, cache_features=False
-    )
     revision = found.sha256[:HASH_DIGITS]
     if adapter is not None:
         revision += f"+{files.sha256_file(adapter / adapters.WEIGHTS)[:HASH_DIGITS]}"
-    return Local(partial(gemma3.load, found.folder, held, adapter=adapter), found.base, revision, params.batch_size)
+    return Local(partial(gemma3.load, found.folder, params.held, adapter=adapter), found.base, revision, params.batch_size)
 
 
 def adapter_of(params: LocalParams, setting: Setting) -> Path | None:
@@ -144,7 +148,7 @@ def adapter_of(params: LocalParams, setting: Setting) -> Path | None:
 
 
 def inputs(loaded: gemma3.Loaded, request: Request) -> dict[str, Any]:
-    """What the model takes for a conversation, through its own processor.
+    """What the model takes for a conversation, through its own processor, not on its device yet.
 
     Returns:
         input_ids, attention_mask and token_type_ids, int tensors of shape (1, tokens); with images also pixel_values,
@@ -168,17 +172,17 @@ def inputs(loaded: gemma3.Loaded, request: Request) -> dict[str, Any]:
     tokens, most = found["input_ids"].shape[1], loaded.model.config.get_text_config().max_position_embeddings
     if tokens + request.sampling.max_tokens > most:
         raise ValueError(f"found {tokens} tokens and {request.sampling.max_tokens} to come, wanted at most {most}")
-    ready = {name: found[name].to(loaded.device) for name in ("input_ids", "attention_mask", "token_type_ids")}
-    if images:
-        ready["pixel_values"] = found["pixel_values"].to(loaded.device, loaded.model.dtype)
-    return ready
+    names = ("input_ids", "attention_mask", "token_type_ids", "pixel_values")
+    return {name: found[name] for name in names if name in found}
 
 
 def respond(loaded: gemma3.Loaded, ready: Sequence[Mapping[str, Any]], sampling: Sampling) -> list[Response]:
     """Responses to conversations that have the same number of tokens and images; of drawn ones, to one alone."""
     import torch
 
-    batch = {name: torch.cat([one[name] for one in ready]) for name in ready[0]}
+    batch = {name: torch.cat([one[name] for one in ready]).to(loaded.device) for name in ready[0]}
+    if "pixel_values" in batch:
+        batch["pixel_values"] = batch["pixel_values"].to(loaded.model.dtype)
     options: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
     if sampling.temperature > 0:
         options = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
@@ -203,8 +207,14 @@ def respond(loaded: gemma3.Loaded, ready: Sequence[Mapping[str, Any]], sampling:
     return responses
 
 
-def conversation(loaded: gemma3.Loaded, messages: Sequence[Message]) -> str:
-    """Conversation as the model's chat template spells it, up to where the answer begins."""
+def conversation(loaded: gemma3.Loaded, messages: Sequence[Message], *, answered: bool = False) -> str:
+    """Conversation as the model's chat template spells it.
+
+    Args:
+        loaded: The model.
+        messages: The turns.
+        answered: Whether its last turn is the answer; else the text ends where the answer begins.
+    """
     turns = [
         {
             "role": message.role,
@@ -215,7 +225,7 @@ def conversation(loaded: gemma3.Loaded, messages: Sequence[Message]) -> str:
         }
         for message in messages
     ]
-    return str(loaded.processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+    return str(loaded.processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=not answered))
 
 
 def _length(loaded: gemma3.Loaded, request: Request) -> tuple[int, int]:
