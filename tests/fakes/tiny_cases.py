@@ -78,14 +78,16 @@ class Cases:
         return [text for key, value in named.items() for text in (f"--{key}", str(value))]
 
 
-def write_cases(folder: Path, roles: Sequence[str] = ROLES) -> Cases:
-    """Cases with 1, 2 or 3 noise images; the gold of every second one has a mass on the left."""
+GOLDS = ("There is no mass.", "There is a large mass in the left abdomen.")
+
+
+def write_cases(folder: Path, roles: Sequence[str] = ROLES, golds: tuple[str, str] = GOLDS) -> Cases:
+    """Cases with 1, 2 or 3 noise images; every second one has the first gold text, the others the second."""
     rng = np.random.default_rng(5)
     folder.mkdir(parents=True, exist_ok=True)
     sample, images = [], []
     for number, role in enumerate(roles):
         case_id, count = f"MPX{number:04d}", 1 + number % 3
-        gold = "There is a large mass in the left abdomen." if number % 2 else "There is no mass."
         for place in range(count):
             path = folder / f"{case_id}_{place}.png"
             cv2.imwrite(str(path), rng.integers(0, 256, (40, 48), dtype=np.uint8))
@@ -97,7 +99,12 @@ def write_cases(folder: Path, roles: Sequence[str] = ROLES) -> Cases:
             )
         sample.append(
             {"case_id": case_id, "role": role, "region": "abdomen", "modality": "CT", "numbers": list(range(count))}
-            | {"history": f"Pain of {number} weeks {{x}}", "gold": gold, "gold_scope": "imaged_only", "flags": []}
+            | {
+                "history": f"Pain of {number} weeks {{x}}",
+                "gold": golds[number % 2],
+                "gold_scope": "imaged_only",
+                "flags": [],
+            }
         )
     found = Cases(folder, tables.from_rows(sample, SAMPLE), tables.from_rows(images, CASE_IMAGES))
     tables.write(folder / "sample.parquet", found.sample, SAMPLE)

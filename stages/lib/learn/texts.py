@@ -194,9 +194,7 @@ class TextLearner:
         if not val:
             return {}
         dealt = loader.deal(np.arange(len(val)), batch_size, state.process_index, state.num_processes)
-        read = loader.batches(
-            Encoded(val, self.loaded), dealt, self.collate, self.task.params.dataloader_num_workers
-        )
+        read = loader.batches(Encoded(val, self.loaded), dealt, self.collate, self.task.params.dataloader_num_workers)
         found = [self.loss(self.model, send_to_device(batch, self.loaded.device), len(val)).item() for batch in read]
         return {"loss": float(np.sum(gather_object(found)))}
 

@@ -26,7 +26,11 @@ def responder(params: Params, setting: Setting) -> local.Local:
         base = snapshot.read(setting.path("fetched"))
         card = adapters.check(folder, pixels_hash(params), base.identity, None)
         ours = asked(params)
-        odd = [f"{name} {card.prompt.get(name)!r}, now {ours[name]!r}" for name in ours if card.prompt.get(name) != ours[name]]
+        odd = [
+            f"{name} {card.prompt.get(name)!r}, now {ours[name]!r}"
+            for name in ours
+            if card.prompt.get(name) != ours[name]
+        ]
         if odd:
             LOG.warning("%s: the adapter was taught with %s", folder, "; ".join(odd))
     return local.responder(params, setting)

@@ -139,7 +139,9 @@ def responder(params: LocalParams, setting: Setting) -> Local:
     revision = found.sha256[:HASH_DIGITS]
     if adapter is not None:
         revision += f"+{files.sha256_file(adapter / adapters.WEIGHTS)[:HASH_DIGITS]}"
-    return Local(partial(gemma3.load, found.folder, params.held, adapter=adapter), found.base, revision, params.batch_size)
+    return Local(
+        partial(gemma3.load, found.folder, params.held, adapter=adapter), found.base, revision, params.batch_size
+    )
 
 
 def adapter_of(params: LocalParams, setting: Setting) -> Path | None:
