@@ -28,6 +28,7 @@ from stages.findings.timing import Timing
 from stages.lib.core import cli, documents, files, kinds, params, shards, tables
 from stages.lib.core.case_tables import ANSWERS, CASE_IMAGES, RETRIEVED, SAMPLE
 from stages.lib.core.errors import ParamsError
+from stages.lib.metrics.text.extract import extractor
 from stages.lib.models import prompt_family
 from stages.lib.models.arm import NONE, ArmParams, Setting
 from stages.lib.models.chat import asking, charge, client_params, ledger
@@ -63,7 +64,7 @@ def answer(
         paired.append((one, [replies[number] for number in range(at, at + len(one.requests))]))
         at += len(one.requests)
     rows = [answered.row(arm, one, got, family, has_model=has_model) for one, got in paired]
-    return tables.from_rows(answered.finished(rows, params), ANSWERS), paired
+    return tables.from_rows(answered.finished(rows, params, extractor()), ANSWERS), paired
 
 
 def context_of(
@@ -161,7 +162,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     setting = Setting(
         fetched=Path(args.fetched) if args.fetched else None,
         adapter=Path(args.adapter) if args.adapter else None,
-        guess=answered.most_frequent([one.gold for one in items(sample, case_images, SPARE, row.params.unit)]),
+        guess=answered.most_frequent(
+            [one.gold for one in items(sample, case_images, SPARE, row.params.unit)], extractor()
+        ),
     )
     module = kinds.module(kinds.ARMS, row.kind)
     responder, has_model = module.responder(row.params, setting), getattr(module, "HAS_MODEL", True)

@@ -2,16 +2,21 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from stages.findings.requests import Asked
 from stages.findings.timing import Clocked
-from stages.lib.core.errors import ParamsError
+from stages.lib.metrics.text import consensus, sections
+from stages.lib.metrics.text import status as text_status
+from stages.lib.metrics.text.extract import Extractor, Reading
 from stages.lib.models.arm import ArmParams
 from stages.lib.models.chat.request import Reply, Usage
 from stages.lib.models.prompt_family import Family
 
 LEFT_OUT = frozenset({"no", "none", "no findings", "nothing"})
+ANSWERED = ("ok", "truncated", "looping")  # status of a text that can be read
+OF_A_REQUEST = ("request", "prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens")
 
 
 def merged(replies: Sequence[Reply], family: Family) -> str:
@@ -99,32 +104,80 @@ def clocked(asked: Asked, replies: Sequence[Reply], dollars: Callable[[Reply], f
     )
 
 
-def finished(rows: Sequence[Mapping[str, Any]], params: ArmParams) -> list[dict[str, Any]]:
+def finished(rows: Sequence[Mapping[str, Any]], params: ArmParams, reader: Extractor) -> list[dict[str, Any]]:
     """Rows with their status, their findings and which is final; with several samples also the consensus of each item.
 
-    Raises:
-        ParamsError: If several samples are wanted, whose consensus is not there yet.
+    Args:
+        rows: One of each item and sample, see `row`.
+        params: The arm.
+        reader: Reader of findings, for refusals and for a consensus.
     """
-    if params.samples > 1:
-        raise ParamsError("samples:", [f"found {params.samples}, wanted 1: the consensus of several is not there yet"])
-    return [{**read(one), "final": True} for one in rows]
+    whole = [read(one, reader) for one in rows]
+    if params.samples == 1:
+        return [{**one, "final": True} for one in whole]
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for one in whole:
+        groups.setdefault(one["item"], []).append(one)
+    return [*whole, *(agreed(samples, params.consensus, reader) for samples in groups.values())]
 
 
-def read(row: Mapping[str, Any]) -> dict[str, Any]:
+def read(row: Mapping[str, Any], reader: Extractor) -> dict[str, Any]:
     """A row with what became of its text, and the part of it that is measured."""
     text = row["text"]
     if text is None:
         return {**row, "status": "error", "findings": "", "findings_from": "none"}
-    status = "empty" if not text.strip() else "truncated" if row["finish_reason"] == "length" else "ok"
-    found = text.strip()
-    return {**row, "status": status, "findings": found, "findings_from": "whole" if found else "none"}
+    section = sections.findings(text)
+    status = text_status.status(text, row["finish_reason"], reader)
+    return {**row, "status": status, "findings": section.text, "findings_from": section.how}
 
 
-def most_frequent(golds: Sequence[str]) -> str | None:
-    """The most frequent sentence of some gold texts, the first by the alphabet of equals; None without any.
+def agreed(samples: Sequence[Mapping[str, Any]], how: str, reader: Extractor) -> dict[str, Any]:
+    """Consensus of the samples of an item that are answers, whose tokens are those of the samples and not its own.
 
-    >>> most_frequent(["A mass. No cyst.", "A cyst. No mass.", "A mass."])
-    'A mass.'
+    Args:
+        samples: Rows of all samples, failed ones too.
+        how: "findings" that more than half have, as a text made of them; or "medoid", the sample most like the others.
+        reader: Reader of findings.
     """
-    counts = Counter(sentence.strip() + "." for gold in golds for sentence in gold.split(".") if sentence.strip())
-    return min(counts, key=lambda sentence: (-counts[sentence], sentence)) if counts else None
+    usable = [one for one in samples if one["status"] in ANSWERED and one["findings"]]
+    own = dict.fromkeys(OF_A_REQUEST) | {"sample": None, "final": True, "agreement": None}
+    lost = len(samples) - len(usable)
+    problem = f"{lost} of {len(samples)} samples are no answer" if lost else None
+    if not usable:
+        gone = {"text": None, "status": "error", "findings": "", "findings_from": "none", "finish_reason": None}
+        return {**samples[0], **own, **gone, "problem": problem}
+    readings = [reader.read(one["findings"]) for one in usable]
+    if len(usable) > 1:
+        own["agreement"] = consensus.agreement(readings)
+    if how == "medoid":
+        return {**usable[consensus.medoid(readings)], **own, "problem": problem}
+    text = consensus.text(readings, reader.vocabulary)
+    made = {"text": text, "status": "ok", "findings": text, "findings_from": "whole", "finish_reason": None}
+    return {**usable[0], **own, **made, "problem": problem}
+
+
+def most_frequent(golds: Sequence[str], reader: Extractor) -> str | None:
+    """The most frequent finding of some gold texts as a sentence, with the side and place that it most often has.
+
+    Of equals it is the first by the alphabet. None if no text has a finding that is present.
+
+    >>> from stages.lib.metrics.text.extract import extractor
+    >>> most_frequent(["A mass in the left kidney.", "No mass.", "A cyst. A mass."], extractor())
+    'There is mass on the left in the kidney.'
+    """
+    readings = [reader.read(gold) for gold in golds]
+    counts = Counter(entity for reading in readings for entity in {one.entity for one in reading.present})
+    if not counts:
+        return None
+    entity = _most(counts)
+    named = [
+        next(one for one in reading.present if one.entity == entity)
+        for reading in readings
+        if any(one.entity == entity for one in reading.present)
+    ]
+    side, place = _most(Counter((one.side, one.place) for one in named))
+    return consensus.text([Reading((replace(named[0], side=side, place=place),), False)], reader.vocabulary)
+
+
+def _most(counts: Counter[Any]) -> Any:
+    return min(counts, key=lambda one: (-counts[one], str(one)))

@@ -8,7 +8,7 @@ from tiny_cases import arm
 from stages.findings.answer import main
 from stages.findings.timing import Timing
 from stages.lib.core import documents, tables
-from stages.lib.core.case_tables import ANSWERS
+from stages.lib.core.case_tables import ANSWERS, CASE_IMAGES, RETRIEVED
 from stages.lib.core.errors import ParamsError
 
 
@@ -55,7 +55,7 @@ UNLIMITED = {"max_dollars": 0.0, "max_requests": 0, "prices": "shipped"}
 
 def test_a_constant_answers_every_case_with_the_most_frequent_finding_of_cases_that_are_not_tested(answers, ledger):
     rows, timing = answers(arm("constant", text="most_frequent"))
-    assert {row["text"] for row in rows} == {"There is a large mass in the left abdomen."}
+    assert {row["text"] for row in rows} == {"There is mass on the left in the abdomen."}
     assert all(row["request"] is None and row["model"] is None and row["status"] == "ok" for row in rows)
     assert timing.ledger_sha256 is None and not ledger.exists()
 
@@ -83,6 +83,67 @@ def test_an_arm_after_another_has_its_answer_in_the_prompt_and_fails_where_there
     rows, _ = answers(arm(prompt="elaborate", after="finder", images="none"), "second", **after)
     assert {row["status"] for row in rows} == {"error"} and {row["text"] for row in rows} == {None}
     assert {row["problem"] for row in rows} == {"the arm finder has no answer about it"}
+
+
+def test_samples_have_seeds_of_their_own_and_a_consensus_that_is_the_answer(answers, monkeypatch):
+    row = arm(temperature=1.0, top_p=0.95, samples=3, consensus="medoid", images="first")
+    rows, timing = answers(row)
+    drawn = [one for one in rows if one["sample"] is not None]
+    agreed = [one for one in rows if one["sample"] is None]
+    assert len(drawn) == 12 and [one["item"] for one in agreed] == ["MPX0000", "MPX0001", "MPX0002", "MPX0003"]
+    assert all(one["final"] for one in agreed) and not any(one["final"] for one in drawn)
+    assert len({one["request"] for one in drawn}) == 12 and len({one["text"] for one in drawn}) > 4
+    assert all(one["text"] in {other["text"] for other in drawn} for one in agreed)
+    assert {one["prompt_tokens"] for one in agreed} == {None} and {one["request"] for one in agreed} == {None}
+    assert len(timing.clocked) == 12
+    monkeypatch.setenv("NODULEFLOW_FINDINGS_CLIENT", json.dumps({"network": "replay", **UNLIMITED}))
+    fewer, _ = answers({**row, "samples": 2})  # the first two are those that were asked before
+    assert [one["text"] for one in fewer if one["sample"] == 1] == [one["text"] for one in drawn if one["sample"] == 1]
+
+
+def test_few_shot_examples_are_turns_before_the_question_with_or_without_their_images(answers, ledger):
+    def sent(**changes):
+        rows, _ = answers(arm(examples="few_shot", n_examples=2, max_images=3, **changes))
+        return [len(row["images"]) for row in rows], [row["prompt_tokens"] for row in rows]
+
+    without, short = sent(example_images=False)
+    images, long = sent(example_images=True)
+    assert without == [1, 2, 3, 1] and images == [3, 3, 3, 3]
+    assert all(one > other + 64 for one, other in zip(long[:2], short[:2], strict=True))
+
+
+def test_retrieved_examples_are_of_the_role_train_as_alike_as_wanted_and_never_the_case_itself(
+    answers, tmp_path, tiny_cases
+):
+    near = [
+        {"case_id": case, "rank": rank, "neighbour": other, "similarity": similarity}
+        for case in ("MPX0000", "MPX0001", "MPX0002", "MPX0003")
+        for rank, (other, similarity) in enumerate([("MPX0006", 0.9), ("MPX0007", 0.5 if case != "MPX0003" else 0.7)])
+    ]
+    tables.write(tmp_path / "near.parquet", tables.from_rows(near, RETRIEVED), RETRIEVED)
+    row = arm(examples="retrieved", n_examples=2, retriever="near", min_similarity=0.6, images="none")
+    rows, _ = answers(row, retrieved=tmp_path / "near.parquet")
+    tokens = [one["prompt_tokens"] for one in rows]
+    assert len(set(tokens[:3])) == 1 and tokens[3] > tokens[0]
+    none, _ = answers({**row, "min_similarity": 0.95}, "none", retrieved=tmp_path / "near.parquet")
+    assert all(one["prompt_tokens"] < tokens[0] for one in none)
+    own = [{**one, "neighbour": "MPX0001"} for one in near if one["rank"] == 0]
+    tables.write(tmp_path / "own.parquet", tables.from_rows(own, RETRIEVED), RETRIEVED)
+    tested, _ = answers(row, "tested", retrieved=tmp_path / "own.parquet")
+    assert [one["prompt_tokens"] for one in tested] == [one["prompt_tokens"] for one in none]
+
+
+def test_an_example_that_shares_an_image_with_a_tested_case_is_refused(tmp_path, tiny_cases, ledger):
+    rows = tiny_cases.case_images.to_pylist()
+    for row in rows:
+        if row["case_id"] in ("MPX0002", "MPX0004"):
+            row["duplicate_group"] = "image7"
+    tables.write(tmp_path / "images.parquet", tables.from_rows(rows, CASE_IMAGES), CASE_IMAGES)
+    given = arm("constant", text="x", examples="few_shot", n_examples=1)
+    options = tiny_cases.options(tmp_path, {"one": given}, "one", **{"case-images": tmp_path / "images.parquet"})
+    with pytest.raises(ParamsError, match="MPX0004 has an image of the tested case MPX0002"):
+        main(options)
+    assert not ledger.exists()
 
 
 def test_an_unreadable_image_is_a_row_with_its_reason_and_the_other_cases_are_answered(
