@@ -48,6 +48,7 @@ PARAMETERS: dict[str, Any] = {
             "vocabulary": "none",
             "power": 0.8,
             "max_power_cases": 2000,
+            "human_ratings": "none",
         },
         "section": {"image_px": 160, "max_images": 4, "max_cases": 40},
     },

@@ -44,13 +44,15 @@ def _sorted(found: Mapping[str, int]) -> dict[str, int]:
 
 def warnings(study: Study, found: Counts, costs: list[Cost]) -> Iterator[str]:
     """A sentence for everything that a reader must know before trusting a number."""
+    without = {(arm, row["item"]) for arm, one in study.arms.items() for row in one.answers if row["status"] == "error"}
     for judge, statuses in found.judgements.items():
-        lost = {name: n for name, n in statuses.items() if name not in GIVEN}
+        rows = study.ratings[judge, 0]
+        lost = Counter(row["status"] for key, row in rows.items() if row["status"] not in GIVEN and key not in without)
         if lost:
-            said = ", ".join(f"{name} {n:,}" for name, n in lost.items())
+            said = ", ".join(f"{name} {n:,}" for name, n in sorted(lost.items()))
             yield (
-                f"judge {judge} gave no rating of {sum(lost.values()):,} of {sum(statuses.values()):,} answers "
-                f"({said}): they leave the fractions, and each comparison says what any rating of them could make"
+                f"judge {judge} gave no rating of {lost.total():,} of {len(rows) - len(without):,} answers ({said}): "
+                "they leave the fractions, and each comparison says what any rating of them could make"
             )
         if statuses.get("fallback"):
             yield f"judge {judge}: {statuses['fallback']:,} ratings are by its fallback judge"
@@ -60,7 +62,7 @@ def warnings(study: Study, found: Counts, costs: list[Cost]) -> Iterator[str]:
     for arm, statuses in found.statuses.items():
         n = sum(statuses.values())
         if statuses.get("error"):
-            yield f"arm {arm}: {statuses['error']:,} of {n:,} requests failed; they count as answers that find nothing"
+            yield f"arm {arm}: {statuses['error']:,} of {n:,} requests failed: no rating, and nothing found"
         if statuses.get(LOOPING):
             yield (
                 f"arm {arm} repeats itself in {statuses[LOOPING]:,} of {n:,} answers; every measure is shown with and "

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from stages.findings.notes import Agreement
 from stages.findings.page.sentences import percent
-from stages.findings.page.study import AGREEMENT, Study, number, spoken
+from stages.findings.page.study import AGREEMENT, Study, System, number, spoken
 from stages.lib.core.case_tables import RATINGS
 from stages.lib.metrics.measures import Key, Subject
 from stages.lib.report.blocks import (
@@ -21,7 +21,7 @@ from stages.lib.report.blocks import (
     Rows,
     Table,
 )
-from stages.lib.report.numbers import label
+from stages.lib.report.numbers import DASH, label
 
 KINDS = {"judges": "Two judges", "repeats": "The same judge again", "human": "A person and the primary judge"}
 METRICS = (
@@ -108,7 +108,7 @@ def _statuses(study: Study) -> Table:
             hint="primary" if judge == study.primary.name else "",
             key=judge,
             cells=(
-                str(study.judges[judge].row.get("rubric", "")),
+                _rubric(study.judges[judge]),
                 ", ".join(study.notes.counts.judged_by.get(judge, {})),
                 *(f"{found[judge].get(status, 0):,}" for status in statuses),
             ),
@@ -119,6 +119,11 @@ def _statuses(study: Study) -> Table:
     columns = (Column(title="Rubric"), Column(title="Answered as"))
     counted = tuple(Column(title=status, count=True) for status in statuses)
     return Table(name="judgements", corner="Judge", columns=(*columns, *counted), groups=(Rows(rows=rows),))
+
+
+def _rubric(judge: System) -> str:
+    """Rubric of a judge; rules read none."""
+    return DASH if judge.row.get("kind") == "rules" else str(judge.row.get("rubric", DASH))
 
 
 def _matrix(study: Study, one: Agreement, look: int) -> Matrix:

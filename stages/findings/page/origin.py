@@ -9,7 +9,6 @@ from stages.lib.models.judging import rubric
 from stages.lib.report.blocks import Block, Column, Facts, Fold, Heading, Note, Part, Row, Rows, Table
 from stages.lib.report.numbers import DASH, tree
 
-LONG = {"parameters": "Parameters", "versions": "Versions"}  # folded away
 AGAIN = "make setup\nsnakemake --cores 2 findings"
 
 
@@ -38,8 +37,8 @@ def _blocks(study: Study) -> Iterator[Block]:
     yield Note(text=(f"git checkout {revision}\n{AGAIN}" if revision else AGAIN,), style="code")
     again = "With the ledger, findings.client.network: replay opens no connection, and gives the same tables."
     yield Note(text=(again,))
-    for key, title in LONG.items():
-        yield Fold(title=title, blocks=(Facts(facts=tree(notes.provenance.get(key, {}))),))
+    for title, found in (("Parameters", study.parameters), ("Versions", notes.provenance.get("versions", {}))):
+        yield Fold(title=title, blocks=(Facts(facts=tree(found)),))
 
 
 def _ledgers(study: Study) -> Table:
@@ -59,10 +58,10 @@ def _rubrics(study: Study) -> Iterator[Block]:
     """Text of each rubric that a judge has."""
     users: dict[str, list[str]] = {}
     for judge in study.judges.values():
-        if judge.row.get("rubric"):
+        if judge.row.get("rubric") and judge.row.get("kind") != "rules":
             users.setdefault(str(judge.row["rubric"]), []).append(judge.label)
     if not users:
-        yield Note(text=("No judge has a rubric.",))
+        yield Note(text=("The judges are rules, which read no rubric.",))
     for name, judges in users.items():
         try:
             found = rubric.read(name)
