@@ -51,6 +51,8 @@ WRONG = {
     audits.INSTRUCTED: "an answer is rated better for telling the judge so",
 }
 
+ALONE = (audits.GOLD, audits.OTHER, audits.EMPTY)  # variants that are held against no other
+
 
 @params.section
 class Params:
@@ -227,10 +229,8 @@ def audit(found: Ratings, given: Params, results: Results) -> None:
         why = audits.BY_RULES if found.by is None else "findings.audit.rubrics has no other rubric"
         results.add(found.judge, audits.RUBRIC, {}, Verdict("null", why))
     for variant, what in WRONG.items():
-        pair = paired(found.of(audits.original(variant)), found.of(variant))
-        if variant in (audits.GOLD, audits.OTHER, audits.EMPTY):
-            pair = paired(found.of(variant), found.of(variant))
-        measured = metrics.expected(pair.cases, _right(variant, pair), given.settings)
+        pair = against_original(found, variant)
+        measured = metrics.expected(pair.cases, right(variant, pair), given.settings)
         verdict = metrics.as_expected(measured[metrics.EXPECTED], given.limits, what=what)
         results.add(found.judge, variant, measured, verdict, unrated=pair.unrated)
     pair = paired(own, found.of(audits.PADDED))
@@ -239,7 +239,13 @@ def audit(found: Ratings, given: Params, results: Results) -> None:
     results.add(found.judge, audits.PADDED, moved, verdict, unrated=pair.unrated)
 
 
-def _right(variant: str, pair: Pairs) -> NDArray[np.bool_]:
+def against_original(found: Ratings, variant: str) -> Pairs:
+    """Grades of a variant made of gold texts, and of what it is held against; of itself where it stands alone."""
+    before = variant if variant in ALONE else audits.original(variant)
+    return paired(found.of(before), found.of(variant))
+
+
+def right(variant: str, pair: Pairs) -> NDArray[np.bool_]:
     """Whether each changed answer is rated as it should be, shape (n,)."""
     rules: dict[str, NDArray[np.bool_]] = {
         audits.GOLD: pair.second == GOOD,

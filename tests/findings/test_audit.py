@@ -12,11 +12,13 @@ from chat_stub import Body, Stub, texts
 from judged import ENDPOINT, GIVEN, RULES, answer, answers
 from stub_judges import said
 
-from stages.findings import audit, audit_measure, audits, judge
+from stages.findings import audit, audit_measure, audit_section, audits, judge
 from stages.findings.audits import Audits
 from stages.lib.core import documents, tables
 from stages.lib.core.case_tables import ANSWERS, CASE_IMAGES, JUDGEMENTS, SAMPLE
 from stages.lib.models.chat import ledger
+from stages.lib.report import page
+from stages.lib.report.blocks import Section
 
 ASKED = {
     "cases": 24,
@@ -110,7 +112,13 @@ class Study:
         ]
         out = ["--measures", str(self.folder / "measures.parquet"), "--audits", str(self.folder / "audits.json")]
         audit_measure.main(["--params", document, *self.paths(), *many, *out])
+        audited = many[many.index("--audited") :]
+        section = ["--section", str(self.folder / "section.json")]
+        audit_section.main(["--params", document, *self.paths("sample"), *audited, *out, *section])
         return documents.read(self.folder / "audits.json", Audits)
+
+    def page(self) -> str:
+        return page.render("Audits", [documents.read(self.folder / "section.json", Section)])
 
 
 def failed(found: Audits, name: str) -> set[str]:
@@ -125,7 +133,9 @@ def stub(monkeypatch, tmp_path):
 
 
 def test_no_audit_fails_for_rules_and_each_has_a_line_with_an_outcome(stub, tmp_path):
-    found = Study(tmp_path, stub.url).run(rules=RULES)
+    study = Study(tmp_path, stub.url)
+    found = study.run(rules=RULES)
+    assert "No judge fails." in study.page()
     assert {one.audit for one in found.audits} == set(audits.TITLES)
     outcomes = {one.audit: (one.outcome, one.reason) for one in found.audits}
     assert {name for name, (outcome, _) in outcomes.items() if outcome == "fail"} == set()
@@ -151,8 +161,13 @@ def test_no_audit_fails_for_rules_and_each_has_a_line_with_an_outcome(stub, tmp_
 )
 def test_a_judge_that_is_wrong_in_a_known_way_is_named_for_it_and_rules_are_not(stub, tmp_path, wrong, names):
     stub.scripts["judge"] = [said(wrong)]
-    found = Study(tmp_path, stub.url).run(rules=RULES, model={})
+    study = Study(tmp_path, stub.url)
+    found = study.run(rules=RULES, model={"label": "A <b>model</b>"})
     assert failed(found, "rules") == set()
+    html = study.page()
+    assert "A <b>model</b>" not in html
+    assert all(audits.TITLES[name] in html for name in names)
+    assert ("examples.swapped.model" in html) == (audits.SWAPPED in names)
     assert failed(found, "model") - {audits.JUDGES} == names
 
 
