@@ -54,6 +54,7 @@ def measure(found: Tables, params: Params) -> Results:
     reader = texts.Reader(extractor(params.vocabulary), stemmer=params.rouge_stemmer)
     golds = {item.item: item for asked in study.arms.values() for item in asked.items}
     results.findings += texts.gold_rows(list(golds.values()), reader)
+    results.warnings += texts.unread(list(golds.values()), reader)
     for arm, asked in study.arms.items():
         compared = reader.compare(asked)
         results.findings += texts.rows(asked, compared)

@@ -146,7 +146,7 @@ def test_images_to_be_matched_have_points_near_each_other_and_are_matched_quickl
 
 
 def test_scoring_again_measures_all_arms_and_resamples_are_faster_than_a_loop():
-    found = findings.bench(40, draws=1000, rounds=1)
+    found = findings.bench(yaml.safe_load((ROOT / "workflow/presets/demo.yaml").read_text()), 40, draws=1000, rounds=1)
     assert 0 < found["findings.rescore"].value < 60
     assert "40 cases, 4 arms" in found["findings.rescore"].note
     assert found["findings.resamples"].value > 1

@@ -47,7 +47,7 @@ def benches(study: Callable[[], images.Study]) -> dict[str, Callable[[], dict[st
         "waiting": lambda: waiting.bench(study()),
         "matching": matching.bench,
         "chat": chat.bench,
-        "findings": findings.bench,
+        "findings": lambda: findings.bench(yaml.safe_load((PRESETS / "demo.yaml").read_text())),
         "ingest": lambda: ingest.bench(yaml.safe_load((PRESETS / "demo.yaml").read_text())),
     }
     return {name: made[name] for name in NAMES}

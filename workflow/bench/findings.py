@@ -32,18 +32,7 @@ FRAMES = (
     "A {entity} of the {side} {place} cannot be excluded on these images.",
     "{size} {entity} with surrounding change that displaces the {side} {place}, without {other} or further lesions;",
 )
-PARAMS: Mapping[str, Any] = {
-    "draws": DRAWS,
-    "seed": SEED,
-    "confidence": CONFIDENCE,
-    "primary_judge": rating.RULES,
-    "comparisons": [["first", "second"], ["first", "third"], ["first", "fourth"]],
-    "rouge_stemmer": True,
-    "min_stratum_cases": 5,
-    "vocabulary": "none",
-    "power": 0.8,
-    "max_power_cases": 2000,
-}
+COMPARISONS = [["first", "second"], ["first", "third"], ["first", "fourth"]]
 
 
 def text(rng: random.Random, words: int) -> str:
@@ -91,25 +80,16 @@ def _answers(rng: random.Random, arm: str, golds: Mapping[str, str]) -> pa.Table
     return tables.from_rows(rows, case_tables.ANSWERS)
 
 
-def rescore(found: Tables, draws: int) -> int:
-    """Judge by rules, and measure; the number of measures."""
-    given = rules.Params(
-        rubric="short",
-        repeats=1,
-        fallback="none",
-        max_tokens=1,
-        max_reprompts=0,
-        max_answer_chars=0,
-        seed=SEED,
-        family="none",
-        max_invented=1,
-        vocabulary="none",
-    )
+def rescore(found: Tables, document: Mapping[str, Any], draws: int) -> int:
+    """Judge by rules, and measure, as a preset has it; the number of measures."""
+    row = next(row for row in document["findings"]["judges"].values() if row["kind"] == rating.RULES)
+    given = rules.Params(**{key: value for key, value in row.items() if key not in ("kind", "label")})
+    section = {**document["findings"]["measure"], "primary_judge": rating.RULES, "draws": draws}
+    params = MeasureParams(**{**section, "comparisons": COMPARISONS})
     golds = judge.golds(found.sample, found.case_images)
     asked = judge.questions(pa.concat_tables(found.answers.values()), golds, given)
     judged, _ = judge.judge(asked, rating.by_rules(rules.verdict(given)), rating.RULES, "rules", given.seed)
     whole = Tables(**{**vars(found), "judgements": {rating.RULES: judged}})
-    params = MeasureParams(**{**PARAMS, "draws": draws})
     return sum(len(one) for one in measure.measure(whole, params).measures.values())
 
 
@@ -142,11 +122,18 @@ def looped(cases: np.ndarray, parts: Mapping[Key, Part], draws: int) -> None:
         percentile(np.array(values), CONFIDENCE)
 
 
-def bench(n: int = CASES, draws: int = DRAWS, rounds: int = ROUNDS) -> dict[str, Result]:
-    """Processor seconds of scoring again, and how much faster resamples are than in a loop."""
+def bench(document: Mapping[str, Any], n: int = CASES, draws: int = DRAWS, rounds: int = ROUNDS) -> dict[str, Result]:
+    """Processor seconds of scoring again, and how much faster resamples are than in a loop.
+
+    Args:
+        document: Parameters, as a preset has them.
+        n: Cases.
+        draws: Resamples; in the loop a tenth of them.
+        rounds: Of resamples, in turns.
+    """
     found = study(n)
     began = processor_seconds()
-    made = rescore(found, draws)
+    made = rescore(found, document, draws)
     seconds = processor_seconds() - began
     given = quantities(n)
     loop: Interleaved[int] = Interleaved(lambda size: vectorised(*given, size), lambda size: looped(*given, size))

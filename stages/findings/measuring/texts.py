@@ -12,6 +12,8 @@ from stages.lib.metrics.text.extract import Extractor, Reading
 from stages.lib.metrics.text.finding_match import Counts, Match, counts, match, strictly
 from stages.lib.metrics.text.rouge import RougeL, rouge_l
 
+MOST_NAMED = 5  # gold texts of a warning
+
 
 @dataclass(frozen=True)
 class Compared:
@@ -65,24 +67,39 @@ def parts(found: Sequence[Compared]) -> dict[Key, Part]:
     """Measures of the texts of an arm.
 
     Precision, recall and the pooled F1 count the findings of all cases together; the F1 is the mean of that of each
-    case, so that a normal case counts as much as another.
+    case, so that a normal case counts as much as another. A case whose gold text the vocabulary does not know is left
+    out of all of them, see `unread`.
     """
-    tp, predicted, actual = (
-        np.array([getattr(one.counts, name) for one in found], np.float64) for name in ("tp", "predicted", "actual")
+    names = ("tp", "predicted", "actual", "f1", "invented", "wrong_side", "known")
+    tp, predicted, actual, f1, invented, wrong_side, known = (
+        np.array([getattr(one.counts, name) for one in found], np.float64) for name in names
     )
+    strict = np.array([one.strict.f1 for one in found], np.float64)
+    unread = "the vocabulary knows no word of any gold text"
     no_answer, no_gold = "no answer names a finding", "no gold text has a finding that is present"
     return {
-        Key("finding_f1"): mean([one.counts.f1 for one in found]),
-        Key("finding_f1_strict"): mean([one.strict.f1 for one in found]),
+        Key("finding_f1"): Part(f1, known, unread),
+        Key("finding_f1_strict"): Part(strict, known, unread),
         Key("finding_f1_pooled"): Part(2 * tp, predicted + actual, f"{no_answer}, and {no_gold}"),
         Key("finding_precision"): Part(tp, predicted, no_answer),
         Key("finding_recall"): Part(tp, actual, no_gold),
-        Key("invented_per_case"): mean([one.counts.invented for one in found]),
-        Key("wrong_side_per_case"): mean([one.counts.wrong_side for one in found]),
+        Key("invented_per_case"): Part(invented, known, unread),
+        Key("wrong_side_per_case"): Part(wrong_side, known, unread),
         Key("rouge_l_precision"): mean([one.rouge.precision for one in found]),
         Key("rouge_l_recall"): mean([one.rouge.recall for one in found]),
         Key("rouge_l_f1"): mean([one.rouge.f1 for one in found]),
     }
+
+
+def unread(items: Sequence[Item], reader: Reader) -> Iterator[str]:
+    """A sentence about gold texts of which the vocabulary knows no word."""
+    lost = [item.item for item in items if not reader.read(item.gold).says_anything]
+    if lost:
+        named = ", ".join(lost[:MOST_NAMED]) + (", ..." if len(lost) > MOST_NAMED else "")
+        yield (
+            f"the vocabulary knows no word of {len(lost):,} of {len(items):,} gold texts ({named}): they have no "
+            "finding F1, and the rules judge cannot rate their answers"
+        )
 
 
 def rows(asked: Asked, found: Sequence[Compared]) -> Iterator[Row]:

@@ -48,6 +48,11 @@ class Reading:
     says_normal: bool
 
     @property
+    def says_anything(self) -> bool:
+        """Whether it has a finding, or says that nothing is abnormal."""
+        return bool(self.findings) or self.says_normal
+
+    @property
     def present(self) -> tuple[Finding, ...]:
         """Findings that are there."""
         return tuple(one for one in self.findings if one.presence == "present")

@@ -16,9 +16,10 @@ present findings of the answer, without those that the gold text is uncertain ab
 the gold text. F1 is 2 tp / (predicted + actual). In the strict variant a pair is right only if its sides are the same,
 said or not, and its places are the same or one part of the other, or neither text says one.
 
-A gold text without a present finding says that nothing is abnormal. F1 is then 1 if the answer says so too, and 0 if it
-does not, or says nothing at all; a finding in doubt may be said or not. So "nothing abnormal" has 1 on normal cases
-and 0 on all others.
+A gold text that denies findings, or says normal, and has none that is present says that nothing is abnormal. F1 is then
+1 if the answer says so too, and 0 if it does not, or says nothing at all; a finding in doubt may be said or not. So
+"nothing abnormal" has 1 on normal cases and 0 on all others. A gold text of which the vocabulary knows no word says
+nothing that could be matched: its case has no F1, and is left out and counted.
 
 Source: the shape is that of entity and attribute matching in Jain et al., RadGraph, NeurIPS 2021; rules and counts are
 ours.
@@ -98,6 +99,7 @@ class Counts:
     """Present findings of one answer or of several together.
 
     Attributes:
+        known: Whether the gold text says anything that the vocabulary knows; without it nothing else is told.
         tp: Right ones.
         predicted: Of the answers.
         actual: Of the gold texts.
@@ -106,6 +108,7 @@ class Counts:
         wrong_side: Findings on another side, or on none that is said.
     """
 
+    known: bool
     tp: int
     predicted: int
     actual: int
@@ -160,6 +163,8 @@ def _outcome(one: Finding, pair: Finding | None, gold: Reading, agrees: Agreemen
 def counts(found: Match) -> Counts:
     """Counts of one answer."""
     gold, answer = found.gold, found.answer
+    if not gold.says_anything:
+        return Counts(known=False, tp=0, predicted=0, actual=0, f1=0.0, invented=0, wrong_side=0)
     doubted = sum(
         1
         for one, pair in zip(answer.findings, found.pairs, strict=True)
@@ -175,7 +180,15 @@ def counts(found: Match) -> Counts:
     else:
         doubt = any(pair is not None and gold.findings[pair].presence == "uncertain" for pair in found.pairs)
         f1 = 1.0 if answer.says_normal or (doubt and not predicted) else 0.0
-    return Counts(tp, predicted, actual, f1, len(found.invented), len(found.wrong_side))
+    return Counts(
+        known=True,
+        tp=tp,
+        predicted=predicted,
+        actual=actual,
+        f1=f1,
+        invented=len(found.invented),
+        wrong_side=len(found.wrong_side),
+    )
 
 
 def strictly(vocabulary: Vocabulary) -> Agreement:
