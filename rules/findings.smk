@@ -125,6 +125,18 @@ def judge_values(wildcards):
     return json.dumps({"findings": {"judges": rows}})
 
 
+def code_of_judge_audit(wildcards):
+    """Source files of audit, and of the kind of this judge alone."""
+    return sorted({*code("findings.audit"), *closure(f"{kinds.JUDGES}.{row_of('judge', wildcards.judge)['kind']}")})
+
+
+def judge_audit_values(wildcards):
+    """What a judge is asked, with its row and that of its fallback."""
+    document = json.loads(judge_values(wildcards))
+    document["findings"]["audit"] = FINDINGS["audit"]
+    return json.dumps(document)
+
+
 def code_of_retriever(wildcards):
     """Source files of retrieve, and of the kind of this retriever alone."""
     kind = row_of("retriever", wildcards.retriever)["kind"]

@@ -10,18 +10,6 @@ out  results/findings/audit/
 JUDGED = "results/findings/audit"
 
 
-def code_of_judge_audit(wildcards):
-    """Source files of audit, and of the kind of this judge alone."""
-    return sorted({*code("findings.audit"), *closure(f"{kinds.JUDGES}.{row_of('judge', wildcards.judge)['kind']}")})
-
-
-def judge_audit_values(wildcards):
-    """What a judge is asked, with its row and that of its fallback."""
-    document = json.loads(judge_values(wildcards))
-    document["findings"]["audit"] = FINDINGS["audit"]
-    return json.dumps(document)
-
-
 rule findings_audit:
     """The page of the judges' audits."""
     input:
