@@ -37,6 +37,7 @@ if "nodules" in config:
 if "findings" in config:
 
     include: "rules/findings.smk"
+    include: "rules/findings_tuned.smk"
     include: "rules/findings_audit.smk"
 
 

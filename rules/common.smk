@@ -15,7 +15,7 @@ from stages.lib.core import files, kinds
 from stages.lib.core.closure import closure
 from stages.lib.core.errors import ParamsError
 from stages.lib.core.params import subset
-from workflow import costs, devices, registry, running, stage_costs
+from workflow import costs, devices, estimate, registry, running
 
 try:
     registry.check(config)
@@ -176,8 +176,7 @@ def dry_run():
 
 def show_estimate():
     """What the real study takes on a GPU of 24 GB, behind the plan."""
-    images = stage_costs.count_images(Path("results"), config)
-    print("", *stage_costs.lines(config, costs.GPUS["RTX 4090"], images), sep="\n", file=sys.stderr)
+    print("", *estimate.lines(config, costs.GPUS["RTX 4090"]), sep="\n", file=sys.stderr)
 
 
 if dry_run() and costs.needs_gpu(config) and __name__ != "other_seeds":

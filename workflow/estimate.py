@@ -9,14 +9,30 @@ The parameters are those in force, or a preset's. torch is not imported, so it t
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from stages.lib.core import params
 from stages.lib.core.errors import ParamsError
-from workflow import costs, registry, stage_costs
+from workflow import costs, findings_costs, registry, stage_costs
 
 PRESETS = Path("workflow/presets")
+
+
+def lines(document: Mapping[str, Any], gpu: costs.Gpu) -> list[str]:
+    """Estimate of each chapter of the study, as lines of text.
+
+    Args:
+        document: The parameters, checked.
+        gpu: On which models run.
+    """
+    chapters, results, told = document["study"]["chapters"], Path("results"), []
+    if "nodules" in chapters:
+        told += stage_costs.lines(document, gpu, stage_costs.count_images(results, document))
+    if "findings" in chapters:
+        told += findings_costs.lines(document, gpu, results)
+    return told
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -35,8 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         gpus = [costs.gpu(args.gpu)] if args.gpu else list(costs.GPUS.values())
     except ParamsError as error:
         sys.exit(str(error))
-    images = stage_costs.count_images(Path("results"), document)
-    print("\n\n".join(dict.fromkeys("\n".join(stage_costs.lines(document, gpu, images)) for gpu in gpus)))
+    print("\n\n".join(dict.fromkeys("\n".join(lines(document, gpu)) for gpu in gpus)))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import sys
 
 EXCUSED = {
     "Specify a conda environment or container for each rule.": None,
-    "No log directive defined": {"all", "predict"},
+    "No log directive defined": {"all", "predict", "findings", "findings_rescore", "findings_tuned", "findings_audit"},
 }
 
 

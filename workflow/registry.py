@@ -97,6 +97,7 @@ HOMES = {
     "findings.arms": kinds.ARMS,
     "findings.judges": kinds.JUDGES,
     "findings.client": "stages.lib.models.chat.client_params:ClientParams",
+    "findings.train": "stages.findings.train:Params",
     "findings.measure": "stages.findings.measuring.settings:MeasureParams",
     "findings.audit": "stages.findings.audits:Params",
     "findings.audit_measure": "stages.findings.audit_measure:Params",
@@ -115,7 +116,6 @@ APART = (
     "findings.section",
     "findings.report",
     "findings.client",
-    "findings.section",
     "report",
     "predict",
 )  # sections that no number depends on

@@ -1,4 +1,4 @@
-"""Print the path of the report, and the headline metrics with their intervals."""
+"""Print the path of the report, and the headline metrics with their intervals: of the study, or of a chapter."""
 
 import json
 import sys
@@ -15,6 +15,9 @@ SHOWN = {  # of each system on the test split
     Key("random_placement_recall", "tolerant"): "fraction found at random places of the lungs",
     Key("precision", "tolerant"): "fraction of points on a nodule, negative images included",
     Key("false_points_per_image"): "false points per negative image",
+    Key("good_fraction"): "answers rated good",
+    Key("key_finding_rate"): "key findings found",
+    Key("finding_f1"): "F1 of the findings",
 }
 
 
@@ -32,11 +35,8 @@ def lines(document: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     for chapter in document.values():
         for task in chapter.values():
             for system, subsets in task.items() if isinstance(task, dict) else ():
-                entries = {
-                    key: entry
-                    for subset in HEADLINE_SUBSETS
-                    for key, entry in (subsets.get(subset, {}) if isinstance(subsets, dict) else {}).items()
-                }
+                inside = [subsets.get(subset) for subset in HEADLINE_SUBSETS] if isinstance(subsets, dict) else []
+                entries = {key: entry for found in inside if isinstance(found, dict) for key, entry in found.items()}
                 shown += [
                     (f"{system}: {text}", entries[key.text]) for key, text in SHOWN.items() if key.text in entries
                 ]
@@ -45,16 +45,17 @@ def lines(document: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
 
 def main() -> None:
     """Print the summary of results/."""
-    path = Path("results/metrics.json")
+    folder = Path("results", *sys.argv[1:2])  # of the study, or of a chapter that is named
+    path = folder / "metrics.json"
     if not path.exists():
-        sys.exit(f"{path}: no such file; run `snakemake --cores 2` first")
+        sys.exit(f"{path}: no such file; run `{' '.join(['snakemake', '--cores', '2', *sys.argv[1:2]])}` first")
     document = json.loads(path.read_text())
     print()
     shown = lines(document)
     width = max(len(words) for words, _ in shown) + 2
     for words, entry in shown:
         print(f"  {words:{width}}{written(entry)}")
-    print(f"\n  report  {Path('results/report.html').resolve()}\n")
+    print(f"\n  report  {(folder / 'report.html').resolve()}\n")
 
 
 def written(entry: Mapping[str, Any]) -> str:

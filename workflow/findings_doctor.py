@@ -1,0 +1,87 @@
+"""What the findings benchmark lacks here: the folder of cases, the endpoints of arms and judges, and models in process.
+
+Each endpoint is asked whether it is there, knows its model, takes the images that the arm sends, and obeys a JSON
+Schema; in earnest only on this machine, where that costs nothing. A key is looked for and never printed.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from stages.lib.core import kinds, params
+from stages.lib.core.errors import ModelError, NoduleflowError
+
+Line = tuple[str, str | None]  # what was found, and what to do about it; None if nothing
+HUB_TIMEOUT_S = 5.0
+ENDPOINT = "endpoint"
+
+
+def lines(document: Mapping[str, Any]) -> list[Line]:
+    """A line for each thing that the chapter needs.
+
+    Args:
+        document: The parameters, checked.
+    """
+    findings = document["findings"]
+    if "findings" not in document["study"]["chapters"]:
+        ours = findings["ingest"]["root"].startswith("results/")
+        return [] if ours else [*_data(findings["ingest"]["root"])]
+    sections = {"findings.arms": kinds.rows(kinds.ARMS), "findings.judges": kinds.rows(kinds.JUDGES)}
+    given = params.parse(document, sections)
+    made = [*_data(findings["ingest"]["root"])]
+    for what, rows in (("arm", given.arms), ("judge", given.judges)):
+        for name, row in rows.items():
+            if row.kind == ENDPOINT:
+                made += _endpoint(f"{what} {name}", row.params, findings["client"]["prices"], schema=what == "judge")
+            elif row.kind == "local":
+                made.append(_model(f"{what} {name}", row.params.model, row.params.revision))
+    return made
+
+
+def _data(root: str) -> Iterator[Line]:
+    if root.startswith("results/"):
+        yield f"cases: {root} is made by the study itself", None
+        return
+    wanted = ("Case_topic.json", "Descriptions.json", "images")
+    lacking = [name for name in wanted if not (Path(root) / name).exists()]
+    if lacking:
+        yield (
+            f"cases: {root} lacks {', '.join(lacking)}",
+            "set findings.ingest.root in params.yaml to a folder in the layout of MedPix 2.0",
+        )
+    else:
+        yield f"cases: {root} has the files of the layout of MedPix 2.0", None
+
+
+def _endpoint(name: str, row: Any, prices: str, *, schema: bool) -> Iterator[Line]:
+    from stages.lib.models.chat import prices as price_table
+    from stages.lib.models.chat import probe
+
+    try:
+        price = price_table.read(prices).get(row.price)
+        found = probe.probe(row, price, schema=schema)
+    except NoduleflowError as error:
+        yield f"{name}: {row.model}: {error}", "correct its row in params.yaml"
+        return
+    for good, sentence in found:
+        yield f"{name}: {sentence}", None if good else "start the server, set the variable, or correct the row"
+
+
+def _model(name: str, model: str, revision: str) -> Line:
+    from stages.weights import fetch
+
+    source = fetch.Params(base=model, revision=revision)
+    try:
+        if not source.on_hub:
+            fetch.check(source)
+            return f"{name}: {model} is a folder here", None
+        state = fetch.access(source, fetch.read_token(os.environ), fetch.is_offline(os.environ), HUB_TIMEOUT_S)
+    except ModelError as error:
+        return f"{name}: {model} may not be had", str(error)
+    said = {
+        "unreachable": "not checked, the hub does not answer from here",
+        "cached": "is in the local cache",
+        "allowed": "may be fetched",
+    }
+    return f"{name}: {model} {said[state]}", None
