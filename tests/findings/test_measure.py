@@ -9,10 +9,13 @@ from typing import Any
 import findings_tables
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stages.findings import measure
 from stages.findings.measuring import agreement
 from stages.findings.measuring.pairs import Both, of_ratings
+from stages.findings.measuring.parts import fraction
 from stages.findings.measuring.parts import measure as measure_parts
 from stages.findings.measuring.ratings import Rated, parts
 from stages.findings.measuring.settings import MeasureParams
@@ -281,3 +284,31 @@ def test_a_pair_declared_twice_or_of_one_arm_is_refused(tmp_path: Path) -> None:
     options[1] = json.dumps(parameters)
     with pytest.raises(ParamsError, match="c compares an arm with itself"):
         measure.main(options)
+
+
+RATING = st.sampled_from("gmp-")
+
+
+@given(st.lists(st.tuples(RATING, RATING), min_size=1, max_size=30))
+def test_the_three_readings_of_a_judges_failures_lie_within_the_bounds(pairs: list[tuple[str, str]]) -> None:
+    both = Both(*(rated("".join(side)) for side in zip(*pairs, strict=True)))
+    low, high = both.bounds
+    poor = float((both.first.good.astype(int) - both.second.good).mean())
+    assert low <= poor <= high
+    swapped = Both(both.second, both.first)
+    assert swapped.bounds == (pytest.approx(-high), pytest.approx(-low))
+    assert swapped.discordant(failures_poor=True) == both.discordant(failures_poor=True)[::-1]
+    if both.first.known.all() and both.second.known.all():
+        assert low == high == poor
+        assert both.discordant(failures_poor=True) == both.discordant(failures_poor=False)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=20), st.integers(0, 2**31))
+def test_a_ratio_on_resamples_is_that_of_the_drawn_items(members: list[tuple[bool, bool]], seed: int) -> None:
+    part = fraction([one for one, _ in members], [among for _, among in members])
+    drawn = np.random.default_rng(seed).integers(len(members), size=(3, len(members)))
+    weights = np.stack([np.bincount(row, minlength=len(members)) for row in drawn]).astype(float)
+    found = measure_parts({Key("good_fraction"): part}, weights, {}, 0.9).draws[Key("good_fraction")]
+    for row, value in zip(drawn, found, strict=True):
+        kept = [members[k][0] for k in row if members[k][1]]
+        assert value == pytest.approx(np.mean(kept)) if kept else np.isnan(value)

@@ -4,21 +4,25 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import findings_tables
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stages import report
 from stages.findings import measure, section
 from stages.findings.notes import Notes
-from stages.findings.page import arms
+from stages.findings.page import arms, browser
 from stages.lib.core import documents, tables
 from stages.lib.core.case_tables import SAMPLE
 from stages.lib.metrics import measures
 from stages.lib.metrics.measures import Key, Subject
 from stages.lib.report import blocks
+from stages.lib.report import page as page_of
 
 
 class Page(HTMLParser):
@@ -126,17 +130,17 @@ def test_the_page_says_what_not_to_conclude_from_the_run(page: Page) -> None:
 
 def test_a_case_shows_its_images_texts_and_findings_aligned(results: Path) -> None:
     made = documents.read(results / "section.json", blocks.Section)
-    (browser,) = (block for part in made.parts for block in part.blocks if isinstance(block, blocks.Browser))
-    assert [case.name for case in browser.cases] == [f"MPX{1000 + k}" for k in range(30)]
-    case = browser.cases[0]
+    (shown,) = (block for part in made.parts for block in part.blocks if isinstance(block, blocks.Browser))
+    assert [case.name for case in shown.cases] == [f"MPX{1000 + k}" for k in range(30)]
+    case = shown.cases[0]
     golds = {row["case_id"]: row["gold"] for row in tables.read(results / "sample.parquet", SAMPLE).to_pylist()}
-    assert all("".join(span.text for span in one.gold) == golds[one.name] for one in browser.cases)
+    assert all("".join(span.text for span in one.gold) == golds[one.name] for one in shown.cases)
     assert any(span.outcome == "gold" for span in case.gold)
     assert len(case.answers) == 4
-    outcomes = {one.outcome for case in browser.cases for answer in case.answers for one in answer.findings}
+    outcomes = {one.outcome for case in shown.cases for answer in case.answers for one in answer.findings}
     assert {"found", "missed", "invented", "wrong_side"} <= outcomes
-    assert all(shot.image.startswith("data:image/jpeg") for case in browser.cases for shot in case.shots)
-    lost = [r for case in browser.cases for answer in case.answers for r in answer.ratings if r.failed]
+    assert all(shot.image.startswith("data:image/jpeg") for case in shown.cases for shot in case.shots)
+    lost = [r for case in shown.cases for answer in case.answers for r in answer.ratings if r.failed]
     assert lost and all(r.rating == "no rating, timeout" and "30 s" in r.reason for r in lost)
 
 
@@ -149,3 +153,20 @@ def test_an_image_that_is_gone_is_said_and_stops_nothing(tmp_path: Path) -> None
     measure.main(findings_tables.measure_options(made, parameters))
     section.main(findings_tables.section_options(made, parameters))
     assert "cannot be read" in (made / "section.json").read_text()
+
+
+@given(st.text(max_size=40), st.lists(st.tuples(st.integers(0, 45), st.integers(0, 45)), max_size=6))
+def test_a_marked_text_is_the_text_whatever_the_marks(text: str, marks: list[tuple[int, int]]) -> None:
+    marked: list[tuple[dict[str, int], blocks.Outcome, str]] = [
+        ({"start": min(ends), "end": max(ends)}, "found", "title") for ends in marks
+    ]
+    assert "".join(span.text for span in browser.spans(text, marked)) == text
+
+
+def test_a_page_without_a_block_that_wants_it_has_no_script(results: Path) -> None:
+    made = documents.read(results / "section.json", blocks.Section)
+    kept = tuple(part for part in made.parts if part.name != "cases")
+    assert "<script" not in page_of.render("Without cases", [replace(made, parts=kept)])
+    folded = blocks.Fold(title="Folded", blocks=next(p for p in made.parts if p.name == "cases").blocks)
+    one = blocks.Part(name="one", title="One", short="One", blocks=(folded,))
+    assert "<script>" in page_of.render("Folded", [replace(made, parts=(one,))])

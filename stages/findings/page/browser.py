@@ -141,7 +141,7 @@ class _Index:
             flags=tuple(flags),
             shots=shots,
             history=row["history"] or "none given",
-            gold=tuple(_spans(row["gold"], [(one, "gold", self._name(one)) for one in self._of(None, name)])),
+            gold=tuple(spans(row["gold"], [(one, "gold", self._name(one)) for one in self._of(None, name)])),
             answers=tuple(self._answer(arm, name) for arm in self._study.arms),
             tags={"region": (row["region"],), "modality": (row["modality"],), "scope": (row["gold_scope"],)},
         )
@@ -201,7 +201,7 @@ class _Index:
         if place:
             yield Span(text=whole[:place])
         marked = [(one, _outcome(one), self._name(one)) for one in self._of(arm, row["item"])]
-        yield from _spans(measured, [(one, outcome, name) for one, outcome, name in marked if outcome != "plain"])
+        yield from spans(measured, [(one, outcome, name) for one, outcome, name in marked if outcome != "plain"])
         if whole[place + len(measured) :]:
             yield Span(text=whole[place + len(measured) :])
 
@@ -267,7 +267,7 @@ def _outcome(finding: Row) -> Outcome:
     return MARKED[finding["outcome"]]
 
 
-def _spans(text: str, marked: Sequence[tuple[Row, Outcome, str]]) -> Iterator[Span]:
+def spans(text: str, marked: Sequence[tuple[Row, Outcome, str]]) -> Iterator[Span]:
     """A text in pieces, those of findings marked; of two that overlap the first one is."""
     place = 0
     for finding, outcome, title in sorted(marked, key=lambda one: one[0]["start"]):

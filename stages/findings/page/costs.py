@@ -23,8 +23,8 @@ def _blocks(study: Study) -> Iterator[Block]:
         chart
         for chart in (
             _chart(study, "Dollars per 1,000 cases", _thousand),
-            _chart(study, "Seconds per answer, median", _median),
-            _chart(study, "Tokens out per answer", _tokens),
+            _chart(study, "Seconds per case, mean", _seconds(study)),
+            _chart(study, "Tokens out per case, mean", _tokens(study)),
         )
         if chart is not None
     ]
@@ -44,13 +44,24 @@ def _thousand(cost: Cost) -> float | None:
     return None if cost.dollars_per_case is None else 1000 * cost.dollars_per_case
 
 
-def _median(cost: Cost) -> float | None:
-    return cost.latency.good_try.median if cost.latency else None
+def _seconds(study: Study) -> Price:
+    """Seconds of the good tries of a case: of several samples, of all of them."""
+
+    def found(cost: Cost) -> float | None:
+        tries = cost.latency.good_try if cost.latency else None
+        return tries.mean * tries.n / study.n_cases if tries and tries.mean is not None and study.n_cases else None
+
+    return found
 
 
-def _tokens(cost: Cost) -> float | None:
-    found = cost.tokens
-    return found.completion / found.n if found and found.n and found.completion is not None else None
+def _tokens(study: Study) -> Price:
+    """Tokens out of a case, as the server counted them."""
+
+    def found(cost: Cost) -> float | None:
+        said = cost.tokens.completion if cost.tokens else None
+        return said / study.n_cases if said is not None and study.n_cases else None
+
+    return found
 
 
 def _chart(study: Study, title: str, price: Price) -> Chart | None:
