@@ -323,7 +323,6 @@ def _as_given(
         else:
             roles.take(Candidate(case_id, row["region"], {modality: numbers}, groups[case_id]), named.role, modality)
             roles.numbers[case_id] = numbers
-            roles.left_out.pop(case_id, None)
     problems += _shared({case_id: role for case_id, (role, _) in roles.of_case.items()}, groups)
     if problems:
         raise SplitFileError(f"findings.sample.file {given.name!r}: {len(problems)} problem(s):", problems)

@@ -136,6 +136,17 @@ def test_a_three_dimensional_sequence_of_mr_is_a_slice(tmp_path: Path) -> None:
     assert images[-1]["shows"] == "slice"
 
 
+def test_a_patient_of_two_ages_or_sexes_has_none_and_that_is_said(tmp_path: Path) -> None:
+    def differ(_: Any, described: Any) -> None:
+        described[0]["Description"]["Age"] = 62
+        described[3]["Description"] |= {"Age": "N/A", "Sex": "N/A"}
+
+    cases, _ = read(changed(tmp_path, differ))
+    assert (cases["A1"]["age_years"], cases["A1"]["sex"]) == (None, "F")
+    assert cases["A1"]["problem"] == "its images differ in the patient's sex or age"
+    assert (cases["B2"]["age_years"], cases["B2"]["sex"], cases["B2"]["problem"]) == (None, None, None)
+
+
 def set_(place: tuple[Any, ...], value: Any) -> Callable[[Any, Any], None]:
     """A change of one value: place in the entries (0, ...) or the descriptions (1, ...)."""
 
@@ -261,6 +272,8 @@ def test_an_image_that_cannot_be_read_is_refused_with_its_reason(tmp_path: Path)
         assert (found.pixel_sha256 is None) == bool(found.notices), name
         taken |= set() if found.notices else {name}
     assert taken == {"colour", "16-bit colour", "palette", "one bit"}
+    file.write_bytes(bytes(1 << 21))
+    assert "more than an image of max_pixels = 1000 can have" in coloured.examine(str(file), 1000).notices[0].text
     file.write_bytes(raw_png(60_000, 60_000, 8, 2, b""))
     assert coloured.examine(str(file), 100_000).notices[0].text == (
         "60000 x 60000 pixels, wanted 1 to max_pixels = 100000"

@@ -210,6 +210,7 @@ def test_cases_without_a_role_are_counted_by_the_reason() -> None:
     rows = [
         *many(2, ("head",)),
         {"case_id": "short", "words": 9},
+        {"case_id": "long_enough", "words": 10},
         {"case_id": "odd", "scope": "other_studies"},
         {"case_id": "far", "region": "spine"},
         {"case_id": "bad", "status": "rejected"},
@@ -220,11 +221,26 @@ def test_cases_without_a_role_are_counted_by_the_reason() -> None:
     assert left_out == {
         "fewer than 10 words of findings": 1,
         "its findings name other studies": 1,
-        "not drawn": 4,
+        "not drawn": 5,
         "of no region of the sample": 1,
         "rejected by ingest": 1,
     }
     assert table.num_rows == 2
+
+
+def test_an_image_that_takes_no_part_is_not_sent_and_ties_no_cases() -> None:
+    cases, images = made([{"case_id": "a", "ct": 2, "pixels": "same"}, {"case_id": "b", "ct": 2, "pixels": "same"}])
+    rows = [row | ({"status": "rejected"} if row["number"] == 0 else {}) for row in images.to_pylist()]
+    asked = params(regions=("head",), modalities=("CT",), train_fraction=1.0, val_fraction=0.0)
+    table, _ = sample.sample(cases, tables.from_rows(rows, CASE_IMAGES), asked)
+    assert sorted((row["role"], row["numbers"]) for row in table.to_pylist()) == [("test", [1]), ("train", [1])]
+
+
+def test_another_seed_divides_what_is_left_otherwise(tmp_path: Path) -> None:
+    found = write(tmp_path, "sample.json", ["head00"])
+    both = [roles(sample.sample(*made(many(4)), params(seed=seed, examples=1), found)[0]) for seed in (1, 2)]
+    assert [both[0][name] for name in ("head00",)] == ["test"]
+    assert both[0] != both[1]
 
 
 def test_a_leak_is_a_flag_of_the_sampled_case() -> None:
@@ -266,6 +282,27 @@ def test_a_split_of_medpix_is_what_each_role_is_drawn_from(tmp_path: Path) -> No
     assert by_role["test"] <= set(parts["test"])
     assert by_role["train"] | by_role["example"] == set(parts["train"])
     assert by_role["val"] == set(parts["dev"])
+
+
+def test_parts_of_a_split_that_share_an_image_do_not_both_keep_it(tmp_path: Path) -> None:
+    rows = [{"case_id": name, "same": "pair"} for name in ("a", "b")] + [{"case_id": name} for name in ("c", "d", "e")]
+    cases, images = made(rows)
+    found = write(tmp_path, "split.json", {"train": ["a", "c"], "val": ["b", "d"], "test": ["e"]})
+    table, left_out = sample.sample(cases, images, params(regions=("head",), modalities=("CT",)), found)
+    assert sample.shared_images(table, images) == []
+    assert set(roles(table).values()) == {"test", "train", "val"}
+    assert sum(left_out.values()) == 1
+
+
+def test_images_that_a_file_names_are_the_case_s_own_and_of_one_modality(tmp_path: Path) -> None:
+    cases, images = made([{"case_id": "a", "ct": 1, "mr": 1}, {"case_id": "b", "ct": 1}])
+    entries = [{"uid": "a", "images": ["a_0", "a_1"]}, {"uid": "b", "images": ["a_0"]}]
+    with pytest.raises(SplitFileError) as error:
+        sample.sample(cases, images, params(), write(tmp_path, "sample.json", entries))
+    assert error.value.problems == (
+        "'a': found the images a_0, a_1, wanted of a_0, a_1, of one modality",
+        "'b': found the images a_0, wanted of b_0, of one modality",
+    )
 
 
 def test_the_sample_of_an_earlier_run_gives_the_same_sample(tmp_path: Path) -> None:

@@ -58,6 +58,11 @@ def test_neighbours_do_not_depend_on_the_order_of_the_index() -> None:
     assert there == back == {"a": [Neighbour("b", 1.0), Neighbour("c", 1.0)]}
 
 
+def test_a_case_is_not_found_for_itself() -> None:
+    twice = [case("a", None, 1), case("a", None, 2)]
+    assert nearest(twice[:1], twice[1:], np.ones((1, 2)), np.ones((1, 2)), 3) == {"a": []}
+
+
 def test_texts_are_compared_by_their_histories_and_without_one_nothing_is_found() -> None:
     index = [
         case("knee", "A runner with pain of the knee."),
