@@ -63,6 +63,7 @@ WAITED_FOR = (
     "adapter",
     "templates",
     "prompts",
+    "rated",
 )  # inputs that a rule waits for and its command does not name
 
 

@@ -25,6 +25,7 @@ rule findings_audit_judge:
         answers=answers_of(STUDY_ARMS),
         fetched=fetched_of_judge,
         fallback_fetched=fetched_of_fallback,
+        rated="results/findings/judge/{judge}.parquet",  # so that both do not send the same request
         code=code_of_judge_audit,
         prompts=[*PROMPTS, *WORDS],
     output:
@@ -83,7 +84,7 @@ rule findings_audit_section:
         "results/logs/findings_audit_section.log",
     localrule: True
     params:
-        values=section("findings.audit", "findings.audit_measure", "findings.judges"),
+        values=section("findings.audit", "findings.audit_measure", "findings.judges", "findings.ingest"),
         paths=paths,
     shell:
         "python -m stages.findings.audit_section --params {params.values:q} {params.paths} 2>&1 | tee {log}"

@@ -226,7 +226,7 @@ def audit(found: Ratings, given: Params, results: Results) -> None:
         other = variant.partition("/")[2]
         results.add(found.judge, audits.RUBRIC, agreed, verdict, unrated=pair.unrated, other=other)
     if not others:
-        why = audits.BY_RULES if found.by is None else "findings.audit.rubrics has no other rubric"
+        why = audits.NO_RUBRIC if found.by is None else "findings.audit.rubrics has no other rubric"
         results.add(found.judge, audits.RUBRIC, {}, Verdict("null", why))
     for variant, what in WRONG.items():
         pair = against_original(found, variant)
@@ -300,7 +300,7 @@ def _length(one: Ratings, facts: Facts, given: Params, results: Results) -> None
 def _families(one: Ratings, studied: Sequence[Ratings], facts: Facts, given: Params, results: Results) -> None:
     """A line for each arm of a judge's family, with the difference from the first judge of another."""
     if one.by is None:
-        results.add(one.judge, audits.FAMILY, {}, Verdict("null", audits.BY_RULES))
+        results.add(one.judge, audits.FAMILY, {}, Verdict("null", audits.NO_FAMILY))
         return
     common = {arm: families.related(one.by, one.words, model) for arm, model in sorted(facts.models.items())}
     related = {arm: what for arm, what in common.items() if what is not None}

@@ -10,10 +10,11 @@ out  section     JSON, see `blocks.Section`
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 
-from stages.findings import audit, audit_measure, audits
+from stages.findings import audit, audit_measure, audits, ingest
 from stages.findings.audit_measure import Ratings
 from stages.findings.audits import Audit, Audits
 from stages.findings.notes import CHAPTER
@@ -78,6 +79,7 @@ class Found:
         judges: Judges by name.
         confidence: Of the intervals.
         examples: Answers that were not rated as expected.
+        simulated: Whether the texts are drawn.
     """
 
     audits: Audits
@@ -85,6 +87,7 @@ class Found:
     judges: Mapping[str, System]
     confidence: float
     examples: tuple[Example, ...]
+    simulated: bool
 
 
 def section(found: Found) -> Section:
@@ -94,7 +97,9 @@ def section(found: Found) -> Section:
         chapter=CHAPTER,
         title=TITLE,
         finding=finding(found),
-        warnings=(),
+        warnings=("The texts are drawn: a judge that reads these rightly may still misread a radiologist's.",)
+        if found.simulated
+        else (),
         tiles=(),
         parts=(
             Part(name="audits", title="Audits of the judges", short="Audits", blocks=blocks),
@@ -235,6 +240,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "findings.audit": audits.Params,
             "findings.audit_measure": audit_measure.Params,
             "findings.judges": kinds.rows(kinds.JUDGES),
+            "findings.ingest": ingest.Params,
         },
         reads=("measures", "audits", "sample", "audited"),
         writes=("section",),
@@ -249,6 +255,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         measures=measures.from_table(tables.read(args.measures, tables.MEASURES)).get(CHAPTER, {}),
         judges=systems(list(rows), rows),
         confidence=args.params.audit_measure.confidence,
+        simulated=Path(args.params.ingest.root).parts[:3] == ("results", "findings", "simulate"),
         examples=tuple(examples(audited, made, tables.read(args.sample, SAMPLE), args.params.audit)),
     )
     documents.write(args.section, section(found))

@@ -40,7 +40,7 @@ CHANGED: Mapping[str, str] = {
     LENGTH: "nothing: rating against words of the answer, at equal finding F1, beside ratings by rules",
     FAMILY: "nothing: the answers of an arm of the judge's family, by this judge and by one of another family",
 }
-BY_RULES = "no model is asked: rules read no rubric, and have no family"
+NO_RUBRIC, NO_FAMILY = "rules read no rubric", "rules are of no family"
 
 
 @params.section

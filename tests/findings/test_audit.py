@@ -38,6 +38,14 @@ MEASURED = {
     "max_grade_change": 0.1,
     "max_length_excess": 0.2,
 }
+INGEST = {
+    "root": "cases",
+    "terms": "open",
+    "accept": [],
+    "max_rejected": 0,
+    "max_pixels": 1000,
+    "same_correlation": 0.9,
+}
 NORMAL = "There is no mass, cyst, calcification or collection."
 
 
@@ -87,7 +95,8 @@ class Study:
             name: row if row.get("kind") == "rules" else {**GIVEN, **ENDPOINT, "base_url": self.url, **row}
             for name, row in rows.items()
         }
-        document = json.dumps({"findings": {"judges": judges, "audit": ASKED, "audit_measure": MEASURED}})
+        given = {"judges": judges, "audit": ASKED, "audit_measure": MEASURED, "ingest": INGEST}
+        document = json.dumps({"findings": given})
         for name in judges:
             for stage, place in ((judge, "judged"), (audit, "audited")):
                 shard = ["--shard", "1-of-1"] if stage is judge else []
