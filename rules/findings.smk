@@ -230,6 +230,7 @@ rule findings_sample:
     params:
         values=section("findings.sample"),
         paths=paths,
+        file=files.fingerprint(FINDINGS["sample"]["file"]),
     shell:
         "python -m stages.findings.sample --params {params.values:q} {params.paths} 2>&1 | tee {log}"
 
