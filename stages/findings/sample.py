@@ -9,7 +9,7 @@ out  sample       case_tables.SAMPLE
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -408,6 +408,18 @@ def document(
     )
 
 
+def told(found: Sample) -> list[str]:
+    """A line for each role: its cases, by stratum."""
+    of_role: defaultdict[str, list[StratumCount]] = defaultdict(list)
+    for one in found.strata:
+        of_role[one.role].append(one)
+    return [
+        f"{sum(one.cases for one in strata)} cases {role}: "
+        + ", ".join(f"{one.region} {one.modality} {one.cases}" for one in strata)
+        for role, strata in of_role.items()
+    ]
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the stage from the command line."""
     args = cli.parse(
@@ -423,8 +435,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     table, left_out = sample(tables.read(args.cases, CASES), case_images, section, given)
     file_sha256 = None if section.file == NONE else files.sha256_file(section.file)
     found = document(table, case_images, section, left_out, file_sha256)
-    for one in found.strata:
-        LOG.info("sample: %s", ", ".join(f"{name} {value}" for name, value in asdict(one).items()))
+    for line in told(found):
+        LOG.info("sample: %s", line)
     for reason, count in left_out.items():
         LOG.info("sample: %d cases have no role: %s", count, reason)
     tables.write(args.sample, table, SAMPLE)

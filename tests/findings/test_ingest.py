@@ -376,7 +376,7 @@ def places(value: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [place for step, inner in steps for place in [(*here, step), *places(inner, (*here, step))]]
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_stands_in_the_tables_the_result_is_two_tables_or_an_error_that_names_it(
     data: st.DataObject, fixed: Path

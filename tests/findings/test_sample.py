@@ -398,6 +398,7 @@ def test_the_stage_writes_the_same_bytes_twice(tmp_path: Path) -> None:
     record = documents.read(tmp_path / "one/sample.json", Sample)
     assert sum(one.cases for one in record.strata) == len(record.cases) == 30
     assert record.parameters["per_stratum"] == 1
+    assert "10 cases test: abdomen CT 1, abdomen MR 1, head CT 1," in sample.told(record)[0]
 
 
 CANDIDATES = st.lists(st.tuples(st.sampled_from(["CT", "MR", "CT MR"]), st.integers(0, 9)), max_size=12)
