@@ -38,6 +38,7 @@ from stages.lib.core.log import LOG
 from stages.lib.metrics import measures, outcomes
 from stages.lib.metrics.bootstrap import resamples
 from stages.lib.metrics.measures import Subject
+from stages.lib.metrics.text import vocabulary
 from stages.lib.metrics.text.extract import extractor
 
 Params = MeasureParams
@@ -153,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         verdicts=tuple(results.verdicts),
         agreements=tuple(results.agreements),
         costs=tuple(results.costs),
-        vocabulary={},
+        vocabulary=_vocabulary(params.vocabulary),
         sample_sha256=_sample_sha256(args.sample_record),
         provenance={
             "git": provenance.revision(),
@@ -163,6 +164,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         },
     )
     documents.write(args.notes, notes)
+
+
+def _vocabulary(added: str) -> dict[str, str]:
+    """Hash of our own vocabulary of findings, that of a file that adds to it, and their licences."""
+    found = {"own": files.sha256_file(vocabulary.OWN)}
+    if added != vocabulary.NONE:
+        found |= {"added": added, "added_sha256": files.sha256_file(added)}
+    return found | {"licences": "; ".join(vocabulary.load(added).licences)}
 
 
 def _sample_sha256(path: str | None) -> str | None:

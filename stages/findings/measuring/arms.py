@@ -45,8 +45,7 @@ def of_answers(asked: Asked) -> dict[Key, Part]:
 
 
 def _known(values: Sequence[float | None], why: str) -> Part:
-    known = np.array([value is not None for value in values], np.float64)
-    return Part(np.array([value or 0.0 for value in values], np.float64), known, why)
+    return mean([value or 0.0 for value in values], [value is not None for value in values], why)
 
 
 def subsets(asked: Asked) -> Iterator[tuple[str, NDArray[np.bool_]]]:

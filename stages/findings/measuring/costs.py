@@ -17,9 +17,10 @@ def of(study: Study, primary: str) -> Iterator[Cost]:
     """Cost of each arm, then of each judge that has clock readings."""
     timings = study.tables.timings
     for arm, asked in study.arms.items():
-        yield of_arm(asked, timings.get(arm), int(rated(study, asked, primary).good.sum()))
+        modelled = any(row["model"] is not None for row in asked.samples)  # else there is nothing to time
+        yield of_arm(asked, timings.get(arm) if modelled else None, int(rated(study, asked, primary).good.sum()))
     for judge in study.judges:
-        if judge in timings:
+        if judge in timings and timings[judge].ledger_sha256 is not None:  # rules have none
             yield _cost(judge, timings[judge], (), None, None, None)
 
 

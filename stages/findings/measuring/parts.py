@@ -1,7 +1,7 @@
 """Measures of an arm as ratios of sums over items, so that all resamples of cases are one product of matrices."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,22 +24,30 @@ class Part:
         under: What it adds to the denominator, shape (n,).
         why: Why there is no value where the denominator is 0.
         proportion: Whether items are counted, so that Wilson's interval holds.
+        of_items: Whether each item is 1 or 0 of the denominator, which then is the number of them.
     """
 
     over: Floats
     under: Floats
     why: str
     proportion: bool = False
+    of_items: bool = False
 
 
-def mean(values: ArrayLike, why: str = "there is no answer") -> Part:
+def mean(values: ArrayLike, among: ArrayLike | None = None, why: str = "there is no answer") -> Part:
     """Mean of a value over items.
 
-    >>> mean([1.0, 2.0]).under
-    array([1., 1.])
+    Args:
+        values: Value of each item, shape (n,).
+        among: Whether each item is counted at all; None for all.
+        why: Why there is no value where none is.
+
+    >>> found = mean([1.0, 2.0, 9.0], [True, True, False])
+    >>> found.over.sum(), found.under.sum()
+    (np.float64(3.0), np.float64(2.0))
     """
-    found = np.asarray(values, np.float64)
-    return Part(found, np.ones_like(found), why)
+    inside = np.ones(np.shape(values)) if among is None else np.asarray(among, np.float64)
+    return Part(np.where(inside > 0, np.asarray(values, np.float64), 0.0), inside, why, of_items=True)
 
 
 def fraction(members: ArrayLike, among: ArrayLike | None = None, why: str = "there is no answer") -> Part:
@@ -55,7 +63,8 @@ def fraction(members: ArrayLike, among: ArrayLike | None = None, why: str = "the
     (np.float64(1.0), np.float64(2.0))
     """
     inside = np.ones(np.shape(members), bool) if among is None else np.asarray(among, bool)
-    return Part((np.asarray(members, bool) & inside).astype(np.float64), inside.astype(np.float64), why, True)
+    found = (np.asarray(members, bool) & inside).astype(np.float64)
+    return Part(found, inside.astype(np.float64), why, proportion=True, of_items=True)
 
 
 @dataclass(frozen=True)
@@ -85,7 +94,7 @@ def measure(parts: Mapping[Key, Part], weights: Floats, facts: Mapping[str, Any]
     trials = {key: (float(part.over.sum()), float(part.under.sum())) for key, part in parts.items() if part.proportion}
     made = estimates(outcomes, draws, facts, confidence=confidence, trials=trials)
     counted = {
-        key: Estimate(**{**vars(one), "n": int(parts[key].under.sum())}) if parts[key].proportion else one
+        key: Estimate(**{**vars(one), "n": int(parts[key].under.sum())}) if parts[key].of_items else one
         for key, one in made.items()
     }
     return Measured(counted, draws)
@@ -98,9 +107,7 @@ def value(part: Part) -> Outcome:
 
 def within(parts: Mapping[Key, Part], members: NDArray[np.bool_]) -> dict[Key, Part]:
     """The measures on some of the items."""
-    return {
-        key: Part(part.over[members], part.under[members], part.why, part.proportion) for key, part in parts.items()
-    }
+    return {key: replace(part, over=part.over[members], under=part.under[members]) for key, part in parts.items()}
 
 
 def refused(keys: Sequence[Key], reason: str, facts: Mapping[str, Any]) -> dict[Key, Estimate]:

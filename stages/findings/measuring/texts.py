@@ -78,13 +78,13 @@ def parts(found: Sequence[Compared]) -> dict[Key, Part]:
     unread = "the vocabulary knows no word of any gold text"
     no_answer, no_gold = "no answer names a finding", "no gold text has a finding that is present"
     return {
-        Key("finding_f1"): Part(f1, known, unread),
-        Key("finding_f1_strict"): Part(strict, known, unread),
+        Key("finding_f1"): mean(f1, known, unread),
+        Key("finding_f1_strict"): mean(strict, known, unread),
         Key("finding_f1_pooled"): Part(2 * tp, predicted + actual, f"{no_answer}, and {no_gold}"),
         Key("finding_precision"): Part(tp, predicted, no_answer),
         Key("finding_recall"): Part(tp, actual, no_gold),
-        Key("invented_per_case"): Part(invented, known, unread),
-        Key("wrong_side_per_case"): Part(wrong_side, known, unread),
+        Key("invented_per_case"): mean(invented, known, unread),
+        Key("wrong_side_per_case"): mean(wrong_side, known, unread),
         Key("rouge_l_precision"): mean([one.rouge.precision for one in found]),
         Key("rouge_l_recall"): mean([one.rouge.recall for one in found]),
         Key("rouge_l_f1"): mean([one.rouge.f1 for one in found]),
