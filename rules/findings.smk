@@ -47,6 +47,11 @@ def code_of_arm(wildcards):
     return sorted({*code("findings.answer"), *closure(f"{kinds.ARMS}.{row_of('arm', wildcards.arm)['kind']}")})
 
 
+def code_of_local(wildcards):
+    """Source files of fetch_row, and of the kinds that run in process."""
+    return sorted({*code("weights.fetch_row"), *closure(f"{kinds.ARMS}.local"), *closure(f"{kinds.JUDGES}.local")})
+
+
 def code_of_judge(wildcards):
     """Source files of judge, and of the kind of this judge alone."""
     return sorted({*code("findings.judge"), *closure(f"{kinds.JUDGES}.{row_of('judge', wildcards.judge)['kind']}")})
@@ -86,11 +91,12 @@ def own_of(kind):
 
 
 def model_of(kind):
-    """Parameters of fetch for the model of an arm or judge that runs in process."""
+    """The row of an arm or judge that runs in process, without others."""
 
     def values(wildcards):
-        row = row_of(kind, wildcards[kind])
-        return json.dumps({"weights": {"fetch": {"base": row["model"], "revision": row["revision"]}}})
+        rows = {"arms": {}, "judges": {}}
+        rows[f"{kind}s"] = json.loads(with_row(kind)(wildcards))["findings"][f"{kind}s"]
+        return json.dumps({"findings": rows})
 
     return values
 
@@ -285,7 +291,7 @@ rule findings_fetch:
     """Find the model of an arm that runs in process, and the right to use it."""
     input:
         images=model_made("arm"),
-        code=code("weights.fetch"),
+        code=code_of_local,
     output:
         out="results/weights/findings/{arm}.json",
     log:
@@ -298,13 +304,13 @@ rule findings_fetch:
         paths=paths,
         base=model_watched("arm"),
     shell:
-        "python -m stages.weights.fetch --params {params.values:q} {params.paths} 2>&1 | tee {log}"
+        "python -m stages.weights.fetch_row --params {params.values:q} {params.paths} 2>&1 | tee {log}"
 
 
 use rule findings_fetch as findings_fetch_judge with:
     input:
         images=model_made("judge"),
-        code=code("weights.fetch"),
+        code=code_of_local,
     output:
         out="results/weights/findings/judges/{judge}.json",
     log:
