@@ -1,70 +1,20 @@
 """Claims about stages.findings.judge with judges behind a real connection: the stub on loopback."""
 
 import json
-from pathlib import Path
-from typing import Any
+import subprocess
+import sys
+import time
 
 import chat_stub
 import pytest
 from chat_stub import Said, Status, Stub
-from judged import ENDPOINT, GIVEN, answer, answers
+from judged import Study, verdict
 
-from stages.findings import judge
 from stages.findings.timing import Timing
 from stages.lib.core import documents, tables
-from stages.lib.core.case_tables import ANSWERS, CASE_IMAGES, JUDGEMENTS, SAMPLE
+from stages.lib.core.case_tables import ANSWERS
 from stages.lib.core.errors import ParamsError, ReplayError
 from stages.lib.models.chat import client_params, ledger
-
-
-def verdict(body: chat_stub.Body) -> str:
-    """Good if the answer has the word mass."""
-    said = chat_stub.texts(body).split("Answer:\n")[1]
-    good = "mass" in said.split("~~~~~~~~")[1]
-    found = {"rationale": "Read.", "rating": "good" if good else "poor", "primary_found": good, "present": []}
-    return json.dumps(found | {"missed": [], "invented": [], "wrong_side": []})
-
-
-class Study:
-    """Files of a study of three arms, and the stage run on them."""
-
-    def __init__(self, folder: Path, url: str) -> None:
-        self.folder, self.url = folder, url
-        rows = [
-            answer(arm, f"c{n}", findings=f"A {kind}.")
-            for n in range(3)
-            for arm, kind in (("a", "mass"), ("b", "cyst"))
-        ]
-        rows.append(answer("c", "c1", text=None, findings="", status="error", problem="timeout", findings_from="none"))
-        tables.write(folder / "answers.parquet", answers(rows), ANSWERS)
-        sample = {"role": "test", "region": "head", "modality": "CT", "numbers": [0], "history": None}
-        sample |= {"gold": "A mass.", "gold_scope": "imaged_only", "flags": []}
-        tables.write(
-            folder / "sample.parquet",
-            tables.from_rows([{**sample, "case_id": f"c{n}"} for n in range(3)], SAMPLE),
-            SAMPLE,
-        )
-        tables.write(folder / "images.parquet", tables.from_rows([], CASE_IMAGES), CASE_IMAGES)
-
-    def run(self, name: str = "one", shard: str = "1-of-1", **rows: dict[str, Any]) -> list[dict[str, Any]]:
-        judges = {
-            key: {**GIVEN, **changes}
-            if changes.get("kind") == "rules"
-            else {**GIVEN, **ENDPOINT, "base_url": self.url, **changes}
-            for key, changes in rows.items()
-        }
-        document = {"findings": {"judges": judges or {"one": {**GIVEN, **ENDPOINT, "base_url": self.url}}}}
-        out = self.folder / f"{name}.parquet"
-        paths = {
-            "answers": self.folder / "answers.parquet",
-            "sample": self.folder / "sample.parquet",
-            "case-images": self.folder / "images.parquet",
-            "judgements": out,
-            "timing": self.folder / f"{name}.json",
-        }
-        options = [part for option, path in paths.items() for part in (f"--{option}", str(path))]
-        judge.main(["--params", json.dumps(document), "--judge", name, "--shard", shard, *options])
-        return tables.read(out, JUDGEMENTS).to_pylist()
 
 
 @pytest.fixture
@@ -182,3 +132,29 @@ def test_what_is_sent_holds_no_key_arm_or_model_of_an_arm(stub, tmp_path, monkey
     text = (tmp_path / "ledger/judge/one/1-of-1.jsonl").read_text()
     assert "sesame" not in text
     assert all("tiny" not in json.dumps(one.body) for one in stub.asked)
+
+
+@pytest.mark.slow
+def test_killed_at_four_moments_a_judge_has_the_same_bytes_and_few_requests_were_sent_twice(stub, tmp_path, monkeypatch):
+    def hesitant(body: chat_stub.Body) -> str:
+        return verdict(body) if len(body["messages"]) > 2 else "Let me think."
+
+    stub.scripts["judge"] = [hesitant]
+    kinds = [(f"arm{number}", f"{number} mm {'mass' if number % 2 else 'cyst'}") for number in range(30)]
+    study = Study(tmp_path, stub.url, kinds)
+    study.run()
+    whole, wanted = (tmp_path / "one.parquet").read_bytes(), stub.count("judge")
+    assert wanted == 60
+    (tmp_path / "one.parquet").unlink()
+    monkeypatch.setenv(ledger.VARIABLE, str(tmp_path / "killed"))
+    stub.forget()
+    stub.wait = 0.03
+    for moment in range(1, 5):
+        process = subprocess.Popen([sys.executable, "-m", "stages.findings.judge", *study.options()])
+        while process.poll() is None and stub.count("judge") < 12 * moment:
+            time.sleep(0.005)
+        process.kill()
+        process.wait()
+    study.run()
+    assert (tmp_path / "one.parquet").read_bytes() == whole
+    assert stub.count("judge") <= wanted + 4 * 4
