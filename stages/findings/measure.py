@@ -94,7 +94,11 @@ def compare(study: Study, params: Params, results: Results) -> None:
             drawn = weights(study.arms[pair[0]], params)
             for at in (judge, *([None] if judge == params.primary_judge else [])):
                 made = pairs.of_ratings(ratings, at, drawn, params.confidence, n_cases[pair])
-                results.measures[subject] = {**results.measures[subject], **made, **pairs.corrected(verdict, at)}
+                results.measures[subject] = {
+                    **results.measures[subject],
+                    **made,
+                    **pairs.corrected(verdict, ratings, at),
+                }
 
 
 def weights(asked: Asked, params: Params) -> Floats:

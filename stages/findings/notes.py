@@ -99,8 +99,9 @@ class Verdict:
         low: Least difference of the good fractions that any rating of the judge's failures could make.
         high: Greatest such difference.
         p: Exact McNemar test on the items that are rated for both.
-        p_holm: The same, corrected for the declared comparisons; null without a p.
+        p_holm: The same, corrected for the declared comparisons.
         p_failures_poor: The same test with failures of the judge as poor.
+        p_failures_poor_holm: The same, corrected for the declared comparisons.
         cases_needed: Cases at which the test finds such a difference with the wanted power; null if none was found.
         reasons: Why it is undecided; empty if it is not.
     """
@@ -119,6 +120,7 @@ class Verdict:
     p: float
     p_holm: float
     p_failures_poor: float
+    p_failures_poor_holm: float
     cases_needed: int | None
     reasons: tuple[str, ...]
 

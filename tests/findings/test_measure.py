@@ -259,7 +259,7 @@ def of_passes(grades: list[tuple[int, int]]) -> dict[str, Estimate]:
 def test_the_published_discordant_shares_take_a_hundred_cases_or_so() -> None:
     found = compared(FIRST)[1]
     assert found.cases_needed is not None and 100 < found.cases_needed < 130  # power at 100 cases is 0.76
-    assert "It would take" in sentences.verdict(found, "Flash", "MedGemma", "")
+    assert "To find such a difference takes" in sentences.verdict(found, "Flash", "MedGemma", "")
 
 
 def test_tables_that_contradict_each_other_are_refused_with_every_problem(tmp_path: Path) -> None:

@@ -108,10 +108,12 @@ def of_texts(first: Measured, second: Measured, confidence: float, n: int, n_cas
     return estimates(outcomes, drawn_difference(first, second), {"n": n, "n_patients": n_cases}, confidence=confidence)
 
 
-def corrected(verdict: Verdict, at: str | None) -> dict[Key, Estimate]:
+def corrected(verdict: Verdict, both: Both, at: str | None) -> dict[Key, Estimate]:
     """P of the comparison after Holm, and the cases that the wanted power would take."""
     n: dict[str, Any] = {"n": verdict.n_both, "n_patients": verdict.n}
     made = {Key("mcnemar_good_p_holm", at): Estimate(value=verdict.p_holm, **n)}
+    whole: dict[str, Any] = {"n": len(both.known), "n_patients": verdict.n}
+    made[Key("mcnemar_good_failures_poor_p_holm", at)] = Estimate(value=verdict.p_failures_poor_holm, **whole)
     needed = verdict.cases_needed
     made[Key("power_cases", at)] = (
         Estimate(value=float(needed), **n)

@@ -25,19 +25,24 @@ def verdicts(
         n_cases: Cases of each pair.
         params: A difference is called one where p after Holm is at most 1 - confidence.
     """
-    p_values = [mcnemar(*both.discordant(failures_poor=False)) for both in pairs.values()]
-    found = zip(pairs.items(), p_values, holm(p_values), strict=True)
-    return tuple(_verdict(judge, pair, both, n_cases[pair], (p, p_holm), params) for (pair, both), p, p_holm in found)
+    complete, poor = (
+        [mcnemar(*both.discordant(failures_poor=failures_poor)) for both in pairs.values()]
+        for failures_poor in (False, True)
+    )
+    p_values = zip(complete, holm(complete), poor, holm(poor), strict=True)
+    return tuple(
+        _verdict(judge, pair, both, n_cases[pair], tests, params)
+        for (pair, both), tests in zip(pairs.items(), p_values, strict=True)
+    )
 
 
 def _verdict(
-    judge: str, pair: Pair, both: Both, n_cases: int, p_values: tuple[float, float], params: MeasureParams
+    judge: str, pair: Pair, both: Both, n_cases: int, p_values: tuple[float, float, float, float], params: MeasureParams
 ) -> Verdict:
-    p, p_holm = p_values
+    p, p_holm, p_failures_poor, p_failures_poor_holm = p_values
     low, high = both.bounds
-    p_failures_poor = mcnemar(*both.discordant(failures_poor=True))
     known = both.known
-    reasons = why_undecided(low, high, p_holm, p_failures_poor, params.confidence)
+    reasons = why_undecided(low, high, p_holm, p_failures_poor_holm, params.confidence)
     return Verdict(
         first=pair[0],
         second=pair[1],
@@ -53,6 +58,7 @@ def _verdict(
         p=p,
         p_holm=p_holm,
         p_failures_poor=p_failures_poor,
+        p_failures_poor_holm=p_failures_poor_holm,
         cases_needed=cases_needed(both, params),
         reasons=tuple(reasons),
     )
@@ -76,8 +82,8 @@ def _cases(params: MeasureParams, only_first: float, only_second: float) -> int:
     return cases_for_power(only_first, only_second, power=params.power, alpha=alpha, most=params.max_power_cases)
 
 
-def why_undecided(low: float, high: float, p_holm: float, p_failures_poor: float, confidence: float) -> Sequence[str]:
-    """Reasons for calling a difference undecided; none if it is one.
+def why_undecided(low: float, high: float, p: float, p_failures_poor: float, confidence: float) -> Sequence[str]:
+    """Reasons for calling a difference undecided; none if it is one. P values are those after Holm.
 
     >>> why_undecided(-0.05, 0.35, 0.01, 0.01, 0.95)
     ('its bounds over any rating of the failures include 0',)
@@ -86,9 +92,9 @@ def why_undecided(low: float, high: float, p_holm: float, p_failures_poor: float
     """
     reasons = []
     if low <= 0 <= high:
-        reasons.append("its bounds over any rating of the failures include 0")
-    if p_holm > 1 - confidence:
-        reasons.append(f"the test of good answers gives p {p_holm:.3f} after Holm")
-    if p_failures_poor > 1 - confidence:
+        reasons.append("its bounds over any rating of the failures include 0" if low < high else "it is 0")
+    if p > 1 - confidence:
+        reasons.append(f"the test of good answers gives p {p:.3f} after Holm")
+    if p_failures_poor > 1 - confidence and low < high:
         reasons.append(f"with failures as poor it gives p {p_failures_poor:.3f}")
     return tuple(reasons)

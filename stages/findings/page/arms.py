@@ -220,6 +220,7 @@ def _verdicts(study: Study, found: list[Verdict]) -> Table:
             rows=(
                 row("Rated good, difference, failures as poor", "good_failures_poor", judge, signed=True),
                 row("McNemar, failures as poor, p", "mcnemar_good_failures_poor_p", judge),
+                row("p after Holm", "mcnemar_good_failures_poor_p_holm", judge),
                 words("Bounds over any rating of the failures", bounds),
                 row("Findings F1, difference", "finding_f1", None, signed=True),
                 row("ROUGE-L F1, difference", "rouge_l_f1", None, signed=True),

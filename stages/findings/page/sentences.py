@@ -54,11 +54,12 @@ def verdict(found: Verdict, first: str, second: str, better: str) -> str:
     said += f"; on the {found.n_both} rated for both {both[1]} and {both[0]} are good, McNemar p {p_value(found.p)}"
     if found.p_holm != found.p:
         said += f", {p_value(found.p_holm)} after Holm"
-    said += (
-        f"; any rating of the judge's failures leaves a difference of {points(found.low)} to {points(found.high)} "
-        "percentage points"
-    )
+    if found.low < found.high:
+        said += "; any rating of the judge's failures leaves a difference of "
+        said += f"{points(found.low)} to {points(found.high)} percentage points"
+    else:
+        said += f", a difference of {points(found.low)} percentage points"
     if found.reasons:
-        needed = f" It would take {found.cases_needed:,} cases." if found.cases_needed else ""
+        needed = f" To find such a difference takes {found.cases_needed:,} cases." if found.cases_needed else ""
         return f"{said}: {UNDECIDED}, as {'; '.join(found.reasons)}.{needed}"
     return f"{said}: {better} is better."

@@ -192,6 +192,10 @@ METRICS: Mapping[str, Metric] = {
         _count("only_first_good_failures_poor", "The first alone is good, failures of the judge as poor"),
         _count("only_second_good_failures_poor", "The second alone is good, failures of the judge as poor"),
         Metric(name="mcnemar_good_failures_poor_p", label="McNemar's exact test, failures of the judge as poor, p"),
+        Metric(
+            name="mcnemar_good_failures_poor_p_holm",
+            label="McNemar's exact test, failures of the judge as poor, p after Holm",
+        ),
         _count("power_cases", "Cases that the wanted power would take"),
         # two passes of ratings of the same answers
         _up("rating_agreement", "Same rating"),
