@@ -5,6 +5,7 @@ import random
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def fill(folder: Path, n: int = 3, shard: str = "1-of-1") -> bytes:
 
 def test_an_answer_comes_back_with_all_that_was_said_of_it(tmp_path):
     with Ledger(tmp_path, "1-of-1") as book:
-        book.write(request(), GOOD)
+        book.write(request(), replace(GOOD, seconds=0.25000049, total_seconds=1.5000004))  # to the microsecond
         at_once = book.find(request().key)
     with Ledger(tmp_path, "1-of-1") as book:
         later = book.find(request().key)
@@ -46,6 +47,8 @@ def test_each_try_is_a_line(tmp_path):
     with Ledger(tmp_path, "1-of-1") as book:
         book.write(request(), Reply("ok", "text", attempts=3, failures=failures))
         found = list(book.records())
+        at_once = book.find(request().key)
+    assert at_once is not None and (at_once.text, at_once.attempts) == ("text", 3)
     assert [(one["status"], one["attempt"]) for one in found] == [("retried", 1), ("retried", 2), ("ok", 3)]
     assert {one["key"] for one in found} == {request().key}
 

@@ -28,6 +28,10 @@ def test_a_cost_by_hand():
     assert prices.cost(usage, PLAIN) == pytest.approx((1000 * 2 + 300 * 8) / 1e6)
 
 
+def test_tokens_that_are_not_told_apart_cost_what_the_others_do():
+    assert prices.cost(Usage(prompt_tokens=10, completion_tokens=10), PRICE) == pytest.approx((10 * 2 + 10 * 8) / 1e6)
+
+
 @pytest.mark.parametrize("usage", [Usage(), Usage(prompt_tokens=5), Usage(completion_tokens=5)])
 def test_tokens_that_were_not_counted_have_no_cost(usage):
     assert prices.cost(usage, PRICE) is None
@@ -89,6 +93,16 @@ def test_no_answer_costs_more_than_what_was_set_aside_for_it(text, images, token
     assert spent <= tariff.most(asked) + 1e-12
 
 
+def test_what_is_set_aside_by_hand():
+    """Two bytes, 16 tokens of the template and an image of 256, at the dearest price of each kind."""
+    asked = request(text="ab", pictures=[Picture(Path(), "0" * 64)], max_tokens=200)
+    assert Tariff(PRICE, 0.0, 256, 5.0).most(asked) == pytest.approx(((2 + 16 + 256) * 2.0 + 200 * 8.0) / 1e6)
+    cheap = Price(date="2026-11-20", source="a page", input=0.2, output=0.3, cached=None, reasoning=None)
+    assert Tariff(cheap, 0.0, 256, 5.0).most(asked) == pytest.approx(((2 + 16 + 256) * 0.2 + 200 * 0.3) / 1e6)
+    dear = Price(date="2026-11-20", source="a page", input=1.0, output=1.0, cached=3.0, reasoning=5.0)
+    assert Tariff(dear, 0.0, 256, 5.0).most(asked) == pytest.approx(((2 + 16 + 256) * 3.0 + 200 * 5.0) / 1e6)
+
+
 def test_a_server_by_the_hour_costs_its_seconds():
     tariff = Tariff(None, 3.6, 256, 5.0)
     assert tariff.known
@@ -100,6 +114,12 @@ def test_a_server_by_the_hour_costs_its_seconds():
 def test_a_price_older_than_a_year_is_warned_of():
     day = datetime.date(2026, 11, 26)
     old = Price(date="2025-11-01", source="a page", input=1.0, output=1.0, cached=None, reasoning=None)
+    leap = prices.OLD_DAYS
+    dates = [str(day - datetime.timedelta(days=days)) for days in (leap, leap + 1)]
+    assert leap == 366
+    for date, warned in zip(dates, (False, True), strict=True):
+        one = Price(date=date, source="a page", input=1.0, output=1.0, cached=None, reasoning=None)
+        assert bool(checks.old_prices({"one": one}, ["one"], day)) is warned
     found = checks.old_prices({"new": PRICE, "old": old}, ["new", "old", "none", "gone"], day)
     assert len(found) == 2
     assert "gone" in found[0] and "not in the price table" in found[0]
