@@ -7,7 +7,7 @@ from hashlib import sha256
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.lib.core.errors import ImageError, ParamsError
@@ -172,5 +172,6 @@ def test_a_word_that_is_none_of_them_is_refused(tmp_path, word):
 
 
 @given(st.text(max_size=12))
+@settings(deadline=None)
 def test_no_word_breaks_the_check(word):
     assert pictures.problem(word) is None or repr(word) in pictures.problem(word)

@@ -8,7 +8,7 @@ import time
 import pytest
 from chat_stub import Stub
 from chats import ENDPOINT, endpoint, request
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.lib.core.errors import BudgetError, ParamsError
@@ -20,6 +20,7 @@ CLIENT = ClientParams(network="live", max_dollars=0.0, max_requests=10, prices="
 
 
 @given(st.lists(st.tuples(st.floats(0.001, 3.0), st.floats(0.0, 1.0), st.booleans()), max_size=40))
+@settings(deadline=None)
 def test_whatever_is_asked_in_whatever_order_the_limit_is_not_passed(tries):
     """Each try could cost some dollars, costs a fraction of them, and ends at once or only at the end."""
     found, under_way = Budget(5.0, 0), []

@@ -104,7 +104,7 @@ def one(stub: Stub, model: str, asked: Request | None = None, **changes) -> Repl
     ],
 )
 def test_each_fault_has_its_number_of_requests_and_its_status(stub, model, requests, status, says):
-    reply = one(stub, model, timeout_s=0.3 if "hangs" in model else 5.0)
+    reply = one(stub, model, timeout_s={"hangs": 0.3, "hangs_once": 1.0}.get(model, 5.0))
     assert (stub.count(model), reply.status, reply.attempts) == (requests, status, requests)
     assert len(reply.failures) == requests - 1
     if status == "ok":
@@ -132,7 +132,7 @@ def test_tokens_that_the_server_does_not_count_are_not_known(stub):
 
 def test_the_time_of_the_good_try_is_told_apart_from_that_of_all(stub):
     reply = one(stub, "busy_and_says_when")
-    assert reply.total_seconds > 0.4 > reply.seconds
+    assert reply.total_seconds - reply.seconds >= 0.4
 
 
 @pytest.mark.parametrize("as_date", [False, True])
@@ -144,9 +144,9 @@ def test_a_server_is_waited_for_as_long_as_it_asks(stub, as_date):
     first, second = (asked.at for asked in stub.asked)
     if as_date:  # of whole seconds
         assert time.time() >= email.utils.parsedate_to_datetime(says).timestamp()
-        assert time.time() - began < 2.5
+        assert time.time() - began < 10
     else:
-        assert 0.5 <= second - first < 1.2
+        assert 0.5 <= second - first < 5
 
 
 def test_waits_are_drawn_anew_from_a_limit_that_doubles(stub):
@@ -168,7 +168,7 @@ def test_no_more_requests_are_under_way_than_wanted_and_so_many_are(stub):
 
 
 def test_a_slow_request_holds_no_other(stub):
-    stub.scripts["mixed"] = [lambda body: Hang(0.5) if "slow" in chat_stub.texts(body) else Said("quick")]
+    stub.scripts["mixed"] = [lambda body: Hang(1.5) if "slow" in chat_stub.texts(body) else Said("quick")]
     requests = [request(text=text, model="mixed") for text in ("slow", *"12345678")]
     order = [number for number, _ in endpoint(stub.url, model="mixed", concurrency=2).replies(requests)]
     assert order[-1] == 0
@@ -394,7 +394,7 @@ def test_what_is_under_way_when_the_budget_is_spent_is_kept(stub, tmp_path):
 
 def test_a_try_that_was_cut_off_counts_with_what_it_could_cost(stub):
     budget = Budget(1e9, 0, {"p": PRICE})
-    made = endpoint(stub.url, model="hangs_once", price="p", timeout_s=0.3)
+    made = endpoint(stub.url, model="hangs_once", price="p", timeout_s=1.0)
     asked = request(text="cut", model="hangs_once")
     list(made.metered([asked], budget))
     each = (100 * PRICE.input + 20 * PRICE.output) / 1e6

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from chats import request
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.lib.core.errors import PricesError
@@ -82,6 +82,7 @@ def test_a_table_that_is_none_is_refused_with_its_problems(tmp_path, text, says)
     st.integers(0, 1000),
     st.integers(0, 1000),
 )
+@settings(deadline=None)
 def test_no_answer_costs_more_than_what_was_set_aside_for_it(text, images, tokens_out, hidden, cached):
     """A token is a byte at least, an image has so many tokens at most, and the answer ends at its limit."""
     tariff = Tariff(PRICE, 0.0, 256, 5.0)
