@@ -20,8 +20,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from stages.findings import ratings_file
 from stages.findings.measuring import agreement, arms, costs, counts, pairs, texts, verdicts
 from stages.findings.measuring.pairs import Both
@@ -36,7 +34,7 @@ from stages.lib.core import case_tables, cli, documents, files, provenance, tabl
 from stages.lib.core.errors import DocumentError
 from stages.lib.core.log import LOG
 from stages.lib.metrics import measures, outcomes
-from stages.lib.metrics.bootstrap import resamples
+from stages.lib.metrics.bootstrap import rescaled
 from stages.lib.metrics.measures import Subject
 from stages.lib.metrics.text import vocabulary
 from stages.lib.metrics.text.extract import extractor
@@ -102,9 +100,8 @@ def compare(study: Study, params: Params, results: Results) -> None:
 
 
 def weights(asked: Asked, params: Params) -> Floats:
-    """How often each item of an arm stands in each resample of cases, shape (draws, n)."""
-    drawn = resamples(asked.case_ids, draws=params.draws, seed=params.seed, strata=asked.strata)
-    return np.concatenate(list(drawn)).astype(np.float64)
+    """Weight of each item of an arm in each resample of cases within the strata of the sample, shape (draws, n)."""
+    return rescaled(asked.case_ids, asked.strata, draws=params.draws, seed=params.seed)
 
 
 def _outcomes(study: Study, asked: Asked) -> Sequence[Mapping[str, Any]]:

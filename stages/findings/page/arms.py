@@ -51,6 +51,7 @@ NAMES = {
     "failed_fraction": "Request failed",
     "words": "Words",
 }  # heads of columns
+RARE = ANSWERS[1:-1]  # columns that are shown if there is such an answer; the part on failures counts all
 SHOWN = {*JUDGED, *TEXTS, *ANSWERS}
 WITHOUT_LOOPING = "test/without_looping"
 
@@ -65,9 +66,9 @@ def _blocks(study: Study) -> Iterator[Block]:
     yield Note(
         text=(
             f"{study.n_cases:,} cases. Below each number its {study.measured_by['confidence']:.0%} interval over "
-            f"cases, from {rounds} resamples within the strata of the sample. Graded by {study.primary.label}, "
-            "the judge that was declared primary before the run; its failures are no grade. "
-            "\N{DOWNWARDS ARROW}: lower is better." + _narrow(study),
+            f"cases, from {rounds} resamples within the strata of the sample (Rao and Wu's). Graded by "
+            f"{study.primary.label}, the judge that was declared primary before the run; its failures are no grade. "
+            "\N{DOWNWARDS ARROW}: lower is better.",
         )
     )
     yield from _tables(study, "test", "arms")
@@ -84,17 +85,6 @@ def _blocks(study: Study) -> Iterator[Block]:
     yield from comparisons(study)
 
 
-def _narrow(study: Study) -> str:
-    """What resampling within strata of few cases does to the intervals."""
-    least = min((n for inside in study.notes.counts.strata.values() for n in inside.values()), default=0)
-    if least < 2:
-        return " A stratum of one case never varies, so that these intervals are too narrow."
-    return (
-        f" Where a stratum has {least} cases, as the smallest here, resampling within it gives an interval that is "
-        f"{1 - (1 - 1 / least) ** 0.5:.0%} too narrow; Wilson's stands in each number's tooltip."
-    )
-
-
 def _tables(study: Study, subset: str, name: str) -> Iterator[Table]:
     """A table for each kind of measures, with a row for each arm."""
     for part_, title, metrics in (
@@ -103,11 +93,12 @@ def _tables(study: Study, subset: str, name: str) -> Iterator[Table]:
         ("answers", "What became of the answers", ANSWERS),
     ):
         counted = part_ == "ratings"
-        columns = [Column(title=NAMES[metric] + _direction(metric)) for metric in metrics]
+        shown = [metric for metric in metrics if metric not in RARE or _occurs(study, metric)]
+        columns = [Column(title=NAMES[metric] + _direction(metric)) for metric in shown]
         rows = []
         for arm in study.arms.values():
             found = study.of(arm.name, subset)
-            cells: list[str | Number] = [number(Key(metric), found.get(Key(metric))) for metric in metrics]
+            cells: list[str | Number] = [number(Key(metric), found.get(Key(metric))) for metric in shown]
             cells = [_rated(found), *cells] if counted else cells
             rows.append(Row(title=arm.label, look=arm.look, key=arm.name, cells=tuple(cells)))
         if counted:
@@ -119,6 +110,11 @@ def _tables(study: Study, subset: str, name: str) -> Iterator[Table]:
             groups=(Rows(rows=tuple(rows)),),
             style="systems",
         )
+
+
+def _occurs(study: Study, metric: str) -> bool:
+    """Whether any answer of any arm is such a one."""
+    return any((found.value or 0.0) > 0 for arm in study.arms if (found := study.of(arm).get(Key(metric))))
 
 
 def _direction(metric: str) -> str:

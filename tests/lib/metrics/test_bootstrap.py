@@ -11,7 +11,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from stages.lib.core.errors import MetricInputError, UndefinedMetricError
 from stages.lib.metrics.binary import Ranking
-from stages.lib.metrics.bootstrap import BLOCK, attempt, percentile, replicate, resamples, two_sided_p, wilson
+from stages.lib.metrics.bootstrap import BLOCK, attempt, percentile, replicate, resamples, rescaled, two_sided_p, wilson
 
 
 def area(ranking, weights):
@@ -181,3 +181,27 @@ def test_an_interval_by_strata_is_narrower_where_strata_differ():
 def test_a_case_in_two_strata_is_refused():
     with pytest.raises(MetricInputError, match="'a'"):
         list(resamples(np.array(["a", "a"]), draws=1, seed=1, strata=np.array(["x", "y"])))
+
+
+def test_rescaled_resamples_of_small_strata_vary_as_the_stratified_mean_does() -> None:
+    rng = np.random.default_rng(4)
+    strata = np.repeat(np.arange(10), 3)
+    values = rng.normal(size=30) + 2 * strata
+    weights = rescaled(np.arange(30), strata, draws=20_000, seed=2)
+    assert np.allclose(weights.sum(axis=1), 30)
+    wanted = np.sqrt(sum(values[strata == s].var(ddof=1) / 3 * (3 / 30) ** 2 for s in range(10)))
+    assert (weights @ values / 30).std() == pytest.approx(wanted, rel=0.02)
+    plain = np.concatenate(list(resamples(np.arange(30), draws=20_000, seed=2, strata=strata)))
+    assert (plain @ values / 30).std() == pytest.approx(wanted * np.sqrt(2 / 3), rel=0.02)
+
+
+def test_rescaled_resamples_draw_patients_and_take_strata_of_one_together() -> None:
+    patients, strata = np.array(["a", "a", "b", "c", "d"]), np.array(["x", "x", "y", "z", "z"])
+    weights = rescaled(patients, strata, draws=200, seed=3)
+    assert (weights[:, 0] == weights[:, 1]).all()
+    assert np.allclose(weights[:, 0] + weights[:, 2], 2)  # a and b: each alone in its stratum
+    assert weights[:, 0].std() > 0 and np.allclose(weights[:, 3] + weights[:, 4], 2)
+    assert (rescaled(patients, strata, draws=200, seed=3) == weights).all()
+    with pytest.raises(MetricInputError, match="more than one stratum"):
+        rescaled(np.array(["a", "a"]), np.array(["x", "y"]), draws=2, seed=1)
+    assert rescaled(np.array(["a"]), np.array(["x"]), draws=2, seed=1).tolist() == [[1.0], [1.0]]
