@@ -1,8 +1,7 @@
 """An endpoint as a responder: the one place that opens a connection to a model.
 
-A request is tried at most `max_tries` times, here alone: the SDK's own retries are off. What can pass (429, 408, 409,
-5xx, a broken connection, a timeout, a response that is no answer) is tried again, after the wait that the server asks
-for or else a random one up to a limit that doubles; what cannot (other 4xx) is not.
+A request is tried at most `max_tries` times, here alone: the SDK's own retries are off. `tries` says which are
+followed by another, and when.
 
 Nothing ends a try that is under way but its own time limit: at a spent budget or after too many refusals no new one
 begins, and those under way are handed on.
@@ -10,10 +9,8 @@ begins, and those under way are handed on.
 
 import asyncio
 import contextlib
-import email.utils
 import json
 import queue
-import random
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -21,38 +18,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stages.lib.core.errors import EndpointError, ImageError, NoduleflowError, RequestsError
-from stages.lib.models.chat import checks, wire
+from stages.lib.models.chat import checks, tries, wire
 from stages.lib.models.chat.budget import Budget
 from stages.lib.models.chat.endpoint_params import EndpointParams, is_loopback
 from stages.lib.models.chat.prices import Tariff
 from stages.lib.models.chat.request import Failure, Reply, ReplyStatus, Request
 from stages.lib.models.chat.token import Token
+from stages.lib.models.chat.tries import PassingError, RefusedError
 
-PASSING = (408, 409, 425, 429)  # statuses below 500 that are tried again
 UNAUTHORIZED = 401
 LOOK_AGAIN_SECONDS = 0.5
-
-
-class PassingError(Exception):
-    """A try that gave no answer, where another may.
-
-    Attributes:
-        kind: timeout, or error.
-        paid: Whether the model may have worked for it.
-        wait_s: What the server wants to be waited for; None if it said nothing.
-    """
-
-    def __init__(self, problem: str, *, kind: str = "error", paid: bool = False, wait_s: float | None = None) -> None:
-        super().__init__(problem)
-        self.kind, self.paid, self.wait_s = kind, paid, wait_s
-
-
-class RefusedError(Exception):
-    """A try that the server refuses, and would refuse again."""
-
-    def __init__(self, problem: str, status: int) -> None:
-        super().__init__(problem)
-        self.status = status
 
 
 @dataclass
@@ -207,17 +182,19 @@ class _Run:
         began = last = time.monotonic()
         renewed = False
 
-        def waited(state: tenacity.RetryCallState) -> float:
-            return _wait(self.params, state.attempt_number, _passing(state))
+        def wait(state: tenacity.RetryCallState) -> float:
+            error = state.outcome.exception() if state.outcome else None
+            return tries.wait(self.params, state.attempt_number, error) if isinstance(error, PassingError) else 0.0
 
         def note(state: tenacity.RetryCallState) -> None:
+            problem = str(state.outcome.exception()) if state.outcome else ""
             seconds = time.monotonic() - last
-            failures.append(Failure(str(_passing(state)), round(seconds, 6), round(state.upcoming_sleep, 6)))
+            failures.append(Failure(problem, round(seconds, 6), round(state.upcoming_sleep, 6)))
 
         trying = tenacity.AsyncRetrying(
             stop=tenacity.stop_after_attempt(self.params.max_tries)
             | tenacity.stop_after_delay(self.params.total_timeout_s),
-            wait=waited,
+            wait=wait,
             retry=tenacity.retry_if_exception(self._may_pass),
             before_sleep=note,
             sleep=self._sleep,
@@ -243,7 +220,7 @@ class _Run:
                             raise
                         renewed = True
                         client.api_key = await self.token.get(refused=used)
-                        raise PassingError(str(error), wait_s=0.0) from error
+                        raise PassingError(str(error), at_once=True) from error
         except (PassingError, RefusedError) as error:
             return self._failed(error, attempts, failures, began, last)
         now = time.monotonic()
@@ -295,7 +272,7 @@ class _Run:
                     "ledger; run again when the server is back"
                 )
             )
-        status: ReplyStatus = "timeout" if isinstance(error, PassingError) and error.kind == "timeout" else "error"
+        status: ReplyStatus = "timeout" if isinstance(error, PassingError) and error.timed_out else "error"
         now = time.monotonic()
         return Reply(
             status,
@@ -344,13 +321,13 @@ class _Run:
             spent = most if told is None else told
             return answer
         except (TimeoutError, openai.APITimeoutError) as error:
-            raise PassingError(f"no answer in {self.params.timeout_s:g} s", kind="timeout", paid=True) from error
+            raise PassingError(f"no answer in {self.params.timeout_s:g} s", timed_out=True) from error
         except openai.APIStatusError as error:
             spent = 0.0
             said = error.message.removeprefix(f"Error code: {error.status_code} - ")
             problem = wire.one_line(f"{error.status_code}: {said}", client.api_key)
-            if error.status_code in PASSING or error.status_code >= 500:
-                raise PassingError(problem, wait_s=_asked_wait(error.response.headers)) from error
+            if tries.may_pass(error.status_code):
+                raise PassingError(problem, wait_s=tries.asked_wait(error.response.headers)) from error
             raise RefusedError(problem, error.status_code) from error
         except openai.APIConnectionError as error:
             cause = error.__cause__ or error
@@ -358,43 +335,10 @@ class _Run:
                 spent = 0.0
             raise PassingError(wire.one_line(f"{type(cause).__name__}: {cause}", client.api_key)) from error
         except json.JSONDecodeError as error:
-            raise PassingError(f"200, but JSON that breaks off or is none ({error.msg})", paid=True) from error
+            raise PassingError(f"200, but JSON that breaks off or is none ({error.msg})") from error
         except (wire.MalformedError, openai.OpenAIError) as error:
-            raise PassingError(wire.one_line(f"200, but {error}", client.api_key), paid=True) from error
+            raise PassingError(wire.one_line(f"200, but {error}", client.api_key)) from error
         finally:
             self.budget.settle(most, spent)
             self.under_way -= 1
             self.settled.set()
-
-
-def _passing(state: Any) -> PassingError:
-    error: PassingError = state.outcome.exception()
-    return error
-
-
-def _wait(params: EndpointParams, attempt: int, error: PassingError) -> float:
-    """Seconds before the next try: a random part of a limit that doubles, on top of what the server asks for.
-
-    Source: Brooker, Exponential Backoff and Jitter (AWS, 2015): full jitter.
-    """
-    if error.wait_s == 0.0:
-        return 0.0
-    drawn = random.uniform(0.0, min(params.first_wait_s * 2 ** (attempt - 1), params.max_wait_s))
-    if error.wait_s is None:
-        return drawn
-    return min(error.wait_s + min(drawn, params.first_wait_s), params.max_wait_s)
-
-
-def _asked_wait(headers: Any) -> float | None:
-    """Seconds that a server asks to wait, from now: Retry-After in seconds or as a date; None if it does not."""
-    said = headers.get("retry-after")
-    if said is None:
-        return None
-    try:
-        return max(float(said), 0.0)
-    except ValueError:
-        pass
-    try:
-        return max(email.utils.parsedate_to_datetime(said).timestamp() - time.time(), 0.0)
-    except ValueError:
-        return None

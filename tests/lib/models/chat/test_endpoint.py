@@ -156,6 +156,13 @@ def test_waits_are_drawn_anew_from_a_limit_that_doubles(stub):
     assert max(wait for each in waits for wait in each[2:]) > 0.05
 
 
+def test_a_server_that_asks_for_no_wait_is_waited_for_all_the_same(stub):
+    stub.scripts["at_once"] = [Status(429, headers={"Retry-After": said}) for said in ("0", "-1", "nan")] + [GOOD]
+    reply = one(stub, "at_once", first_wait_s=0.2)
+    assert reply.status == "ok"
+    assert sum(failure.waited for failure in reply.failures) > 0.0
+
+
 def test_no_more_requests_are_under_way_than_wanted_and_so_many_are(stub):
     stub.forget()
     stub.wait = 0.05
