@@ -1,9 +1,8 @@
 """A model of Gemma 3's classes in this process, asked as a server would be.
 
 A conversation goes through the model's own chat template and processor, as in `transformers serve`, so both give the
-same text. Greedy answers are made in batches of conversations with as many tokens and images, so that nothing is
-padded; drawn ones are made one by one, each with a generator of its own seed, so that an answer does not depend on what
-else is asked.
+same text. Answers are made in batches of conversations with as many tokens and images, so that nothing is padded. Drawn
+ones have each a generator of its own seed, so that an answer does not depend on what else is asked.
 """
 
 import time
@@ -20,6 +19,8 @@ from stages.lib.models.arm import NONE, Setting
 from stages.lib.models.chat.request import Message, Picture, Reply, Request, Sampling, Text, Usage
 
 HASH_DIGITS = 16
+LEAST_TOP_P = 1e-6  # of which the most probable token alone is left
+LEAST_UNIFORM = 1e-300  # a draw of 0 has no logarithm
 
 
 @params.section
@@ -32,7 +33,7 @@ class LocalParams:
     dtype: Literal["bfloat16", "float32"]  # of all weights that are not quantized
     attention: Literal["sdpa", "eager"]
     quantization: Literal["nf4", "none"]
-    batch_size: params.Count  # greedy answers made at once; in bfloat16 only 1 gives the same bytes on each machine
+    batch_size: params.Count  # answers made at once; in bfloat16 only 1 gives the same bytes whatever else is asked
     dollars_per_gpu_hour: params.NonNegativeFloat  # 0.0 where it costs nothing
 
     @property
@@ -50,7 +51,7 @@ class Local:
         load: Loads the model.
         name: What requests call it.
         revision: Hash of its weights, and of the adapter's.
-        batch_size: Greedy answers made at once.
+        batch_size: Answers made at once.
     """
 
     def __init__(self, load: Callable[[], gemma3.Loaded], name: str, revision: str, batch_size: int) -> None:
@@ -71,7 +72,7 @@ class Local:
                     ready[number] = inputs(self.loaded, requests[number])
                 except (ImageError, OSError, ValueError) as error:
                     yield number, Reply("error", problem=str(error), model=self.name)
-            made = self._generate(list(ready.values()), requests[numbers[0]].sampling) if ready else []
+            made = self._generate(list(ready.values()), [requests[number].sampling for number in ready])
             seconds = (time.monotonic() - began) / max(len(ready), 1)
             for number, answer in zip(ready, made, strict=True):
                 yield number, replace(answer, seconds=seconds, total_seconds=seconds)
@@ -80,17 +81,18 @@ class Local:
         """Numbers of the requests that are answered at once, in the order of the first of each group."""
         groups: dict[Any, list[int]] = {}
         for number, request in enumerate(requests):
-            greedy = request.sampling.temperature == 0
-            key = (_length(self.loaded, request), request.sampling) if greedy else number
+            key = (*_length(self.loaded, request), replace(request.sampling, seed=None))
             groups.setdefault(key, []).append(number)
         for group in groups.values():
             for start in range(0, len(group), self.batch_size):
                 yield group[start : start + self.batch_size]
 
-    def _generate(self, ready: Sequence[Mapping[str, Any]], sampling: Sampling) -> list[Reply]:
+    def _generate(self, ready: Sequence[Mapping[str, Any]], sampling: Sequence[Sampling]) -> list[Reply]:
         """Replies to conversations with the same number of tokens; where memory does not suffice, half at a time."""
         import torch
 
+        if not ready:
+            return []
         try:
             return [
                 Reply(
@@ -107,7 +109,7 @@ class Local:
         if not half:
             problem = "out of GPU memory for one answer; choose a smaller model, fewer images or quantization nf4"
             return [Reply("error", problem=problem, model=self.name)]
-        return [*self._generate(ready[:half], sampling), *self._generate(ready[half:], sampling)]
+        return [*self._generate(ready[:half], sampling[:half]), *self._generate(ready[half:], sampling[half:])]
 
 
 @dataclass(frozen=True)
@@ -178,23 +180,23 @@ def inputs(loaded: gemma3.Loaded, request: Request) -> dict[str, Any]:
     return {name: found[name] for name in names if name in found}
 
 
-def respond(loaded: gemma3.Loaded, ready: Sequence[Mapping[str, Any]], sampling: Sampling) -> list[Response]:
-    """Responses to conversations that have the same number of tokens and images; of drawn ones, to one alone."""
+def respond(loaded: gemma3.Loaded, ready: Sequence[Mapping[str, Any]], sampling: Sequence[Sampling]) -> list[Response]:
+    """Responses to conversations that have the same number of tokens and images, drawn alike but for their seeds."""
     import torch
 
     batch = {name: torch.cat([one[name] for one in ready]).to(loaded.device) for name in ready[0]}
     if "pixel_values" in batch:
         batch["pixel_values"] = batch["pixel_values"].to(loaded.model.dtype)
-    options: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
-    if sampling.temperature > 0:
-        options = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
-    devices = [loaded.device] if torch.device(loaded.device).type == "cuda" else []
-    with torch.inference_mode(), torch.random.fork_rng(devices=devices):
-        torch.manual_seed(sampling.seed or 0)
+    drawn = [drawing(sampling)] if sampling[0].temperature > 0 else []
+    with torch.inference_mode():
         words = loaded.model.generate(
             **batch,
-            **options,
-            max_new_tokens=sampling.max_tokens,
+            do_sample=False,  # drawn ones too: what is highest after the noise is what was drawn
+            temperature=None,
+            top_p=None,
+            top_k=None,
+            logits_processor=drawn,
+            max_new_tokens=sampling[0].max_tokens,
             use_cache=True,
             pad_token_id=loaded.tokenizer.pad_token_id,
         )
@@ -207,6 +209,38 @@ def respond(loaded: gemma3.Loaded, ready: Sequence[Mapping[str, Any]], sampling:
         text = loaded.tokenizer.decode(made, skip_special_tokens=True)
         responses.append(Response(text, end is None, length, len(made)))
     return responses
+
+
+def drawing(sampling: Sequence[Sampling]) -> Callable[[Any, Any], Any]:
+    """Noise on logits, by which the highest one is a token drawn at a temperature from the most probable ones.
+
+    Each row has a generator of its own seed, on the processor, so that its draws are the same in any batch and on any
+    device.
+
+    Source: the Gumbel-max trick (Gumbel, Statistical Theory of Extreme Values, 1954; Maddison, Tarlow and Minka, A*
+    Sampling, 2014, section 2): argmax of log p + g, g = -log(-log(u)) and u uniform, is a draw from p.
+
+    Args:
+        sampling: Of each row; temperature and top_p are those of the first.
+
+    Returns:
+        Takes the tokens so far and the logits of the next one, float tensor of shape (n, vocabulary), as transformers
+        calls it; returns noisy logits.
+    """
+    import torch
+    from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopPLogitsWarper
+
+    warpers = LogitsProcessorList([TemperatureLogitsWarper(sampling[0].temperature)])
+    if sampling[0].top_p < 1:
+        warpers.append(TopPLogitsWarper(max(sampling[0].top_p, LEAST_TOP_P)))
+    generators = [torch.Generator().manual_seed(one.seed or 0) for one in sampling]
+
+    def noisy(tokens: Any, logits: Any) -> Any:
+        uniform = torch.stack([torch.rand(logits.shape[1], generator=one, dtype=torch.float64) for one in generators])
+        gumbel = -(-uniform.clamp(min=LEAST_UNIFORM).log()).log()
+        return warpers(tokens, logits).double() + gumbel.to(logits.device)
+
+    return noisy
 
 
 def conversation(loaded: gemma3.Loaded, messages: Sequence[Message], *, answered: bool = False) -> str:

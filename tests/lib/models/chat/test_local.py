@@ -107,6 +107,19 @@ def test_a_drawn_answer_depends_on_its_own_seed_alone(model, pictures):
     assert texts(model, requests[2:]) == together[2:]
 
 
+def test_tokens_are_drawn_with_the_probabilities_of_the_temperature_from_the_most_probable_ones():
+    logits = torch.log(torch.tensor([[0.5, 0.3, 0.15, 0.05]]))
+    n = 4000
+    seeds = [replace(DRAWN, temperature=0.5, top_p=0.97, seed=seed) for seed in range(n)]
+    found = local.drawing(seeds)(None, logits.expand(n, 4)).argmax(dim=1)
+    squared = torch.tensor([0.5, 0.3, 0.15, 0.0]) ** 2  # the last one is beyond 0.97 of the mass at this temperature
+    shares = torch.bincount(found, minlength=4) / n
+    assert torch.allclose(shares, squared / squared.sum(), atol=0.03) and shares[3] == 0
+    assert set(
+        local.drawing([replace(one, top_p=0.0) for one in seeds[:50]])(None, logits.expand(50, 4)).argmax(1).tolist()
+    ) == {0}
+
+
 def test_tokens_are_counted_and_an_answer_that_ends_at_the_limit_says_so(model, pictures):
     replies = dict(model.replies([asking(pictures[:1]), asking(pictures[:2])]))
     for number, reply in replies.items():
