@@ -62,7 +62,7 @@ def of_one(arm: ArmParams) -> list[str]:
     elif arm.examples != NONE:
         taken = {
             "questions": bool(family.questions),
-            "JSON": family.answer_form == "json",
+            "JSON": family.answer_form != "text",
             "{findings}": "findings" in variables,
         }
         for what, there in taken.items():

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -55,6 +56,7 @@ class Context:
         examples: Items that may be examples: of the role example, or train for retrieved ones.
         retrieved: Of each case, its neighbours and their similarity, the most alike first.
         before: Of each item, the answer of the arm before; None where it has none.
+        hashes: Of images that were read already.
     """
 
     params: ArmParams
@@ -64,6 +66,7 @@ class Context:
     examples: Sequence[Item] = ()
     retrieved: Mapping[str, Sequence[tuple[str, float]]] = field(default_factory=dict)
     before: Mapping[str, str | None] = field(default_factory=dict)
+    hashes: dict[Path, str] = field(default_factory=dict, repr=False)
 
     @property
     def images_per_turn(self) -> int:
@@ -185,7 +188,7 @@ def _prompts(
 
 def _user(prompt: Prompt, shown: Sequence[Shown], context: Context) -> Message:
     pixels = context.params.pixels
-    sent = tuple(Picture(image.path, _sha256(image, pixels), pixels) for image in shown)
+    sent = tuple(Picture(image.path, _sha256(image, context), pixels) for image in shown)
     return Message("user", _ordered(sent, prompt, context))
 
 
@@ -199,16 +202,19 @@ def _ordered(sent: tuple[Picture, ...], prompt: Prompt, context: Context) -> tup
     return (*sent, Text(prompt.user)) if context.params.image_first else (Text(prompt.user), *sent)
 
 
-def _sha256(image: Shown, pixels: str) -> str:
-    try:
-        return pictures.sent_sha256(image.path, pixels)
-    except (ImageError, OSError) as error:
-        raise ImageError(f"image {image.number}, {image.path.name}: {error}") from error
+def _sha256(image: Shown, context: Context) -> str:
+    """Hash of the bytes of an image that are sent; an example's images are read once for all cases."""
+    if image.path not in context.hashes:
+        try:
+            context.hashes[image.path] = pictures.sent_sha256(image.path, context.params.pixels)
+        except (ImageError, OSError) as error:
+            raise ImageError(f"image {image.number}, {image.path.name}: {error}") from error
+    return context.hashes[image.path]
 
 
 def _request(item: Item, messages: tuple[Message, ...], sample: int, context: Context) -> Request:
     params = context.params
-    schema = prompt_family.SCHEMA if context.family.answer_form == "json" else None
+    by_schema = context.family.answer_form == "json_schema"
     return Request(
         item=item.name,
         model=context.name,
@@ -222,6 +228,6 @@ def _request(item: Item, messages: tuple[Message, ...], sample: int, context: Co
         ),
         sample=sample,
         prompt_version=context.family.label,
-        schema=schema,
-        form="text" if schema is None else "json_schema",
+        schema=prompt_family.SCHEMA if by_schema else None,
+        form="json_schema" if by_schema else "text",
     )

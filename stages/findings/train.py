@@ -119,7 +119,7 @@ def taught(params: local.Params) -> list[str]:
         f"after {params.after!r}, wanted none": params.after != NONE,
         f"examples {params.examples!r}, wanted none": params.examples != NONE,
         f"the prompt family {params.prompt} with questions, wanted one request": bool(family.questions),
-        f"the prompt family {params.prompt} with JSON, and gold texts are none": family.answer_form == "json",
+        f"the prompt family {params.prompt} with JSON, and gold texts are none": family.answer_form != "text",
         f"samples {params.samples}, wanted 1": params.samples > 1,
     }
     return [sentence for sentence, wrong in wanted.items() if wrong]

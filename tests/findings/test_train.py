@@ -31,7 +31,7 @@ TRAIN = {
     "gradient_accumulation_steps": 1,
     "learning_rate": 0.005,
     "warmup_ratio": 0.1,
-    "max_steps": 30,
+    "max_steps": 20,
     "max_grad_norm": 1.0,
     "weight_decay": 0.0,
     "gradient_checkpointing": False,
@@ -80,8 +80,8 @@ def test_the_tuned_arm_writes_gold_texts_about_cases_that_it_was_not_taught_and_
 ):
     cases, folder = taught
     log = documents.read(folder / "train.json", TextLog)
-    assert (log.cases, log.validation_cases, log.steps, log.arm) == (4, 2, 30, "base")
-    assert log.loss_last < 0.1 * log.loss_first and len([one.loss for one in log.checkpoints]) == 3
+    assert (log.cases, log.validation_cases, log.steps, log.arm) == (4, 2, 20, "base")
+    assert log.loss_last < 0.1 * log.loss_first and len([one.loss for one in log.checkpoints]) == 2
     base = answers(cases, tmp_path, arm(max_tokens=24), monkeypatch)
     tuned = answers(cases, tmp_path, arm(max_tokens=24, adapter="here"), monkeypatch, adapter=folder / "adapter")
     assert not {row["text"] for row in base} & set(GOLDS)
@@ -109,22 +109,22 @@ def test_an_interrupted_training_goes_on_to_the_same_adapter(taught, tmp_path, t
 
     real, steps = loop._step, []
 
-    def stop_after_15(*given):
+    def stop_after_10(*given):
         row = real(*given)
         steps.append(row.step)
-        if steps == list(range(1, 16)):
+        if steps == list(range(1, 11)):
             import os
             import signal
 
             os.kill(os.getpid(), signal.SIGTERM)
         return row
 
-    monkeypatch.setattr(loop, "_step", stop_after_15)
+    monkeypatch.setattr(loop, "_step", stop_after_10)
     with pytest.raises(SystemExit) as stopped:
         train.main(options(cases, tmp_path, {"base": arm(max_tokens=24)}))
-    assert stopped.value.code == train.GO_ON and steps[-1] == 15
+    assert stopped.value.code == train.GO_ON and steps[-1] == 10
     train.main(options(cases, tmp_path, {"base": arm(max_tokens=24)}))
-    assert steps == list(range(1, 31))
+    assert steps == list(range(1, 21))
     assert (tmp_path / "adapter/adapter_model.safetensors").read_bytes() == (
         folder / "adapter/adapter_model.safetensors"
     ).read_bytes()

@@ -22,7 +22,7 @@ OWN = ("question", "by_region", "by_modality")  # texts of the family itself, wh
 NEVER = ("diagnosis", "title", "topic")
 REGION_WORDS = {"urinary": "pelvis"}  # in a prompt, where the name of the stratum is no part of the body
 NOT_GIVEN = "not given"
-SCHEMA = {  # of the answers of a family whose answer_form is json
+SCHEMA = {  # of findings as JSON
     "type": "object",
     "properties": {
         "findings": {
@@ -59,7 +59,8 @@ class Family:
     by_modality: dict[str, str]  # what {by_modality} stands for, by modality
     questions: tuple[params.Text, ...]  # asked one by one, their answers merged; [] for one request
     none_found: str | None  # answer to all of the questions where each was answered with No alone; null without any
-    answer_form: Literal["text", "json"]  # json: findings, as `stages.lib.models.prompt_family.SCHEMA` has them
+    # json: findings, asked for in words alone; json_schema: asked of the server too, as `SCHEMA` has them
+    answer_form: Literal["text", "json", "json_schema"]
 
     def __post_init__(self) -> None:
         """Check the variables of all texts."""

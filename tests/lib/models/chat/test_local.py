@@ -90,11 +90,11 @@ def test_the_model_gets_the_tokens_and_pixels_that_a_server_would_give_it(model,
 
 
 def test_answers_in_batches_are_those_of_one_by_one_and_in_any_order(model, pictures):
-    requests = [asking(pictures[n : n + k], t) for n in range(4) for k in (1, 2) for t in ("What is seen?", "A mass?")]
+    requests = [asking(pictures[n : n + k], t) for n in range(2) for k in (1, 2) for t in ("What is seen?", "A mass?")]
     together = texts(model, requests)
     assert [texts(model, [request])[0] for request in requests] == together
     assert texts(model, requests[::-1])[::-1] == together
-    assert len(set(together)) > 4
+    assert len(set(together)) > 2
 
 
 def test_a_drawn_answer_depends_on_its_own_seed_alone(model, pictures):
@@ -105,6 +105,7 @@ def test_a_drawn_answer_depends_on_its_own_seed_alone(model, pictures):
     assert torch.equal(torch.get_rng_state(), state)
     assert together[0] == together[2] and len(set(together)) == 3
     assert texts(model, requests[2:]) == together[2:]
+    assert [texts(model, [request])[0] for request in requests] == together
 
 
 def test_tokens_are_drawn_with_the_probabilities_of_the_temperature_from_the_most_probable_ones():
