@@ -1,7 +1,7 @@
 """Claims about stages.lib.metrics.text.variants."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.lib.metrics.text import variants
@@ -18,6 +18,7 @@ def facts(text: str) -> list[tuple[str, str, str | None, str | None]]:
     return [(one.entity, one.presence, one.side, one.place) for one in READER.read(text).findings]
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_swapping_changes_every_side_and_nothing_else_and_twice_is_as_before(text):
     other = variants.swapped(text, READER)
@@ -45,6 +46,7 @@ def test_only_a_side_of_a_finding_that_is_present_can_be_swapped(text, made):
     assert found == made or (made is None and (found is None or "right lung" in found))
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_the_twin_denies_all_that_is_present(text):
     twin = variants.negated(text, READER)
@@ -58,6 +60,7 @@ def test_the_twin_of_a_normal_text_names_something_and_of_nothing_there_is_none(
     assert variants.negated("Effusion: none.", READER) == "There is an effusion."
 
 
+@settings(deadline=None)
 @given(TEXTS | st.sampled_from(["No mass, cyst or collection.", "Normal study."]), st.sampled_from([1.0, 3.0]))
 def test_padding_adds_words_and_no_finding(text, factor):
     made = variants.padded(text, factor, 70)

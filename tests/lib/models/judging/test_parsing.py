@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.lib.core.errors import VerdictError
@@ -42,12 +42,14 @@ def as_json(one: Verdict) -> str:
     return json.dumps({key: getattr(one, key) for key in GOOD})
 
 
+@settings(deadline=None)
 @given(VERDICTS, st.booleans())
 def test_what_is_written_is_read_back(one, ascii_only):
     text = json.dumps(json.loads(as_json(one)), ensure_ascii=ascii_only, indent=2)
     assert parsing.verdict(text) == one
 
 
+@settings(deadline=None)
 @given(VERDICTS, VERDICTS, st.text(st.characters(exclude_characters="{}")))
 def test_the_last_complete_object_counts_whatever_stands_around(first, last, before):
     text = f"{before}\n{as_json(first)}\nNo, rather:\n```json\n{as_json(last)}\n```\n"
@@ -55,6 +57,7 @@ def test_the_last_complete_object_counts_whatever_stands_around(first, last, bef
     assert parsing.verdict(text + '{"rationale": "cut of') == last
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_gives_a_verdict_or_a_sentence(text):
     try:
@@ -63,6 +66,7 @@ def test_any_text_gives_a_verdict_or_a_sentence(text):
         assert str(error)
 
 
+@settings(deadline=None)
 @given(st.text(st.sampled_from('{}[]",:\\ a\n'), max_size=300))
 def test_texts_of_brackets_and_quotes_do_no_harm(text):
     found = parsing.last_object(text)

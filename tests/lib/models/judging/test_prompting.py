@@ -1,7 +1,7 @@
 """Claims about stages.lib.models.judging.prompting."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.lib.core.case_tables import JUDGEMENTS
@@ -23,6 +23,7 @@ def pieces(gold: str, answer: str) -> list[str]:
     return found
 
 
+@settings(deadline=None)
 @given(TRICKY, TRICKY)
 def test_gold_and_answer_can_be_read_back_and_change_nothing_around_them(gold, answer):
     plain, found = pieces("G", "A"), pieces(gold, answer)
