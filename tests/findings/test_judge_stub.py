@@ -135,9 +135,7 @@ def test_what_is_sent_holds_no_key_arm_or_model_of_an_arm(stub, tmp_path, monkey
 
 
 @pytest.mark.slow
-def test_killed_at_four_moments_a_judge_has_the_same_bytes_and_few_requests_were_sent_twice(
-    stub, tmp_path, monkeypatch
-):
+def test_killed_at_four_moments_a_judge_ends_with_the_same_bytes_and_asks_little_twice(stub, tmp_path, monkeypatch):
     def hesitant(body: chat_stub.Body) -> str:
         return verdict(body) if len(body["messages"]) > 2 else "Let me think."
 
