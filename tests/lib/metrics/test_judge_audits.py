@@ -36,6 +36,7 @@ def test_agreement_of_the_published_passes_is_that_of_the_issue():
     assert found[audits.KAPPA].value == pytest.approx(0.930233, abs=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of statsmodels, where one rating is all there is
 @settings(deadline=None)  # the first import of statsmodels is slow
 @given(GRADES)
 def test_quadratic_kappa_is_that_of_statsmodels(pairs):
@@ -125,7 +126,13 @@ def test_all_judgements_of_a_case_are_drawn_together():
     assert together.high - together.low > 2 * (alone.high - alone.low)
 
 
-def made(value: float | None, low: float, high: float, n: int = 20) -> Estimate:
+def test_a_change_and_a_difference_are_of_the_same_answers():
+    before, after = np.array([1, 1, 2, 0]), np.array([2, 1, 2, 2])
+    assert audits.change(cases(4), before, after, SETTINGS)[audits.GRADE_CHANGE].value == 0.75
+    assert audits.difference(cases(4), after == 2, before == 2, SETTINGS)[audits.GOOD_DIFFERENCE].value == 0.5
+
+
+def made(value: float | None, low: float | None, high: float | None, n: int = 20) -> Estimate:
     return Estimate(value=value, low=low, high=high, n=n, n_patients=n, reason="why" if value is None else None)
 
 
@@ -148,6 +155,18 @@ def made(value: float | None, low: float, high: float, n: int = 20) -> Estimate:
         (audits.impartial(made(0.3, 0.1, 0.5), LIMITS, common="Google"), "fail"),
         (audits.impartial(made(0.3, 0.0, 0.5), LIMITS, common="Google"), "pass"),
         (audits.impartial(made(0.3, 0.1, 0.5, n=2), LIMITS, common="Google"), "null"),
+        (audits.as_expected(made(0.95, 0.9, 1, n=4), LIMITS, what="x"), "null"),
+        (audits.as_expected(made(0.95, 0.9, 1, n=5), LIMITS, what="x"), "pass"),
+        (audits.consistent(made(0.9, 0.7, 1, n=4), LIMITS), "null"),
+        (audits.unmoved(made(0.5, 0.2, 0.9, n=4), LIMITS), "null"),
+        (audits.independent(made(0.5, 0.2, 0.9, n=4), LIMITS), "null"),
+        (audits.unmoved(made(0.5, None, None), LIMITS), "null"),
+        (audits.independent(made(0.5, None, None), LIMITS), "null"),
+        (audits.impartial(made(0.5, None, None), LIMITS, common="Google"), "null"),
+        (audits.unmoved(made(0.5, 0.0, 0.9), LIMITS), "pass"),
+        (audits.unmoved(made(-0.5, -0.9, 0.0), LIMITS), "pass"),
+        (audits.independent(made(0.5, 0.0, 0.9), LIMITS), "pass"),
+        (audits.independent(made(-0.5, -0.9, 0.0), LIMITS), "pass"),
     ],
 )
 def test_each_outcome_is_decided_by_its_limit(verdict, outcome):

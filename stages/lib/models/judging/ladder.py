@@ -88,7 +88,7 @@ class _Run:
     Attributes:
         model: The model.
         taken: Forms that it was asked in and did not refuse.
-        refused: Forms that it refused.
+        refused: Forms that it refused; never the lowest, behind which there is none to try.
         taken_by_none: Questions that it refused in all forms.
     """
 
@@ -103,7 +103,7 @@ class _Run:
         for state in waiting:
             kept = self._kept(state)
             if kept is None and self.model.live:
-                state.form = next((form for form in _from(state.form) if form not in self.refused), FORMS[-1])
+                state.form = next(form for form in _from(state.form) if form not in self.refused)
                 if state.form not in self.taken:
                     self._try_forms(state)
                     continue

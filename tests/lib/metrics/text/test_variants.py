@@ -69,6 +69,16 @@ def test_padding_adds_words_and_no_finding(text, factor):
     assert (facts(made), READER.read(made).says_normal) == (facts(text), READER.read(text).says_normal)
 
 
+def test_padding_ends_with_the_sentence_that_makes_enough_words():
+    assert variants.padded("a b c", 1.0, 3) == "a b c"
+    first, second = variants.FILLER[:2]
+    enough = 3 + len(first.split()) + len(second.split())
+    assert variants.padded("a b c", 1.0, enough) == f"a b c {first} {second}"
+    assert variants.padded("a b c", 1.0, enough + 1) == f"a b c {first} {second} {variants.FILLER[2]}"
+    every = " ".join(variants.FILLER)
+    assert variants.padded("a b c", 1.0, 4 + len(every.split())) == f"a b c {every} {first}"
+
+
 def test_neither_filler_nor_instruction_is_read_as_a_finding():
     for sentence in (*variants.FILLER, variants.INSTRUCTION):
         read = READER.read(sentence)

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from stages.lib.core.case_tables import JUDGEMENTS
 from stages.lib.core.errors import EndpointError
 from stages.lib.models.chat.request import Reply, Request
 from stages.lib.models.judging import ladder, rating, rubric
 from stages.lib.models.judging.rating import Question
+from stages.lib.models.verdict import Verdict
 
 GOOD = json.dumps(
     {
@@ -119,7 +121,7 @@ def test_a_server_that_refuses_everything_stops_the_run():
     server = Server(lambda _: REFUSED, stop_after=2)
     with pytest.raises(EndpointError):
         server.rater()(questions(30))
-    assert len(server.sent) <= 3 * ladder.MAX_ALONE + 2
+    assert len(server.sent) == len(ladder.FORMS) * ladder.MAX_ALONE + 2
 
 
 def test_a_server_that_ignores_the_form_is_asked_again_one_form_lower_with_what_was_wrong():
@@ -193,6 +195,30 @@ def test_without_a_verdict_of_either_the_status_is_the_judges_and_both_reasons_s
     found = rating.with_fallback(first.rater(0), second.rater())(questions(1))
     assert found[0].status == "invalid"
     assert found[0].problem.endswith("the fallback: no answer in 30 s")
+
+
+def test_rules_are_given_the_gold_text_and_the_answer_and_a_row_has_all_of_the_verdict():
+    told: list[tuple[str, str]] = []
+
+    def verdict(gold: str, answer: str) -> Verdict:
+        told.append((gold, answer))
+        return Verdict(rating="partial", primary_found=True, missed=("a cyst",), rationale="By rules.")
+
+    question = questions(1)[0]
+    found = rating.by_rules(verdict)([question])[0]
+    assert told == [("A mass.", "Mass 0.")]
+    row = rating.row(question, found, "one", "short-1")
+    assert {name: row[name] for name in ("rating", "primary_found", "missed", "present", "rationale", "status")} == {
+        "rating": "partial",
+        "primary_found": True,
+        "missed": ["a cyst"],
+        "present": [],
+        "rationale": "By rules.",
+        "status": "ok",
+    }
+    assert (row["repeat"], row["variant"], row["asked"], row["judged_by"]) == (0, "none", 0, "rules")
+    assert (row["request"], row["response"], row["problem"]) == (None, None, None)
+    assert set(row) == set(JUDGEMENTS.names)
 
 
 def test_what_needs_no_judge_is_not_asked_about():

@@ -126,3 +126,12 @@ def test_what_is_no_verdict_is_refused_in_words(text, said):
 def test_ten_thousand_open_brackets_are_refused():
     with pytest.raises(VerdictError):
         parsing.verdict('{"a":' * 10_000)
+
+
+def test_commas_are_looked_for_behind_so_many_brackets_and_no_more():
+    loose = TEXT.replace('"wrong_side": []', '"wrong_side": [],')
+    broken = '{"a" '
+    assert parsing.verdict(broken * (parsing.MAX_MENDED - 1) + loose).rating == "good"
+    with pytest.raises(VerdictError):
+        parsing.verdict(broken * parsing.MAX_MENDED + loose)
+    assert parsing.verdict(broken * parsing.MAX_MENDED + TEXT).rating == "good"
