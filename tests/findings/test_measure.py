@@ -1,127 +1,20 @@
-"""Measures of the arms: published numbers from counts, made studies, and what is refused."""
+"""Measures of a made study, and what is refused."""
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import findings_tables
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from stages.findings import measure
-from stages.findings.measuring import agreement
-from stages.findings.measuring.pairs import Both, of_ratings
-from stages.findings.measuring.parts import fraction
-from stages.findings.measuring.parts import measure as measure_parts
-from stages.findings.measuring.ratings import Rated, parts
-from stages.findings.measuring.settings import MeasureParams
-from stages.findings.measuring.verdicts import verdicts
-from stages.findings.notes import Notes, Verdict
-from stages.findings.page import sentences
+from stages.findings.notes import Notes
 from stages.lib.core import documents, tables
 from stages.lib.core.errors import DataError, ParamsError
 from stages.lib.metrics import measures
 from stages.lib.metrics.measures import Estimate, Key, Measured, Subject
-from stages.lib.report.numbers import MINUS
-
-GRADES = {"g": 2, "m": 1, "p": 0, "-": -1}
-# Of the published study: what each answer of the two models was called, case by case; - where the judge failed.
-FIRST = ("gggppppppppppgpp----", "ggpgggppppppm---ggp-")
-SECOND = ("gppppmmmpppppppp--p-", "gggggmmmppppppppgp--")
-
-
-def rated(text: str) -> Rated:
-    grades = np.array([GRADES[one] for one in text], np.int64)
-    return Rated(grades, np.where(grades < 0, -1, (grades > 0).astype(np.int64)))
-
-
-def compared(texts: Sequence[str]) -> tuple[Both, Verdict]:
-    """MedGemma is the second arm, as in the published sentence the one that is named first."""
-    both = Both(rated(texts[1]), rated(texts[0]))
-    assert len(both.known) == 20
-    params = MeasureParams(**findings_tables.PARAMETERS["findings"]["measure"])
-    (found,) = verdicts("judge", {("flash", "medgemma"): both}, {("flash", "medgemma"): 20}, params)
-    return both, found
-
-
-def wilson(text: str) -> Estimate:
-    one = rated(text)
-    weights = np.ones((2, len(one.grades)))
-    return measure_parts(parts(one, None), weights, {}, 0.95).estimates[Key("good_fraction")]
-
-
-def test_the_first_published_pass_is_recomputed_and_undecided() -> None:
-    both, found = compared(FIRST)
-    assert found.good == (7, 4) and found.rated == (16, 16)
-    ends = [wilson(text) for text in FIRST]
-    assert [(one.wilson_low, one.wilson_high) for one in ends] == [
-        (pytest.approx(0.1018, abs=5e-5), pytest.approx(0.4950, abs=5e-5)),
-        (pytest.approx(0.2310, abs=5e-5), pytest.approx(0.6682, abs=5e-5)),
-    ]
-    assert (found.n_both, found.good_both) == (13, (5, 3))
-    assert both.discordant(failures_poor=False) == (3, 1) and found.p == 0.625
-    assert both.discordant(failures_poor=True) == (5, 2) and found.p_failures_poor == 0.453125
-    assert (found.low, found.high) == (pytest.approx(-0.05), pytest.approx(0.35))
-    assert found.better is None
-    said = sentences.verdict(found, "Gemini Flash", "MedGemma", "")
-    assert said.startswith(
-        "MedGemma 25 % good (4 of 16) against Gemini Flash 43.8 % (7 of 16); on the 13 rated for both 3 and 5 are "
-        "good, McNemar p 0.625; any rating of the judge's failures leaves a difference of "
-        f"{MINUS}5 to +35 percentage points: undecided"
-    )
-
-
-def test_the_second_published_pass_is_rightly_read_and_undecided_too() -> None:
-    both, found = compared(SECOND)
-    assert found.good == (6, 1) and found.rated == (18, 17)
-    ends = [wilson(text) for text in SECOND]
-    assert [(one.wilson_low, one.wilson_high) for one in ends] == [
-        (pytest.approx(0.0105, abs=5e-5), pytest.approx(0.2698, abs=5e-5)),
-        (pytest.approx(0.1628, abs=5e-5), pytest.approx(0.5625, abs=5e-5)),
-    ]
-    assert (found.n_both, found.good_both) == (16, (5, 1))
-    assert both.discordant(failures_poor=False) == (4, 0) and found.p == 0.125
-    assert both.discordant(failures_poor=True) == (5, 0) and found.p_failures_poor == 0.0625
-    assert (found.low, found.high) == (pytest.approx(0.10), pytest.approx(0.35))
-    assert found.better is None and "p 0.125 after Holm" in " ".join(found.reasons)
-
-
-def test_a_difference_is_called_one_only_if_bounds_and_both_tests_agree() -> None:
-    clear = compared(("p" * 18 + "g-", "g" * 18 + "pg"))[1]
-    assert clear.better == "flash" and not clear.reasons and clear.low > 0
-    other = compared(("g" * 18 + "p-", "p" * 18 + "gp"))[1]
-    assert other.better == "medgemma" and other.high < 0
-    assert "is better" in sentences.verdict(clear, "Flash", "MedGemma", "Flash")
-    unsure = compared(("p" * 10 + "-" * 10, "g" * 10 + "-" * 10))[1]
-    assert unsure.better is None and unsure.p < 0.01 and unsure.low <= 0
-
-
-def test_the_bounds_are_reached_by_some_rating_and_passed_by_none() -> None:
-    rng = np.random.default_rng(5)
-    grades = rng.integers(-1, 3, (2, 12))
-    both = Both(*(Rated(row, row) for row in grades))
-    low, high = both.bounds
-    seen = []
-    for _ in range(300):
-        filled = np.where(grades < 0, rng.integers(0, 3, grades.shape), grades)
-        seen.append(float(((filled[0] == 2).astype(int) - (filled[1] == 2)).mean()))
-    assert low - 1e-9 <= min(seen) and max(seen) <= high + 1e-9
-    worst = np.where(grades < 0, [[0], [2]], grades)
-    assert low == pytest.approx(((worst[0] == 2).astype(int) - (worst[1] == 2)).mean())
-
-
-def test_an_ordinal_effect_is_the_fraction_better_less_the_fraction_worse_and_ties_are_shown() -> None:
-    both = Both(rated("gmp-g"), rated("ppg-g"))
-    found = of_ratings(both, None, np.ones((3, 5)), 0.95, 5)
-    values = {key.metric: one.value for key, one in found.items()}
-    assert values["better_fraction"] == 0.5 and values["worse_fraction"] == 0.25 and values["equal_fraction"] == 0.25
-    assert values["ordinal_effect"] == 0.25
-    assert values["sign_test_p"] == 1.0
-    assert found[Key("ordinal_effect")].n == 4
 
 
 @pytest.fixture(scope="module")
@@ -235,33 +128,6 @@ def test_two_passes_are_set_against_each_other_and_the_headline_of_each_is_kept(
     assert judges.good["base"][1] == 30 and judges.good["base"][3] < 30
 
 
-def test_the_published_passes_agree_as_their_ratings_say_and_hidden_failures_look_unreliable() -> None:
-    """27 answers are rated twice, 13 once; the last were failures of one pass, in the second written down as poor."""
-    both = [(0, 0)] * 18 + [(2, 1)] * 3 + [(2, 2)] * 6
-    once = [(0, -1)] * 2 + [(1, -1)] + [(2, -1)] * 2 + [(-1, 0)] * 3 + [(-1, 1)] + [(-1, 2)] + [(-1, 0)] * 3
-    found = of_passes(both + once)
-    assert found["rating_agreement"].n == 27
-    assert found["rating_agreement"].value == pytest.approx(24 / 27)
-    assert found["rating_kappa"].value == pytest.approx(0.769231, abs=5e-7)
-    assert found["rating_kappa_quadratic"].value == pytest.approx(0.930233, abs=5e-7)
-    assert found["rating_alpha"].value == pytest.approx(0.770563, abs=5e-7)
-    as_written = [(0, 0)] * 20 + [(1, 0)] + [(2, 0)] * 2 + [(2, 1)] * 3 + [(2, 2)] * 6
-    assert of_passes(as_written)["rating_kappa"].value == pytest.approx(0.612121, abs=5e-7)
-    assert of_passes([(0, -1)])["rating_kappa"].reason == "no answer is rated by both"
-
-
-def of_passes(grades: list[tuple[int, int]]) -> dict[str, Estimate]:
-    arms = np.array(["arm"] * len(grades))
-    made = agreement.measure(agreement.Passes("repeats", "first", "second", arms, np.array(grades)))[1]
-    return {key.metric: one for key, one in made.items()}
-
-
-def test_the_published_discordant_shares_take_a_hundred_cases_or_so() -> None:
-    found = compared(FIRST)[1]
-    assert found.cases_needed is not None and 100 < found.cases_needed < 130  # power at 100 cases is 0.76
-    assert "To find such a difference takes" in sentences.verdict(found, "Flash", "MedGemma", "")
-
-
 def test_tables_that_contradict_each_other_are_refused_with_every_problem(tmp_path: Path) -> None:
     made = findings_tables.write(tmp_path, cases=8)
     options = findings_tables.measure_options(made)
@@ -284,31 +150,3 @@ def test_a_pair_declared_twice_or_of_one_arm_is_refused(tmp_path: Path) -> None:
     options[1] = json.dumps(parameters)
     with pytest.raises(ParamsError, match="c compares an arm with itself"):
         measure.main(options)
-
-
-RATING = st.sampled_from("gmp-")
-
-
-@given(st.lists(st.tuples(RATING, RATING), min_size=1, max_size=30))
-def test_the_three_readings_of_a_judges_failures_lie_within_the_bounds(pairs: list[tuple[str, str]]) -> None:
-    both = Both(*(rated("".join(side)) for side in zip(*pairs, strict=True)))
-    low, high = both.bounds
-    poor = float((both.first.good.astype(int) - both.second.good).mean())
-    assert low <= poor <= high
-    swapped = Both(both.second, both.first)
-    assert swapped.bounds == (pytest.approx(-high), pytest.approx(-low))
-    assert swapped.discordant(failures_poor=True) == both.discordant(failures_poor=True)[::-1]
-    if both.first.known.all() and both.second.known.all():
-        assert low == high == poor
-        assert both.discordant(failures_poor=True) == both.discordant(failures_poor=False)
-
-
-@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=20), st.integers(0, 2**31))
-def test_a_ratio_on_resamples_is_that_of_the_drawn_items(members: list[tuple[bool, bool]], seed: int) -> None:
-    part = fraction([one for one, _ in members], [among for _, among in members])
-    drawn = np.random.default_rng(seed).integers(len(members), size=(3, len(members)))
-    weights = np.stack([np.bincount(row, minlength=len(members)) for row in drawn]).astype(float)
-    found = measure_parts({Key("good_fraction"): part}, weights, {}, 0.9).draws[Key("good_fraction")]
-    for row, value in zip(drawn, found, strict=True):
-        kept = [members[k][0] for k in row if members[k][1]]
-        assert value == pytest.approx(np.mean(kept)) if kept else np.isnan(value)
