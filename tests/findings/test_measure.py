@@ -85,6 +85,16 @@ def test_only_declared_pairs_are_compared_and_p_is_corrected_for_their_number(re
     adjusted = {(v.first, v.second): v.p_holm for v in notes.verdicts if v.judge == "rules"}
     least = min(raw, key=lambda pair: raw[pair])
     assert len(raw) == 3 and adjusted[least] == pytest.approx(min(1, 3 * raw[least]))
+    difference = of(found, "tuned", other="base")
+    assert {key.metric for key in difference if key.at is None} >= {
+        "finding_f1",
+        "rouge_l_f1",
+        "words",
+        "good_fraction",
+    }
+    assert "poor_fraction" not in {key.metric for key in difference}  # of each arm's own rated answers
+    values = [of(found, arm)[Key("finding_f1")].value or 0 for arm in ("tuned", "base")]
+    assert difference[Key("finding_f1")].value == pytest.approx(values[0] - values[1])
     by_pair = {(v.first, v.second, v.judge): v for v in notes.verdicts}
     assert by_pair["tuned", "frequent", "rules"].better == "tuned"
     assert by_pair["reworded", "base", "rules"].better is None
@@ -106,6 +116,7 @@ def test_rows_have_the_same_bytes_each_time_and_clocks_are_in_the_notes_alone(re
     assert base.dollars is not None and base.dollars_per_case == pytest.approx(base.dollars / 30)
     assert costs["reworded"].dollars is None and costs["reworded"].unpriced == 30
     assert costs["frequent"].latency is None
+    assert "rules" not in costs and base.dollars_per_good is not None and base.dollars_per_good > base.dollars_per_case
 
 
 def test_the_flat_file_has_a_line_per_measure(results: Path) -> None:
@@ -125,6 +136,14 @@ def test_two_passes_are_set_against_each_other_and_the_headline_of_each_is_kept(
     assert judges.only_first > 0 and judges.only_second == 0
     assert kinds["repeats", "rules", "rules_again_1"].confusion[0][1] == 0
     assert sum(map(sum, kinds["human", "anna", "rules"].confusion)) == 20
+    assert set(kinds) == {
+        ("judges", "rules", "strict"),
+        ("repeats", "rules", "rules_again_1"),
+        ("repeats", "strict", "strict_again_1"),
+        ("human", "anna", "rules"),
+    }
+    assert set(kinds["human", "anna", "rules"].good) == {"base", "tuned"}
+    assert kinds["repeats", "strict", "strict_again_1"].only_second > 0
     assert judges.good["base"][1] == 30 and judges.good["base"][3] < 30
 
 

@@ -59,6 +59,10 @@ def test_a_difference_is_called_one_only_if_bounds_and_both_tests_agree() -> Non
     other = compared(("g" * 18 + "p-", "p" * 18 + "gp"))[1]
     assert other.better == "medgemma" and other.high < 0
     assert "is better" in sentences.verdict(clear, "Flash", "MedGemma", "Flash")
+    equal = compared(("g" * 10 + "p" * 10, "g" * 10 + "p" * 10))[1]
+    assert equal.reasons == ("it is 0", "the test of good answers gives p 1.000 after Holm")
+    small = compared(("g" * 10 + "p" * 10, "g" * 11 + "p" * 9))[1]
+    assert small.reasons == ("the test of good answers gives p 1.000 after Holm",)  # nothing failed: one test alone
     unsure = compared(("p" * 10 + "-" * 10, "g" * 10 + "-" * 10))[1]
     assert unsure.better is None and unsure.p < 0.01 and unsure.low <= 0
 
