@@ -31,6 +31,8 @@ from stages.lib.core.errors import ParamsError
 from stages.lib.metrics.text import variants
 from stages.lib.metrics.text.extract import Extractor, extractor
 from stages.lib.models.arm import Setting
+from stages.lib.models.chat import client_params
+from stages.lib.models.chat.budget import Budget
 from stages.lib.models.judge import JudgeParams
 from stages.lib.models.judging.rating import Judged, Question
 
@@ -120,8 +122,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     asked: list[Question] = []
     judged: list[Judged] = []
     models: tuple[raters.Asked, ...] = ()
+    budget = Budget.of(client_params.read())
     for name in dict.fromkeys((row.params.rubric, *given.rubrics)):
-        with raters.opened(args.judge, rows, settings, WRITER, name) as opened:
+        with raters.opened(args.judge, rows, settings, WRITER, by=name, budget=budget) as opened:
             raters.check(opened.models, answers)
             if not made:
                 models = opened.models

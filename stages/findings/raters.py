@@ -15,6 +15,7 @@ from stages.lib.models.arm import Setting
 from stages.lib.models.chat import asking, charge, client_params, ledger
 from stages.lib.models.chat.budget import Budget
 from stages.lib.models.chat.charge import Charged
+from stages.lib.models.chat.client_params import ClientParams
 from stages.lib.models.chat.request import Responder
 from stages.lib.models.judge import NONE, JudgeParams
 from stages.lib.models.judging import families, ladder, rating, rubric
@@ -43,6 +44,14 @@ class Asked:
     charged: Charged = FREE
 
 
+@dataclass(frozen=True)
+class Purse:
+    """Whether models may be asked, and what is left to spend."""
+
+    client: ClientParams
+    budget: Budget
+
+
 @dataclass(frozen=True, kw_only=True)
 class Opened:
     """A judge that can be asked.
@@ -60,7 +69,13 @@ class Opened:
 
 @contextmanager
 def opened(
-    name: str, rows: Mapping[str, params.Row], settings: Mapping[str, Setting], writer: str, by: str | None = None
+    name: str,
+    rows: Mapping[str, params.Row],
+    settings: Mapping[str, Setting],
+    writer: str,
+    *,
+    by: str | None = None,
+    budget: Budget | None = None,
 ) -> Iterator[Opened]:
     """A judge with its fallback, which rates by the same rubric; their ledgers are open until the end.
 
@@ -70,6 +85,7 @@ def opened(
         settings: What a local model needs, by the row's name.
         writer: Name of the file of the ledger that this process writes: its shard.
         by: Another rubric than the row's; None for its own.
+        budget: What is left of it, in a process that opens several; None for a whole one. Judge and fallback share it.
 
     Raises:
         ParamsError: If a rubric or the fallback is not there; with every problem.
@@ -80,11 +96,16 @@ def opened(
         raise ParamsError(f"{len(wrong)} problem(s) in the judges:", wrong)
     given: JudgeParams = rows[name].params
     read = rubric.read(by or given.rubric)
+    client = client_params.read()
+    purse = Purse(client, budget or Budget.of(client))
     wanted = {name: writer}
     if given.fallback != NONE:
         wanted[given.fallback] = f"{writer}-for-{name}"  # it may be judging on its own behalf meanwhile
     with ExitStack() as stack:
-        made = [_rater(one, rows[one], read, settings.get(one, Setting()), file, stack) for one, file in wanted.items()]
+        made = [
+            _rater(one, rows[one], read, settings.get(one, Setting()), file, stack, purse)
+            for one, file in wanted.items()
+        ]
         first, *second = (rater for rater, _ in made)
         yield Opened(
             rubric=read,
@@ -94,7 +115,7 @@ def opened(
 
 
 def _rater(
-    name: str, row: params.Row, read: Rubric, setting: Setting, file: str, stack: ExitStack
+    name: str, row: params.Row, read: Rubric, setting: Setting, file: str, stack: ExitStack, purse: Purse
 ) -> tuple[Rater, Asked | None]:
     """What rates for one row, without its fallback."""
     module, given = kinds.module(kinds.JUDGES, row.kind), row.params
@@ -102,14 +123,13 @@ def _rater(
         return rating.by_rules(module.verdict(given)), None
     responder: Responder = module.responder(given, setting)
     kept = stack.enter_context(ledger.Ledger(ledger.root() / "judge" / name, file))
-    client = client_params.read()
-    budget, paid = Budget.of(client), charge.of(given, client)
+    paid = charge.of(given, purse.client)
     model = ladder.Model(
         name=responder.name,
         revision=responder.revision,
-        ask=lambda requests: asking.ask(requests, responder, kept, client, f"judge {name}", budget),
+        ask=lambda requests: asking.ask(requests, responder, kept, purse.client, f"judge {name}", purse.budget),
         kept=kept.__contains__,
-        live=client.network == "live",
+        live=purse.client.network == "live",
         rubric=read,
         max_tokens=given.max_tokens,
         max_reprompts=given.max_reprompts,

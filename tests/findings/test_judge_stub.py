@@ -13,7 +13,7 @@ from judged import Study, verdict
 from stages.findings.timing import Timing
 from stages.lib.core import documents, tables
 from stages.lib.core.case_tables import ANSWERS
-from stages.lib.core.errors import ParamsError, ReplayError
+from stages.lib.core.errors import BudgetError, ParamsError, ReplayError
 from stages.lib.models.chat import client_params, ledger
 
 
@@ -97,6 +97,19 @@ def test_the_fallback_judge_rates_by_the_same_rubric_what_the_judge_could_not(st
     assert all(row["problem"].startswith("invalid: ") for row in found if row["arm"] != "c")
     assert {row["rubric"] for row in found} == {"long-1"}
     assert "secondary" in chat_stub.texts(next(one.body for one in stub.asked if one.model == "second"))
+
+
+def test_a_judge_and_its_fallback_share_one_budget_and_a_second_run_goes_on(stub, tmp_path, monkeypatch):
+    stub.scripts |= {"judge": ["Hm."], "second": [verdict]}
+    study = Study(tmp_path, stub.url)
+    rows = {"one": {"fallback": "two", "max_reprompts": 0}, "two": {"model": "second"}}
+    limited = {"network": "live", "max_dollars": 0.0, "max_requests": 3, "prices": "shipped"}
+    monkeypatch.setenv(client_params.VARIABLE, json.dumps(limited))
+    with pytest.raises(BudgetError, match="max_requests 3"):
+        study.run(**rows)
+    assert len(stub.asked) == 3
+    assert {row["status"] for row in study.run(**rows) if row["arm"] != "c"} == {"fallback"}
+    assert len(stub.asked) == 4
 
 
 def test_rules_ask_nobody_and_can_stand_in_for_a_judge(stub, tmp_path):
