@@ -17,10 +17,10 @@ from stages.lib.metrics.text.phrases import Phrases, plain, tokens
 
 OWN = Path(__file__).with_suffix(".yaml")
 NONE = "none"
-Kind = Literal["entity", "abnormality", "normal", "place", "side"]
+Kind = Literal["entity", "abnormality", "normal", "ignored", "place", "side"]
 SIDES = ("left", "right", "both", "midline")
 PREFIX = {"entities": "NF:", "places": "NP:"}
-KEYS = ("version", "licence", "entities", "abnormality", "normal", "places", "sides", "radlex")
+KEYS = ("version", "licence", "entities", "abnormality", "normal", "ignored", "places", "sides", "radlex")
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Vocabulary:
         sides: Terms of each side.
         abnormality: Words for an abnormality that is not named.
         normal: Words for there being none.
+        ignored: Words that hold those for an entity, and name none: "bowel gas".
         radlex: RadLex id of an entity or place, where a user's file has one.
         licences: Of the files that it is made of.
     """
@@ -52,6 +53,7 @@ class Vocabulary:
     sides: Mapping[str, tuple[str, ...]]
     abnormality: tuple[str, ...]
     normal: tuple[str, ...]
+    ignored: tuple[str, ...]
     radlex: Mapping[str, str]
     licences: tuple[str, ...]
 
@@ -78,6 +80,7 @@ class Vocabulary:
         """Terms of entities, and words for any abnormality or none, with their plurals."""
         terms: list[tuple[Kind, str, tuple[str, ...]]] = [
             ("normal", "normal", self.normal),
+            ("ignored", "ignored", self.ignored),
             ("abnormality", "abnormality", self.abnormality),
             *(("entity", id_, terms) for id_, terms in self.entities.items()),
         ]
@@ -144,7 +147,7 @@ def load(path: str = NONE) -> Vocabulary:
 
 @cache
 def _own() -> Vocabulary:
-    return _together(Vocabulary({}, {}, {}, {}, (), (), {}, ()), _read(OWN), OWN.name)
+    return _together(Vocabulary({}, {}, {}, {}, (), (), (), {}, ()), _read(OWN), OWN.name)
 
 
 def _read(path: Path) -> Any:
@@ -167,7 +170,8 @@ def _together(base: Vocabulary, document: Any, where: str) -> Vocabulary:
     places = _entries(document, "places", problems)
     sides = {str(side): _words(terms, f"sides.{side}", problems) for side, terms in _pairs(document, "sides", problems)}
     rids = {str(id_): rid for id_, rid in _pairs(document, "radlex", problems)}
-    abnormality, normal = (_words(document.get(key, []), key, problems) for key in ("abnormality", "normal"))
+    lists = ("abnormality", "normal", "ignored")
+    abnormality, normal, ignored = (_words(document.get(key, []), key, problems) for key in lists)
     made = replace(
         base,
         entities=_added(base.entities, {id_: terms for id_, (terms, _) in entities.items()}),
@@ -176,6 +180,7 @@ def _together(base: Vocabulary, document: Any, where: str) -> Vocabulary:
         sides=_added(base.sides, sides),
         abnormality=(*base.abnormality, *abnormality),
         normal=(*base.normal, *normal),
+        ignored=(*base.ignored, *ignored),
         radlex={**base.radlex, **rids},
         licences=(*base.licences, str(document.get("licence", "not stated"))),
     )

@@ -4,13 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stages.lib.demo.synthetic import case_texts, slice_texts
 from stages.lib.metrics.text.extract import extractor
-
-GOLD = "There is a {size} {entity} in the {side} {place}."
 
 
 def described(text):
-    return [(one.entity[3:], one.side, one.place and one.place[3:]) for one in extractor().read(text).findings]
+    return described_by(extractor().read(text))
+
+
+def described_by(read):
+    return [(one.entity[3:], one.side, one.place and one.place[3:]) for one in read.findings]
 
 
 SENTENCES = {
@@ -46,18 +49,18 @@ def test_side_and_place_are_those_that_a_reader_would_give(text, wanted):
     assert described(text) == wanted
 
 
-@pytest.mark.parametrize("size", ["small", "large"])
-@pytest.mark.parametrize("entity", ["mass", "cyst", "calcification", "collection"])
-@pytest.mark.parametrize("side", ["left", "right"])
-@pytest.mark.parametrize("place", ["head", "thorax", "abdomen", "spine", "pelvis"])
-def test_the_sentences_of_the_demo_are_read_exactly(size, entity, side, place):
-    other = {"left": "right", "right": "left"}[side]
-    first = GOLD.format(size=size, entity=entity, side=side, place=place)
-    text = f"{first} There is a small stone in the {other} {place}. There are no other findings."
-    read = extractor().read(text)
-    assert described(text) == [(entity, side, place), ("stone", other, place)]
-    assert [one.presence for one in read.findings] == ["present", "present"]
-    assert not read.says_normal
+@pytest.mark.parametrize("template", slice_texts.TEMPLATES)
+@pytest.mark.parametrize("kind", ["mass", "cyst", "calcification", "collection"])
+@pytest.mark.parametrize("place", slice_texts.REGION_WORDS.values())
+def test_the_sentences_of_the_demo_are_read_exactly(template, kind, place):
+    first = template.format(size="small", kind=kind, side="left", place=place)
+    second = template.format(size="large", kind="stone", side="right", place=place)
+    for before in ("", f"Axial CT of the {place}. ", "Yes, ", *(f"{study} " for study in case_texts.OTHER_STUDIES)):
+        read = extractor().read(f"{before}{first} {second} {case_texts.BEYOND_ASCII} {slice_texts.NO_OTHER}")
+        assert described_by(read) == [(kind, "left", place), ("stone", "right", place)]
+        assert [one.presence for one in read.findings] == ["present", "present"]
+        assert not read.says_normal
+    assert extractor().read(f"{case_texts.OTHER_STUDIES[1]} {slice_texts.NORMAL} {case_texts.AT_CAPTIONS}").says_normal
 
 
 def test_words_are_found_again_at_their_characters():
