@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from checkout import CASES, REAL_IMAGES
 from chromium import browser  # noqa: F401
+from hypothesis import HealthCheck, settings
 from real_server import real_server  # noqa: F401
 from slurm_cluster import slurm_cluster  # noqa: F401
 from tiny_base import tiny_base, tiny_study, trained  # noqa: F401
@@ -20,6 +21,10 @@ from stages.lib.images import pseudonym
 KEY = Path(tempfile.gettempdir()) / f"noduleflow-test-{os.getuid()}.key"
 os.environ["NODULEFLOW_PSEUDONYM_KEY"] = str(KEY)
 pseudonym.key()  # one process makes it, whichever is first
+
+# A busy machine is no reason for a property test to fail.
+settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("project")
 
 collect_ignore = ["fakes/standin_model"]  # runs under another transformers, in a process of its own
 
