@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from stages.lib.core.case_tables import RATINGS
 from stages.lib.core.errors import UndefinedMetricError
+from stages.lib.metrics.agreement import cohen_kappa
 from stages.lib.metrics.audits import Settings, Verdict
 from stages.lib.metrics.bootstrap import Outcome, attempt, replicate
 from stages.lib.metrics.measures import Estimate, Key, estimates
@@ -71,21 +73,14 @@ def agreement(
         second: Grade of the second, shape (n,).
         settings: See `Settings`.
 
-    Source: Cohen, Psychological Bulletin 70: 213, 1968. Kappa is 1 less the mean squared difference over that of two
-    passes with the same grades in any other order.
+    Source: Cohen, Psychological Bulletin 70: 213, 1968.
     """
-    distance = (first - second) ** 2.0
+    size = len(RATINGS)
+    pairs = first * size + second
 
     def measure(weights: NDArray[np.int64]) -> dict[Key, Outcome]:
-        found = {AGREEMENT: _mean(weights, first == second)}
-        n = float(weights.sum())
-        means, squares = (
-            [float(weights @ one**power) / n for one in (first, second)] if n else [0.0, 0.0] for power in (1.0, 2.0)
-        )
-        chance = sum(squares) - 2 * means[0] * means[1]
-        disagreement = attempt(ratio, float(weights @ distance), n * chance, "both passes give every answer one rating")
-        found[KAPPA] = disagreement if isinstance(disagreement, UndefinedMetricError) else 1 - disagreement
-        return found
+        table = np.bincount(pairs, weights=weights, minlength=size * size).reshape(size, size)
+        return {AGREEMENT: _mean(weights, first == second), KAPPA: attempt(cohen_kappa, table, "quadratic")}
 
     return _estimates(measure, cases, settings, {AGREEMENT: (float((first == second).sum()), float(len(first)))})
 

@@ -106,10 +106,12 @@ class Scopes:
         return None
 
     def _list_before(self, text: Sequence[Token], behind: int) -> int:
-        """First token of the list that ends before a token: its clause, or what follows its last comma where neither
-        "and" nor "or" makes it one list.
+        """First token of the list that ends before a token of the same sentence: its clause, or what follows its last
+        comma where neither "and" nor "or" makes it one list.
         """
-        first = self.clause(behind - 1)[0] if behind else 0
+        if not behind or self.sentence(behind - 1) != self.sentence(behind):
+            return behind
+        first = self.clause(behind - 1)[0]
         commas = [place for place in range(first, behind - 1) if text[place].word == ","]
         if commas and not any(token.word in ("and", "or", "nor") for token in text[commas[-1] : behind]):
             return commas[-1] + 1

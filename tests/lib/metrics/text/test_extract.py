@@ -30,6 +30,8 @@ SENTENCES = {
     "Cysts in the left kidney and right kidney.": [("cyst", "both", "kidney")],
     "Left effusion. Right effusion.": [("effusion", "both", None)],
     "Cyst in the left kidney. Cyst in the liver.": [("cyst", "left", "kidney"), ("cyst", None, "liver")],
+    "Mass of the frontal lobe. The mass of the brain.": [("mass", None, "frontal_lobe")],
+    "Mass of the brain. The mass of the frontal lobe.": [("mass", None, "frontal_lobe")],
     "Bilateral pleural effusions.": [("effusion", "both", None)],
     "Pulmonary nodule in the left lower lobe.": [("nodule", "left", "lower_lobe")],
     "The midline mass. Midline shift to the right.": [("mass", "midline", None), ("midline_shift", "right", None)],

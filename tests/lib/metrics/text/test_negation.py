@@ -72,6 +72,9 @@ OTHERS = {
     "A mass without local invasion, stranding, or adenopathy.": "mass+ invasion- stranding- lymphadenopathy-",
     "Signal change at T4, consistent with metastases.": "signal_abnormality+ metastasis+",
     "Rim-enhancing lesion, suggesting a carcinoma.": "mass+ carcinoma?",
+    "There is a mass. No.": "mass+",
+    "There is a mass. Resolved.": "mass+",
+    "Cannot be excluded: a mass.": "mass+",
     "NO MASS. MASSES": "mass- mass+",
     "no 2.4 cm mass": "mass-",
 }
