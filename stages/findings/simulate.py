@@ -142,7 +142,7 @@ class Case:
 def plan(params: Params) -> list[Order]:
     """Cases to make, in the order of their numbers; each fraction is exact in each stratum, to rounding."""
     rng = np.random.default_rng([params.seed, PLAN_STREAM])
-    orders = []
+    orders: list[Order] = []
     for region in REGIONS:
         for modality in MODALITIES:
             orders += _stratum(rng, params, region, modality, first=len(orders))

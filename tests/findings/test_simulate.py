@@ -13,6 +13,7 @@ from stages.lib.core.errors import ParamsError
 from stages.lib.core.params import parse
 from stages.lib.demo.synthetic import case_texts, slice_texts
 from stages.lib.demo.synthetic.slice_findings import KINDS
+from stages.lib.metrics.text import extract
 
 VALUES = {
     "seed": 4,
@@ -133,6 +134,29 @@ def test_the_gold_names_what_is_drawn_and_where_the_findings_are_on_the_second_i
                 assert all(kind in captions[name] for kind in kinds) if on else slice_texts.NORMAL in captions[name]
         late += bool(kinds) and known["on"][:2] == [False, True]
     assert late >= 15
+
+
+def test_the_benchmark_reads_in_each_gold_text_and_caption_what_was_drawn_and_no_more(topics, described, truth):
+    reader = extract.extractor()
+
+    def present(text: str) -> list[tuple[str, str]]:
+        read = reader.read(text).findings
+        return sorted((one.entity, one.side) for one in read if one.presence == "present")
+
+    for case in topics:
+        wanted = sorted((f"NF:{one['kind']}", one["side"]) for one in truth[case["U_id"]]["findings"])
+        if case["Case"]["Findings"] != case_texts.MISSING:
+            assert present(case["Case"]["Findings"]) == wanted, case["Case"]["Findings"]
+    for image in described:
+        on = dict(
+            zip(
+                next(case["TAC"] + case["MRI"] for case in topics if case["U_id"] == image["U_id"]),
+                truth[image["U_id"]]["on"],
+                strict=True,
+            )
+        )[image["image"]]
+        wanted = sorted((f"NF:{one['kind']}", one["side"]) for one in truth[image["U_id"]]["findings"])
+        assert present(image["Description"]["Caption"]) == (wanted if on else [])
 
 
 def test_a_copy_shows_the_same_pixels_under_another_id(folder, topics, truth):

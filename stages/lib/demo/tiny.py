@@ -115,10 +115,10 @@ class Language:
 CHEST = Language(WORDS, CHAT_TEMPLATE)
 SLICES = Language(
     (
-        *WORDS,
-        *("Describe", "What", "You", "▁You", "▁There", "▁A", "▁The", "▁Describe", "▁What", "▁do", "▁you", "▁see"),
-        *("▁seen", "▁radiologist", "▁images", "▁CT", "▁MR", "▁mass", "▁cyst", "▁calcification", "▁collection"),
-        *("▁large", "▁small", "▁left", "▁right", "▁head", "▁thorax", "▁abdomen", "▁spine", "▁pelvis", "▁other"),
+        *(word for word in WORDS if word != ",▁"),  # a comma of a list of boxes; behind others stands a word
+        *("Describe", "What", "You", "▁You", "▁There", "▁A", "▁Describe", "▁What", "▁do", "▁you", "▁see", "▁seen"),
+        *("▁radiologist", "▁images", "▁CT", "▁MR", "▁mass", "▁cyst", "▁calcification", "▁collection", "▁large"),
+        *("▁small", "▁left", "▁right", "▁head", "▁thorax", "▁abdomen", "▁spine", "▁pelvis", "▁other"),
     ),
     SYSTEM_TEMPLATE,
 )

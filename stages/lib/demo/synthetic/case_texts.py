@@ -4,12 +4,12 @@ import numpy as np
 
 from stages.lib.demo.synthetic.slice_texts import REGION_WORDS
 
-DIAGNOSES = {
-    "mass": "Solitary schwannoma",
-    "cyst": "Epidermoid inclusion",
-    "calcification": "Healed granuloma",
-    "collection": "Chronic abscess",
-    "": "Normal examination",
+DIAGNOSES = {  # of no disease there is, so that a diagnosis in a text is no finding more
+    "mass": "Stellate disorder",
+    "cyst": "Annular disorder",
+    "calcification": "Punctate disorder",
+    "collection": "Stratified disorder",
+    "": "Ordinary appearance",
 }
 CATEGORIES = {
     "head": "Head",
@@ -27,7 +27,7 @@ LOCATIONS = {
 }
 SEQUENCES = {"CT": ("CT - noncontrast", "CT w/contrast (IV)"), "MR": ("MR - T2 weighted", "MR - T1W w/Gd")}
 COMPLAINTS = ("pain for two weeks", "weight loss", "a fall", "fever", "no complaint, seen for a check")
-OTHER_STUDIES = ("Plain radiograph: unremarkable.", "Ultrasound: limited by gas.", "Bone scan was normal.")
+OTHER_STUDIES = ("Plain radiograph: unremarkable.", "Ultrasound: not diagnostic.", "Bone scan was normal.")
 AT_CAPTIONS = "See the captions of the figures."
 BEYOND_ASCII = "Measured at 37 °C ± 1, “twice”."
 MISSING = "N/A"
