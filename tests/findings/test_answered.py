@@ -1,7 +1,7 @@
 """Rows of answers, made of replies."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.findings import answered
@@ -72,6 +72,7 @@ def test_a_failed_question_is_a_failed_answer_and_tokens_are_added_only_where_al
 def test_what_became_of_an_answer_is_its_status_and_nothing_is_cut_off(reply, status, findings):
     (row,) = rows_of([reply], temperature=0.0, consensus="none")
     assert (row["status"], row["findings"], row["final"]) == (status, findings, True)
+    assert row["request"] == asked(1).requests[0].key
     assert row["text"] == reply.text
 
 
@@ -85,15 +86,28 @@ def test_a_consensus_by_findings_has_what_most_samples_have_and_says_how_far_the
 
 
 def test_a_sample_that_failed_has_no_vote_and_is_counted_and_with_none_left_there_is_no_consensus():
-    replies = [said("A cyst."), said("A mass."), Reply("error", problem="gone"), said("")]
+    sorry = said("I'm sorry, I cannot interpret images.")
+    replies = [said("A cyst."), said("A mass."), Reply("error", problem="gone"), said(""), sorry]
     *_, agreed = rows_of(replies, consensus="medoid")
-    assert (agreed["text"], agreed["problem"]) == ("A cyst.", "2 of 4 samples are no answer")
+    assert (agreed["text"], agreed["problem"]) == ("A cyst.", "3 of 5 samples are no answer")
     *_, none = rows_of([Reply("error", problem="gone")] * 2, consensus="medoid")
     assert (none["status"], none["text"], none["agreement"], none["final"]) == ("error", None, None, True)
     *_, single = rows_of([said("A cyst."), said("")])
     assert single["status"] == "ok" and single["agreement"] is None
 
 
+def test_the_most_frequent_finding_is_counted_once_a_text_and_has_its_own_most_frequent_side():
+    def most(*golds):
+        return answered.most_frequent(golds, extractor())
+
+    assert most("A cyst on the left.") == "There is cyst on the left."
+    assert most("A cyst. A cyst on the left.", "A mass.", "A mass on the right.", "A mass on the right.") == (
+        "There is mass on the right."
+    )
+    assert most("No mass.", "There is no cyst.") is None and most() is None
+
+
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["A mass.", "No mass.", "", "A cyst on the left.", None]), min_size=2, max_size=5))
 def test_every_item_has_one_final_row_whatever_its_samples_are(texts):
     replies = [Reply("error", problem="x") if text is None else said(text) for text in texts]

@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_cases import arm
 
@@ -47,6 +47,38 @@ def test_an_unknown_arm_or_retriever_and_one_of_another_unit_are_named():
     assert "findings.retrievers is empty" in arms.problems(found, ())[-1]
 
 
+def of_one(**changes):
+    return arms.of_one(rows(one=arm(**changes))["one"].params)
+
+
+def test_a_request_has_room_for_an_image_of_the_case_and_of_each_example():
+    assert of_one(max_images=1) == []
+    shown = {"examples": "few_shot", "n_examples": 2, "example_images": True}
+    assert of_one(max_images=3, **shown) == [] and of_one(max_images=2, images="none", **shown) == []
+    assert of_one(max_images=1, **{**shown, "example_images": False}) == []
+    assert of_one(max_images=2, **shown) == [
+        "max_images: found 2, wanted at least 3: an image of the case and of each example"
+    ]
+
+
+def test_examples_stand_in_the_prompt_or_in_turns_before_it_as_the_family_has_them(tmp_path):
+    own = tmp_path / "own.yaml"
+    own.write_text(
+        "{name: own, version: 1, system: null, user: '{examples} What is seen?', by_region: {}, by_modality: {},"
+        " questions: [], none_found: null, answer_form: text}"
+    )
+    shots = {"examples": "few_shot", "n_examples": 1}
+    assert of_one(prompt=str(own), **shots) == []
+    assert of_one(prompt=str(own)) == [f"prompt {own}: the family has {{examples}}, and examples is none"]
+    (problem,) = of_one(prompt=str(own), example_images=True, **shots)
+    assert problem == f"example_images: the family {own} has {{examples}} as text, wanted false"
+    for name, what in {"structured": "JSON", "brief_focused": "questions"}.items():
+        assert of_one(prompt=name) == []
+        assert of_one(prompt=name, **shots) == [
+            f"examples: a gold text is no answer to the family {name} with {what}; wanted none"
+        ]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -62,6 +94,7 @@ def test_a_row_that_contradicts_itself_is_refused_when_it_is_read(changes, messa
         rows(one=arm(**changes))
 
 
+@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40))
 def test_images_are_spread_evenly_with_the_first_and_last_among_them(count, most):
     most = min(count, most)

@@ -5,7 +5,7 @@ import re
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.lib.core.case_tables import MODALITIES, REGIONS
@@ -62,6 +62,7 @@ def test_a_region_specific_prompt_is_another_for_each_region_and_modality():
     assert len(made) == len(REGIONS) * len(MODALITIES)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_what_a_history_holds_changes_nothing_but_its_own_place(history):
     family = prompt_family.read("comprehensive")
