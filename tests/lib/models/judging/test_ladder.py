@@ -160,6 +160,7 @@ def test_no_answer_of_the_judge_is_no_rating_and_is_not_asked_again(status):
     server = Server(lambda _: Reply(status, problem="no answer in 30 s"))
     found = server.rater()(questions(2))
     assert [(one.status, one.verdict, one.problem) for one in found] == [(status, None, "no answer in 30 s")] * 2
+    assert {one.asked for one in found} == {1}
     assert len(server.sent) == 2
 
 
