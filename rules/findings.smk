@@ -64,13 +64,13 @@ def fetched_of_arm(wildcards):
 
 def after_of(wildcards):
     """The answers that an arm elaborates."""
-    after = row_of("arm", wildcards.arm)["after"]
+    after = row_of("arm", wildcards.arm).get("after", "none")
     return [] if after == "none" else [f"results/findings/answer/{after}.parquet"]
 
 
 def retrieved_of(wildcards):
     """The cases like each case, for an arm that is shown them."""
-    retriever = row_of("arm", wildcards.arm)["retriever"]
+    retriever = row_of("arm", wildcards.arm).get("retriever", "none")
     return [] if retriever == "none" else [f"results/findings/retrieve/{retriever}.parquet"]
 
 

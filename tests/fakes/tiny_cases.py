@@ -52,8 +52,9 @@ ROLES = ("test", "test", "test", "test", "example", "example", "train", "train",
 
 def arm(kind: str = "local", **changes: Any) -> dict[str, Any]:
     """A row of findings.arms."""
-    own = LOCAL if kind == "local" else {"kind": kind}
-    return {**ARM, **own, **changes}
+    if kind == "constant":
+        return {"kind": kind, "unit": "case", **changes}
+    return {**ARM, **(LOCAL if kind == "local" else {"kind": kind}), **changes}
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ def test_a_constant_answers_every_case_with_the_most_frequent_finding_of_cases_t
 
 
 def test_an_arm_whose_unit_is_the_image_answers_about_each_image(answers):
-    rows, _ = answers(arm("constant", text="Nothing.", unit="image", images="first"))
+    rows, _ = answers(arm(unit="image", images="first", max_tokens=2))
     assert [row["item"] for row in rows][:3] == ["MPX0000/0", "MPX0001/0", "MPX0001/1"]
     assert len(rows) == 1 + 2 + 3 + 1 and {len(row["images"]) for row in rows} == {1}
 
@@ -133,14 +133,16 @@ def test_retrieved_examples_are_of_the_role_train_as_alike_as_wanted_and_never_t
     assert [one["prompt_tokens"] for one in tested] == [one["prompt_tokens"] for one in none]
 
 
-def test_an_example_that_shares_an_image_with_a_tested_case_is_refused(tmp_path, tiny_cases, ledger):
+def test_an_example_that_shares_an_image_with_a_tested_case_is_refused(tmp_path, tiny_cases, tiny_base, ledger):
     rows = tiny_cases.case_images.to_pylist()
     for row in rows:
         if row["case_id"] in ("MPX0002", "MPX0004"):
             row["duplicate_group"] = "image7"
     tables.write(tmp_path / "images.parquet", tables.from_rows(rows, CASE_IMAGES), CASE_IMAGES)
-    given = arm("constant", text="x", examples="few_shot", n_examples=1)
-    options = tiny_cases.options(tmp_path, {"one": given}, "one", **{"case-images": tmp_path / "images.parquet"})
+    given = arm(examples="few_shot", n_examples=1)
+    documents.write(tmp_path / "fetched.json", tiny_base)
+    more = {"case-images": tmp_path / "images.parquet", "fetched": tmp_path / "fetched.json"}
+    options = tiny_cases.options(tmp_path, {"one": given}, "one", **more)
     with pytest.raises(ParamsError, match="MPX0004 has an image of the tested case MPX0002"):
         main(options)
     assert not ledger.exists()
@@ -179,5 +181,5 @@ def test_an_unreadable_image_is_a_row_with_its_reason_and_the_other_cases_are_an
 )
 def test_an_arm_that_cannot_be_asked_is_refused_before_the_first_request(answers, ledger, changes, message):
     with pytest.raises(ParamsError, match=message):
-        answers(arm("constant", text="x", **changes))
+        answers(arm(**changes))
     assert not ledger.exists()

@@ -9,7 +9,7 @@ from stages.findings.items import Item
 from stages.findings.requests import Asked
 from stages.lib.metrics.text.extract import extractor
 from stages.lib.models import prompt_family
-from stages.lib.models.arms import constant
+from stages.lib.models.arm import ArmParams
 from stages.lib.models.chat.request import Message, Reply, Request, Sampling, Text, Usage
 
 FOCUSED, BRIEF = prompt_family.read("brief_focused"), prompt_family.read("brief")
@@ -20,8 +20,8 @@ SAMPLING = Sampling(temperature=0.0, top_p=1.0, max_tokens=8, seed=1)
 def params(**changes):
     own = {"prompt": "brief", "system": False, "image_first": True, "images": "all", "max_images": 4, "top_p": 1.0}
     own |= {"choose_images": "first", "pixels": "file", "unit": "case", "temperature": 1.0, "max_tokens": 8, "seed": 1}
-    own |= {"samples": 3, "consensus": "findings", "after": "none", "examples": "none", "n_examples": 0, "text": "x"}
-    return constant.Params(**own | {"example_images": False, "retriever": "none", "min_similarity": 0.0} | changes)
+    own |= {"samples": 3, "consensus": "findings", "after": "none", "examples": "none", "n_examples": 0}
+    return ArmParams(**own | {"example_images": False, "retriever": "none", "min_similarity": 0.0} | changes)
 
 
 def asked(count, sample=0):

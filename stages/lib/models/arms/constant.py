@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 from stages.lib.core import params
 from stages.lib.core.errors import ParamsError
-from stages.lib.models.arm import ArmParams, Setting
+from stages.lib.models.arm import NONE, Setting
 from stages.lib.models.chat.request import Reply, Request
 
 MOST_FREQUENT = "most_frequent"
@@ -13,10 +14,31 @@ HAS_MODEL = False  # nothing is asked, so there is no ledger and no price
 
 
 @params.section
-class Params(ArmParams):
-    """The text; how a model would be asked decides the items alone."""
+class Params:
+    """The text, and what each one is about; a constant is asked nothing, so it has none of the keys of `ArmParams`."""
 
     text: params.Text  # the answer; most_frequent: the most frequent finding of the cases that are not tested
+    unit: Literal["case", "image"]  # what an answer is about; an image's gold text is its own caption
+
+    prompt: ClassVar[str] = "brief"
+    system: ClassVar[bool] = False
+    image_first: ClassVar[bool] = True
+    images: ClassVar[str] = "none"
+    max_images: ClassVar[int] = 1
+    choose_images: ClassVar[str] = "first"
+    pixels: ClassVar[str] = "file"
+    temperature: ClassVar[float] = 0.0
+    top_p: ClassVar[float] = 1.0
+    max_tokens: ClassVar[int] = 1
+    seed: ClassVar[int] = 0
+    samples: ClassVar[int] = 1
+    consensus: ClassVar[str] = NONE
+    after: ClassVar[str] = NONE
+    examples: ClassVar[str] = NONE
+    n_examples: ClassVar[int] = 0
+    example_images: ClassVar[bool] = False
+    retriever: ClassVar[str] = NONE
+    min_similarity: ClassVar[float] = 0.0
 
 
 @dataclass(frozen=True)
