@@ -43,6 +43,11 @@ def test_dollars_are_null_where_those_of_one_answer_are_not_known() -> None:
     found = costs.of_arm(asked, timing, n_good=1)
     assert (found.dollars, found.dollars_without_looping) == (0.75, 0.25)
     assert (found.dollars_per_case, found.dollars_per_good, found.unpriced) == (0.375, 0.75, 0)
+    assert found.retried == 0 and costs.of_arm(asked, timing, n_good=3).dollars_per_good == 0.25
+    assert costs.of_arm(asked, replace(timing, clocked=(replace(paid[0], attempts=2),)), n_good=1).retried == 1
+    second = (*rows, {**row, "item": "a", "sample": 1, "status": "looping"})
+    again = replace(timing, clocked=(*paid, replace(paid[0], sample=1)))
+    assert costs.of_arm(replace(asked, samples=second), again, n_good=1).dollars_without_looping == 0.25
     assert costs.of_arm(asked, timing, n_good=0).dollars_per_good is None
     some = replace(timing, clocked=(paid[0], clocked(2, 2, "loops")))
     found = costs.of_arm(asked, some, n_good=1)

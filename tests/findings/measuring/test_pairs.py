@@ -49,3 +49,34 @@ def test_the_three_readings_of_a_judges_failures_lie_within_the_bounds(pairs: li
     if both.first.known.all() and both.second.known.all():
         assert low == high == poor
         assert both.discordant(failures_poor=True) == both.discordant(failures_poor=False)
+
+
+def test_every_measure_of_a_pair_by_hand() -> None:
+    """First and second: good poor, good good, partial good, poor poor, good -, - good, - poor, good partial."""
+    both = Both(rated("ggmpg--g"), rated("pggp-gpm"))
+    found = of_ratings(both, "judge", np.ones((2, 8)), 0.95, 8)
+    values = {key.metric: one.value for key, one in found.items()}
+    assert {key.at for key in found} == {"judge"}
+    assert values == {
+        "good_fraction": pytest.approx((3 - 2) / 5),  # of the five that both are rated
+        "good_failures_poor": pytest.approx((4 - 3) / 8),
+        "good_least": pytest.approx((4 - 4) / 8),
+        "good_most": pytest.approx((6 - 3) / 8),
+        "key_finding_rate": pytest.approx((4 - 3) / 5),
+        "better_fraction": pytest.approx(2 / 5),
+        "equal_fraction": pytest.approx(2 / 5),
+        "worse_fraction": pytest.approx(1 / 5),
+        "ordinal_effect": pytest.approx(1 / 5),
+        "only_first_good": 2.0,
+        "only_second_good": 1.0,
+        "mcnemar_good_p": 1.0,
+        "only_first_good_failures_poor": 3.0,
+        "only_second_good_failures_poor": 2.0,
+        "mcnemar_good_failures_poor_p": 1.0,
+        "sign_test_p": 1.0,
+    }
+    assert {key.metric: one.n for key, one in found.items()}["good_failures_poor"] == 8
+    wins = Both(rated("ggggggp"), rated("pppppppg"[:7]))
+    assert {k.metric: e.value for k, e in of_ratings(wins, None, np.ones((2, 7)), 0.95, 7).items()}[
+        "sign_test_p"
+    ] == pytest.approx(2 / 2**6)

@@ -55,6 +55,7 @@ def test_the_second_published_pass_is_rightly_read_and_undecided_too() -> None:
 
 def test_a_difference_is_called_one_only_if_bounds_and_both_tests_agree() -> None:
     clear = compared(("p" * 18 + "g-", "g" * 18 + "pg"))[1]
+    assert (clear.first, clear.second, clear.judge, clear.n) == ("flash", "medgemma", "judge", 20)
     assert clear.better == "flash" and not clear.reasons and clear.low > 0
     other = compared(("g" * 18 + "p-", "p" * 18 + "gp"))[1]
     assert other.better == "medgemma" and other.high < 0
