@@ -30,6 +30,9 @@ HEAVY = (
     "matplotlib",
     "pydicom",
     "highdicom",
+    "openai",
+    "rouge_score",
+    "nltk",
 )
 
 
