@@ -18,6 +18,7 @@ PLANTED = [
     ("torch", "stages/lib/report/charts.py", "def draw():\n    import torch"),
     ("command", "stages/lib/detect/driver.py", "from argparse import Namespace"),
     ("command", "stages/lib/models/prompts.py", "from stages.lib.core import cli"),
+    ("demo", "stages/findings/answer.py", "def answer_demo():\n    import stages.lib.demo.tiny"),
     ("demo", "stages/nodules/train.py", "def train_demo():\n    import stages.lib.demo.tiny"),
 ]
 
