@@ -57,6 +57,7 @@ def cues() -> Phrases[Cue]:
     )
 
 
+PARTS = frozenset({*HARD, ",", ":", "and"})
 BETWEEN = frozenset({"versus", "vs"})  # between two that are in doubt
 LAST_WORDS = frozenset({"resolved", "absent", "excluded"})  # that end a clause, and deny what went before
 
@@ -71,7 +72,8 @@ class Scopes:
 
     def __init__(self, text: Sequence[Token], named: Iterable[Span[Any]] = ()) -> None:
         inside = {place for span in named for place in range(span.first, span.last)}
-        self.cues = [cue for cue in _cues(text) if cue.first not in inside]
+        found = [cue for cue in _cues(text) if cue.first not in inside]
+        self.cues = [cue for number, cue in enumerate(found) if not _denied(text, found, number, inside)]
         stops = _stops(text, self.cues)
         self._clauses = _spread([*stops, *_cuts(text, self.cues, stops)], len(text))
         self._sentences = _spread(stops, len(text))
@@ -134,6 +136,16 @@ def _cues(text: Sequence[Token]) -> Iterator[Span[Cue]]:
             before = {one.word for one in text[max(0, place - 3) : place]}
             if not before & {"not", "cannot", "t", "un", "never"}:
                 yield Span(Cue.ABSENT_BEFORE, place, place + 1)
+
+
+def _denied(text: Sequence[Token], cues: Sequence[Span[Cue]], number: int, inside: Set[int]) -> bool:
+    """Whether a verb that states what follows has a denied subject, as in "neither kidney shows a stone"."""
+    cue = cues[number]
+    if cue.value is not Cue.STATEMENT or number == 0 or text[cue.first].word == "there":
+        return False
+    last = cues[number - 1]
+    between = range(last.last, cue.first)
+    return last.value is Cue.ABSENT_AFTER and not any(p in inside or text[p].word in PARTS for p in between)
 
 
 def _spread(cuts: Iterable[int], n: int) -> list[tuple[int, int]]:

@@ -75,6 +75,11 @@ OTHERS = {
     "There is a mass. No.": "mass+",
     "There is a mass. Resolved.": "mass+",
     "Cannot be excluded: a mass.": "mass+",
+    "Neither kidney shows hydronephrosis.": "hydronephrosis-",
+    "No sequence shows a mass, and CT shows a cyst.": "mass- cyst+",
+    "No contrast was given, CT shows a cyst.": "cyst+",
+    "After resection of the tumor. The liver is not enlarged.": "mass- enlargement-",
+    "Absence of the corpus callosum without a cyst.": "cerebral_anomaly+ cyst-",
     "NO MASS. MASSES": "mass- mass+",
     "no 2.4 cm mass": "mass-",
 }
