@@ -133,7 +133,7 @@ def _cues(text: Sequence[Token]) -> Iterator[Span[Cue]]:
             yield Span(Cue.UNCERTAIN_BEFORE, cue.first, cue.last)
     for place, token in enumerate(text):
         if token.word in LAST_WORDS and (place + 1 == len(text) or text[place + 1].word in HARD):
-            before = {one.word for one in text[max(0, place - 3) : place]}
+            before = {one.word for one in text[:place][-3:]}
             if not before & {"not", "cannot", "t", "un", "never"}:
                 yield Span(Cue.ABSENT_BEFORE, place, place + 1)
 

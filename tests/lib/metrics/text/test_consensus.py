@@ -44,6 +44,12 @@ def test_nothing_abnormal_wins_where_most_say_so_and_disagreement_is_none():
     assert not extractor().read(consensus.NO_MAJORITY).says_normal
 
 
+def test_half_of_the_samples_and_fewer_are_no_majority():
+    assert written("Normal.", "Normal.", "A cyst.", "A stone.") == consensus.NO_MAJORITY
+    assert written("Left mass.", "Left mass.", "Right mass.", "Mass.", "Mass.") == "There is mass."
+    assert written("Mass. Cyst.", "Mass. Cyst.", "Mass.", "Mass.", "Mass.") == "There is mass."
+
+
 @given(samples)
 def test_the_text_is_read_as_the_findings_that_it_is_written_from(said):
     readings = read(*said)

@@ -32,6 +32,7 @@ SENTENCES = {
     "Cyst in the left kidney. Cyst in the liver.": [("cyst", "left", "kidney"), ("cyst", None, "liver")],
     "Mass of the frontal lobe. The mass of the brain.": [("mass", None, "frontal_lobe")],
     "Mass of the brain. The mass of the frontal lobe.": [("mass", None, "frontal_lobe")],
+    "Nodule in the left lobe near a cyst.": [("nodule", "left", None), ("cyst", None, None)],
     "Bilateral pleural effusions.": [("effusion", "both", None)],
     "Pulmonary nodule in the left lower lobe.": [("nodule", "left", "lower_lobe")],
     "The midline mass. Midline shift to the right.": [("mass", "midline", None), ("midline_shift", "right", None)],
@@ -63,6 +64,11 @@ def test_the_sentences_of_the_demo_are_read_exactly(template, kind, place):
         assert [one.presence for one in read.findings] == ["present", "present"]
         assert not read.says_normal
     assert extractor().read(f"{case_texts.OTHER_STUDIES[1]} {slice_texts.NORMAL} {case_texts.AT_CAPTIONS}").says_normal
+
+
+def test_a_trigger_within_the_name_of_an_entity_is_none():
+    (found,) = extractor().read("Absence of the corpus callosum.").findings
+    assert (found.entity, found.presence) == ("NF:cerebral_anomaly", "present")
 
 
 def test_words_are_found_again_at_their_characters():

@@ -95,6 +95,12 @@ def test_lists_of_a_match_are_what_a_reader_would_list():
     assert counts(found).tp == 1
 
 
+def test_what_the_gold_text_doubts_is_neither_invented_nor_missed():
+    found = matched("A mass. A fracture cannot be excluded.", "A mass. A fracture.")
+    assert not found.invented
+    assert not found.missed
+
+
 @given(texts)
 def test_the_gold_text_given_as_answer_is_right_if_it_says_anything(text):
     read = extractor().read(text)

@@ -39,6 +39,21 @@ def test_sentences_that_are_alike_and_differ_are_no_loop():
     assert not is_looping("\n".join(f"Level C{n}-C{n + 1}: no disc bulge. No stenosis." for n in range(30)))
 
 
+def test_sentences_that_were_all_said_before_in_whatever_order_are_a_loop_from_eight_on():
+    said = {name: f"The {name} is of normal size." for name in "abcd"}
+    churn = " ".join(said[name] for name in "abcdbadcacbd")
+    assert is_looping(churn)
+    assert is_looping(f"{churn} The a is of")
+    assert not is_looping(" ".join(said[name] for name in "abcdbadcacb"))
+    five = {**said, "e": "The e is of normal size."}
+    assert not is_looping(" ".join(five[name] for name in "abcdebadecbcd"))
+
+
+def test_a_very_long_word_is_looked_at_letter_by_letter():
+    assert is_looping("a" * 41)
+    assert not is_looping("a" * 40)
+
+
 def test_one_that_says_everything_twice_is_no_loop():
     text = " ".join(f"There is no mass in the {place}." for place in PLACES)
     assert not is_looping(f"FINDINGS: {text} IMPRESSION: {text}")

@@ -80,6 +80,10 @@ OTHERS = {
     "No contrast was given, CT shows a cyst.": "cyst+",
     "After resection of the tumor. The liver is not enlarged.": "mass- enlargement-",
     "Absence of the corpus callosum without a cyst.": "cerebral_anomaly+ cyst-",
+    "No cause, e.g. cyst or mass, is seen.": "cyst- mass-",
+    "Not sure, mass excluded.": "mass-",
+    "Mass not excluded.": "mass?",
+    "Mass excluded.": "mass-",
     "NO MASS. MASSES": "mass- mass+",
     "no 2.4 cm mass": "mass-",
 }

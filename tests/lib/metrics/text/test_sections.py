@@ -28,6 +28,7 @@ from stages.lib.metrics.text.sections import findings
         ("<think>a mass", "", "none"),
         ('Here: {"findings": "A mass."}', "A mass.", "json"),
         ('{"Findings": ["A mass", "No cyst."]}', "A mass. No cyst.", "json"),
+        ('{{"findings": "A mass."}', "A mass.", "json"),
         ('{"findings": []}', '{"findings": []}', "whole"),
         ('{"impression": "A mass"} {"findings": "A cyst"}', "A cyst.", "json"),
         ('{"findings": "A mass"} {"findings": "A cy', "A mass.", "json"),
