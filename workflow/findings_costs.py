@@ -191,7 +191,7 @@ def lines(document: Mapping[str, Any], on: costs.Gpu, results: Path) -> list[str
     told = [
         f"findings, computed, not measured: {found.cases} test cases with {found.images:.1f} images ({found.source})"
     ]
-    spent = [0.0, 0.0]
+    spent: list[tuple[float, float]] = []
     unknown = []
     for what, every in (("arm", arms(document, found)), ("judge", judges(document, found))):
         for asked in every:
@@ -204,13 +204,17 @@ def lines(document: Mapping[str, Any], on: costs.Gpu, results: Path) -> list[str
                 least, most = hours(asked, on)
                 line += f", {least:.2g} to {most:.2g} h on one {on.name} if the model is of MedGemma 4B's size"
             elif money := dollars(asked, prices):
-                spent = [spent[0] + money[0], spent[1] + money[1]]
+                spent.append(money[:2])
                 line += f", ${money[0]:.2f} to ${money[1]:.2f} ({money[2]})"
             else:
                 unknown.append(asked.name)
                 line += ", price not known"
             told.append(line)
-    told.append(f"  in all ${spent[0]:.2f} to ${spent[1]:.2f}" + (f", without {', '.join(unknown)}" if unknown else ""))
+    if spent:
+        least, most = (sum(part) for part in zip(*spent, strict=True))
+        told.append(f"  in all ${least:.2f} to ${most:.2f}" + (f", without {', '.join(unknown)}" if unknown else ""))
     if unknown:
-        told.append("  prices are read from findings.client.prices: a YAML file with dated prices of your own")
+        told.append(
+            f"  no price of {', '.join(unknown)}: give dated ones in a YAML file of your own, findings.client.prices"
+        )
     return told
