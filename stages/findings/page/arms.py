@@ -224,4 +224,4 @@ def _verdicts(study: Study, found: list[Verdict]) -> Table:
             ),
         ),
     )
-    return Table(name=f"comparisons.{judge}", columns=columns, groups=groups, style="measured")
+    return Table(name=f"comparisons.{judge}", columns=columns, groups=groups, style="systems")

@@ -46,7 +46,8 @@ def _size(study: Study) -> Iterator[tuple[str, str, str]]:
         text += f"; {len(undecided):,} of {len(mine):,} declared comparisons are undecided"
     needed = [one.cases_needed for one in undecided if one.cases_needed]
     if needed:
-        text += f", and differences as seen would take {min(needed):,} to {max(needed):,} cases"
+        least, most = min(needed), max(needed)
+        text += f", and differences as seen would take {least:,}{f' to {most:,}' if most > least else ''} cases"
     yield "size", "That arms of similar numbers are equal, or that they differ", text + "."
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from stages.findings.page.study import Study
+from stages.lib.core import provenance
 from stages.lib.core.errors import NoduleflowError
 from stages.lib.models.judging import rubric
 from stages.lib.report.blocks import Block, Column, Facts, Fold, Heading, Note, Part, Row, Rows, Table
@@ -26,7 +27,7 @@ def _blocks(study: Study) -> Iterator[Block]:
         "git revision": f"{revision}{state}" if revision else "not a git checkout",
         "sample, SHA-256": notes.sample_sha256,
         "vocabulary": notes.vocabulary,
-        "seeds": notes.provenance.get("seeds", {}),
+        "seeds": provenance.seeds(study.parameters),
     }
     yield Facts(facts=tree(facts))
     yield Heading(title="Ledgers and prices")
