@@ -7,10 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from checkout import ROOT
 from PIL import Image
+from tiny_base import EXACT
 
 from stages.lib.core import documents
 from stages.lib.core.errors import ParamsError
+from stages.lib.demo.synthetic import slice_anatomy, slice_findings
+from stages.lib.demo.synthetic.slice_anatomy import REGIONS
+from stages.lib.demo.synthetic.slices import draw as draw_slice
+from stages.lib.models import gemma3
 from stages.lib.models.arm import Setting
 from stages.lib.models.chat import local
 from stages.lib.models.chat.request import Message, Picture, Request, Sampling, Text
@@ -89,12 +95,29 @@ def test_the_model_gets_the_tokens_and_pixels_that_a_server_would_give_it(model,
     assert ours["pixel_values"].shape[0] == count + 1
 
 
-def test_answers_in_batches_are_those_of_one_by_one_and_in_any_order(model, pictures):
-    requests = [asking(pictures[n : n + k], t) for n in range(2) for k in (1, 2) for t in ("What is seen?", "A mass?")]
+@pytest.fixture(scope="module")
+def slices(tmp_path_factory):
+    """Eight drawn slices."""
+    folder, rng, found = tmp_path_factory.mktemp("slices"), np.random.default_rng(4), []
+    for number in range(8):
+        region = str(rng.choice(REGIONS))
+        body, findings = slice_anatomy.body(rng, region), slice_findings.findings(rng, region, number % 3)
+        drawn = draw_slice(rng, body, "CT" if number % 2 else "MR", findings, contrast=(0.6, 1.0))
+        Image.fromarray(drawn.pixels).save(folder / f"{number}.png")
+        found.append(Picture(folder / f"{number}.png", "0" * 64))
+    return found
+
+
+def test_answers_in_batches_are_those_of_one_by_one_and_in_any_order(slices, tmp_path):
+    loaded = gemma3.load(ROOT / "workflow/demo_findings_base", EXACT)
+    model = local.Local(lambda: loaded, "slices", "none", 5)
+    longer = replace(GREEDY, max_tokens=30)
+    requests = [asking([one], sampling=longer) for one in slices]
+    requests += [asking(slices[n : n + 2], "What do you see?", longer) for n in range(0, 8, 2)]
     together = texts(model, requests)
     assert [texts(model, [request])[0] for request in requests] == together
     assert texts(model, requests[::-1])[::-1] == together
-    assert len(set(together)) > 2
+    assert len(set(together)) > 4 and all("There is" in text for text in together)
 
 
 def test_a_drawn_answer_depends_on_its_own_seed_alone(model, pictures):
