@@ -1,5 +1,7 @@
 """Compare two experiments: the parameters that differ, the metrics with their intervals, and the difference.
 
+Where both have the same images or cases, each is set against itself, and McNemar's exact test says whether they differ.
+
     python -m workflow.compare A [B] [--all] [--json]
 
 A and B are names of DVC experiments, or Git revisions (a branch, a tag, a commit); B is the working folder if left out.
@@ -12,14 +14,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import yaml
 
-from stages.lib.core import cli, params
+from stages.lib.core import cli, params, tables
 from stages.lib.core.errors import ExperimentError
 from stages.lib.metrics import measures
+from workflow.paired import lines as paired_lines
+from workflow.paired import paired
 
 WORKSPACE = "workspace"
 PARAMS, METRICS = "params.yaml", "results/metrics.json"
+OWN_METRICS = "results/findings/metrics.json"  # of a chapter that has a page of its own, where there is no other
+OUTCOMES = ("results/nodules/measure/outcomes.parquet", "results/findings/measure/outcomes.parquet")
 SYSTEM_PARTS = 3  # chapter, task and system, before the subset and the metric of a name in metrics.json
 NOTE = (
     "* The two intervals do not overlap. Overlap is no test: where two runs see the same images, a difference can be "
@@ -38,7 +46,8 @@ def compare(a: Mapping[str, Any], b: Mapping[str, Any], *, every: bool = False) 
     Returns:
         params, one entry per parameter that differs: key, a, b (None where it is missing). metrics, one entry per
         metric of either: metric, a and b (its value, low, high, n, or None where it is missing), difference (b - a,
-        None if either has no value), apart (whether the intervals do not overlap, None if either has none).
+        None if either has no value), apart (whether the intervals do not overlap, None if either has none). paired, as
+        `paired.paired` gives it.
     """
     left, right = dict(_flat(a["params"])), dict(_flat(b["params"]))
     keys = [key for key in {**left, **right} if key not in left or key not in right or left[key] != right[key]]
@@ -48,6 +57,7 @@ def compare(a: Mapping[str, Any], b: Mapping[str, Any], *, every: bool = False) 
     return {
         "params": [{"key": key, "a": left.get(key), "b": right.get(key)} for key in keys],
         "metrics": [{"metric": name, **_versus(ours.get(name), theirs.get(name))} for name in wanted],
+        "paired": paired(a.get("outcomes"), b.get("outcomes")),
     }
 
 
@@ -67,16 +77,51 @@ def headline(names: Iterable[str]) -> list[str]:
 
 
 def load(revision: str, root: Path = Path()) -> dict[str, Any]:
-    """ "params" and "metrics" of an experiment, a Git revision, or the working folder.
+    """ "params", "metrics" and "outcomes" of an experiment, a Git revision, or the working folder.
 
     Raises:
         ExperimentError: If there is no such revision, it has no metrics, or they are not on this machine.
     """
-    params_text, metrics_text = (_text(revision, name, root) for name in (PARAMS, METRICS))
+    params_text, metrics_text = _text(revision, PARAMS, root), _metrics(revision, root)
     try:
-        return {"params": yaml.safe_load(params_text) or {}, "metrics": json.loads(metrics_text)}
+        found = {"params": yaml.safe_load(params_text) or {}, "metrics": json.loads(metrics_text)}
+        return {**found, "outcomes": _outcomes(revision, root)}
     except (yaml.YAMLError, ValueError) as error:
         raise ExperimentError(f"{revision}: {PARAMS} or {METRICS} cannot be read: {error}") from error
+
+
+def _metrics(revision: str, root: Path) -> str:
+    try:
+        return _text(revision, METRICS, root)
+    except ExperimentError as error:
+        try:
+            return _text(revision, OWN_METRICS, root)
+        except ExperimentError:
+            raise error from None
+
+
+def _outcomes(revision: str, root: Path) -> pa.Table | None:
+    """Outcomes of all chapters that have them; None if none has."""
+    found = []
+    for name in OUTCOMES:
+        content = _bytes(revision, name, root)
+        if content is not None:
+            found.append(tables.check(pq.read_table(pa.BufferReader(content)), tables.OUTCOMES))
+    return pa.concat_tables(found) if found else None
+
+
+def _bytes(revision: str, name: str, root: Path) -> bytes | None:
+    """Content of a file of an experiment; None if it has none."""
+    if revision == WORKSPACE:
+        return (root / name).read_bytes() if (root / name).is_file() else None
+    import dvc.api
+    from dvc.exceptions import DvcException
+
+    try:
+        content: bytes = dvc.api.read(name, repo=str(root), rev=revision, mode="rb")
+    except (DvcException, OSError):
+        return None
+    return content
 
 
 def _text(revision: str, name: str, root: Path) -> str:
@@ -159,6 +204,13 @@ def show(found: Mapping[str, Any], a: str, b: str) -> str:
         ]
         lines += _columns([["", a, b, "difference  "], *rows], right=True)
         lines += ["", NOTE]
+    rows = paired_lines(found["paired"])
+    if rows:
+        lines += ["", "The same images or cases, right in one experiment alone (McNemar's exact p)"]
+        lines += _columns([["", "n", a, b, f"{a} alone", f"{b} alone", "p"], *rows], right=True)
+    same = len(found["paired"]) - len(rows)
+    if same:
+        lines += ["", f"{same} systems are right on the same images or cases in both."]
     uneven = [e["metric"] for e in metrics if e["a"] and e["b"] and e["a"]["n"] != e["b"]["n"]]
     if uneven:
         lines += ["", f"Not the same images: n differs in {len(uneven)} of these metrics, the first {uneven[0]}."]

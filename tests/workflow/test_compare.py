@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from stages.lib.core import tables
 from stages.lib.core.errors import ExperimentError
 from workflow import compare
 
@@ -185,3 +186,34 @@ def test_a_folder_without_results_or_without_git_is_a_sentence(tmp_path):
         compare.load(compare.WORKSPACE, tmp_path)
     with pytest.raises(ExperimentError, match="main"):
         compare.load("main", tmp_path)
+
+
+def outcomes(right, at="rules", split="test"):
+    common = {"chapter": "findings", "task": "description", "system": "base", "at": at, "split": split}
+    rows = [{**common, "image_id": f"MPX{k}", "correct": one == "g"} for k, one in enumerate(right)]
+    return tables.from_rows(rows, tables.OUTCOMES)
+
+
+def test_the_same_cases_of_two_experiments_are_set_against_each_other():
+    one, other = experiment() | {"outcomes": outcomes("ggpp")}, experiment() | {"outcomes": outcomes("gpggg")}
+    found = compare.compare(one, other)
+    (pair,) = found["paired"]
+    assert pair == {
+        "name": "findings.description.base.rules", "n": 4, "a": 2, "b": 3, "only_a": 1, "only_b": 2, "p": 1.0
+    }  # fmt: skip
+    text = compare.show(found, "old", "new")
+    assert "old alone" in text and "findings.description.base.rules" in text
+    same = compare.show(compare.compare(one, one), "old", "new")
+    assert "1 systems are right on the same images or cases in both." in same and "old alone" not in same
+    elsewhere = experiment() | {"outcomes": outcomes("gggg", at="strict")}
+    assert compare.compare(one, elsewhere)["paired"] == []
+    assert compare.compare(one, experiment())["paired"] == []
+
+
+def test_the_working_folder_of_findings_alone_is_compared(tmp_path):
+    (tmp_path / "results/findings/measure").mkdir(parents=True)
+    (tmp_path / "params.yaml").write_text("a: 1\n")
+    (tmp_path / "results/findings/metrics.json").write_text("{}")
+    tables.write(tmp_path / "results/findings/measure/outcomes.parquet", outcomes("gp"), tables.OUTCOMES)
+    found = compare.load("workspace", tmp_path)
+    assert found["metrics"] == {} and found["outcomes"].num_rows == 2
