@@ -18,7 +18,7 @@ from stages.findings import measure, section
 from stages.findings.notes import Notes
 from stages.findings.page import arms, browser
 from stages.lib.core import documents, tables
-from stages.lib.core.case_tables import SAMPLE
+from stages.lib.core.case_tables import ANSWERS, JUDGEMENTS, SAMPLE
 from stages.lib.metrics import measures
 from stages.lib.metrics.measures import Key, Subject
 from stages.lib.report import blocks
@@ -171,3 +171,37 @@ def test_a_page_without_a_block_that_wants_it_has_no_script(results: Path) -> No
     folded = blocks.Fold(title="Folded", blocks=next(p for p in made.parts if p.name == "cases").blocks)
     one = blocks.Part(name="one", title="One", short="One", blocks=(folded,))
     assert "<script>" in page_of.render("Folded", [replace(made, parts=(one,))])
+
+
+def test_an_arm_that_is_asked_about_images_is_measured_against_captions_and_shown_per_case(tmp_path: Path) -> None:
+    """Its items are images, so that it is compared with no arm whose items are cases."""
+    made = findings_tables.write(tmp_path, cases=10)
+    by_image(made / "answer/frequent.parquet", ANSWERS)
+    for judge in findings_tables.JUDGES:
+        by_image(made / f"judge/{judge}.parquet", JUDGEMENTS)
+    measure.main(findings_tables.measure_options(made))
+    section.main(findings_tables.section_options(made))
+    found = measures.from_table(tables.read(made / "measure/measures.parquet", tables.MEASURES))["findings"]
+    words = found[Subject("description", "frequent", "test")][Key("words")]
+    assert (words.n, words.n_patients) == (sum(1 + k % 3 for k in range(10)), 10)
+    assert ("tuned", "frequent") not in {(subject.system, subject.other) for subject in found}
+    notes = documents.read(made / "measure/notes.json", Notes)
+    assert any("tuned and frequent were asked about different items" in one for one in notes.warnings)
+    (shown,) = (
+        block
+        for part in documents.read(made / "section.json", blocks.Section).parts
+        for block in part.blocks
+        if isinstance(block, blocks.Browser)
+    )
+    third = "".join(span.text for span in shown.cases[2].answers[3].text)
+    assert all(f"image {k}: There is a large mass" in third for k in (1, 2, 3))
+    assert len(shown.cases[2].answers[3].ratings) == 6  # two judges on each image
+
+
+def by_image(path: Path, schema: tables.Schema) -> None:
+    """Turn each row about a case of the arm `frequent` into one about each image of it."""
+    rows = []
+    for row in tables.read(path, schema).to_pylist():
+        numbers = range(1 + (int(row["case_id"][3:]) - 1000) % 3) if row["arm"] == "frequent" else [None]
+        rows += [{**row, "item": row["item"] if k is None else f"{row['item']}/{k}"} for k in numbers]
+    tables.write(path, tables.from_rows(rows, schema), schema)
