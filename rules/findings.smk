@@ -367,6 +367,8 @@ rule findings_answer:
     localrule: True
     params:
         paths=paths,
+        asked=with_row("arm"),  # shards are not kept: one that failed leaves no record that it was asked anew
+        own=own_of("arm"),
     shell:
         "python -m stages.findings.gather --table answers {params.paths} 2>&1 | tee {log}"
 
@@ -413,6 +415,9 @@ rule findings_judge:
     localrule: True
     params:
         paths=paths,
+        asked=judge_values,  # as above
+        own=own_of("judge"),
+        arms=STUDY_ARMS,
     shell:
         "python -m stages.findings.gather --table judgements {params.paths} 2>&1 | tee {log}"
 

@@ -69,6 +69,11 @@ use rule findings_judge as findings_tuned_judge with:
         timing="results/findings/tuned/judge/{judge}_timing.json",
     log:
         "results/logs/findings_tuned/judge/{judge}.log",
+    params:
+        paths=paths,
+        asked=judge_values,
+        own=own_of("judge"),
+        arms=ARMS,
 
 
 use rule findings_measure as findings_tuned_measure with:
