@@ -216,7 +216,7 @@ REAL = [
 BANKS = [
     row
     for study in REAL
-    if study["weights"]["fetch"]["revision"] != "none"
+    if "nodules" in study and study["weights"]["fetch"]["revision"] != "none"
     for row in study["nodules"]["localizers"].values()
     if row["kind"] == "medgemma"
 ]
