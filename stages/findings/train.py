@@ -35,6 +35,7 @@ from stages.lib.models import adapters, prompt_family, snapshot
 from stages.lib.models.arm import NONE
 from stages.lib.models.arms import local
 
+UNCLEAN = ("gold_points_at_caption", "diagnosis_in_gold")  # flags of the sample
 GO_ON = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, start it again
 
 
@@ -43,18 +44,36 @@ class Params(texts.TextParams):
     """How the adapter is trained, and what on."""
 
     arm: params.Text  # row of findings.arms, of the kind local and without an adapter, whose way of asking is taught
+    clean_gold: (
+        bool  # leave out texts that speak of studies which are not sent, point at captions or name the diagnosis
+    )
+
+
+def clean(sample: pa.Table) -> pa.Table:
+    """Cases whose gold text says nothing that their images cannot show.
+
+    A model that is taught findings of an ultrasound which it is not shown is taught to invent.
+    """
+    kept = [row["gold_scope"] == "imaged_only" and not {*row["flags"]} & {*UNCLEAN} for row in sample.to_pylist()]
+    return sample.filter(pa.array(kept, pa.bool_()))
 
 
 def told(
-    sample: pa.Table, case_images: pa.Table, role: str, params: local.Params, base: snapshot.Snapshot
+    sample: pa.Table,
+    case_images: pa.Table,
+    role: str,
+    params: local.Params,
+    base: snapshot.Snapshot,
+    *,
+    clean_gold: bool = False,
 ) -> list[Told]:
-    """Conversations of an arm about the cases of a role, with their gold texts.
+    """Conversations of an arm about the cases of a role, with their gold texts; of the clean ones alone if so wanted.
 
     Raises:
         ParamsError: If a case shares an image with a tested one.
         TrainingError: If an image cannot be read; all such cases are named.
     """
-    found = items(sample, case_images, (role,), params.unit)
+    found = items(clean(sample) if clean_gold else sample, case_images, (role,), params.unit)
     if problems := shared(items(sample, case_images, ("test",), params.unit), found):
         raise ParamsError(f"cases of the role {role}:", problems)
     context = Context(params=params, family=prompt_family.read(params.prompt), name=base.base, revision=base.sha256)
@@ -144,9 +163,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise ParamsError(f"findings.train.arm: {given.arm}:", problems)
     base = snapshot.read(args.base)
     sample, case_images = tables.read(args.sample, SAMPLE), tables.read(args.case_images, CASE_IMAGES)
-    learn, val = (told(sample, case_images, role, row.params, base) for role in ("train", "val"))
+    learn, val = (
+        told(sample, case_images, role, row.params, base, clean_gold=given.clean_gold) for role in ("train", "val")
+    )
     if not learn:
-        raise TrainingError("found no case of the role train, wanted some; set findings.sample")
+        raise TrainingError("found no case of the role train, wanted some; set findings.sample or clean_gold")
     task = TextTask(train=learn, val=val, base=base, model=row.params.held, params=given)
     try:
         checkpoint, log, curve_rows = train(

@@ -10,7 +10,7 @@ from tiny_cases import arm, write_cases
 from stages.findings import train
 from stages.findings.answer import main as answer_main
 from stages.lib.core import documents, files, params, tables
-from stages.lib.core.case_tables import ANSWERS
+from stages.lib.core.case_tables import ANSWERS, SAMPLE
 from stages.lib.core.errors import MismatchError, ParamsError
 from stages.lib.core.params import parse
 from stages.lib.learn.losses import IGNORED
@@ -23,6 +23,7 @@ from stages.lib.models.snapshot import Snapshot
 
 TRAIN = {
     "arm": "base",
+    "clean_gold": False,
     "lora_r": 8,
     "lora_alpha": 64.0,
     "lora_dropout": 0.0,
@@ -140,7 +141,7 @@ def test_a_batch_has_the_loss_of_its_texts_one_by_one_whatever_is_padded(tiny_ba
         conversation("Is there a nodule?", "Yes"),
         conversation("Find each nodule in the image.", "There is no nodule"),
     ]
-    given = {name: value for name, value in TRAIN.items() if name != "arm"}
+    given = {name: value for name, value in TRAIN.items() if name not in ("arm", "clean_gold")}
     text_params = parse({"train": given}, {"train": TextParams}).train
     held = local.Params(**{key: value for key, value in arm().items() if key != "kind"}).held
     learner = TextTask(told, [], tiny_base, held, text_params).load()
@@ -155,6 +156,28 @@ def test_a_batch_has_the_loss_of_its_texts_one_by_one_whatever_is_padded(tiny_ba
         whole = learner.loss(learner.model, batch, 2)
         alone = [learner.loss(learner.model, learner.collate([sample]), 2) for sample in samples]
     assert whole.item() == pytest.approx(sum(alone).item(), rel=1e-5)
+
+
+def test_a_gold_text_that_says_what_no_image_can_show_is_not_taught_where_clean_ones_are_wanted(taught):
+    cases, _ = taught
+    rows = cases.sample.to_pylist()
+    assert [row["role"] for row in rows[2:5]] == ["train"] * 3
+    rows[2]["gold_scope"], rows[3]["flags"], rows[4]["flags"] = (
+        "other_studies",
+        ["diagnosis_in_gold"],
+        ["diagnosis_in_history"],
+    )
+    sample = tables.from_rows(rows, SAMPLE)
+    row = params.parse({"arms": {"base": arm()}}, {"arms": params.Rows({"local": local.Params})}).arms["base"]
+    base = documents.read(cases.folder / "fetched.json", Snapshot)
+    found = {
+        clean: [
+            one.request.item
+            for one in train.told(sample, cases.case_images, "train", row.params, base, clean_gold=clean)
+        ]
+        for clean in (False, True)
+    }
+    assert found == {False: ["MPX0002", "MPX0003", "MPX0004", "MPX0005"], True: ["MPX0004", "MPX0005"]}
 
 
 @pytest.mark.parametrize(
