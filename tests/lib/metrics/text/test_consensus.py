@@ -48,6 +48,7 @@ def test_half_of_the_samples_and_fewer_are_no_majority():
     assert written("Normal.", "Normal.", "A cyst.", "A stone.") == consensus.NO_MAJORITY
     assert written("Left mass.", "Left mass.", "Right mass.", "Mass.", "Mass.") == "There is mass."
     assert written("Mass. Cyst.", "Mass. Cyst.", "Mass.", "Mass.", "Mass.") == "There is mass."
+    assert written("Mass. Cyst.", "Mass. Cyst.", "Mass.", "Mass.") == "There is mass."
 
 
 @given(samples)

@@ -33,6 +33,9 @@ SENTENCES = {
     "Mass of the frontal lobe. The mass of the brain.": [("mass", None, "frontal_lobe")],
     "Mass of the brain. The mass of the frontal lobe.": [("mass", None, "frontal_lobe")],
     "Nodule in the left lobe near a cyst.": [("nodule", "left", None), ("cyst", None, None)],
+    "Nodule left of cyst.": [("nodule", "left", None), ("cyst", None, None)],
+    "There is a left cyst and a right stone.": [("cyst", "left", None), ("stone", "right", None)],
+    "Mass, cyst and stone in the left head.": [(name, "left", "head") for name in ("mass", "cyst", "stone")],
     "Bilateral pleural effusions.": [("effusion", "both", None)],
     "Pulmonary nodule in the left lower lobe.": [("nodule", "left", "lower_lobe")],
     "The midline mass. Midline shift to the right.": [("mass", "midline", None), ("midline_shift", "right", None)],
@@ -64,6 +67,12 @@ def test_the_sentences_of_the_demo_are_read_exactly(template, kind, place):
         assert [one.presence for one in read.findings] == ["present", "present"]
         assert not read.says_normal
     assert extractor().read(f"{case_texts.OTHER_STUDIES[1]} {slice_texts.NORMAL} {case_texts.AT_CAPTIONS}").says_normal
+
+
+def test_a_text_says_something_if_it_has_a_finding_or_says_normal():
+    assert extractor().read("A mass.").says_anything
+    assert extractor().read("The head is normal.").says_anything
+    assert not extractor().read("See the figure.").says_anything
 
 
 def test_a_trigger_within_the_name_of_an_entity_is_none():

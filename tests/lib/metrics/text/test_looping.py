@@ -40,13 +40,20 @@ def test_sentences_that_are_alike_and_differ_are_no_loop():
 
 
 def test_sentences_that_were_all_said_before_in_whatever_order_are_a_loop_from_eight_on():
-    said = {name: f"The {name} is of normal size." for name in "abcd"}
-    churn = " ".join(said[name] for name in "abcdbadcacbd")
-    assert is_looping(churn)
-    assert is_looping(f"{churn} The a is of")
-    assert not is_looping(" ".join(said[name] for name in "abcdbadcacb"))
-    five = {**said, "e": "The e is of normal size."}
-    assert not is_looping(" ".join(five[name] for name in "abcdebadecbcd"))
+    said = {name: f"{name} is normal." for name in "abcde"}
+
+    def text(names):
+        return " ".join(said[name] for name in names)
+
+    assert is_looping(text("abcdbadcacbd"))
+    assert is_looping(text("abcdbadcacbd") + " a is")
+    assert not is_looping(text("abcdbadcacb"))
+    assert not is_looping(text("abcdebadecbcd"))
+
+
+def test_a_cycle_is_a_loop_from_24_words_on():
+    assert is_looping("no " * MIN_WORDS)
+    assert not is_looping("no " * (MIN_WORDS - 1))
 
 
 def test_a_very_long_word_is_looked_at_letter_by_letter():

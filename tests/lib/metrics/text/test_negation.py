@@ -84,6 +84,8 @@ OTHERS = {
     "Not sure, mass excluded.": "mass-",
     "Mass not excluded.": "mass?",
     "Mass excluded.": "mass-",
+    "There is no mass, cyst is seen.": "mass- cyst+",
+    "Mass never resolved.": "mass+",
     "NO MASS. MASSES": "mass- mass+",
     "no 2.4 cm mass": "mass-",
 }

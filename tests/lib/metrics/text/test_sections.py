@@ -46,6 +46,7 @@ def test_structured_findings_are_read_as_they_are_meant():
         {"entity": "effusion", "presence": "absent", "side": None},
         {"entity": "fracture", "present": "uncertain"},
         {"presence": True},
+        {"entity": "stone", "seen_in": ["cyst"], "more": {"a": "infarct"}},
         7,
     ]
     found = findings(f"```json\n{json.dumps({'findings': rows})}\n```")
@@ -55,6 +56,7 @@ def test_structured_findings_are_read_as_they_are_meant():
         ("mass", "present", "left"),
         ("effusion", "absent", None),
         ("fracture", "uncertain", None),
+        ("stone", "present", None),
     ]
 
 
