@@ -4,9 +4,11 @@ import base64
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import findings_tables
 import pytest
@@ -205,3 +207,46 @@ def by_image(path: Path, schema: tables.Schema) -> None:
         numbers = range(1 + (int(row["case_id"][3:]) - 1000) % 3) if row["arm"] == "frequent" else [None]
         rows += [{**row, "item": row["item"] if k is None else f"{row['item']}/{k}"} for k in numbers]
     tables.write(path, tables.from_rows(rows, schema), schema)
+
+
+def drawn(folder: Path, parameters: dict[str, Any], **left_out: Sequence[str]) -> str:
+    """Page of a small study with other parameters, some files left out."""
+    made = findings_tables.write(folder, cases=12)
+    for options, main in (
+        (findings_tables.measure_options(made, parameters), measure.main),
+        (findings_tables.section_options(made, parameters), section.main),
+        (findings_tables.report_options(made, parameters), report.main),
+    ):
+        for name, paths in left_out.items():
+            if f"--{name}" in options:
+                at = options.index(f"--{name}") + 1
+                while at < len(options) and not options[at].startswith("--"):
+                    if any(path in options[at] for path in paths):
+                        del options[at]
+                    else:
+                        at += 1
+                if options[options.index(f"--{name}") + 1].startswith("--"):
+                    options.remove(f"--{name}")
+        main(options)
+    return Page((made / "report.html").read_text()).text
+
+
+def test_a_study_of_one_judge_without_comparison_clock_or_people_has_its_page(tmp_path: Path) -> None:
+    parameters = json.loads(json.dumps(findings_tables.PARAMETERS))
+    parameters["findings"]["measure"] |= {"comparisons": [], "draws": 5}
+    text = drawn(tmp_path, parameters, judgements=["strict"], timings=["timing"], ratings=["ratings"])
+    assert "No comparison was declared." in text
+    assert "There is one pass of ratings" not in text  # the rules have rated twice
+    assert "Nobody rated an answer by hand." in text
+    assert "By Strict judge" not in text and "Rules · Strict judge" not in text
+
+
+def test_a_judge_of_an_arms_family_is_named(tmp_path: Path) -> None:
+    parameters = json.loads(json.dumps(findings_tables.PARAMETERS))
+    parameters["findings"]["measure"]["draws"] = 5
+    parameters["findings"]["judges"]["strict"]["family"] = "other, Pretrain"
+    parameters["findings"]["ingest"] = {"root": "results/findings/simulate"}
+    text = drawn(tmp_path, parameters)
+    assert "That Strict judge is fair to every arm" in text
+    assert "It is of the family of Tiny base, Tiny base, reworded prompt, Tuned, and judges favour their own." in text
+    assert "The cases are drawn, and every number here with them" in text
