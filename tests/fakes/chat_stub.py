@@ -67,7 +67,8 @@ NULL_CONTENT = Said(None, "length")
 WRONG_SCHEMA = Said('{"grade": "quite good"}')
 FENCED = Said('Here it is:\n```json\n{"rating": "good"}\n```\n')
 
-Step = Said | Status | Raw | Hang | Close | str | Callable[[Body], "Said | str"]
+Answer = Said | Status | Raw | Hang | Close | str
+Step = Answer | Callable[[Body], Answer]
 
 
 @dataclass
@@ -90,9 +91,9 @@ class Stub:
         most_at_once: Requests that were under way at the same time, at most.
     """
 
-    def __init__(self, scripts: Mapping[str, list[Step]] | None = None, *, wait: float = 0.0) -> None:
+    def __init__(self, scripts: Mapping[str, list[Step]] | None = None, *, wait: float = 0.0, port: int = 0) -> None:
         self.scripts: dict[str, list[Step]] = dict(scripts or {})
-        self.wait = wait
+        self.wait, self.port = wait, port
         self.url = ""
         self.asked: list[Asked] = []
         self.under_way = self.most_at_once = 0
@@ -130,7 +131,7 @@ class Stub:
         application.router.add_get("/health", self._health)
         runner = web.AppRunner(application, shutdown_timeout=0.1, access_log=None, handler_cancellation=True)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", self.port)
         await site.start()
         ready.put(f"http://127.0.0.1:{runner.addresses[0][1]}/v1")
         await self._stop.wait()

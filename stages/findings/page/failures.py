@@ -9,6 +9,8 @@ from stages.lib.report.blocks import Block, Column, Note, Part, Row, Rows, Table
 
 MOST = 200  # rows of the list
 GIVEN = ("ok", "repaired")
+UNANSWERED = ("error", "timeout")
+AGAIN = "snakemake --cores 2 --forcerun findings_answer_shard findings_judge_shard -- findings"
 
 
 def part(study: Study) -> Part:
@@ -37,6 +39,8 @@ def _blocks(study: Study) -> Iterator[Block]:
     kinds = Counter((who, status) for who, _, status, _ in listed)
     shown = listed[:MOST]
     yield Note(text=(f"{len(listed):,} in all, {len(shown):,} listed: " + "; ".join(_said(kinds)) + ".",))
+    if any(status in UNANSWERED for _, _, status, _ in listed):
+        yield Note(text=(f"What had no answer is asked again, and nothing else, by: {AGAIN}",))
     yield Table(
         name="failures",
         corner="About",
