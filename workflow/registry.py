@@ -147,6 +147,8 @@ def has(document: Any, name: str) -> bool:
 def chapters(document: Any) -> list[str]:
     """Chapters that a parameter document is about: those of which it has a section, and those of study.chapters.
 
+    One that names none is taken for the nodules, as every one was before there was another chapter.
+
     >>> chapters({"study": {"chapters": ["findings"]}, "data": {}})
     ['nodules', 'findings']
     """
@@ -154,7 +156,8 @@ def chapters(document: Any) -> list[str]:
     study = inside.get("study")
     named = study.get("chapters") if isinstance(study, Mapping) else None
     named = named if isinstance(named, list) else []
-    return [name for name, roots in CHAPTERS.items() if name in named or any(root in inside for root in roots)]
+    found = [name for name, roots in CHAPTERS.items() if name in named or any(root in inside for root in roots)]
+    return found or ["nodules"]
 
 
 def absent(document: Any) -> set[str]:
