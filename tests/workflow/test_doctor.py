@@ -339,7 +339,9 @@ def test_every_preset_can_be_examined_and_only_those_of_the_hub_want_a_gpu(prese
     lines = doctor.examine(str(preset), lambda document: WORKSTATION)
     assert len(lines) > 10
     document = yaml.safe_load(preset.read_text())
-    assert doctor.needs_gpu(document) is (document["weights"]["fetch"]["revision"] != "none")
+    fetched = [document["weights"]["fetch"]] if "weights" in document else []
+    in_process = [row for row in document.get("findings", {}).get("arms", {}).values() if row["kind"] == "local"]
+    assert doctor.needs_gpu(document) is any(row["revision"] != "none" for row in [*fetched, *in_process])
 
 
 def test_the_exit_code_tells_whether_anything_is_to_mend(monkeypatch, capsys):
