@@ -178,7 +178,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         tables.read(args.retrieved, RETRIEVED) if args.retrieved else None,
     )
     test = shards.take(sample.filter(pc.equal(sample["role"], "test")), args.shard)
-    wanted = requests.asked(items(test, case_images, ("test",), row.params.unit), context)
+    tested, mine = (items(one, case_images, ("test",), row.params.unit) for one in (sample, test))
+    wanted = requests.asked(mine, context, tested)
     client, folder = client_params.of_answers(), ledger.root() / "answer" / args.arm
     ask = asker(responder, folder, args.shard, client) if has_model else responder.replies
     table, paired = answer(args.arm, wanted, ask, row.params, context.family, has_model=has_model)

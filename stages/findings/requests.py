@@ -76,15 +76,20 @@ class Context:
         return params.max_images // turns
 
 
-def asked(items: Sequence[Item], context: Context) -> list[Asked]:
+def asked(items: Sequence[Item], context: Context, tested: Sequence[Item]) -> list[Asked]:
     """Answers that an arm has to give: for each item and sample, the requests.
+
+    Args:
+        items: What it is asked about.
+        context: What requests are made of.
+        tested: Items that no example may share a case or an image with, those of other shards too.
 
     Raises:
         ParamsError: If an example is a case that is tested, or shares an image with one, or there is none.
     """
     examples = {item.name: _examples(item, context) for item in items}
     used = {example.case_id: example for group in examples.values() for example in group}
-    problems = shared(items, list(used.values()))
+    problems = shared(tested, list(used.values()))
     if context.params.examples == "few_shot" and not used:
         problems.append("found no case of the role example in the sample, wanted some; set findings.sample")
     if problems:

@@ -77,7 +77,7 @@ def told(
     if problems := shared(items(sample, case_images, ("test",), params.unit), found):
         raise ParamsError(f"cases of the role {role}:", problems)
     context = Context(params=params, family=prompt_family.read(params.prompt), name=base.base, revision=base.sha256)
-    wanted = requests.asked(found, context)
+    wanted = requests.asked(found, context, ())
     if unread := [f"{one.item.name}: {one.problem}" for one in wanted if one.problem]:
         raise TrainingError(f"{len(unread)} case(s) cannot be learned from: {'; '.join(unread[:5])}")
     return [Told(one.requests[0], prompt_family.data(one.item.gold)) for one in wanted]

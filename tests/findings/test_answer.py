@@ -133,7 +133,8 @@ def test_retrieved_examples_are_of_the_role_train_as_alike_as_wanted_and_never_t
     assert [one["prompt_tokens"] for one in tested] == [one["prompt_tokens"] for one in none]
 
 
-def test_an_example_that_shares_an_image_with_a_tested_case_is_refused(tmp_path, tiny_cases, tiny_base, ledger):
+@pytest.mark.parametrize("shard", ["1-of-1", "2-of-2"])  # the tested case is in the first of two
+def test_an_example_that_shares_an_image_with_a_tested_case_is_refused(tmp_path, tiny_cases, tiny_base, ledger, shard):
     rows = tiny_cases.case_images.to_pylist()
     for row in rows:
         if row["case_id"] in ("MPX0002", "MPX0004"):
@@ -143,6 +144,7 @@ def test_an_example_that_shares_an_image_with_a_tested_case_is_refused(tmp_path,
     documents.write(tmp_path / "fetched.json", tiny_base)
     more = {"case-images": tmp_path / "images.parquet", "fetched": tmp_path / "fetched.json"}
     options = tiny_cases.options(tmp_path, {"one": given}, "one", **more)
+    options[options.index("--shard") + 1] = shard
     with pytest.raises(ParamsError, match="MPX0004 has an image of the tested case MPX0002"):
         main(options)
     assert not ledger.exists()
