@@ -79,7 +79,6 @@ def _found(most: int, only_first: float, only_second: float, alpha: float) -> Fl
     # Greatest number on one side for which 2 P(X <= k) <= alpha; -1 if there is none.
     least = binom.ppf(alpha / 2, discordant, 0.5).astype(np.int64)
     least -= 2 * binom.cdf(least, discordant, 0.5) > alpha
-    least[0] = -1
     side = only_first / (only_first + only_second)
     return np.asarray(binom.cdf(least, discordant, side) + binom.sf(discordant - least - 1, discordant, side))
 

@@ -37,6 +37,16 @@ def test_power_is_the_sum_over_all_outcomes(n, one, other, alpha):
     assert mcnemar_power(n, one, other, alpha=alpha) == pytest.approx(by_hand, abs=1e-9)
 
 
+@pytest.mark.parametrize("alpha", [0.05, 0.2])
+def test_power_is_that_sum_with_many_discordant_pairs_too(alpha):
+    from scipy.stats import binom
+
+    n, first, second = 60, 0.3, 0.45
+    pairs = np.arange(n + 1)
+    found = [sum(binom.pmf(a, d, 0.4) for a in range(d + 1) if mcnemar(a, d - a) <= alpha) for d in pairs.tolist()]
+    assert mcnemar_power(n, first, second, alpha=alpha) == pytest.approx(binom.pmf(pairs, n, 0.75) @ found, abs=1e-9)
+
+
 def test_the_number_of_cases_has_the_power_and_one_case_fewer_has_not():
     n = cases_for_power(*PUBLISHED, power=0.8, alpha=0.05, most=2000)
     assert 100 < n < 125

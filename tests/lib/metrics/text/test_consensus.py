@@ -49,6 +49,11 @@ def test_half_of_the_samples_and_fewer_are_no_majority():
     assert written("Left mass.", "Left mass.", "Right mass.", "Mass.", "Mass.") == "There is mass."
     assert written("Mass. Cyst.", "Mass. Cyst.", "Mass.", "Mass.", "Mass.") == "There is mass."
     assert written("Mass. Cyst.", "Mass. Cyst.", "Mass.", "Mass.") == "There is mass."
+    assert written("Left mass.", "Left mass.", "Right mass.", "Mass.") == "There is mass."
+
+
+def test_no_other_mass_beside_a_mass_is_no_statement_of_its_own():
+    assert written(*["A mass. There are no other masses. No cyst."] * 2) == "There is mass. There is no cyst."
 
 
 @given(samples)

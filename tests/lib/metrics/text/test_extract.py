@@ -36,6 +36,8 @@ SENTENCES = {
     "Nodule left of cyst.": [("nodule", "left", None), ("cyst", None, None)],
     "There is a left cyst and a right stone.": [("cyst", "left", None), ("stone", "right", None)],
     "Mass, cyst and stone in the left head.": [(name, "left", "head") for name in ("mass", "cyst", "stone")],
+    "Left mass and cyst.": [("mass", "left", None), ("cyst", None, None)],
+    "Cysts in the left kidney and right kidney; mass.": [("cyst", "both", "kidney"), ("mass", None, None)],
     "Bilateral pleural effusions.": [("effusion", "both", None)],
     "Pulmonary nodule in the left lower lobe.": [("nodule", "left", "lower_lobe")],
     "The midline mass. Midline shift to the right.": [("mass", "midline", None), ("midline_shift", "right", None)],

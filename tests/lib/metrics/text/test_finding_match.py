@@ -46,6 +46,7 @@ def f1(gold, answer, *agrees):
         ("Mass in the liver.", "Mass in the liver. Mass in the brain.", ["right", "invented"]),
         ("Right mass in the brain. Left mass in the liver.", "Left mass in the liver.", ["right"]),
         ("Possible mass.", "Mass.", ["wrong_presence"]),
+        ("No mass in the right lobe. Mass in the left lobe.", "Mass in the right lobe.", ["wrong_side"]),
     ],
 )
 def test_an_answer_s_finding_has_one_outcome(gold, answer, outcomes):

@@ -86,6 +86,7 @@ OTHERS = {
     "Mass excluded.": "mass-",
     "There is no mass, cyst is seen.": "mass- cyst+",
     "Mass never resolved.": "mass+",
+    "No cyst vs. mass": "cyst- mass-",
     "NO MASS. MASSES": "mass- mass+",
     "no 2.4 cm mass": "mass-",
 }

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.lib.metrics.text.extract import extractor
@@ -66,6 +66,10 @@ def test_any_text_has_a_section_that_is_not_empty_unless_it_is_said_so(text):
     assert (found.how == "none") == (not found.text)
 
 
-@given(st.recursive(st.none() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+leaves = st.none() | st.text(max_size=5)
+
+
+@settings(max_examples=40)
+@given(st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=5), inner), max_leaves=6))
 def test_any_json_is_read(value):
     assert findings(json.dumps({"findings": value})).how in ("json", "whole", "header")
