@@ -1,0 +1,42 @@
+"""Plans of the chapter findings: it costs nothing where it is not wanted, and stands alone where it is all there is."""
+
+from pathlib import Path
+
+import checkout as checkouts
+import medpix_folder
+import pytest
+import yaml
+
+from workflow import dvc_sync
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_outside_of_the_study_s_chapters_it_changes_neither_the_plan_nor_dvc_yaml(tmp_path: Path) -> None:
+    """Every job of a dry run, with its inputs and command, is in what dvc.yaml is made of."""
+    assert yaml.safe_load((ROOT / "params.yaml").read_text())["study"]["chapters"] == ["nodules"]
+    folder = checkouts.copy(tmp_path / "without", {"findings": None})
+    assert dvc_sync.render(folder) == (ROOT / "dvc.yaml").read_text()
+    (with_it, without) = (dvc_sync.jobs(dvc_sync.dry_run(each)) for each in (ROOT, folder))
+    assert sorted(map(repr, without)) == sorted(map(repr, with_it))
+
+
+@pytest.mark.parametrize("name", ["medpix", "medpix_published"])
+def test_a_study_of_the_findings_alone_shows_its_plan_on_a_folder_in_the_layout_of_medpix(
+    tmp_path: Path, name: str
+) -> None:
+    folder = checkouts.copy(tmp_path / "checkout", {})
+    document = yaml.safe_load((ROOT / f"workflow/presets/{name}.yaml").read_text())
+    assert not {"nodules", "data", "weights"} & set(document)
+    root = medpix_folder.write(tmp_path / "medpix", [medpix_folder.Case(f"MPX{number}") for number in range(4)])
+    document["findings"]["ingest"]["root"] = str(root)
+    (folder / "params.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+    text = checkouts.run(folder, "snakemake", "-n", "--nocolor", "--", "all", "findings", "findings_audit")
+    jobs = [line for line in text.splitlines() if line.startswith(("rule ", "localrule "))]
+    rules = {line.split()[1].rstrip(":") for line in jobs}
+    assert {"findings_ingest", "findings_sample", "findings_answer_shard", "findings_judge", "findings_report"} <= rules
+    assert {rule for rule in rules if not rule.startswith("findings")} == {"all", "report"}
+    assert "findings_simulate" not in rules
+    arms = document["findings"]["arms"]
+    assert jobs.count("rule findings_answer_shard:") == document["study"]["shards"] * len(arms)
+    assert "findings, computed, not measured" in text  # what it takes on a GPU, behind the plan
