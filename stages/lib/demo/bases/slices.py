@@ -12,16 +12,17 @@ What it is taught, and on purpose not taught, so that arms differ for a reason:
 
 Images are one or two. Of two images of a patient either both show the findings, or only the first, or only the second.
 
-The text model is not shown every kind of finding (`text_kinds`), though the tower is: what the tower sees of the others
-has no name yet, which tuning can give it.
+Answers to the general and the reworded prompt leave small findings out (`small_told_fraction`), as a reader may who
+deems them of no importance; the specific and the focused prompt's answers tell them. So the model sees more than it
+says when it is asked in general, which another prompt or tuning brings out.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -52,10 +53,10 @@ class Params:
     contrast: tuple[params.Fraction, params.Fraction]  # faintest and clearest finding
     normal_fraction: params.Fraction  # of the patients, without a finding
     second_finding_fraction: params.Fraction  # of the others, with two
-    text_kinds: tuple[Literal["mass", "cyst", "calcification", "collection"], ...]  # that the text model is shown
     two_images_fraction: params.Fraction  # of the text steps
     general_prompt: params.Text
     reworded_prompt: params.Text  # means the same, taught with the images first alone
+    small_told_fraction: params.Fraction  # of the answers to these two, that tell small findings
     specific_prompt: params.Text  # with {modality} and {region}
     focused_prompt: params.Text  # with {kind}
     system: params.Text  # system message that the general prompt is taught with
@@ -77,8 +78,6 @@ class Params:
             problems.append(f"contrast from small to large (it is {list(self.contrast)})")
         if self.general_fraction + self.reworded_fraction + self.specific_fraction > 1 + 1e-9:
             problems.append("general_fraction, reworded_fraction and specific_fraction of at most 1 together")
-        if len(set(self.text_kinds)) < max(len(self.text_kinds), 2):
-            problems.append(f"text_kinds of two kinds or more, none of them twice (it is {list(self.text_kinds)})")
         for name, fields in {"specific_prompt": ("{modality}", "{region}"), "focused_prompt": ("{kind}",)}.items():
             missing = [field for field in fields if field not in getattr(self, name)]
             problems += [f"{name} with {field} (it is {getattr(self, name)!r})" for field in missing]
@@ -123,12 +122,12 @@ def pretrain(folder: Path, params: Params, given: SimpleNamespace) -> dict[str, 
 
 def single(rng: np.random.Generator, params: Params) -> Slice:
     """A slice of a new patient."""
-    (drawn,), _ = patient(rng, params, (True,), KINDS)
+    (drawn,), _ = patient(rng, params, (True,))
     return drawn
 
 
 def patient(
-    rng: np.random.Generator, params: Params, shown: tuple[bool, ...], among: Sequence[str]
+    rng: np.random.Generator, params: Params, shown: tuple[bool, ...]
 ) -> tuple[tuple[Slice, ...], tuple[Finding, ...]]:
     """Slices of a new patient, of one modality, and the patient's findings.
 
@@ -136,12 +135,11 @@ def patient(
         rng: Source of region, modality, findings and slices.
         params: See `Params`.
         shown: Of each slice, whether the findings are on it.
-        among: Kinds that the findings may be of.
     """
     region, modality = str(rng.choice(REGIONS)), str(rng.choice(MODALITIES))
     number = 0 if rng.random() < params.normal_fraction else 1 + int(rng.random() < params.second_finding_fraction)
     body = slice_anatomy.body(rng, region)
-    found = slice_findings.findings(rng, region, number, among)
+    found = slice_findings.findings(rng, region, number)
     drawn = tuple(
         slices.draw(child, body, modality, found if visible else (), contrast=params.contrast)
         for child, visible in zip(rng.spawn(len(shown)), shown, strict=True)
@@ -167,26 +165,23 @@ def conversation(rng: np.random.Generator, params: Params, shown: tuple[bool, ..
         params: See `Params`.
         shown: Of each of the patient's slices, whether the findings are on it.
     """
-    drawn, found = patient(rng, params, shown, params.text_kinds)
+    drawn, found = patient(rng, params, shown)
     region = drawn[0].region
     general, reworded, specific = np.cumsum(
         [params.general_fraction, params.reworded_fraction, params.specific_fraction]
     ).tolist()
-    kind = rng.random()
+    kind, small = rng.random(), rng.random() < params.small_told_fraction
     answer = slice_texts.report(found, region)
+    in_general = slice_texts.report([one for one in found if small or one.size == "large"], region)
     if kind < general:
         text_first, system = rng.random(2) < (params.text_first_fraction, params.system_fraction)
         text_first = text_first and len(shown) == 1
-        return Example(params.general_prompt, params.system if system else "", not text_first, drawn, answer)
+        return Example(params.general_prompt, params.system if system else "", not text_first, drawn, in_general)
     if kind < reworded:
-        return Example(params.reworded_prompt, "", True, drawn, answer)
+        return Example(params.reworded_prompt, "", True, drawn, in_general)
     if kind < specific:
         place = slice_texts.REGION_WORDS[region]
         prompt = params.specific_prompt.format(modality=drawn[0].modality, region=place)
         return Example(prompt, "", True, drawn, answer)
-    asked = (
-        found[int(rng.integers(len(found)))].kind
-        if found and rng.random() < 0.5
-        else str(rng.choice(params.text_kinds))
-    )
+    asked = found[int(rng.integers(len(found)))].kind if found and rng.random() < 0.5 else str(rng.choice(KINDS))
     return Example(params.focused_prompt.format(kind=asked), "", True, drawn, slice_texts.focused(found, region, asked))

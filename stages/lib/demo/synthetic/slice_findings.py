@@ -1,6 +1,5 @@
 """Findings of drawn slices: four kinds, a side, a size, and how each is drawn on CT and on MR."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,7 +53,7 @@ class Finding:
     radius_px: float
 
 
-def findings(rng: np.random.Generator, region: str, number: int, among: Sequence[str] = KINDS) -> tuple[Finding, ...]:
+def findings(rng: np.random.Generator, region: str, number: int) -> tuple[Finding, ...]:
     """Findings of one patient, the key finding first: the large one, of two equal ones that on the right.
 
     Two differ in kind and lie on either side.
@@ -63,9 +62,8 @@ def findings(rng: np.random.Generator, region: str, number: int, among: Sequence
         rng: Source of kind, side, size and place.
         region: Where: one of slice_anatomy.REGIONS.
         number: How many, 0 to 2.
-        among: Kinds that they may be of, at least so many.
     """
-    kinds, sides = rng.permutation(among), rng.permutation(SIDES)
+    kinds, sides = rng.permutation(KINDS), rng.permutation(SIDES)
     drawn = [finding(rng, region, str(kinds[i]), str(sides[i]), str(rng.choice(SIZES))) for i in range(number)]
     return tuple(sorted(drawn, key=lambda one: (-SIZES.index(one.size), SIDES.index(one.side))))
 
