@@ -98,14 +98,15 @@ def test_the_shipped_base_knows_something_and_not_everything() -> None:
 
 @pytest.mark.slow
 def test_the_shipped_base_of_slices_knows_something_and_not_everything_as_its_readme_says() -> None:
-    every, first, untaught = slices_quality.measured(ROOT, few=[0, 1, 7])
+    every, first, specific = slices_quality.measured(ROOT, few=[0, 1, 5])
     assert every["constant"] + 0.1 < every["key"] < 0.85
     assert every["shifted"] < every["key"] - 0.15
     assert first["key"] < every["key"] - 0.08  # some findings are on the second image alone
-    assert every["normal"] > 0.8 > untaught["normal"]
+    assert specific["side"] > every["side"] + 0.1  # small findings are told when it is asked specifically
+    assert every["normal"] > 0.8
     told = slices_quality.recorded((ROOT / BASES["slices"].folder / "README.md").read_text())
     assert len(told) == len(slices_quality.ways(BASES["slices"].params))
-    for row, found in ((told[0], every), (told[1], first), (told[7], untaught)):
+    for row, found in ((told[0], every), (told[1], first), (told[5], specific)):
         figures = [found[name] for name in ("key", "kind", "side", "normal", "f1")]
         assert figures == pytest.approx(row, abs=slices_quality.TOLERANCE)
 
