@@ -78,8 +78,8 @@ def test_a_text_says_something_if_it_has_a_finding_or_says_normal():
 
 
 def test_a_trigger_within_the_name_of_an_entity_is_none():
-    (found,) = extractor().read("Absence of the corpus callosum.").findings
-    assert (found.entity, found.presence) == ("NF:cerebral_anomaly", "present")
+    read = extractor().read("Absence of the corpus callosum, cyst. No mass.")
+    assert [one.entity for one in read.present] == ["NF:cerebral_anomaly", "NF:cyst"]
 
 
 def test_words_are_found_again_at_their_characters():

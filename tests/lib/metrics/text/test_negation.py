@@ -87,6 +87,9 @@ OTHERS = {
     "There is no mass, cyst is seen.": "mass- cyst+",
     "Mass never resolved.": "mass+",
     "No cyst vs. mass": "cyst- mass-",
+    "No mass. A cyst.": "mass- cyst+",
+    "Without contrast there is a cyst.": "cyst+",
+    "Absence of the corpus callosum, cyst.": "cerebral_anomaly+ cyst+",
     "NO MASS. MASSES": "mass- mass+",
     "no 2.4 cm mass": "mass-",
 }
