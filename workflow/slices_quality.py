@@ -103,7 +103,7 @@ def answers(cases: Sequence[simulate.Case], way: Way, loaded: Any, folder: Path)
             modality=case.order.modality, region=REGION_WORDS[case.order.region], history=case.texts["History"]
         )
         shown = case.images if way.images == "all" else case.images[:1]
-        pictures = [_picture(image.pixels, folder) for image in shown]
+        pictures = [picture(image.pixels, folder) for image in shown]
         given = tuple(Picture(path, files.sha256_file(path)) for path in pictures)
         parts: tuple[Text | Picture, ...] = (*given, Text(text)) if way.image_first else (Text(text), *given)
         said = [Message("system", (Text(way.system),))] if way.system else []
@@ -113,7 +113,8 @@ def answers(cases: Sequence[simulate.Case], way: Way, loaded: Any, folder: Path)
     return [replies[number].text or "" for number in range(len(asked))]
 
 
-def _picture(pixels: np.ndarray, folder: Path) -> Path:
+def picture(pixels: np.ndarray, folder: Path) -> Path:
+    """PNG of an image in a folder, as 8-bit RGB."""
     import cv2
 
     _, png = cv2.imencode(".png", np.dstack([pixels] * 3))
