@@ -32,7 +32,6 @@ if workflow.resource_settings.nodes is None and "gpu" not in workflow.global_res
 
 CHAPTERS = config["study"]["chapters"]
 OWN_PAGE = ("findings",)  # chapters whose page is a rule of their own, so that it is there without the study's
-TEMPLATES = sorted(str(path) for path in Path("stages/lib/report/templates").iterdir())
 NONE = "(?!)"  # a wildcard that nothing can be
 ROWS = {  # where the rows of the systems of each kind stand
     "base": "weights.pretrain",

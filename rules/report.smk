@@ -4,6 +4,8 @@ in   results/{chapter}/section.json  results/{chapter}/measure/
 out  results/report.html  results/metrics.json  results/summary.json  results/{chapter}/report.html
 """
 
+TEMPLATES = sorted(str(path) for path in Path("stages/lib/report/templates").iterdir())
+
 
 rule report:
     """Join the chapters' sections to one page, and their measures to one document."""
