@@ -76,7 +76,11 @@ def read(name: str) -> Rubric:
         raise ParamsError(where, [f"{path} is not YAML in UTF-8: {error}"]) from error
     except ParamsError as error:
         raise ParamsError(f"{where} {path} is none:", error.problems) from error
-    if path.parent.resolve() != FOLDER.resolve() and found.name in shipped() and found.sha256 != read(found.name).sha256:
+    if (
+        path.parent.resolve() != FOLDER.resolve()
+        and found.name in shipped()
+        and found.sha256 != read(found.name).sha256
+    ):
         raise ParamsError(
             where, [f"{path} has the name {found.name!r} of a shipped rubric and another text; rename it"]
         )
