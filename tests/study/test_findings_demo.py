@@ -9,6 +9,9 @@ import checkout as checkouts
 import findings_study
 import pytest
 
+from stages.lib.core import tables
+from stages.lib.core.case_tables import SAMPLE
+
 pytestmark = pytest.mark.slow
 
 CONSTANTS = ("most_frequent", "nothing_abnormal")
@@ -26,6 +29,13 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shown(demo: Path) -> dict[str, Any]:
     """Its numbers."""
     return findings_study.metrics(demo)
+
+
+@pytest.fixture(scope="module")
+def tuned(demo: Path) -> dict[str, Any]:
+    """Its numbers with the tuned arm."""
+    findings_study.snakemake(demo, "findings_tuned")
+    return findings_study.metrics(demo, "results/findings/tuned")
 
 
 def verdict(document: dict[str, Any], first: str, second: str) -> dict[str, Any]:
@@ -89,3 +99,16 @@ def test_each_stratum_has_its_cases_and_says_that_they_are_too_few(demo: Path, s
     assert sum(sum(inside.values()) for inside in strata.values()) == 30
     page = re.sub(r"<[^>]+>", " ", (demo / "results/findings/report.html").read_text())
     assert "too few" in page
+
+
+def test_the_tuned_arm_is_better_than_its_base_on_cases_that_it_was_not_trained_on(demo: Path, tuned: dict) -> None:
+    """Whether so few cases decide it is the page's to say."""
+    sample = tables.read(demo / "results/findings/sample.parquet", SAMPLE).to_pylist()
+    taught = {row["case_id"] for row in sample if row["role"] in ("train", "val")}
+    tested = {row["case_id"] for row in sample if row["role"] == "test"}
+    assert taught
+    assert not taught & tested
+    for metric in ("good_fraction", "key_finding_rate", "finding_f1", "ordinal_effect"):
+        assert compared(tuned, "tuned", "all_images", metric)["value"] > 0, metric
+    assert verdict(tuned, "tuned", "all_images")["better"] in ("tuned", None)
+    assert "Tuned on gold texts" in (demo / "results/findings/tuned/report.html").read_text()

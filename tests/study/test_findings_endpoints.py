@@ -175,6 +175,3 @@ def test_all_is_replayed_without_a_server(study: Study) -> None:
     study.again()
     assert {path: path.read_bytes() for path in files} == before
     assert findings_study.ledger(study.folder) == asked
-    study.change("findings.judges.model", max_tokens=199)
-    said = study.run(fails=True)
-    assert "asked before with another max_tokens" in said
