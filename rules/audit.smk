@@ -61,6 +61,9 @@ rule nodules_audit_score:
     localrule: True
     params:
         paths=paths,
+        asked=with_row(
+            "classifier", "nodules.audit", "nodules.cohort", "nodules.infer", "nodules.model", "nodules.prompt"
+        ),
     shell:
         "python -m stages.data.gather --table audit {params.paths} 2>&1 | tee {log}"
 

@@ -101,6 +101,7 @@ rule data_normalize:
     localrule: True
     params:
         paths=paths,
+        asked=section("data.normalize"),  # shards are not kept: one that failed leaves no record that it was asked anew
     shell:
         "python -m stages.data.gather --table normalized {params.paths} 2>&1 | tee {log}"
 

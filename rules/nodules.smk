@@ -78,6 +78,7 @@ rule nodules_infer:
     localrule: True
     params:
         paths=paths,
+        asked=with_row("classifier", "nodules.infer", "nodules.model", "nodules.prompt"),
     shell:
         "python -m stages.data.gather --table infer {params.paths} 2>&1 | tee {log}"
 
@@ -151,5 +152,6 @@ rule nodules_infer_other_form:
     localrule: True
     params:
         paths=paths,
+        asked=with_row("classifier", "nodules.infer", "nodules.model", "nodules.prompt"),
     shell:
         "python -m stages.data.gather --table infer {params.paths} 2>&1 | tee {log}"

@@ -104,6 +104,10 @@ use rule nodules_infer as predict_infer with:
         out="results/predict/raw/{classifier}.parquet",
     log:
         "results/logs/predict/infer/{classifier}.log",
+    params:
+        paths=paths,
+        asked=with_row("classifier", "nodules.infer", "nodules.model", "nodules.prompt"),
+        given=files.fingerprint(PREDICT["adapter"]),
 
 
 use rule nodules_infer_points as predict_infer_points with:
