@@ -36,6 +36,7 @@ if "nodules" in config:
 
 if "findings" in config:
 
+    include: "rules/findings_systems.smk"
     include: "rules/findings.smk"
     include: "rules/findings_tuned.smk"
     include: "rules/findings_audit.smk"

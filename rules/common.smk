@@ -15,7 +15,7 @@ from stages.lib.core import files, kinds
 from stages.lib.core.closure import closure
 from stages.lib.core.errors import ParamsError
 from stages.lib.core.params import subset
-from workflow import costs, devices, estimate, registry, running
+from workflow import costs, devices, estimate, findings_run, registry, running
 
 try:
     registry.check(config)

@@ -4,17 +4,6 @@ in   results/findings/
 out  results/findings/train/  results/findings/tuned/report.html
 """
 
-TEACHER = FINDINGS["train"]["arm"]  # whose way of asking is taught
-
-
-def teaching(wildcards):
-    """Parameters of training, with the row of the arm whose way of asking is taught alone."""
-    document = json.loads(section("findings.train")(wildcards))
-    row = row_of("arm", TEACHER)
-    row.pop("label", None)
-    document["findings"]["arms"] = {TEACHER: row}
-    return json.dumps(document)
-
 
 rule findings_train:
     """Fine-tune by low-rank adapters on the gold texts of cases that are not measured."""

@@ -127,3 +127,14 @@ def external_images(wildcards):
 def external_watched(wildcards):
     """A fingerprint of a folder of other data."""
     return watched(EXTERNAL[wildcards.external])
+
+
+def code_of_base(wildcards):
+    """Source files of pretrain, and of the kind of this base alone."""
+    return sorted({*code("weights.pretrain"), *closure(f"{kinds.BASES}.{row_of('base', wildcards.base)['kind']}")})
+
+
+def values_of_base(wildcards):
+    """The row of a base, and the other sections that its kind reads."""
+    wanted = kinds.module(kinds.BASES, row_of("base", wildcards.base)["kind"]).WANTED
+    return with_row("base", *wanted)(wildcards)

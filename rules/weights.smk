@@ -9,17 +9,6 @@ if registry.has(config, "weights.pretrain"):
     wildcard_constraints:
         base="|".join(of("weights.pretrain")),
 
-    def code_of_base(wildcards):
-        """Source files of pretrain, and of the kind of this base alone."""
-        return sorted(
-            {*code("weights.pretrain"), *closure(f"{kinds.BASES}.{row_of('base', wildcards.base)['kind']}")}
-        )
-
-    def values_of_base(wildcards):
-        """The row of a base, and the other sections that its kind reads."""
-        wanted = kinds.module(kinds.BASES, row_of("base", wildcards.base)["kind"]).WANTED
-        return with_row("base", *wanted)(wildcards)
-
     rule weights_pretrain:
         """Teach a tiny model of MedGemma's architecture on drawn images that are easier than the study's."""
         input:
