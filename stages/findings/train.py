@@ -102,8 +102,6 @@ def train(
 
     outcome = loop.fit(task, checkpoints, live)
     steps, params = len(outcome.curve), task.params
-    losses = [row.loss for row in outcome.curve]
-    tenth = max(steps // 10, 1)
     log = TextLog(
         base=TrainedBase(
             base=task.base.base, commit=task.base.commit, sha256=task.base.sha256, revision=task.base.revision
@@ -117,10 +115,10 @@ def train(
         steps_planned=params.max_steps,
         samples=steps * params.samples_per_step,
         epochs=steps * params.samples_per_step / len(task.train),
-        loss_first=curve.mean_loss(losses[:tenth]),
-        loss_last=curve.mean_loss(losses[-tenth:]),
+        loss_first=outcome.loss_first,
+        loss_last=outcome.loss_last,
         selected_by=outcome.selected_by,
-        selected_step=next(row.step for row in outcome.table if f"checkpoint-{row.step}" == outcome.checkpoint.name),
+        selected_step=outcome.selected_step,
         checkpoints=tuple(TextCheckpoint(step=row.step, loss=row.validation.get("loss")) for row in outcome.table),
         notes=tuple(outcome.notes),
         resumed_from_step=outcome.resumed_from,

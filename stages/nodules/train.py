@@ -92,8 +92,6 @@ def train(
     samples = steps * params.samples_per_step
     seen = np.unique(task.shown[:samples])
     negatives = int((labels == 0).sum())
-    selected = next(row.step for row in outcome.table if f"checkpoint-{row.step}" == outcome.checkpoint.name)
-    losses = [row.loss for row in outcome.curve]
     log = TrainLog(
         base=TrainedBase(base=base.base, commit=base.commit, sha256=base.sha256, revision=base.revision),
         preprocessing_hash=task.preprocessing_hash,
@@ -111,10 +109,10 @@ def train(
         coverage_of_negatives=float((labels[seen] == 0).sum() / negatives),
         training_odds=task.training_odds,
         positive_weight=params.positive_weight,
-        loss_first=curve.mean_loss(losses[: max(len(losses) // 10, 1)]),
-        loss_last=curve.mean_loss(losses[-max(len(losses) // 10, 1) :]),
+        loss_first=outcome.loss_first,
+        loss_last=outcome.loss_last,
         selected_by=outcome.selected_by,
-        selected_step=selected,
+        selected_step=outcome.selected_step,
         checkpoints=tuple(
             Checkpoint(step=row.step, **{name: row.validation.get(name) for name in task.metrics})
             for row in outcome.table
@@ -130,7 +128,7 @@ def train(
         prompt=asdict(task.prompt),
         model=asdict(task.model),
         train=asdict(params),
-        step=selected,
+        step=outcome.selected_step,
         training_odds=task.training_odds,
         positive_weight=params.positive_weight,
     )

@@ -66,6 +66,25 @@ class Outcome:
     data_wait_fraction: float
     resumed_from: int
 
+    @property
+    def selected_step(self) -> int:
+        """Step of the selected checkpoint."""
+        return next(row.step for row in self.table if f"checkpoint-{row.step}" == self.checkpoint.name)
+
+    @property
+    def loss_first(self) -> float | None:
+        """Mean training loss of the first tenth of the steps; None if one was not finite."""
+        return curve.mean_loss([row.loss for row in self.curve[: self._tenth]])
+
+    @property
+    def loss_last(self) -> float | None:
+        """Mean training loss of the last tenth of the steps; None if one was not finite."""
+        return curve.mean_loss([row.loss for row in self.curve[-self._tenth :]])
+
+    @property
+    def _tenth(self) -> int:
+        return max(len(self.curve) // 10, 1)
+
 
 @dataclass(frozen=True)
 class Ended:

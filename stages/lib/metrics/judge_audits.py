@@ -127,9 +127,15 @@ def length(
     ranked = {LENGTH: np.stack([ranks(grades), *others]), LENGTH_RULES: np.stack([ranks(rules), *others])}  # (3, n)
 
     def measure(weights: NDArray[np.int64]) -> dict[Key, Outcome]:
-        found = {key: attempt(partial_correlation, values, weights) for key, values in ranked.items()}
-        wrong = next((one for one in found.values() if isinstance(one, UndefinedMetricError)), None)
-        return {LENGTH_EXCESS: wrong or found[LENGTH] - found[LENGTH_RULES], **found}  # type: ignore[operator]
+        theirs, by_rules = (attempt(partial_correlation, ranked[key], weights) for key in (LENGTH, LENGTH_RULES))
+        excess: Outcome
+        if isinstance(theirs, UndefinedMetricError):
+            excess = theirs
+        elif isinstance(by_rules, UndefinedMetricError):
+            excess = by_rules
+        else:
+            excess = theirs - by_rules
+        return {LENGTH_EXCESS: excess, LENGTH: theirs, LENGTH_RULES: by_rules}
 
     return _estimates(measure, cases, settings)
 

@@ -87,10 +87,10 @@ def draw(plane: Plane, body: Body, modality: str) -> np.ndarray:
 
 def _parts(body: Body) -> Iterator[tuple[str, tuple[float, float, float, float], bool]]:
     """Tissue, middle and half axes of each part, from the outside in, and whether it differs between patients."""
-    for tissue, *outline in OUTLINES[body.region]:
-        yield tissue, tuple(outline), False  # type: ignore[misc]
-    for tissue, *outline in ORGANS[body.region]:
-        yield tissue, tuple(outline), True  # type: ignore[misc]
+    for tissue, u, v, across, down in OUTLINES[body.region]:
+        yield tissue, (u, v, across, down), False
+    for tissue, u, v, across, down in ORGANS[body.region]:
+        yield tissue, (u, v, across, down), True
 
 
 Outline = tuple[str, float, float, float, float]  # tissue; u, v of the middle; half axes across and down

@@ -58,9 +58,10 @@ def findings(text: str) -> Section:
     Section(text='Mass left. No cyst.', how='json')
     """
     said = THOUGHT.sub("", text).strip()
-    for found, how in ((_json(said), "json"), (_below_header(said), "header")):
-        if found is not None:
-            return Section(found, how)  # type: ignore[arg-type]
+    if (listed := _json(said)) is not None:
+        return Section(listed, "json")
+    if (below := _below_header(said)) is not None:
+        return Section(below, "header")
     return Section(said, "whole") if said else Section("", "none")
 
 
