@@ -17,6 +17,7 @@ ARMS = "stages.lib.models.arms"
 JUDGES = "stages.lib.models.judges"
 ENCODERS = "stages.lib.models.encoders"
 RETRIEVERS = "stages.lib.models.retrievers"
+GROUNDERS = "stages.lib.detect.grounders"
 
 
 def names(package: str) -> list[str]:

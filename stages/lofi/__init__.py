@@ -1,0 +1,1 @@
+"""Representations that know where: training, retrieval, and grounding by retrieved examples."""
