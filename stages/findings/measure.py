@@ -23,7 +23,6 @@ from typing import Any
 from stages.findings import ratings_file
 from stages.findings.measuring import agreement, arms, costs, counts, pairs, texts, verdicts
 from stages.findings.measuring.pairs import Both
-from stages.findings.measuring.parts import Floats
 from stages.findings.measuring.ratings import by_judge, rated
 from stages.findings.measuring.results import COMPARISON, DESCRIPTION, Results
 from stages.findings.measuring.settings import MeasureParams
@@ -36,6 +35,7 @@ from stages.lib.core.log import LOG
 from stages.lib.metrics import measures, outcomes
 from stages.lib.metrics.bootstrap import rescaled
 from stages.lib.metrics.measures import Subject
+from stages.lib.metrics.parts import Floats
 from stages.lib.metrics.text import vocabulary
 from stages.lib.metrics.text.extract import extractor
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from stages.findings.measuring import texts
-from stages.findings.measuring.parts import value
 from stages.findings.measuring.study import Asked, Item
 from stages.lib.metrics.measures import Key
+from stages.lib.metrics.parts import value
 from stages.lib.metrics.text.extract import extractor
 
 PAIRS = [

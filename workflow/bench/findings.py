@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 
 from stages.findings import judge, measure
-from stages.findings.measuring.parts import Part, fraction, mean
-from stages.findings.measuring.parts import measure as measure_parts
 from stages.findings.measuring.settings import MeasureParams
 from stages.findings.measuring.study import Tables
 from stages.lib.core import case_tables, tables
 from stages.lib.metrics.bootstrap import percentile, resamples
 from stages.lib.metrics.measures import Key
+from stages.lib.metrics.parts import Part, fraction, mean
+from stages.lib.metrics.parts import measure as measure_parts
 from stages.lib.metrics.text.extract import extractor
 from stages.lib.models.judges import rules
 from stages.lib.models.judging import rating

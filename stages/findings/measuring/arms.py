@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.findings.measuring.parts import Floats, Measured, Part, fraction, mean, measure, refused, within
 from stages.findings.measuring.settings import MeasureParams
 from stages.findings.measuring.study import Asked, Item, Row
 from stages.lib.metrics.measures import Estimate, Key
+from stages.lib.metrics.parts import Floats, Measured, Part, fraction, mean, measure, refused, within
 
 TEST = "test"
 WITHOUT_LOOPING = f"{TEST}/without_looping"

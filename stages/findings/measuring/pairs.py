@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.findings.measuring.parts import Floats, Measured, Part, difference, drawn_difference, fraction, measure
 from stages.findings.measuring.ratings import JUDGED, NONE, Rated
 from stages.findings.notes import Verdict
 from stages.lib.metrics.comparison import mcnemar
 from stages.lib.metrics.measures import Estimate, Key, estimates
+from stages.lib.metrics.parts import Floats, Measured, Part, difference, drawn_difference, fraction, measure
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.findings.measuring.parts import Part, fraction
 from stages.findings.measuring.study import Asked, Row, Study
 from stages.lib.core.case_tables import RATINGS
 from stages.lib.metrics.measures import Key
+from stages.lib.metrics.parts import Part, fraction
 
 GOOD, NONE = RATINGS.index("good"), -1
 UNRATED = "the judge rated no answer"

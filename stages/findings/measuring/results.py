@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from stages.findings.measuring.parts import Measured
 from stages.findings.notes import Agreement, Cost, Counts, Verdict
 from stages.lib.metrics.measures import Estimate, Key, Subject
 from stages.lib.metrics.outcomes import Row
+from stages.lib.metrics.parts import Measured
 
 DESCRIPTION, COMPARISON = "description", "comparison"
 

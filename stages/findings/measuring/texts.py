@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.findings.measuring.parts import Part, mean
 from stages.findings.measuring.study import Asked, Item, Row
 from stages.lib.metrics.measures import Key
+from stages.lib.metrics.parts import Part, mean
 from stages.lib.metrics.text.extract import Extractor, Reading
 from stages.lib.metrics.text.finding_match import Counts, Match, counts, match, strictly
 from stages.lib.metrics.text.rouge import RougeL, rouge_l

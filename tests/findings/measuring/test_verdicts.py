@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from letters import FIRST, SECOND, compared, rated
 
-from stages.findings.measuring.parts import measure as measure_parts
 from stages.findings.measuring.ratings import parts
 from stages.findings.page import sentences
 from stages.lib.metrics.measures import Estimate, Key
+from stages.lib.metrics.parts import measure as measure_parts
 from stages.lib.report.numbers import MINUS
 
 

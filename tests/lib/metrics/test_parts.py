@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.findings.measuring.parts import Part, difference, drawn_difference, fraction, mean, measure, refused, within
 from stages.lib.core.errors import UndefinedMetricError
 from stages.lib.metrics.measures import Key
+from stages.lib.metrics.parts import Part, difference, drawn_difference, fraction, mean, measure, refused, within
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=20), st.integers(0, 2**31))

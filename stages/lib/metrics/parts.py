@@ -1,4 +1,4 @@
-"""Measures of an arm as ratios of sums over items, so that all resamples of cases are one product of matrices."""
+"""Measures as ratios of sums over items, so that all resamples of cases are one product of matrices."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Part:
-    """A measure of an arm: the sum of what each item adds to the numerator, over that of the denominator.
+    """A measure: the sum of what each item adds to the numerator, over that of the denominator.
 
     Attributes:
         over: What each item adds to the numerator, shape (n,).
@@ -116,7 +116,7 @@ def refused(keys: Sequence[Key], reason: str, facts: Mapping[str, Any]) -> dict[
 
 
 def drawn_difference(first: Measured, second: Measured) -> dict[Key, Floats]:
-    """Difference of two arms on each resample, of the measures that both have."""
+    """Difference of two systems on each resample, of the measures that both have."""
     return {key: first.draws[key] - second.draws[key] for key in first.draws if key in second.draws}
 
 
