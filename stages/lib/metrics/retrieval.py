@@ -17,7 +17,9 @@ from stages.lib.core.errors import MetricInputError, UndefinedMetricError
 DIGITS = 6  # of a cosine; what lies beneath differs with the order of a sum, and would decide ties by chance
 CELLS = 1 << 23  # of a similarity matrix, held at once
 
-Floats, Ints, Bools = NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 Right = Callable[[Ints], Bools]  # numbers of queries, (b,) -> which items of the pool are right, (b, p)
 
 
