@@ -7,10 +7,8 @@ out  out  a folder: nih_filtered_images/, lidc_png_16_bit/, unlabelled/, classif
 
 import csv
 import io
-import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +19,7 @@ import numpy as np
 from stages.lib.core import cli, files, params
 from stages.lib.core.log import LOG
 from stages.lib.core.progress import track
+from stages.lib.demo import parallel
 from stages.lib.demo.synthetic import image as images
 from stages.lib.demo.synthetic import marker
 
@@ -276,21 +275,6 @@ def _make(folder: Path, params: Params, order: Order) -> tuple[Order, tuple[imag
     return order, pixels.nodules
 
 
-def _one_thread() -> None:
-    import cv2
-
-    cv2.setNumThreads(1)
-
-
-def _each(work: Callable[[Order], Any], orders: Sequence[Order], workers: int) -> Iterator[Any]:
-    if workers == 1:
-        yield from map(work, orders)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
-        yield from pool.map(work, orders, chunksize=4)
-
-
 def write(params: Params, out: Path, workers: int) -> None:
     """Make all images and their tables as the folder `out`; it takes the place of an older one only when it is whole.
 
@@ -303,7 +287,7 @@ def write(params: Params, out: Path, workers: int) -> None:
     with files.replacing_folder(out) as beside:
         for folder in FOLDERS:
             (beside / folder).mkdir(parents=True)
-        work = _each(partial(_make, beside, params), orders, workers)
+        work = parallel.each(partial(_make, beside, params), orders, workers)
         made = list(track(work, total=len(orders), what="simulate", unit="images"))
         for name, rows in tables(made, params.seed).items():
             files.write_bytes(beside / name, _csv(COLUMNS[name], rows))

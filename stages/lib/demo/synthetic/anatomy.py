@@ -57,12 +57,14 @@ class Chest:
         air: Fraction of the lung's full depth that is air, [0, 1], float32: little behind the heart and below a dome.
         heart: Whether heart or great vessels cover the pixel, bool.
         below_dome: Whether the pixel lies below the top of a dome, bool.
+        low_mm: How much lower than at a usual breath the domes stand, millimetres.
     """
 
     path_mm: np.ndarray
     air: np.ndarray
     heart: np.ndarray
     below_dome: np.ndarray
+    low_mm: float
 
 
 ZONES = ("upper", "middle", "lower", "hilum", "heart", "dome")
@@ -109,7 +111,7 @@ def chest(frame: Frame, who: Patient, breath_mm: float) -> Chest:
         path += _breasts(frame, who)
     if who.bubble:
         path -= _bubble(frame, who, low)
-    return Chest(np.maximum(path, 0).astype(np.float32), air, heart, below_dome)
+    return Chest(np.maximum(path, 0).astype(np.float32), air, heart, below_dome, low)
 
 
 def zone_at(shadow: Chest, frame: Frame, column: float, row: float) -> str:
@@ -122,10 +124,19 @@ def zone_at(shadow: Chest, frame: Frame, column: float, row: float) -> str:
         return "dome"
     if shadow.heart[at]:
         return "heart"
-    x, y = np.linalg.solve(frame.matrix, np.array([column, row]) - frame.shift)
+    x, y = frame.to_patient(column, row)
     if np.hypot(abs(x) - 42, 0.8 * (y + 19)) < 22:
         return "hilum"
-    return "upper" if y < -50 else "middle" if y < 10 else "lower"
+    return third(y)
+
+
+def third(y_mm: float) -> str:
+    """Third of the lung, the first three of ZONES, at a height of the patient.
+
+    >>> [third(y) for y in (-60.0, 0.0, 40.0)]
+    ['upper', 'middle', 'lower']
+    """
+    return "upper" if y_mm < -50 else "middle" if y_mm < 10 else "lower"
 
 
 def _soft(frame: Frame, who: Patient, x: np.ndarray, y: np.ndarray) -> np.ndarray:

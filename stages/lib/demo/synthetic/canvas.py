@@ -32,6 +32,11 @@ class Frame:
         """Points of the patient, shape (..., 2), millimetres, as pixels (x, y) of the image."""
         return points @ self.matrix.T + self.shift
 
+    def to_patient(self, column: float, row: float) -> tuple[float, float]:
+        """Patient's x and y, millimetres, of a point of the image."""
+        x, y = np.linalg.solve(self.matrix, np.array([column, row]) - self.shift)
+        return float(x), float(y)
+
     def grid(self) -> tuple[np.ndarray, np.ndarray]:
         """Patient's x and y, millimetres, of every pixel: two float32 arrays of shape (h, w)."""
         inverse = np.linalg.inv(self.matrix)

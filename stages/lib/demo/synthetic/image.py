@@ -7,6 +7,7 @@ Source: after Litjens et al. (MICCAI 2010) and Schultheiss et al. (Scientific Re
     images; here the image is synthetic as well.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from stages.lib.demo.synthetic import anatomy, physics
 from stages.lib.demo.synthetic.anatomy import Patient
 from stages.lib.demo.synthetic.canvas import Frame
+from stages.lib.demo.synthetic.chest_findings import Finding, Shown, show
 from stages.lib.demo.synthetic.nodules import Nodule, add, body, peak_mm
 
 WIDTH_MM = 354.0
@@ -31,11 +33,15 @@ class Image:
         nodules: The nodules, in the order in which they were put in.
         lungs: Where a nodule's centre may lie, bool, same shape: the lungs, also somewhat behind the heart and below
             the domes.
+        frame: How the patient stands on the image.
+        findings: The other findings, as wanted.
     """
 
     density: np.ndarray
     nodules: tuple[Nodule, ...]
     lungs: np.ndarray
+    frame: Frame
+    findings: tuple[Shown, ...]
 
 
 def patient(rng: np.random.Generator) -> Patient:
@@ -52,6 +58,7 @@ def draw(
     nodules: int,
     diameter_mm: tuple[float, float],
     contrast: tuple[float, float],
+    findings: Sequence[Finding] = (),
 ) -> Image:
     """One image of `patient`, about 354 mm wide.
 
@@ -66,6 +73,8 @@ def draw(
         nodules: How many nodules, 0 or more.
         diameter_mm: Least and greatest diameter, millimetres.
         contrast: Least and greatest contrast grade, in [0, 1].
+        findings: Other findings; they take no random numbers from `rng`, and no nodule has its centre on them but on
+            the heart.
     """
     pose, shapes, noise = rng.spawn(3)
     frame = _frame(pose, patient, width_px, height_px)
@@ -73,17 +82,22 @@ def draw(
     chest = anatomy.chest(frame, patient, breath_mm=float(pose.normal(0, 5)))
     lungs = _within(frame, settings, chest.air > LEAST_AIR)
     path = chest.path_mm
+    shown = tuple(show(finding, frame, patient, chest, path) for finding in findings)
+    free = lungs.copy()
+    for one in shown:
+        if one.finding.kind != "heart":
+            free &= ~one.cover
     truth: list[Nodule] = []
     for child in shapes.spawn(max(nodules, 1)):
         size = float(child.uniform(*diameter_mm))
         grade = float(child.uniform(*contrast)) if nodules else 0.0
-        x, y = _place(child, frame, lungs, size, truth)
+        x, y = _place(child, frame, free if free.any() else lungs, size, truth)
         patch, corner, x, y = body(child, frame, x, y, size)
         add(path, patch, corner, peak_mm(size, grade))
         if nodules:
             zone = anatomy.zone_at(chest, frame, x, y)
             truth.append(Nodule(x, y, frame.px(size), size, grade, zone))
-    return Image(physics.develop(noise, frame, path, settings), tuple(truth), lungs)
+    return Image(physics.develop(noise, frame, path, settings), tuple(truth), lungs, frame, shown)
 
 
 def spacing_mm(width_px: int) -> float:
