@@ -15,7 +15,7 @@ from stages.lib.core import files, kinds
 from stages.lib.core.closure import closure
 from stages.lib.core.errors import ParamsError
 from stages.lib.core.params import subset
-from workflow import costs, devices, estimate, findings_run, registry, running
+from workflow import chapters, costs, devices, estimate, findings_run, registry, running
 
 try:
     registry.check(config)
@@ -31,7 +31,6 @@ if workflow.resource_settings.nodes is None and "gpu" not in workflow.global_res
     workflow.register_resource("gpu", devices.count())
 
 CHAPTERS = config["study"]["chapters"]
-OWN_PAGE = ("findings",)  # chapters whose page is a rule of their own, so that it is there without the study's
 NONE = "(?!)"  # a wildcard that nothing can be
 ROWS = {  # where the rows of the systems of each kind stand
     "base": "weights.pretrain",

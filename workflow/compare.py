@@ -21,13 +21,12 @@ import yaml
 from stages.lib.core import cli, params, tables
 from stages.lib.core.errors import ExperimentError
 from stages.lib.metrics import measures
+from workflow.chapters import OWN_PAGE, outcomes
 from workflow.paired import lines as paired_lines
 from workflow.paired import paired
 
 WORKSPACE = "workspace"
 PARAMS, METRICS = "params.yaml", "results/metrics.json"
-OWN_METRICS = "results/findings/metrics.json"  # of a chapter that has a page of its own, where there is no other
-OUTCOMES = ("results/nodules/measure/outcomes.parquet", "results/findings/measure/outcomes.parquet")
 SYSTEM_PARTS = 3  # chapter, task and system, before the subset and the metric of a name in metrics.json
 NOTE = (
     "* The two intervals do not overlap. Overlap is no test: where two runs see the same images, a difference can be "
@@ -91,19 +90,22 @@ def load(revision: str, root: Path = Path()) -> dict[str, Any]:
 
 
 def _metrics(revision: str, root: Path) -> str:
+    """Text of the study's metrics, or of those of the first chapter that has a page of its own."""
     try:
         return _text(revision, METRICS, root)
     except ExperimentError as error:
-        try:
-            return _text(revision, OWN_METRICS, root)
-        except ExperimentError:
-            raise error from None
+        for name in OWN_PAGE:
+            try:
+                return _text(revision, f"results/{name}/metrics.json", root)
+            except ExperimentError:
+                continue
+        raise error
 
 
 def _outcomes(revision: str, root: Path) -> pa.Table | None:
     """Outcomes of all chapters that have them; None if none has."""
     found = []
-    for name in OUTCOMES:
+    for name in outcomes():
         content = _bytes(revision, name, root)
         if content is not None:
             found.append(tables.check(pq.read_table(pa.BufferReader(content)), tables.OUTCOMES))

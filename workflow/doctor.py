@@ -17,6 +17,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from workflow import chapters
+from workflow.chapters import Line
 from workflow.costs import needs_gpu
 
 PYTHON = (3, 11)
@@ -96,7 +98,7 @@ class Machine:
     chexagent: str | None  # its environment: "ready", "absent" or "no python"; None if the preset does without it
     chexagent_access: str | None  # to model and encoder, as `access`; None for folders, or if it does without them
     data: Data | None  # None if the study makes its own
-    findings: tuple[tuple[str, str | None], ...] = ()  # what the findings benchmark needs, and what to do about it
+    chapters: tuple[Line, ...] = ()  # what chapters need, and what to do about it
 
 
 def checks(document: Mapping[str, Any], machine: Machine) -> list[Check]:
@@ -117,7 +119,7 @@ def checks(document: Mapping[str, Any], machine: Machine) -> list[Check]:
         *_gpu(document, machine, large),
         *(_hub(document, machine) if _has_images(document) else []),
         *([_data(document, machine)] if _has_images(document) else []),
-        *(Check(found, mend) for found, mend in machine.findings),
+        *(Check(found, mend) for found, mend in machine.chapters),
         _slurm(machine),
         _chromium(machine),
         *_chexagent(document, machine),
@@ -324,8 +326,6 @@ def look(document: Mapping[str, Any]) -> Machine:
     """
     import psutil
 
-    from workflow import findings_doctor
-
     token, access = hub(document)
     own, own_access = chexagent(document)
     return Machine(
@@ -351,7 +351,7 @@ def look(document: Mapping[str, Any]) -> Machine:
         chexagent=own,
         chexagent_access=own_access,
         data=data(document),
-        findings=tuple(findings_doctor.lines(document)) if "findings" in document else (),
+        chapters=tuple(chapters.lacks(document)),
     )
 
 

@@ -21,6 +21,8 @@ from typing import Any
 
 import yaml
 
+from workflow.chapters import ROOTS
+
 HEADER = "# Generated from rules/ by `make sync`; do not edit.\n"
 METRICS = "results/summary.json"
 CURVE = "results/nodules/train/curve.csv"
@@ -28,7 +30,6 @@ LIVE = {  # what training writes while it runs
     "loss of the run in progress": ["loss", "val_loss"],
     "validation of the run in progress": ["val_balanced_accuracy", "val_f1", "val_average_precision"],
 }
-CHAPTERS = ("data", "weights", "nodules", "findings")
 ROWS = ("pretrain", "classifiers", "localizers", "arms", "judges", "retrievers")
 SYSTEMS = (
     "arm",
@@ -184,7 +185,7 @@ def _sections(command: str) -> list[str]:
     document = json.loads(words[words.index("--params") + 1]) if "--params" in words else {}
     found = []
     for chapter, inside in document.items():
-        for name, values in inside.items() if chapter in CHAPTERS else [("", inside)]:
+        for name, values in inside.items() if chapter in ROOTS else [("", inside)]:
             rows = list(values) if name in ROWS else [""]
             found += [".".join(filter(None, (chapter, name, row))) for row in rows]
     return [*found, *(["study.seeds"] if REPEATED & set(found) else [])]

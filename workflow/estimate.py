@@ -15,7 +15,7 @@ from typing import Any
 
 from stages.lib.core import params
 from stages.lib.core.errors import ParamsError
-from workflow import costs, findings_costs, registry, stage_costs
+from workflow import chapters, costs, registry
 
 PRESETS = Path("workflow/presets")
 
@@ -27,12 +27,7 @@ def lines(document: Mapping[str, Any], gpu: costs.Gpu) -> list[str]:
         document: The parameters, checked.
         gpu: On which models run.
     """
-    chapters, results, told = document["study"]["chapters"], Path("results"), []
-    if "nodules" in chapters:
-        told += stage_costs.lines(document, gpu, stage_costs.count_images(results, document))
-    if "findings" in chapters:
-        told += findings_costs.lines(document, gpu, results)
-    return told
+    return list(chapters.estimates(document, gpu, Path("results")))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

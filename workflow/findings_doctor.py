@@ -11,8 +11,8 @@ from typing import Any
 
 from stages.lib.core import kinds, params
 from stages.lib.core.errors import ModelError, NoduleflowError
+from workflow.chapters import Line
 
-Line = tuple[str, str | None]  # what was found, and what to do about it; None if nothing
 HUB_TIMEOUT_S = 5.0
 ENDPOINT = "endpoint"
 

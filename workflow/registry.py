@@ -13,6 +13,7 @@ from stages.lib.core import kinds, params
 from stages.lib.core.errors import ParamsError
 from stages.lib.models.chat import checks
 from workflow import renamed
+from workflow.chapters import CHAPTERS, ROOTS
 
 NAME = r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$"
 
@@ -125,8 +126,6 @@ DEMO = (
     "findings.simulate",
 )  # what only the demo study has: the others bring their images and model
 
-CHAPTERS = {"nodules": ("data", "weights", "nodules", "predict"), "findings": ("findings",)}  # what each one wants
-
 
 def sections() -> dict[str, params.Section]:
     """Class of every section of params.yaml, in the order of the flow; of systems, how rows are checked."""
@@ -156,14 +155,13 @@ def chapters(document: Any) -> list[str]:
     study = inside.get("study")
     named = study.get("chapters") if isinstance(study, Mapping) else None
     named = named if isinstance(named, list) else []
-    found = [name for name, roots in CHAPTERS.items() if name in named or any(root in inside for root in roots)]
+    found = [name for name, one in CHAPTERS.items() if name in named or any(root in inside for root in one.roots)]
     return found or ["nodules"]
 
 
 def absent(document: Any) -> set[str]:
     """Sections of chapters that a parameter document is not about."""
-    here = {root for name in chapters(document) for root in CHAPTERS[name]}
-    elsewhere = {root for roots in CHAPTERS.values() for root in roots} - here
+    elsewhere = {*ROOTS} - {root for name in chapters(document) for root in CHAPTERS[name].roots}
     return {name for name in HOMES if name.partition(".")[0] in elsewhere}
 
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from stages.lib.core import params
 from workflow import registry
+from workflow.chapters import ROOTS
 
 PATH = Path("workflow/schemas/params.schema.json")
 
 
 def render() -> str:
     """Text that the schema must have."""
-    optional = {*registry.DEMO, *(root for roots in registry.CHAPTERS.values() for root in roots)}
+    optional = {*registry.DEMO, *ROOTS}
     return json.dumps(params.json_schema(registry.sections(), optional), indent=2) + "\n"
 
 

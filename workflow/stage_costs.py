@@ -494,8 +494,13 @@ def not_counted(document: Mapping[str, Any]) -> list[str]:
     )
 
 
-def lines(document: Mapping[str, Any], on: Gpu, images: Images) -> list[str]:
-    """Estimate as lines of text, or one that says why there is none."""
+def lines(document: Mapping[str, Any], on: Gpu, results: Path) -> list[str]:
+    """Estimate as lines of text, or one that says why there is none; images are counted in the folder of results."""
+    return told(document, on, count_images(results, document))
+
+
+def told(document: Mapping[str, Any], on: Gpu, images: Images) -> list[str]:
+    """Estimate for so many images."""
     if not costs.needs_gpu(document):
         base = document.get("weights", {}).get("fetch", {}).get("base")
         return [f"estimate: none for {base}, which runs on a processor in minutes; it is for MedGemma 1.5 4B"]

@@ -265,7 +265,7 @@ def test_a_kind_without_a_formula_is_named_and_not_passed_over():
     document = with_rows("localizers", strange={"kind": "strange", "prompts": ["Where?"]})
     images = stage_costs.count_images(ROOT, document)
     assert "localization, strange" not in by_name(document, images=images)
-    assert "localizer strange: its kind 'strange' has no formula" in "\n".join(stage_costs.lines(document, RTX, images))
+    assert "localizer strange: its kind 'strange' has no formula" in "\n".join(stage_costs.told(document, RTX, images))
     assert stage_costs.without_formula(REAL) == []
 
 
@@ -346,20 +346,20 @@ def test_images_are_counted_from_the_results_and_else_taken_from_the_challenge(t
 
 def test_the_estimate_says_that_it_is_computed_and_warns_where_memory_may_not_suffice():
     images = stage_costs.count_images(ROOT, REAL)
-    text = "\n".join(stage_costs.lines(REAL, RTX, images))
+    text = "\n".join(stage_costs.told(REAL, RTX, images))
     assert "computed, not measured" in text
     assert "may not fit" not in text
     greedy = changed(train={"gradient_checkpointing": False})
-    assert "memory, training may not fit 24 GB" in "\n".join(stage_costs.lines(greedy, RTX, images))
+    assert "memory, training may not fit 24 GB" in "\n".join(stage_costs.told(greedy, RTX, images))
     row = REAL["nodules"]["localizers"]["medgemma"] | {"batch_size": 32}
     assert "memory, medgemma may not fit" in "\n".join(
-        stage_costs.lines(with_rows("localizers", medgemma=row), RTX, images)
+        stage_costs.told(with_rows("localizers", medgemma=row), RTX, images)
     )
 
 
 def test_a_study_on_a_processor_gets_no_estimate_but_a_word():
     demo = yaml.safe_load((ROOT / "workflow/presets/demo.yaml").read_text())
-    (line,) = stage_costs.lines(demo, RTX, stage_costs.count_images(ROOT, demo))
+    (line,) = stage_costs.told(demo, RTX, stage_costs.count_images(ROOT, demo))
     assert "none for workflow/demo_base" in line
 
 
