@@ -18,7 +18,9 @@ rule report:
         code=code("report"),
     output:
         report="results/report.html",
-        pages=expand("results/{chapter}/report.html", chapter=[name for name in CHAPTERS if name not in chapters.OWN_PAGE]),
+        pages=expand(
+            "results/{chapter}/report.html", chapter=[name for name in CHAPTERS if name not in chapters.OWN_PAGE]
+        ),
         metrics="results/metrics.json",
         summary="results/summary.json",
     log:
