@@ -18,6 +18,8 @@ SHOWN = {  # of each system on the test split
     Key("good_fraction"): "answers rated good",
     Key("key_finding_rate"): "key findings found",
     Key("finding_f1"): "F1 of the findings",
+    Key("recall_at_k_mean", "10"): "R@10, mean of both directions",
+    Key("chance_at_k_mean", "10"): "R@10 by chance",
 }
 
 

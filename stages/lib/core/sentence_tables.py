@@ -91,6 +91,7 @@ RANKS = Schema(
         Column("rank_lenient", INT, "the same if an equal text, or an image of the same study, is right too"),
         Column("tied", INT, "wrong ones as similar as the first right one"),
         Column("n_right", INT, "right ones in the pool"),
+        Column("n_right_lenient", INT, "right ones in the pool, as rank_lenient counts them"),
         Column("n_pool", INT, "size of the pool"),
         Column("found", TEXTS, "the first ones of the pool: an image, or an image and a part behind a stroke"),
         Column("similarities", pa.list_(FLOAT), "their cosines, [-1, 1]"),

@@ -204,6 +204,21 @@ METRICS: Mapping[str, Metric] = {
         _up("rating_kappa_quadratic", "Cohen's kappa, quadratic weights"),
         _up("rating_alpha", "Krippendorff's alpha, nominal"),
         _up("rating_alpha_ordinal", "Krippendorff's alpha, ordinal"),
+        # retrieval: `at` is K; lenient: an equal text, or an image of the same study, is right too
+        _up("recall_at_k_mean", "R@K, mean of both directions", "10"),
+        Metric(name="chance_at_k_mean", label="R@K by chance, mean of both directions"),
+        _up("recall_at_k", "R@K"),
+        Metric(name="chance_at_k", label="R@K by chance"),
+        _up("over_chance_at_k", "R@K, times chance"),
+        _up("recall_at_k_lenient", "R@K, lenient"),
+        Metric(name="chance_at_k_lenient", label="R@K by chance, lenient"),
+        _down("median_rank", "Median rank"),
+        _down("median_rank_lenient", "Median rank, lenient"),
+        _up("reciprocal_rank", "Reciprocal rank, mean (MRR)"),
+        _up("reciprocal_rank_lenient", "Reciprocal rank, mean, lenient"),
+        _down("tied_pairs", "Wrong items as similar as the first right one, fraction"),
+        _down("tied_queries", "Queries whose first right item is tied with a wrong one"),
+        _count("pool_size", "Items in the pool"),
         # audits of the judges
         _up("expected_fraction", "Rated as expected"),
         Metric(name="grade_change", label="Change of the grade, mean", unit="grades"),
@@ -231,11 +246,13 @@ def metric(name: str) -> Metric:
 
 
 def at_label(at: str) -> str:
-    """Name of a threshold, a tolerance, or a rate of false points at a tolerance, in the report.
+    """Name of a threshold, a tolerance, a rate of false points at a tolerance, or a number of items, in the report.
 
-    >>> at_label("f1"), at_label("tight"), at_label("tight/1_8")
-    ('threshold of the best F1', 'tight distance', 'tight distance, 1/8 false points per image')
+    >>> at_label("f1"), at_label("tight"), at_label("tight/1_8"), at_label("10")
+    ('threshold of the best F1', 'tight distance', 'tight distance, 1/8 false points per image', 'K = 10')
     """
     first, _, rate = at.partition("/")
+    if first.isdecimal():
+        return f"K = {first}"
     label = THRESHOLDS.get(first) or TOLERANCES.get(first) or first
     return f"{label}, {rate.replace('_', '/')} false points per image" if rate else label

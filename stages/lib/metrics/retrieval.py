@@ -212,32 +212,43 @@ def mean_reciprocal_rank(rank: ArrayLike) -> float:
     return float((1 / _some(rank)).mean())
 
 
-def chance_at_k(n_right: ArrayLike, n_pool: int, k: int) -> float:
-    """R@K that is expected of a random order of the pool, [0, 1].
+def chances_at_k(n_right: ArrayLike, n_pool: int, k: int) -> Floats:
+    """Chance of each query to have a right item among the first k of a random order of the pool, [0, 1], shape (q,).
 
-    The mean over queries of 1 - C(M - m, K) / C(M, K), for m right items in a pool of M; with m = 1 that is K / M.
+    1 - C(M - m, K) / C(M, K), for m right items in a pool of M; with m = 1 that is K / M.
 
     Args:
-        n_right: Right items of each query, shape (q,), each at least 1.
+        n_right: Right items of each query, m, shape (q,), each at least 1.
         n_pool: Size of the pool, M.
         k: How many are looked at, K; all of the pool if it is smaller.
 
     Raises:
-        UndefinedMetricError: If there is no query.
         MetricInputError: If k is below 1, or a query has no right item or more than the pool holds.
+
+    >>> chances_at_k([1, 3], 4, 2).tolist()
+    [0.5, 1.0]
+    """
+    if k < 1:
+        raise MetricInputError(f"found k = {k}, wanted 1 or more")
+    several, query = np.unique(np.asarray(n_right, np.int64), return_inverse=True)
+    if len(several) and not 1 <= several[0] <= several[-1] <= n_pool:
+        raise MetricInputError(f"found {several[0]} to {several[-1]} right items in a pool of {n_pool}")
+    whole = comb(n_pool, min(k, n_pool))
+    hit = [(whole - comb(n_pool - m, min(k, n_pool))) / whole for m in several.tolist()]
+    return np.array(hit, np.float64)[query]
+
+
+def chance_at_k(n_right: ArrayLike, n_pool: int, k: int) -> float:
+    """R@K that is expected of a random order of the pool, [0, 1]: the mean of `chances_at_k`, with its arguments.
+
+    Raises:
+        UndefinedMetricError: If there is no query.
+        MetricInputError: As `chances_at_k`.
 
     >>> chance_at_k([1], 400, 10), chance_at_k([2], 4, 1), chance_at_k([1, 3], 4, 2)
     (0.025, 0.5, 0.75)
     """
-    if k < 1:
-        raise MetricInputError(f"found k = {k}, wanted 1 or more")
-    several, counts = np.unique(_some(n_right).astype(np.int64), return_counts=True)
-    if several[0] < 1 or several[-1] > n_pool:
-        raise MetricInputError(f"found {several[0]} to {several[-1]} right items in a pool of {n_pool}")
-    drawn = min(k, n_pool)
-    whole = comb(n_pool, drawn)
-    hit = [(whole - comb(n_pool - m, drawn)) / whole for m in several.tolist()]
-    return float(np.dot(hit, counts) / counts.sum())
+    return float(_some(chances_at_k(n_right, n_pool, k)).mean())
 
 
 def _some(values: ArrayLike) -> Floats:
@@ -248,34 +259,21 @@ def _some(values: ArrayLike) -> Floats:
     return found
 
 
-def resampled(rank: Ints, weights: NDArray[np.int64], ks: tuple[int, ...]) -> dict[str, Floats]:
-    """Metrics of ranks on resamples of queries, all at once.
+def resampled_medians(rank: Ints, weights: NDArray[np.float64]) -> Floats:
+    """Median rank on resamples of queries, all at once, shape (b,); NaN for a resample without a query.
 
     Args:
         rank: Of each query, shape (q,).
-        weights: How often each query stands in each resample, shape (b, q).
-        ks: Values of K.
+        weights: How often each query stands in each resample, whole numbers, shape (b, q).
 
-    Returns:
-        Shape (b,) each: "recall/<k>" for each k, "median", "reciprocal"; NaN for a resample without a query.
-
-    >>> {name: one.tolist() for name, one in resampled(np.array([1, 4]), np.array([[1, 1], [0, 2]]), (2,)).items()}
-    {'recall/2': [0.5, 0.0], 'reciprocal': [0.625, 0.25], 'median': [2.5, 4.0]}
+    >>> resampled_medians(np.array([1, 4]), np.array([[1.0, 1.0], [0.0, 2.0]])).tolist()
+    [2.5, 4.0]
     """
-    columns = np.stack([*((rank <= k).astype(np.float64) for k in ks), 1 / np.maximum(rank, 1)], axis=1)
-    total = weights.sum(axis=1)
-    with np.errstate(invalid="ignore"):
-        means = (weights @ columns) / total[:, None]  # (b, number of ks + 1)
-    names = [*(f"recall/{k}" for k in ks), "reciprocal"]
-    return {**dict(zip(names, means.T, strict=True)), "median": _medians(rank, weights, total)}
-
-
-def _medians(rank: Ints, weights: NDArray[np.int64], total: NDArray[np.int64]) -> Floats:
-    """Median of the ranks of each resample, shape (b,)."""
     if not len(rank):
         return np.full(len(weights), np.nan)
     order = np.argsort(rank, kind="stable")
     upto = weights[:, order].cumsum(axis=1)  # (b, q)
+    total = upto[:, -1]
     ends = [
         rank[order][np.minimum((upto <= place[:, None]).sum(axis=1), len(rank) - 1)]
         for place in ((total - 1) // 2, total // 2)
