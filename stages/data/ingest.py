@@ -9,36 +9,23 @@ out  manifest  tables.MANIFEST, one row per image and one per label without a fi
                With --verify every file is read
 """
 
-import multiprocessing
-import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pyarrow as pa
 from pydantic import AfterValidator
 
-from stages.data import near_duplicates
 from stages.lib.core import cli, tables
 from stages.lib.core import params as parameters
 from stages.lib.core.errors import DataError
 from stages.lib.core.log import LOG
-from stages.lib.core.progress import track
-from stages.lib.images import known_files, layouts, patients, pseudonym, reading
+from stages.lib.images import examining, layouts, manifest, near_duplicates, patients, reading
 from stages.lib.images import points as units
-from stages.lib.images.columns import CONTEXT
 from stages.lib.images.dataset import Folder, Image, Options, PassedOver, Point
 from stages.lib.images.notices import Notice, rejecting
-
-LISTED = 20  # problems of one kind that an error spells out
-CHUNK = 16  # images that a process takes at once; with fewer images in all, starting a process costs more than it saves
-
 
 Layout = Literal["auto", "nodulocc", "nih", "vindr", "node21", "jsrt", "padchest", "folder", "images"]
 Unit = Annotated[parameters.Text, AfterValidator(units.check_unit)]
@@ -106,7 +93,7 @@ def ingest(params: Params, cache: Path | None = None, *, verify: bool = False) -
     if folder.problems:
         LOG.warning("ingest: %d problems in the tables; reading the images for the rest", len(folder.problems))
     openable = [image.path for image in folder.images if not rejecting(image.notices, params.accept)]
-    read = remembered(openable, params, cache, verify)
+    read = examining.remembered(openable, params.root, params.max_pixels, cache, verify=verify)
     placed, odd = in_pixels(folder, read)
     same = patients.same_for_all(facts.header for facts in read.values())
     rows = [
@@ -114,10 +101,10 @@ def ingest(params: Params, cache: Path | None = None, *, verify: bool = False) -
         for image in folder.images
     ]
     refuse(rows, folder.problems, params)
-    rows = remark_duplicates(rows)
+    rows = manifest.remark_duplicates(rows)
     thumbnails = {path: facts.thumbnail for path, facts in read.items() if facts.thumbnail is not None}
     rows, alike = near_duplicates.find(rows, thumbnails, params.same_correlation, params.similar_correlation)
-    tell_problems(rows)
+    manifest.tell_problems(rows)
     points = [
         {
             "image_id": row["image_id"],
@@ -141,20 +128,6 @@ def ingest(params: Params, cache: Path | None = None, *, verify: bool = False) -
     )
 
 
-def tell_problems(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Log what is odd about each image; what is said of many images in the same words, once with their number."""
-    alike: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
-    for row in rows:
-        if row["problem"]:
-            alike[row["status"], row["problem"]].append(row["file_name"])
-    for (status, problem), names in alike.items():
-        if len(names) > LISTED:
-            LOG.info("ingest: %s, %d images: %s: %s", status, len(names), problem, layouts.some(names))
-        else:
-            for name in names:
-                LOG.info("ingest: %s, %s: %s", status, name, problem)
-
-
 def tell_passed_over(passed_over: Sequence[PassedOver]) -> None:
     """Log how many files of each kind are no images, and what is to be said of them."""
     counts = Counter(over.role for over in passed_over)
@@ -167,59 +140,6 @@ def tell_passed_over(passed_over: Sequence[PassedOver]) -> None:
             of_reason[over.reason].append(over.file_name)
     for reason, names in of_reason.items():
         LOG.warning("ingest: %s: %s", layouts.some(names), reason)
-
-
-def remembered(paths: Sequence[str], params: Params, cache: Path | None, verify: bool) -> dict[str, reading.Facts]:
-    """Facts of each file: of an unchanged one what is known already, and of the others by reading them."""
-    if cache is None:
-        return dict(zip(paths, facts(paths, params.max_pixels), strict=True))
-    name = f"{sha256(str(Path(params.root).resolve()).encode()).hexdigest()[:16]}.parquet"
-    known = known_files.KnownFiles(cache / name, decided_by(params))
-    stamps = {path: known_files.stamp(path) for path in paths}
-    found = {} if verify else {path: one for path in paths if (one := known.get(path, stamps[path])) is not None}
-    unknown = [path for path in paths if path not in found]
-    if found:
-        LOG.info(
-            "ingest: %d of %d files are unchanged by size, time and inode, and not read again", len(found), len(paths)
-        )
-    found |= dict(zip(unknown, facts(unknown, params.max_pixels), strict=True))
-    if unknown:
-        # A key may have been made for the first patient.
-        known.decided_by = decided_by(params)
-        known.write(found, stamps)
-    return found
-
-
-def decided_by(params: Params) -> str:
-    """Hash of what decides the facts of a file beside the file itself."""
-    return known_files.decides(max_pixels=params.max_pixels, key=pseudonym.fingerprint())
-
-
-def facts(paths: Sequence[str], max_pixels: int) -> Iterator[reading.Facts]:
-    """Yield the facts of each file, in order, from as many processes as there are processors.
-
-    A process holds one image at a time, so memory does not grow with the number of images.
-
-    Raises:
-        DataError: If a process dies over an image.
-    """
-    examine = partial(reading.examine, max_pixels=max_pixels)
-    workers = min(len(os.sched_getaffinity(0)), len(paths) // CHUNK)
-    if workers < 2:
-        yield from track(map(examine, paths), total=len(paths), what="ingest")
-        return
-    # Not forked: a fork copies the locks of Arrow's and OpenCV's threads as they happen to stand.
-    context = multiprocessing.get_context("spawn")
-    done = 0
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        try:
-            for found in track(pool.map(examine, paths, chunksize=CHUNK), total=len(paths), what="ingest"):
-                yield found
-                done += 1
-        except BrokenProcessPool as error:
-            near = paths[done : done + CHUNK * workers]
-            heading = "a process that read images was killed (out of memory?); it was at one of:"
-            raise DataError(heading, [repr(path) for path in near]) from error
 
 
 @dataclass(frozen=True)
@@ -283,42 +203,8 @@ def judge(
         odd: What is odd about the points of the folder as a whole.
         same: PatientID that all files of the folder have, which tells none apart.
     """
-    header = found.header
-    patient, patient_from = image.patient, image.patient_from
-    of_study: tuple[Notice, ...] = ()
-    if patient is None:
-        patient, patient_from, of_study = patients.of_header(header, same)
-    spacing_mm, not_square = image.spacing(found.width_px, found.height_px)
-    notices = [*image.notices, *found.notices, *not_square, *contradictions(image, found, points, odd), *of_study]
-    rejected = rejecting(notices, params.accept)
-    if patient is None and not rejected:
-        notices.append(Notice("patient", "its patient is not known"))
-    notices = [*rejected, *(notice for notice in notices if notice not in rejected)]
-    return {
-        "image_id": image.image_id,
-        "file_name": image.file_name,
-        "path": image.path,
-        "source": image.source,
-        "patient_id": patient or image.image_id,
-        "patient_from": patient_from,
-        "study_id": header.study,
-        "label": image.label,
-        "label_from": image.label_from,
-        **{
-            name: told if (told := getattr(image.context, name)) is not None else getattr(header, name)
-            for name in CONTEXT
-        },
-        "width_px": found.width_px,
-        "height_px": found.height_px,
-        "bit_depth": found.bit_depth,
-        "spacing_mm": spacing_mm or header.spacing_mm,
-        "spacing_from": "table" if spacing_mm else header.spacing_from,
-        "sha256": found.sha256,
-        "pixel_sha256": found.pixel_sha256,
-        "status": "rejected" if rejected else "ok",
-        "problem": "; ".join(notice.text for notice in notices) or None,
-        "notices": [notice.kind for notice in notices] or None,
-    }
+    notices = contradictions(image, found, points, odd)
+    return manifest.row(image, found, notices, params.accept, same)
 
 
 def contradictions(image: Image, found: reading.Facts, points: Sequence[Point], odd: OddPoints) -> list[Notice]:
@@ -360,26 +246,6 @@ def on_image(point: Point, width_px: int, height_px: int) -> bool:
     return -0.5 <= point.x <= width_px - 0.5 and -0.5 <= point.y <= height_px - 0.5
 
 
-def remark_duplicates(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rows, with a remark on each image that takes part and has the same pixels as another one."""
-    groups: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for row in rows:
-        if row["status"] == "ok":
-            groups[row["pixel_sha256"]].append(row)
-    remarked = []
-    for row in rows:
-        others = [other for other in groups.get(row["pixel_sha256"], []) if other["image_id"] != row["image_id"]]
-        if row["status"] == "ok" and others:
-            names = layouts.some(sorted(other["image_id"] for other in others))
-            unequal = any(other["label"] != row["label"] for other in others)
-            remark = f"same pixels as {names}" + (", labelled otherwise" if unequal else "")
-            problem = "; ".join(filter(None, (row["problem"], remark)))
-            remarked.append({**row, "problem": problem, "notices": [*(row["notices"] or ()), "same_pixels"]})
-        else:
-            remarked.append(dict(row))
-    return remarked
-
-
 def refuse(rows: Sequence[Mapping[str, Any]], problems: Sequence[str], params: Params) -> None:
     """Stop if the folder as a whole cannot be used.
 
@@ -398,19 +264,7 @@ def refuse(rows: Sequence[Mapping[str, Any]], problems: Sequence[str], params: P
         f"data folder {params.root}: {len(problems)} problem(s) of the folder, and {len(rejected)} of {len(rows)} "
         f"images rejected (data.ingest.max_rejected = {params.max_rejected}, of predict predict.max_rejected):"
     )
-    raise DataError(heading, [*first(problems), *first(rejected)])
-
-
-def first(sentences: Sequence[str]) -> list[str]:
-    """First sentences, and how many more there are.
-
-    >>> first(["a", "b"])
-    ['a', 'b']
-    >>> first(["a"] * 22)[19:]
-    ['a', 'and 2 more']
-    """
-    more = len(sentences) - LISTED
-    return [*sentences[:LISTED], *([f"and {more} more"] if more > 0 else [])]
+    raise DataError(heading, [*manifest.first(problems), *manifest.first(rejected)])
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -5,8 +5,7 @@ in   manifest  tables.MANIFEST
 out  split     tables.SPLIT
 """
 
-from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +16,7 @@ from stages.data.split_file import SplitFile
 from stages.lib.core import cli, params, tables
 from stages.lib.core.errors import SplitError, SplitFileError
 from stages.lib.core.log import LOG
-from stages.lib.images import patients
+from stages.lib.images import grouping, patients
 
 SPLITS = ("train", "val", "test")
 
@@ -89,7 +88,7 @@ def split(manifest: pa.Table, params: Params, given: SplitFile | None = None) ->
         images = [image for image in images if image["image_id"] in parts]
     elif params.folds:
         groups = _groups(images, params)
-        folds = _deal(groups, [1 / params.folds] * params.folds, np.random.default_rng(params.seed))
+        folds = grouping.deal(groups, [1 / params.folds] * params.folds, np.random.default_rng(params.seed), _kind)
         parts = {
             image["image_id"]: "test" if fold == params.fold else REST
             for group, fold in zip(groups, folds, strict=True)
@@ -121,14 +120,19 @@ def split(manifest: pa.Table, params: Params, given: SplitFile | None = None) ->
     return tables.from_rows(rows, tables.SPLIT)
 
 
+def _kind(image: Mapping[str, Any]) -> tuple[str, str]:
+    """What every split wants its fraction of: the label, and the source."""
+    return str(image["label"]), image["source"]
+
+
 def _groups(images: Sequence[dict[str, Any]], params: Params) -> list[list[dict[str, Any]]]:
     """Images that stay together."""
-    return [[image] for image in images] if params.unit == "image" else _linked(images)
+    return [[image] for image in images] if params.unit == "image" else grouping.linked(images)
 
 
 def _dealt(groups: Sequence[Sequence[dict[str, Any]]], fractions: Sequence[float], seed: int) -> dict[str, str]:
     """Split of each image, dealt by fractions of train, val and perhaps test."""
-    given = _deal(groups, fractions, np.random.default_rng(seed))
+    given = grouping.deal(groups, fractions, np.random.default_rng(seed), _kind)
     return {image["image_id"]: SPLITS[part] for group, part in zip(groups, given, strict=True) for image in group}
 
 
@@ -224,57 +228,6 @@ def unknown_patients(table: pa.Table, manifest: pa.Table, params: Params) -> lis
         "own; give a column patient_id or data.ingest.patient_pattern; if images share a patient, a patient may be in "
         "two splits"
     ]
-
-
-def _linked(images: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Group images that share a patient or their pixels, or are near-duplicates, directly or through others."""
-    parent = list(range(len(images)))
-
-    def root(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = parent[parent[index]]
-            index = parent[index]
-        return index
-
-    first: dict[Hashable, int] = {}
-    for index, image in enumerate(images):
-        ties = [("patient", image["patient_id"]), ("pixels", image["pixel_sha256"])]
-        if image["duplicate_group"] is not None:
-            ties.append(("duplicates", image["duplicate_group"]))
-        for tie in ties:
-            parent[root(index)] = root(first.setdefault(tie, index))
-    groups = defaultdict(list)
-    for index, image in enumerate(images):
-        groups[root(index)].append(image)
-    return list(groups.values())
-
-
-def _deal(
-    groups: Sequence[Sequence[dict[str, Any]]], fractions: Sequence[float], rng: np.random.Generator
-) -> np.ndarray:
-    """Split (index into `fractions`) of each group.
-
-    Every split wants its fraction of each kind of image (label and source) and of all images. A group goes where its
-    images are wanted most, relative to the size of the split; large groups first, while there is room to even them out.
-    """
-    kinds = sorted({(image["label"], image["source"]) for group in groups for image in group})
-    column = {kind: index for index, kind in enumerate(kinds)}
-    counts = np.zeros((len(groups), len(kinds)))
-    for row, group in enumerate(groups):
-        for image in group:
-            counts[row, column[image["label"], image["source"]]] += 1
-    counts = np.hstack([counts, counts.sum(axis=1, keepdims=True)])
-    fraction = counts / counts.sum(axis=0)
-    order = rng.permutation(len(groups))
-    order = order[np.argsort(-counts[order].sum(axis=1), kind="stable")]
-    wanted = np.asarray(fractions)[:, None] * np.ones(len(kinds) + 1)
-    allowed = np.asarray(fractions) > 0
-    given = np.zeros(len(groups), dtype=int)
-    for index in order:
-        gain = (wanted * fraction[index]).sum(axis=1) / np.where(allowed, fractions, 1)
-        given[index] = int(np.argmax(np.where(allowed, gain, -np.inf)))
-        wanted[given[index]] -= fraction[index]
-    return given
 
 
 def main(argv: Sequence[str] | None = None) -> None:

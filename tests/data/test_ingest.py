@@ -18,7 +18,7 @@ from stages.data import ingest
 from stages.lib.core import files, tables
 from stages.lib.core.errors import DataError, ParamsError
 from stages.lib.demo.synthetic import image as images
-from stages.lib.images import csvfile, pseudonym, reading
+from stages.lib.images import csvfile, examining, manifest, pseudonym, reading
 from stages.lib.images.layouts import nodulocc
 
 LABELS = (
@@ -421,13 +421,13 @@ def test_what_is_missing_of_the_layout_is_named_together(tmp_path: Path) -> None
 
 def test_several_processes_find_what_one_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = []
-    for number in range(2 * ingest.CHUNK + 1):
+    for number in range(2 * examining.CHUNK + 1):
         paths.append(str(tmp_path / f"{number}.png"))
         Path(paths[-1]).write_bytes(png(image(number)) if number % 7 else b"<html>")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
-    several = list(ingest.facts(paths, 10_000))
+    several = list(examining.facts(paths, 10_000))
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
-    assert several == list(ingest.facts(paths, 10_000))
+    assert several == list(examining.facts(paths, 10_000))
     assert [not found.notices for found in several] == [bool(number % 7) for number in range(len(paths))]
 
 
@@ -436,10 +436,10 @@ def test_the_command_writes_both_tables_and_the_same_bytes_each_time(tmp_path: P
     document = json.dumps(folder_document(root))
     written = []
     for run in ("a", "b"):
-        manifest, points = tmp_path / run / "manifest.parquet", tmp_path / run / "points.parquet"
-        ingest.main(["--params", document, "--manifest", str(manifest), "--points", str(points)])
-        assert isinstance(tables.read(manifest, tables.MANIFEST), pa.Table)
-        written.append(manifest.read_bytes() + points.read_bytes())
+        rows, points = tmp_path / run / "manifest.parquet", tmp_path / run / "points.parquet"
+        ingest.main(["--params", document, "--manifest", str(rows), "--points", str(points)])
+        assert isinstance(tables.read(rows, tables.MANIFEST), pa.Table)
+        written.append(rows.read_bytes() + points.read_bytes())
     assert written[0] == written[1]
 
 
@@ -575,7 +575,7 @@ def test_an_inverted_image_and_a_point_in_the_air_are_remarked_and_take_part(tmp
 def test_what_is_said_of_many_images_in_the_same_words_is_one_line_of_the_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for number in range(ingest.LISTED + 1):
+    for number in range(manifest.LISTED + 1):
         (tmp_path / f"image {number:02d}.png").write_bytes(png(image(number)))
     with caplog.at_level("INFO"):
         ingest.ingest(folder_params(tmp_path))
