@@ -14,7 +14,7 @@ BOX_LIST = pa.list_(pa.list_(FLOAT))  # left, top, right, bottom of each
 VECTOR = pa.list_(pa.float32())
 READERS = ("first", "second")
 SEEN = ("own", "shuffled", "grey")
-NUMBER = Column("number", INT, "number of the sentence in its image's report, from 0, in the order of the report")
+NUMBER = Column("number", INT, "number of the sentence in its image's report, in its order; from 0, or as the data do")
 PART = Column("part", INT, "number of the part of the report, from 0")
 STUDY_ID = Column("study_id", STRING, "study of the image; null if not known", nullable=True)
 
@@ -27,6 +27,7 @@ SENTENCES = Schema(
         Column("text", STRING, "the sentence, as the data have it"),
         Column("abnormal", BOOL, "whether it tells of something abnormal; null if not known", nullable=True),
         Column("labels", TEXTS, "groups of findings that it is about, as the data have them"),
+        Column("in_report", BOOL, "whether it stands in the report; false if the data bring it for its boxes alone"),
     ),
 )
 GIVEN_SPLIT = Schema("given_split", ("image_id",), (IMAGE_ID, SPLIT_NAME))
@@ -56,7 +57,13 @@ PAIRS = Schema(
         Column("text", STRING, "the sentence, its blanks made one"),
         Column("abnormal", BOOL, "whether it tells of something abnormal; null if not known", nullable=True),
         Column("labels", TEXTS, "groups of findings that it is about, as the data have them"),
-        Column("part", INT, "number of the part of the report that it stands in, from 0; parts are what is retrieved"),
+        Column(
+            "part",
+            INT,
+            "number of the part of the report that it stands in, from 0; parts are what is retrieved; null if "
+            "the data bring the sentence for its boxes alone",
+            nullable=True,
+        ),
         Column("boxes", BOX_LIST, "fused boxes of the first reader, pixels of the original, by their left edge"),
         Column("second", BOX_LIST, "boxes of the second reader, likewise"),
     ),

@@ -71,7 +71,12 @@ MANIFEST = Schema(
             nullable=True,
             values=("table", "pattern", "name", "file", "study"),
         ),
-        Column("study_id", STRING, "pseudonym of the study (StudyInstanceUID); null if not known", nullable=True),
+        Column(
+            "study_id",
+            STRING,
+            "study: pseudonym of StudyInstanceUID, or as a table has it; null if not known",
+            True,
+        ),
         LABEL,
         Column("label_from", STRING, "table that says so, or leaves it open; null without one", nullable=True),
         Column("view", STRING, "projection; null if not known", nullable=True, values=("PA", "AP", "lateral")),

@@ -274,9 +274,11 @@ def _parquet(path: Path, name: str) -> Table:
 def _text(value: object) -> str:
     """Text of a cell of Parquet: whole numbers without a dot, since a column of ids with gaps is one of floats.
 
-    >>> _text(2.0), _text(None), _text(" a "), _text(True)
-    ('2', '', 'a', 'true')
+    >>> _text(2.0), _text(None), _text(" a "), _text(True), _text(["a", "b"])
+    ('2', '', 'a', 'true', 'a; b')
     """
+    if isinstance(value, list):
+        return "; ".join(map(_text, value))
     if value is None or value != value:
         return ""
     if isinstance(value, bool):

@@ -97,13 +97,17 @@ def tell_problems(rows: Sequence[Mapping[str, Any]]) -> None:
                 LOG.info("ingest: %s, %s: %s", status, name, problem)
 
 
-def first(sentences: Sequence[str]) -> list[str]:
+def first(sentences: Sequence[str], listed: int = LISTED) -> list[str]:
     """First sentences, and how many more there are.
+
+    Args:
+        sentences: All of them.
+        listed: How many are spelt out.
 
     >>> first(["a", "b"])
     ['a', 'b']
     >>> first(["a"] * 22)[19:]
     ['a', 'and 2 more']
     """
-    more = len(sentences) - LISTED
-    return [*sentences[:LISTED], *([f"and {more} more"] if more > 0 else [])]
+    more = len(sentences) - listed
+    return [*sentences[:listed], *([f"and {more} more"] if more > 0 else [])]

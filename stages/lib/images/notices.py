@@ -15,6 +15,8 @@ REJECTED = {
     "points_unit": "its points do not seem to be in pixels",
     "contradiction": "its label and its points contradict each other, or a point lies outside of it",
     "listing": "the tables of its data set contradict each other about it, or a row of them is none",
+    "report": "its report has no sentence, or the tables of its data set contradict each other about it",
+    "box": "a box of one of its sentences is none: outside of it, without area, corners swapped, in another unit",
     "no_slice": "its own description says that it is no slice: a drawing, a photograph, a montage, a reconstruction",
     "text": "a text of its case is none, or cannot be written as UTF-8",
     "gold": "its case has no findings",
