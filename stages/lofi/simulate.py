@@ -22,11 +22,9 @@ from stages.lib.core.csvtext import csv_bytes
 from stages.lib.core.log import LOG
 from stages.lib.core.progress import track
 from stages.lib.demo import parallel
-from stages.lib.demo.synthetic import chest_findings, chest_sentences
-from stages.lib.demo.synthetic import image as images
+from stages.lib.demo.synthetic import chest_cases
 from stages.lib.demo.synthetic.chest_sentences import Box, Sentence
 
-LEAST_SIDE_PX = 64
 SPLITS = ("train", "val", "test")
 VIEWS = ("PA", "AP")
 IMAGES, SENTENCES, BOXES = "images.csv", "sentences.csv", "boxes.csv"
@@ -42,7 +40,7 @@ LEAST_BOX_PX = 1.0  # width and height of a box of the second reader
 
 
 @params.section
-class Params:
+class Params(chest_cases.Content):
     """Number, size and content of the images, and how their reports are worded."""
 
     seed: params.Seed
@@ -50,35 +48,8 @@ class Params:
     val_images: params.Count
     test_images: params.Count
     max_images_per_patient: params.Count  # a patient has 1 to this many images, each number equally likely
-    side_px: params.Count  # longer side of an image
-    padded_fraction: params.Fraction  # of the images that are not square: the other side is up to a fifth shorter
-    normal_fraction: params.Fraction  # of the images, without nodule, opacity and effusion
-    max_nodules: params.Count  # the others have 1 to this many nodules
-    min_diameter_mm: params.PositiveFloat
-    max_diameter_mm: params.PositiveFloat
-    min_contrast: params.Fraction  # of a nodule: 0 adds nothing
-    max_contrast: params.Fraction  # of a nodule: 1 is obvious at 28 mm
-    heart_fraction: params.Fraction  # of the patients, with a large heart
-    pacemaker_fraction: params.Fraction  # of the patients, with a pacemaker
-    opacity_fraction: params.Fraction  # of the images that are not normal
-    effusion_fraction: params.Fraction  # of the images that are not normal
-    sentences: params.Count  # of a report, at least
-    placed_fraction: params.Fraction  # of the sentences about a larger finding, that tell its place
     jitter_fraction: params.Fraction  # spread of the second reader's edges, of a box's width or height
     missed_fraction: params.Fraction  # of the boxes, that the second reader does not draw
-
-    def __post_init__(self) -> None:
-        problems = []
-        if self.min_diameter_mm > self.max_diameter_mm:
-            problems.append(f"min_diameter_mm up to max_diameter_mm ({self.max_diameter_mm:g})")
-        if self.max_diameter_mm > 60:
-            problems.append("max_diameter_mm up to 60: what is larger is no nodule and may not fit the lung")
-        if self.min_contrast > self.max_contrast:
-            problems.append(f"min_contrast up to max_contrast ({self.max_contrast:g})")
-        if self.side_px < LEAST_SIDE_PX:
-            problems.append(f"side_px of at least {LEAST_SIDE_PX}")
-        if problems:
-            raise ValueError("; ".join(problems))
 
 
 @dataclass(frozen=True)
@@ -133,36 +104,8 @@ def simulate(order: Order, params: Params) -> Made:
     """One image with its report; it depends on the seed, the order, and the parameters of images and wording alone."""
     of_patient = np.random.default_rng([params.seed, PATIENT_STREAM, order.patient])
     rng = np.random.default_rng([params.seed, IMAGE_STREAM, order.number])
-    who = images.patient(of_patient)
-    large, paced = (of_patient.random(2) < (params.heart_fraction, params.pacemaker_fraction)).tolist()
-    who = chest_findings.large_heart(of_patient, who, large)
-    normal, opacity, effusion = (
-        rng.random(3) < (params.normal_fraction, params.opacity_fraction, params.effusion_fraction)
-    ).tolist()
-    there = {"heart": large, "pacemaker": paced, "opacity": opacity and not normal, "effusion": effusion and not normal}
-    width, height = _size(rng, params)
-    nodules = int(rng.integers(1, params.max_nodules + 1))
-    image = images.draw(
-        rng,
-        who,
-        width_px=width,
-        height_px=height,
-        nodules=0 if normal else nodules,
-        diameter_mm=(params.min_diameter_mm, params.max_diameter_mm),
-        contrast=(params.min_contrast, params.max_contrast),
-        findings=chest_findings.findings(of_patient, rng, [kind for kind, seen in there.items() if seen]),
-    )
-    told = chest_sentences.report(rng, image, sentences=params.sentences, placed_fraction=params.placed_fraction)
-    return Made(np.rint(image.density * 255).astype(np.uint8), tuple(told), VIEWS[int(rng.integers(len(VIEWS)))])
-
-
-def _size(rng: np.random.Generator, params: Params) -> tuple[int, int]:
-    """Width and height, pixels."""
-    padded, wide = (rng.random(2) < (params.padded_fraction, 0.5)).tolist()
-    shorter = round(params.side_px * float(rng.uniform(0.8, 1.0)))
-    if not padded:
-        return params.side_px, params.side_px
-    return (params.side_px, shorter) if wide else (shorter, params.side_px)
+    case = chest_cases.draw(of_patient, rng, params)
+    return Made(case.grey, case.sentences, VIEWS[int(rng.integers(len(VIEWS)))])
 
 
 def second_reading(
