@@ -130,7 +130,7 @@ def test_a_changed_parameter_reruns_what_depends_on_it(study: Path, section: str
             None,
             {"nodules_calibrate", "nodules_measure"},
         ),
-        ("stages/lib/detect/box_2d.py", None, {"nodules_select-medgemma", "nodules_localize-medgemma"}),
+        ("stages/lib/models/box_2d.py", None, {"nodules_select-medgemma", "nodules_localize-medgemma"}),
         ("stages/report.py", {"report"}, {"report"}),
     ],
 )

@@ -10,9 +10,8 @@ import pytest
 from stages.lib.core.errors import ParamsError
 from stages.lib.demo import tiny
 from stages.lib.demo.bases import chest
-from stages.lib.detect import box_2d
-from stages.lib.detect.box_2d import Box
-from stages.lib.models import gemma3
+from stages.lib.models import box_2d, gemma3
+from stages.lib.models.box_2d import Box
 from stages.weights import pretrain
 from workflow import base_record, slices_quality
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from stages.lib.core.progress import track
-from stages.lib.detect.box_2d import UNITS, Box
 from stages.lib.models import gemma3
+from stages.lib.models.box_2d import UNITS, Box
 
 WARM_UP = 0.05  # fraction of the steps
 WEIGHT_DECAY = 0.01

@@ -13,12 +13,11 @@ from stages.lib.core import kinds, params
 from stages.lib.core.progress import track
 from stages.lib.demo import pretraining, tiny
 from stages.lib.demo.synthetic import image
-from stages.lib.detect import box_2d
-from stages.lib.detect.box_2d import Box
 from stages.lib.detect.kinds import medgemma
 from stages.lib.images import preprocess
 from stages.lib.images.geometry import Geometry
-from stages.lib.models import gemma3, prompts
+from stages.lib.models import box_2d, gemma3, prompts
+from stages.lib.models.box_2d import Box
 
 LABEL = "nodule"
 LATTICE = 50  # units of a box: finer digits are noise to a tower with patches of 125

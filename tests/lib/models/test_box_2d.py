@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib.detect.box_2d import Box, parse, write
+from stages.lib.models.box_2d import Box, parse, write
 
 ONE = Box(411, 305, 470, 361, "nodule")
 BARE = Box(411, 305, 470, 361, None)
