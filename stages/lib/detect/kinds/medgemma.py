@@ -6,8 +6,9 @@ A localizer takes queries (a view of an image and a prompt) and yields responses
 from collections.abc import Iterator, Sequence
 
 from stages.lib.core import params
+from stages.lib.detect import driver
 from stages.lib.detect.detection import Query, Response, batches, boxed
-from stages.lib.models import box_2d, driver, gemma3, snapshot
+from stages.lib.models import box_2d, gemma3, snapshot
 
 
 @params.section
