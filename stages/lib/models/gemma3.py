@@ -118,13 +118,9 @@ def ready(model: Any, processor: Any) -> Loaded:
     Raises:
         ModelError: If the processor cuts images into several images.
     """
-    import torch
-
     image_processor = processor.image_processor
     if image_processor.do_pan_and_scan:
         raise ModelError("the image processor has do_pan_and_scan on; wanted each image whole")
-    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    seen = image_processor(np.dstack([ramp] * 3), do_resize=False, return_tensors="np")["pixel_values"]
     device = next(model.parameters()).device
     return Loaded(
         model=model,
@@ -133,8 +129,17 @@ def ready(model: Any, processor: Any) -> Loaded:
         device=device,
         side_px=model.config.vision_config.image_size,
         image_tokens=model.config.mm_tokens_per_image,
-        greys=torch.from_numpy(np.array(seen, dtype=np.float32).reshape(3, 256)).to(device),
+        greys=grey_values(image_processor).to(device),
     )
+
+
+def grey_values(image_processor: Any) -> Any:
+    """Value that an image processor makes of each of 256 grey values, float32 tensor of shape (3, 256)."""
+    import torch
+
+    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    seen = image_processor(np.dstack([ramp] * 3), do_resize=False, return_tensors="np")["pixel_values"]
+    return torch.from_numpy(np.array(seen, dtype=np.float32).reshape(3, 256))
 
 
 def quantization_config(params: ModelParams) -> Any:
