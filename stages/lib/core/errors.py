@@ -63,6 +63,10 @@ class SampleError(ProblemsError):
     """Cases cannot be sampled as the parameters want."""
 
 
+class PoolError(ProblemsError):
+    """Vectors cannot be searched as wanted: too few items, patients on both sides, or no vectors of one encoder."""
+
+
 class ModelError(NoduleflowError):
     """A model cannot be found, loaded or used as the parameters want."""
 

@@ -130,9 +130,11 @@ class Belonging:
         """Texts that are right for some images, shape (b, t)."""
         found: Bools = images[:, None] == self.owner
         if self.text is not None:
-            codes = np.zeros((self.n_images, int(self.text.max(initial=-1)) + 1), bool)
-            codes[self.owner, self.text] = True
-            found = found | codes[images][:, self.text]
+            among, place = np.unique(images, return_inverse=True)
+            own = np.isin(self.owner, among)
+            has = np.zeros((len(among), int(self.text.max(initial=-1)) + 1), bool)  # (b, different texts)
+            has[np.searchsorted(among, self.owner[own]), self.text[own]] = True
+            found = found | has[place][:, self.text]
         if self.study is not None:
             found = found | (self.study[images][:, None] == self.study[self.owner])
         return found
@@ -141,9 +143,11 @@ class Belonging:
         """Images that are right for some texts, shape (b, n)."""
         found: Bools = self.owner[texts][:, None] == np.arange(self.n_images)
         if self.text is not None:
-            codes = np.zeros((int(self.text.max(initial=-1)) + 1, self.n_images), bool)
-            codes[self.text, self.owner] = True
-            found = found | codes[self.text[texts]]
+            among, place = np.unique(self.text[texts], return_inverse=True)
+            same = np.isin(self.text, among)
+            has = np.zeros((len(among), self.n_images), bool)  # (different texts, n)
+            has[np.searchsorted(among, self.text[same]), self.owner[same]] = True
+            found = found | has[place]
         if self.study is not None:
             found = found | (self.study[self.owner[texts]][:, None] == self.study)
         return found
