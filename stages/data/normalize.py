@@ -21,7 +21,7 @@ from stages.lib.core import cli, files, shards, tables
 from stages.lib.core import params as parameters
 from stages.lib.core.errors import DataError, ImageError, ParamsError
 from stages.lib.core.progress import track
-from stages.lib.images import names, preprocess, reading
+from stages.lib.images import archives, names, preprocess, reading
 from stages.lib.images.geometry import Geometry
 
 
@@ -98,13 +98,19 @@ def unchanged(image: Mapping[str, Any]) -> reading.Decoded:
         ImageError: If the file has changed since, or cannot be read as an image.
         OSError: If it cannot be opened.
     """
-    digest = files.sha256_file(image["path"])
+    max_pixels = image["width_px"] * image["height_px"]
+    with archives.on_disk(image["path"], reading.max_bytes(max_pixels)) as file:
+        return _unchanged(image, file, max_pixels)
+
+
+def _unchanged(image: Mapping[str, Any], file: Path, max_pixels: int) -> reading.Decoded:
+    digest = files.sha256_file(file)
     if digest != image["sha256"]:
         raise ImageError(
             f"its SHA-256 is {digest[:12]}..., at ingest it was {image['sha256'][:12]}...: the file has changed,"
             " run ingest again"
         )
-    return reading.read_grey(image["path"], max_pixels=image["width_px"] * image["height_px"])
+    return reading.read_grey(file, max_pixels=max_pixels)
 
 
 def encoded(square: Any) -> bytes:

@@ -37,7 +37,7 @@ class Params:
     """The data folder, how it is read, and its limits."""
 
     root: parameters.Text  # the data folder
-    layout: Literal["auto", "pairs"]  # of the folder; auto: told by its files
+    layout: Literal["auto", "pairs", "padchest_gr"]  # of the folder; auto: told by its files
     terms: Literal["open", "credentialed"]  # of use of the data; credentialed: you have an agreement, and keep to it
     accept: tuple[Literal["modality", "body_part", "view"], ...]  # what an image may be, by its header, and take part
     max_rejected: parameters.NonNegativeInt  # rejected images beyond which the stage fails

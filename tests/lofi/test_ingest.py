@@ -198,7 +198,6 @@ def test_all_that_is_wrong_with_the_tables_is_told_at_once(tmp_path: Path) -> No
         "study 'S1' is in two splits or more: test (images.csv line 3), train (images.csv line 2), wanted one",
         "patient 'P1' is in two splits or more: test (images.csv line 3), train (images.csv line 2), wanted one",
         "study 'S1' is of two patients or more: 'P1' (images.csv line 2), 'P2' (images.csv line 4), wanted one",
-        "found no split of 2 of 5 images (../up.png, gone.png), wanted one of each image, or of none",
         "'b.png': found no sentence of its report, wanted one or more",
         "'gone.png': file missing: images.csv line 6, 1 sentence(s)",
         "'../up.png': unsafe name: found '../up.png', wanted a path below the folder",
@@ -218,6 +217,14 @@ def test_an_image_of_which_nothing_is_said_is_rejected_and_the_others_are_taken(
     assert set(found.sentences["image_id"].to_pylist()) == {"a", "b", "c"}
     kinds = tables.mapping(found.manifest, "notices")
     assert kinds["d"] == ["report"] and kinds["e"] == ["unreadable"]
+
+
+def test_a_split_of_some_images_alone_is_refused_but_for_those_that_are_rejected_anyway(tmp_path: Path) -> None:
+    own(tmp_path, images=SPLIT[:2])
+    wanted = "found no split of 1 of 3 images (images/c.png), wanted one of each image, or of none"
+    assert wanted in refusal(tmp_path, max_rejected=3)
+    (tmp_path / "images" / "c.png").unlink()
+    assert ingest.ingest(ingest_params(tmp_path, max_rejected=1)).given_split.num_rows == 2
 
 
 def test_a_lateral_view_takes_part_only_where_it_is_accepted(tmp_path: Path) -> None:

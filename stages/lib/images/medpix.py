@@ -9,7 +9,6 @@ The titles and topics, which are the diagnosis in other words, are never read.
 Source: Siragusa et al. (2025), MedPix 2.0; the keys are those of its README and files.
 """
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.lib.core.errors import DataError
-from stages.lib.images import columns, names
+from stages.lib.images import columns, jsonlist, names
 from stages.lib.images.notices import Notice
 
 CASES, DESCRIPTIONS, IMAGES = "Case_topic.json", "Descriptions.json", "images"
@@ -43,7 +42,6 @@ MODALITIES = {
     "MR": re.compile(r"\bmr[aisv]?\b|magnetic|\bT[12]|flair|diffusion|\bdwi\b|gradient", re.IGNORECASE),
 }
 ENDINGS = (".png", ".jpg", ".jpeg")
-MAX_BYTES = 1 << 29  # of a JSON file; the data set's own have a few MB
 MAX_ID = 200
 
 
@@ -131,8 +129,8 @@ def read(root: str) -> Folder:
     """
     base = Path(root)
     problems: list[str] = []
-    entries = _list(base / CASES, problems)
-    described = _list(base / DESCRIPTIONS, problems)
+    entries = jsonlist.read(base / CASES, problems)
+    described = jsonlist.read(base / DESCRIPTIONS, problems)
     on_disk = _files(base / IMAGES, problems)
     if problems:
         inside = next((path.parent for path in sorted(base.glob(f"*/{CASES}"))), None) if base.is_dir() else None
@@ -147,30 +145,6 @@ def read(root: str) -> Folder:
     named = {Path(image.path).name for case in cases.values() for image in case.images if image.path}
     unlisted = sorted(names.shown(name) for name in on_disk if name not in named and not name.startswith("."))
     return Folder(tuple(cases.values()), tuple(unlisted))
-
-
-def _list(path: Path, problems: list[str]) -> list[Any]:
-    """Entries of a JSON file that is a list; why there are none is added to the problems."""
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            problems.append(f"{path.name}: {path.stat().st_size} bytes, wanted at most {MAX_BYTES}")
-            return []
-        found = json.loads(path.read_bytes().decode("utf-8-sig"))
-    except FileNotFoundError:
-        problems.append(f"{path.name}: no such file in {path.parent}")
-    except OSError as error:
-        problems.append(f"{path.name}: cannot be opened: {error.strerror}")
-    except UnicodeDecodeError as error:
-        problems.append(f"{path.name}: not UTF-8 text: byte {error.start} is 0x{error.object[error.start]:02x}")
-    except RecursionError:
-        problems.append(f"{path.name}: nested too deeply, wanted a list of objects")
-    except ValueError as error:
-        problems.append(f"{path.name}: not JSON: {error}")
-    else:
-        if isinstance(found, list) and found:
-            return found
-        problems.append(f"{path.name}: found {_spelt(found)}, wanted a list of one object or more")
-    return []
 
 
 def _files(folder: Path, problems: list[str]) -> frozenset[str]:
@@ -199,11 +173,11 @@ def _cases(entries: Sequence[Any]) -> dict[str, Case]:
 def _case(entry: Any, where: str) -> Case:
     """One case, with its images as its lists name them."""
     if not isinstance(entry, Mapping):
-        return Case(where, notices=[Notice("listing", f"found {_spelt(entry)}, wanted an object")])
+        return Case(where, notices=[Notice("listing", f"found {jsonlist.spelt(entry)}, wanted an object")])
     case_id, notices = _id(entry, where)
     told = _get(entry, "Case")
     if not isinstance(told, Mapping):
-        notices.append(Notice("listing", f"Case: found {_spelt(told)}, wanted an object"))
+        notices.append(Notice("listing", f"Case: found {jsonlist.spelt(told)}, wanted an object"))
         told = {}
     history, gold, diagnosis = (
         _text(_get(told, key), key, notices) for key in ("History", "Findings", "Case Diagnosis")
@@ -213,14 +187,14 @@ def _case(entry: Any, where: str) -> Case:
         listed = _get(entry, key)
         if not isinstance(listed, list):
             if listed is not None:
-                notices.append(Notice("listing", f"{key}: found {_spelt(listed)}, wanted a list of names"))
+                notices.append(Notice("listing", f"{key}: found {jsonlist.spelt(listed)}, wanted a list of names"))
             continue
         for place, name in enumerate(listed):
             image = Image(case_id, len(case.images), f"{where}/{key}/{place}", modality)
             if isinstance(name, str) and name.strip() and _writable(name):
                 image.image_id = name.strip()
             else:
-                image.notices.append(Notice("listing", f"found {_spelt(name)}, wanted the name of an image"))
+                image.notices.append(Notice("listing", f"found {jsonlist.spelt(name)}, wanted the name of an image"))
             case.images.append(image)
     return case
 
@@ -230,18 +204,18 @@ def _description(entry: Any, number: int) -> _Described:
     where = f"{DESCRIPTIONS}/{number}"
     notices: list[Notice] = []
     if not isinstance(entry, Mapping):
-        notices.append(Notice("listing", f"found {_spelt(entry)}, wanted an object"))
+        notices.append(Notice("listing", f"found {jsonlist.spelt(entry)}, wanted an object"))
         entry = {}
     told = _get(entry, "Description")
     if not isinstance(told, Mapping):
         if not notices:
-            notices.append(Notice("listing", f"Description: found {_spelt(told)}, wanted an object"))
+            notices.append(Notice("listing", f"Description: found {jsonlist.spelt(told)}, wanted an object"))
         told = {}
     found = {
         key: _text(_get(entry, key), key, notices) for key in ("Type", "U_id", "image", "Location", "Location Category")
     } | {key: _text(_get(told, key), key, notices) for key in ("Modality", "Plane", "Caption", "Sex", "Age")}
     if found["Type"] not in LISTS.values():
-        notices.append(Notice("listing", f"Type: found {_spelt(found['Type'])}, wanted CT or MR"))
+        notices.append(Notice("listing", f"Type: found {jsonlist.spelt(found['Type'])}, wanted CT or MR"))
     return _Described(
         found["U_id"],
         found["image"],
@@ -394,7 +368,7 @@ def _id(entry: Mapping[str, Any], where: str) -> tuple[str, list[Notice]]:
     if isinstance(found, str) and _plain_id(found.strip()):
         return found.strip(), []
     wanted = f"wanted a name of up to {MAX_ID} characters, without strokes and control characters"
-    return where, [Notice("listing", f"U_id: found {_spelt(found)}, {wanted}")]
+    return where, [Notice("listing", f"U_id: found {jsonlist.spelt(found)}, {wanted}")]
 
 
 def _plain_id(name: str) -> bool:
@@ -420,7 +394,7 @@ def _text(value: Any, key: str, notices: list[Notice]) -> str | None:
     if isinstance(value, int | float) and not isinstance(value, bool) and key == "Age":
         value = f"{value:g}"
     if value is not None and not isinstance(value, str):
-        notices.append(Notice("text", f"{key}: found {_spelt(value)}, wanted text"))
+        notices.append(Notice("text", f"{key}: found {jsonlist.spelt(value)}, wanted text"))
         return None
     if value is not None and not _writable(value):
         notices.append(Notice("text", f"{key}: half of a pair of surrogates, which is no character"))
@@ -443,9 +417,3 @@ def _distinct(values: Iterable[str | None]) -> list[str]:
 
 def _article(word: str) -> str:
     return {"other": "another study"}.get(word, f"a {word}")
-
-
-def _spelt(value: Any) -> str:
-    """A value of JSON, short."""
-    text = json.dumps(value) if value is not None else "nothing"
-    return text if len(text) <= 60 else f"{text[:57]}..."

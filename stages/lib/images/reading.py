@@ -17,7 +17,7 @@ import numpy as np
 
 from stages.lib.core import files
 from stages.lib.core.errors import ImageError
-from stages.lib.images import appearance, dicom, duplicates, jsrt_raw, metaimage, png, preprocess, raster
+from stages.lib.images import appearance, archives, dicom, duplicates, jsrt_raw, metaimage, png, preprocess, raster
 from stages.lib.images.decoded import SILENT, Decoded, Header
 from stages.lib.images.notices import Notice
 
@@ -51,14 +51,15 @@ def examine(path: str, max_pixels: int) -> Facts:
     """Facts of the file at `path`; that it cannot be read as an image is a fact too, not an error.
 
     Args:
-        path: File to open.
+        path: File to open; it may be one of an archive, see `archives`.
         max_pixels: Pixels beyond which it is not decoded.
     """
     digest = None
     try:
-        check_size(path, max_pixels)
-        digest = files.sha256_file(path)
-        image = read_grey(path, max_pixels=max_pixels)
+        with archives.on_disk(path, max_bytes(max_pixels)) as file:
+            check_size(file, max_pixels)
+            digest = files.sha256_file(file)
+            image = read_grey(file, max_pixels=max_pixels)
     except ImageError as error:
         return Facts(sha256=digest, notices=(Notice(error.kind, str(error)),))
     except OSError as error:
@@ -153,6 +154,11 @@ def read_grey(path: str | Path, *, max_pixels: int) -> Decoded:
     return replace(image, histogram=check_image(image.pixels, image.histogram))
 
 
+def max_bytes(max_pixels: int) -> int:
+    """Bytes beyond which no file is an image of so many pixels: 8 per pixel and 1 MiB."""
+    return 8 * max_pixels + (1 << 20)
+
+
 def check_size(path: str | Path, max_pixels: int) -> None:
     """Refuse a file that is bigger than any image of `max_pixels` could be: it is never read.
 
@@ -161,7 +167,7 @@ def check_size(path: str | Path, max_pixels: int) -> None:
         OSError: If there is no such file.
     """
     size = Path(path).stat().st_size
-    if size > 8 * max_pixels + (1 << 20):
+    if size > max_bytes(max_pixels):
         raise ImageError(f"{size} bytes, more than an image of max_pixels = {max_pixels} can have")
 
 

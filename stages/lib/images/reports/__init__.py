@@ -23,10 +23,10 @@ from stages.lib.core.errors import DataError
 from stages.lib.images import layouts, listing, names
 from stages.lib.images.dataset import Image
 from stages.lib.images.listing import Entry, Places
-from stages.lib.images.notices import Notice
+from stages.lib.images.notices import ACCEPTABLE, Notice, rejecting
 from stages.lib.images.reports.reported import Options, Reported, ReportFolder, Tables, Told
 
-ORDER = ("pairs",)  # the order in which `auto` tries them
+ORDER = ("padchest_gr", "pairs")  # the order in which `auto` tries them
 
 
 def module(name: str) -> ModuleType:
@@ -76,7 +76,7 @@ def joined(tables: Tables, base: str) -> ReportFolder:
             paths = " and ".join(repr(entry.relative) for entry in found[: layouts.LISTED])
             folder.problems.append(f"{told.where}: {told.name!r} may be {paths}: write the path in the table")
             continue
-        image = _image(told, found[0] if found else None, base)
+        image = _image(told, found[0] if found else None, base, flat=tables.flat)
         of_id[image.image_id].append(told.name)
         folder.images.append(Reported(image, told))
     folder.problems += [
@@ -87,10 +87,10 @@ def joined(tables: Tables, base: str) -> ReportFolder:
     return folder
 
 
-def _image(told: Told, entry: Entry | None, base: str) -> Image:
+def _image(told: Told, entry: Entry | None, base: str, *, flat: bool) -> Image:
     """The image of a file, or of a row without one."""
     relative = entry.relative if entry else told.name.replace("\\", "/")
-    inside = relative.removeprefix("images/")
+    inside = relative.rpartition("/")[2] if flat else relative.removeprefix("images/")
     image_id = names.without_ending("__".join(part for part in inside.split("/") if part not in ("", ".", "..")))
     notices = list(told.notices)
     if entry is None:
@@ -140,10 +140,11 @@ def contradictions(images: Sequence[Reported]) -> list[str]:
         for study, found in patients.items()
         if len(found) > 1
     ]
-    without = sorted(one.told.name for one in images if one.told.split is None)
-    if without and len(without) < len(images):
+    taken = [one.told for one in images if not rejecting(one.image.notices, ACCEPTABLE)]
+    without = sorted(told.name for told in taken if told.split is None)
+    if without and len(without) < len(taken):
         problems.append(
-            f"found no split of {len(without)} of {len(images)} images ({layouts.some(without)}), wanted one of each "
+            f"found no split of {len(without)} of {len(taken)} images ({layouts.some(without)}), wanted one of each "
             "image, or of none: then the images are split by lofi.pair"
         )
     return problems

@@ -19,7 +19,7 @@ from stages.lib.images.listing import Entry, Listing, Places
 from stages.lib.images.notices import Notice
 from stages.lib.images.reports import sentences
 from stages.lib.images.reports.edges import FRACTION, PIXELS
-from stages.lib.images.reports.reported import Box, Options, Sentence, Tables, Told
+from stages.lib.images.reports.reported import Box, Options, Sentence, Tables, Told, split_named
 
 CREDENTIALED = False
 SENTENCES, BOXES, IMAGES = "sentences", "boxes", "images"
@@ -35,11 +35,6 @@ UNIT = ("unit", "units")
 EDGES = {"x0": columns.X_MIN, "y0": columns.Y_MIN, "x1": ("x1", *columns.X_MAX), "y1": ("y1", *columns.Y_MAX)}
 READERS = {"": "first", "first": "first", "1": "first", "second": "second", "2": "second"}
 UNITS = {"": PIXELS, "pixels": PIXELS, "pixel": PIXELS, "px": PIXELS, "fraction": FRACTION, "fractions": FRACTION}
-SPLITS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "validate", "dev"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
 WORDS = {"": None, **dict.fromkeys(("true", "1", "yes"), True), **dict.fromkeys(("false", "0", "no"), False)}
 
 
@@ -202,7 +197,7 @@ def _read_images(table: csvfile.Table, images: _Images, problems: list[str]) -> 
             continue
         context, odd = columns.context(cells)
         problems += [f"{where}: {cells['image']!r} has {text}" for text in odd]
-        split = SPLITS.get(cells["split"].casefold())
+        split = split_named(cells["split"])
         if split is None and not columns.is_nothing(cells["split"]):
             problems.append(f"{where}: {cells['image']!r}: split {cells['split']!r}, wanted train, val or test")
         told.where, told.split, told.context = where, split, context

@@ -8,6 +8,11 @@ from stages.lib.images.listing import Entry
 from stages.lib.images.notices import Notice
 
 SILENT = Context()
+SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "dev"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
 Edges = tuple[float, float, float, float]  # left, top, right, bottom
 
 
@@ -93,6 +98,15 @@ class Told:
     notices: list[Notice] = field(default_factory=list)
 
 
+def split_named(word: str) -> str | None:
+    """Split that a table calls so; None if it is none.
+
+    >>> split_named("Validation"), split_named("later")
+    ('val', None)
+    """
+    return SPLITS.get(word.casefold())
+
+
 @dataclass
 class Tables:
     """What all tables of a folder say, as a layout reads them.
@@ -102,12 +116,14 @@ class Tables:
         entries: Files that may be its images; those of an archive lie below its name.
         problems: Sentences about what stops the study.
         remarks: Sentences about what was left out, and how much.
+        flat: Whether an image is known by the bare name of its file; else by its path.
     """
 
     told: list[Told] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    flat: bool = False
 
 
 @dataclass(frozen=True)
