@@ -37,7 +37,7 @@ class Params:
     """The data folder, how it is read, and its limits."""
 
     root: parameters.Text  # the data folder
-    layout: Literal["auto", "pairs", "padchest_gr"]  # of the folder; auto: told by its files
+    layout: Literal["auto", "pairs", "padchest_gr", "mimic"]  # of the folder; auto: told by its files
     terms: Literal["open", "credentialed"]  # of use of the data; credentialed: you have an agreement, and keep to it
     accept: tuple[Literal["modality", "body_part", "view"], ...]  # what an image may be, by its header, and take part
     max_rejected: parameters.NonNegativeInt  # rejected images beyond which the stage fails
@@ -45,7 +45,7 @@ class Params:
     same_correlation: parameters.Fraction  # of two images from which they are one group, which is never split
     similar_correlation: parameters.Fraction  # from which a pair is listed; at most same_correlation
     min_quality: parameters.Fraction  # least quality of the lungs' outlines, where the data tell it (mimic)
-    grades: tuple[parameters.Text, ...]  # of boxes that are taken, where the data grade them (mimic)
+    grades: tuple[parameters.Text, ...]  # of boxes that are taken, where the data grade them (mimic); []: all
 
     def __post_init__(self) -> None:
         """Check what the types do not say."""

@@ -1,6 +1,7 @@
 """Folders of images with reports, in the layouts that the chapter lofi reads, and parameters to read them by."""
 
 import csv
+import gzip
 import io
 import json
 import zipfile
@@ -153,3 +154,107 @@ def cut(data: bytes, path: Path, parts: int) -> None:
     size = -(-len(data) // parts)
     for number in range(parts):
         path.with_name(f"{path.name}.{number + 1:03d}").write_bytes(data[number * size : (number + 1) * size])
+
+
+MIMIC_REPORT = "The heart is normal.\nA nodule in the left lung, seen by Dr. Smith."
+
+
+def mimic_ids(number: int) -> dict[str, str]:
+    """Ids of a study, its patient, and its image."""
+    return {"patient": f"1000000{number}", "study": f"5000000{number}", "image": f"{number:08x}-aaaa-bbbb-cccc-dddd"}
+
+
+def mimic_annotation(number: int, **changes: Any) -> dict[str, Any]:
+    """An entry of LLaVA-Rad's annotations."""
+    ids = mimic_ids(number)
+    entry = {
+        "id": ids["image"],
+        "image": f"mimic/p10/p{ids['patient']}/s{ids['study']}/{ids['image']}.jpg",
+        "view": "PA",
+        "generate_method": "gpt4",
+        "conversations": [
+            {"from": "human", "value": "<image>\nDescribe the findings."},
+            {"from": "gpt", "value": MIMIC_REPORT},
+        ],
+        "impression": "A nodule.",
+        "chexpert_labels": {"No Finding": 0.0, "Lung Lesion": 1.0},
+    }
+    return {**entry, **changes}
+
+
+def mimic_answers(number: int, bboxes: Sequence[Any] = ((8, 4, 32, 24),)) -> dict[str, Any]:
+    """Questions and answers of MIMIC-Ext-CXR-QBA about a study: one answer is taken, twice, and all others are not."""
+    ids = mimic_ids(number)
+    place = {"bboxes": [list(box) for box in bboxes], "is_fallback": False, "localization_quality": 3}
+    answer = {
+        "text": "There is a nodule in the left lung.",
+        "positiveness": "pos",
+        "from_report": True,
+        "certainty": "certain",
+        "laterality": "left",
+        "localization": {ids["image"]: place},
+        "sub_answers": [],
+    }
+    others = ({"positiveness": "neg"}, {"from_report": False}, {"localization": {"another": place}})
+    question = {"question_id": f"q{number}", "contains_report_answers": True, "question_quality": 4}
+    questions = [
+        {**question, "answers": [answer, *({**answer, **other} for other in others)]},
+        {**question, "answers": [answer]},
+        {**question, "contains_report_answers": False, "answers": [answer]},
+        {**question, "question_id": "poor", "question_quality": 1, "answers": [answer]},
+    ]
+    return {"patient_id": ids["patient"], "study_id": ids["study"], "questions": questions}
+
+
+def mimic(
+    root: Path,
+    *,
+    count: int = 3,
+    annotations: Sequence[Mapping[str, Any]] | None = None,
+    split: Sequence[Mapping[str, Any]] | None = None,
+    quality: Mapping[str, Any] | None = None,
+    answers: Sequence[Mapping[str, Any]] | None = None,
+    zipped: bool = False,
+    listed: bool = False,
+) -> Path:
+    """MIMIC-CXR with LLaVA-Rad's annotations, MIMIC-Ext-CXR-QBA's exports and CheXmask's table."""
+    ids = [mimic_ids(number) for number in range(count)]
+    for number, one in enumerate(ids):
+        folder = root / "files" / "p10" / f"p{one['patient']}" / f"s{one['study']}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{one['image']}.png").write_bytes(png(image(number, **SIDE)))
+    entries = [mimic_annotation(number) for number in range(count)] if annotations is None else annotations
+    for name, part in (("train", entries[:-1]), ("test", entries[-1:])):
+        path = root / f"chat_{name}_MIMIC_CXR_all_gpt4extract_rulebased_v1.json"
+        path.write_text(json.dumps(part))
+    if split is None:
+        split = [
+            {"dicom_id": one["image"], "study_id": one["study"], "subject_id": one["patient"], "split": name}
+            for one, name in zip(ids, ("train", "validate", "test") * count, strict=False)
+        ]
+    write_csv(root / "split.csv", split)
+    with gzip.open(root / "mimic-cxr-2.0.0-split.csv.gz", "wb") as handle:
+        handle.write((root / "split.csv").read_bytes())
+    (root / "split.csv").unlink()
+    quality = {one["image"]: 0.9 for one in ids} if quality is None else quality
+    write_csv(
+        root / "OriginalResolution" / "MIMIC-CXR-JPG.csv",
+        [{"dicom_id": name, "Left Lung": "1 2 3", "Dice RCA (Mean)": value} for name, value in quality.items()],
+    )
+    documents = [mimic_answers(number) for number in range(count)] if answers is None else answers
+    inside = {f"qa/p10/p{one['patient_id']}/s{one['study_id']}.qa.json": json.dumps(one) for one in documents}
+    exports = root / "exports" / "A_frontal"
+    exports.mkdir(parents=True, exist_ok=True)
+    if zipped:
+        with zipfile.ZipFile(exports / "qa.zip", "w") as archive:
+            for name, text in inside.items():
+                archive.writestr(name, text)
+    else:
+        for name, text in inside.items():
+            (exports / name).parent.mkdir(parents=True, exist_ok=True)
+            (exports / name).write_text(text)
+    if listed:
+        write_csv(exports / "metadata" / "App", [{"question_id": f"q{number}"} for number in range(count)])
+    else:
+        write_csv(root / "quality_mappings.csv", [{"code": 1, "grade": "B"}, {"code": 4, "grade": "A++"}])
+    return root

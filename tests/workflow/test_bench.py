@@ -16,7 +16,18 @@ from stages.lib.learn import answers
 from stages.lib.models import gemma3, lora, prompts
 from stages.lib.models.chat.ledger import Ledger
 from stages.nodules import infer
-from workflow.bench import architecture, chat, chat_server, findings, flops, interleave, matching, memory, result
+from workflow.bench import (
+    architecture,
+    chat,
+    chat_server,
+    findings,
+    flops,
+    interleave,
+    matching,
+    memory,
+    reports,
+    result,
+)
 
 ROOT = Path(__file__).parents[2]
 REAL = params.parse(
@@ -185,3 +196,14 @@ def test_asking_is_measured_through_the_project_s_own_way_and_sends_each_image(t
     with Ledger(tmp_path / "ledger", "1-of-1") as book:
         assert len(book) == 8
         assert {record["text"] for record in book.records()} == {chat_server.TEXT}
+
+
+def test_the_tables_of_reports_that_the_bench_reads_are_read_without_a_problem(tmp_path, monkeypatch):
+    for name, size in (("STUDIES", 7), ("POSITIVE", 11), ("NEGATIVE", 6), ("PARTS", 3)):
+        monkeypatch.setattr(reports, name, size)
+    reports.folder(tmp_path)
+    assert len(list(tmp_path.glob("PadChest_GR.zip.*"))) == 3
+    assert 0 < reports.read(tmp_path) < reports.AT_MOST_SECONDS
+    (tmp_path / "PadChest_GR.zip.002").unlink()
+    with pytest.raises(ValueError, match="002 are missing"):
+        reports.read(tmp_path)

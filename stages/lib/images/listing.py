@@ -22,6 +22,7 @@ ARCHIVES = {
     ".rar": "unrar x {name} <folder>",
 }
 PICTURES = (".bmp", ".gif", ".webp", ".jp2", ".heic", ".nii", ".nii.gz", ".npy", ".mhd", ".nrrd")
+TEXTS = (".json", ".jsonl")  # which are not opened to see whether they are images: there may be hundreds of thousands
 # What macOS, Windows and other systems leave behind; and names that begin with a dot.
 LITTER = ("thumbs.db", "desktop.ini", "autorun.inf", "ehthumbs.db", "ehthumbs_vista.db", "icon\r")
 LITTER_FOLDERS = ("__macosx", "$recycle.bin", "system volume information", "@eadir", "lost+found")
@@ -194,7 +195,7 @@ def role(path: str, name: str, *, may_open: bool) -> str:
             return taken
     if folded.endswith(tuple(ARCHIVES)):
         return "archive"
-    if not may_open:
+    if not may_open or folded.endswith(TEXTS):
         return "other"
     try:
         with Path(path).open("rb") as handle:

@@ -26,7 +26,7 @@ from stages.lib.images.listing import Entry, Places
 from stages.lib.images.notices import ACCEPTABLE, Notice, rejecting
 from stages.lib.images.reports.reported import Options, Reported, ReportFolder, Tables, Told
 
-ORDER = ("padchest_gr", "pairs")  # the order in which `auto` tries them
+ORDER = ("padchest_gr", "mimic", "pairs")  # the order in which `auto` tries them
 
 
 def module(name: str) -> ModuleType:

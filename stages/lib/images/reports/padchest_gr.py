@@ -21,7 +21,7 @@ from stages.lib.images.dataset import Context
 from stages.lib.images.listing import Entry, Listing
 from stages.lib.images.notices import Notice
 from stages.lib.images.reports.edges import FRACTION
-from stages.lib.images.reports.reported import Box, Edges, Options, Sentence, Tables, Told, split_named
+from stages.lib.images.reports.reported import Box, Options, Sentence, Tables, Told, edges_of, split_named
 
 CREDENTIALED = True
 REPORTS, MASTER = "grounded_reports_", "master_table"
@@ -121,17 +121,6 @@ def _finding(told: Told, finding: Any, number: int, problems: list[str]) -> None
         for place, box in enumerate(drawn if isinstance(drawn, list) else [drawn]):
             at = f"{where}/{key}/{place}"
             told.boxes.append(Box(number, reader, edges_of(box), FRACTION, _spelt(box), at))
-
-
-def edges_of(box: Any) -> Edges:
-    """Left, top, right, bottom of a list of four numbers; NaN for what is none.
-
-    >>> edges_of([0, 0.5, 1, 1]), edges_of([1, None, 2, True])
-    ((0.0, 0.5, 1.0, 1.0), (1.0, nan, 2.0, nan))
-    """
-    values = box if isinstance(box, list) and len(box) == 4 else [None] * 4
-    numbers = [float(v) if isinstance(v, int | float) and not isinstance(v, bool) else float("nan") for v in values]
-    return numbers[0], numbers[1], numbers[2], numbers[3]
 
 
 def _spelt(box: Any) -> str:

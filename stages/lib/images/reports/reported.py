@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from stages.lib.images.dataset import Context, Image
 from stages.lib.images.listing import Entry
@@ -105,6 +106,17 @@ def split_named(word: str) -> str | None:
     ('val', None)
     """
     return SPLITS.get(word.casefold())
+
+
+def edges_of(box: Any) -> Edges:
+    """Left, top, right, bottom of a list of four numbers; NaN for what is none.
+
+    >>> edges_of([0, 0.5, 1, 1]), edges_of([1, None, 2, True])
+    ((0.0, 0.5, 1.0, 1.0), (1.0, nan, 2.0, nan))
+    """
+    values = box if isinstance(box, list) and len(box) == 4 else [None] * 4
+    numbers = [float(v) if isinstance(v, int | float) and not isinstance(v, bool) else float("nan") for v in values]
+    return numbers[0], numbers[1], numbers[2], numbers[3]
 
 
 @dataclass

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from lofi_folders import ingest_params, padchest_gr, padchest_master, padchest_report
 
+from stages.data import normalize
 from stages.lib.core import tables
 from stages.lib.core.errors import DataError
 from stages.lofi import ingest
@@ -38,6 +39,22 @@ def test_the_archive_in_parts_and_the_unpacked_folder_are_the_same_data(
         ("0", 0, "first", 1, 32.0, 24.0, 48.0, 36.0),
         ("0", 0, "second", 0, 16.0, 12.0, 32.0, 36.0),
     ]
+
+
+def test_an_image_of_the_archive_is_normalized_as_its_file_is(tmp_path: Path) -> None:
+    made = {}
+    for name, parts in (("packed", 4), ("unpacked", 0)):
+        root = padchest_gr(tmp_path / name, parts=parts)
+        images = ingest.ingest(ingest_params(root, terms="credentialed")).manifest
+        params = normalize.Params(low_percentile=0.5, high_percentile=99.5, side_px=32)
+        folder = tmp_path / "results" / name
+        folder.mkdir(parents=True)
+        made[name] = normalize.normalize(images, params, results=tmp_path, folder=folder)
+        assert len(list(folder.iterdir())) == 3
+    assert made["packed"].drop_columns("png") == made["unpacked"].drop_columns("png")
+    for row in images.to_pylist():
+        packed, plain = (tmp_path / "results" / name / f"{row['image_id']}.png" for name in made)
+        assert packed.read_bytes() == plain.read_bytes()
 
 
 def test_the_layout_is_told_by_its_files_and_its_terms_are_not_open(tmp_path: Path) -> None:
