@@ -62,5 +62,6 @@ rule all:
     input:
         "results/report.html",
         "results/metrics.json",
+        PAGES_APART,
         SUBMISSION if "nodules" in CHAPTERS else [],
     localrule: True

@@ -118,7 +118,7 @@ rule findings_fetch:
     """Find the model of an arm that runs in process, and the right to use it."""
     input:
         images=model_made("arm"),
-        code=code_of_local,
+        code=code("weights.fetch_row"),
     output:
         out="results/weights/findings/{arm}.json",
     log:
@@ -137,7 +137,7 @@ rule findings_fetch:
 use rule findings_fetch as findings_fetch_judge with:
     input:
         images=model_made("judge"),
-        code=code_of_local,
+        code=code("weights.fetch_row"),
     output:
         out="results/weights/findings/judges/{judge}.json",
     log:

@@ -36,11 +36,6 @@ def code_of_arm(wildcards):
     return sorted({*code("findings.answer"), *closure(f"{kinds.ARMS}.{row_of('arm', wildcards.arm)['kind']}")})
 
 
-def code_of_local(wildcards):
-    """Source files of fetch_row, and of the kinds that run in process."""
-    return sorted({*code("weights.fetch_row"), *closure(f"{kinds.ARMS}.local"), *closure(f"{kinds.JUDGES}.local")})
-
-
 def code_of_judge(wildcards):
     """Source files of judge, and of the kind of this judge alone."""
     return sorted({*code("findings.judge"), *closure(f"{kinds.JUDGES}.{row_of('judge', wildcards.judge)['kind']}")})
@@ -80,11 +75,11 @@ def own_of(kind):
 
 
 def model_of(kind):
-    """The row of an arm or judge that runs in process, without others."""
+    """What names the model of an arm or judge that runs in process: how it is asked is no reason to look for it again."""
 
     def values(wildcards):
-        rows = {"arms": {}, "judges": {}}
-        rows[f"{kind}s"] = json.loads(with_row(kind)(wildcards))["findings"][f"{kind}s"]
+        row, rows = row_of(kind, wildcards[kind]), {"arms": {}, "judges": {}}
+        rows[f"{kind}s"][wildcards[kind]] = {key: row[key] for key in ("kind", "model", "revision")}
         return json.dumps({"findings": rows})
 
     return values

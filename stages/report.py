@@ -5,13 +5,13 @@ in   sections    section.json of each chapter, in the order of the page
      notes       JSON of each chapter that stands beside its measures
      over_seeds  tables.MEASURES of each chapter that has several seeds: their means
 out  report    one HTML file without font or address
-     pages     the page of each chapter alone
+     pages     the page of a chapter alone, by the name of its folder; of any of the chapters
      metrics   JSON: the measures of each chapter, nested, with its notes
      summary   JSON: the headline metrics, for `dvc metrics` and `dvc exp show`
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,14 @@ def _notes(path: str) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise DocumentError(f"{path}: not readable as JSON ({error}); run measure again") from error
     return document
+
+
+def _chapter(path: str, known: Collection[str]) -> str:
+    """The chapter whose page is to be written."""
+    name = Path(path).parent.name
+    if name not in known:
+        raise DocumentError(f"{path}: found the folder {name}, wanted one of {', '.join(known)}, whose page it is")
+    return name
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -65,7 +73,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         metrics.setdefault(section.chapter, {}).update(_notes(path))
     html = page.render(args.params.report.title, sections).encode()
     files.write_bytes(args.report, html)
-    for path, section in zip(args.pages or (), sections, strict=bool(args.pages)):
+    alone = {section.chapter: section for section in sections}
+    for path in args.pages or ():
+        section = alone[_chapter(path, alone)]
         files.write_bytes(path, page.render(section.title, [section]).encode())
     files.write_json(args.metrics, metrics)
     files.write_json(args.summary, summary)

@@ -22,6 +22,9 @@ KEY = Path(tempfile.gettempdir()) / f"noduleflow-test-{os.getuid()}.key"
 os.environ["NODULEFLOW_PSEUDONYM_KEY"] = str(KEY)
 pseudonym.key()  # one process makes it, whichever is first
 
+# Tests start Python some thousand times; what it compiles is kept, whatever the shell says.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # A busy machine is no reason for a property test to fail.
 settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("project")

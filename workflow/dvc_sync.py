@@ -114,7 +114,7 @@ def dvc(found: list[Job], params: Mapping[str, Mapping[str, Any]]) -> dict[str, 
             "cmd": f"snakemake --cores all --rerun-incomplete --allowed-rules {' '.join(rules)}"
             f" -- {' '.join(target)}  # rule {_digest(members)}",
             "deps": sorted(reads),
-            "params": sorted({section for job in members for section in _sections(job.command)}),
+            "params": sorted({section for job in members for section in _sections(job, params)}),
             "outs": sorted(writes - set(metrics)),
         }
         if metrics:
@@ -179,16 +179,36 @@ def _whole(path: str) -> str:
     return str(Path(path).parent) if SHARD.match(Path(path).name) else path
 
 
-def _sections(command: str) -> list[str]:
-    """The sections of the parameters that a command was given, by their dotted names; of systems, the row."""
-    words = shlex.split(command.partition(" 2>&1")[0].strip("()"))
+def _sections(job: Job, params: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The sections of the parameters that a command was given, by their dotted names.
+
+    Of systems it is the row, or the keys of the row where the command has some alone. A chapter's own page is given the
+    section of the chapter in the place of the study's.
+    """
+    words = shlex.split(job.command.partition(" 2>&1")[0].strip("()"))
     document = json.loads(words[words.index("--params") + 1]) if "--params" in words else {}
     found = []
     for chapter, inside in document.items():
         for name, values in inside.items() if chapter in ROOTS else [("", inside)]:
-            rows = list(values) if name in ROWS else [""]
+            rows = _rows(values, params[chapter][name]) if name in ROWS else [""]
             found += [".".join(filter(None, (chapter, name, row))) for row in rows]
+    chapter = job.rule.removesuffix("_report")
+    if chapter in ROOTS:
+        found = [f"{chapter}.{name}" if name == "report" else name for name in found]
     return [*found, *(["study.seeds"] if REPEATED & set(found) else [])]
+
+
+def _rows(given: Mapping[str, Mapping[str, Any]], params: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Names of the rows that a command was given; of a row that is not whole, those of its keys.
+
+    >>> _rows({"a": {"kind": "x"}, "b": {"kind": "y"}}, {"a": {"kind": "x", "label": "A"}, "b": {"kind": "y", "n": 2}})
+    ['a', 'b.kind']
+    """
+    found = []
+    for name, row in given.items():
+        whole = set(params[name]) - set(row) <= {"label"}
+        found += [name] if whole else [f"{name}.{key}" for key in row]
+    return found
 
 
 def _digest(members: list[Job]) -> str:

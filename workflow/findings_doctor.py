@@ -65,7 +65,18 @@ def _endpoint(name: str, row: Any, prices: str, *, schema: bool) -> Iterator[Lin
         yield f"{name}: {row.model}: {error}", "correct its row in params.yaml"
         return
     for good, sentence in found:
-        yield f"{name}: {sentence}", None if good else "start the server, set the variable, or correct the row"
+        what, mend = (sentence, None) if good else _mended(sentence)
+        yield f"{name}: {what}", mend
+
+
+def _mended(problem: str) -> tuple[str, str]:
+    """A problem of an endpoint, and what mends it: what it says itself, if it does."""
+    from stages.lib.models.chat import checks, token
+
+    for own in (token.SET_IT, checks.LET_LEAVE):
+        if problem.endswith(own):
+            return problem.removesuffix(own).rstrip(" ;:"), own
+    return problem, "start the server, or correct the row"
 
 
 def _model(name: str, model: str, revision: str) -> Line:

@@ -141,7 +141,7 @@ def report_options(results: Path) -> list[str]:
         "measures": [results / "measures.parquet"],
         "notes": [results / "notes.json"],
         "report": [results / "report.html"],
-        "pages": [results / "page.html"],
+        "pages": [results / "nodules/report.html"],
         "metrics": [results / "metrics.json"],
         "summary": [results / "summary.json"],
     }

@@ -16,14 +16,13 @@ SMALL_FINDINGS: Mapping[str, Mapping[str, Any] | None] = {
     "findings.simulate": {"cases_per_stratum": 5},
     "findings.sample": {"regions": ["thorax", "abdomen"], "per_stratum": 2, "examples": 1},
     "findings.arms.all_images": SHORT,
-    "findings.arms.first_image": SHORT,
-    "findings.measure": {"draws": 50, "comparisons": [["all_images", "first_image"]], "min_stratum_cases": 2},
+    "findings.measure": {"draws": 50, "comparisons": [["all_images", "nothing_abnormal"]], "min_stratum_cases": 2},
     "findings.section": {"max_cases": 4, "image_px": 112},
-    **{f"findings.arms.{name}": None for name in ("reworded", "three_samples", "most_frequent")},
+    **{f"findings.arms.{name}": None for name in ("first_image", "reworded", "three_samples", "most_frequent")},
     **{f"findings.retrievers.{name}": None for name in ("alike", "histories", "shuffled")},
 }
-ARMS = ("all_images", "first_image", "nothing_abnormal")
-MODELS = ("all_images", "first_image")
+ARMS = ("all_images", "nothing_abnormal")
+MODELS = ("all_images",)
 CASES = 8
 TABLES: Mapping[str, Schema] = {
     "cases": case_tables.CASES,

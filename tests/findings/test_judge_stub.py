@@ -13,7 +13,7 @@ from judged import Study, verdict
 from stages.findings.timing import Timing
 from stages.lib.core import documents, tables
 from stages.lib.core.case_tables import ANSWERS
-from stages.lib.core.errors import BudgetError, ParamsError, ReplayError
+from stages.lib.core.errors import BudgetError, EndpointError, ParamsError, ReplayError
 from stages.lib.models.chat import client_params, ledger
 
 
@@ -97,6 +97,23 @@ def test_the_fallback_judge_rates_by_the_same_rubric_what_the_judge_could_not(st
     assert all(row["problem"].startswith("invalid: ") for row in found if row["arm"] != "c")
     assert {row["rubric"] for row in found} == {"long-1"}
     assert "secondary" in chat_stub.texts(next(one.body for one in stub.asked if one.model == "second"))
+
+
+def test_single_failures_of_a_judge_go_to_its_fallback_and_a_dead_one_ends_the_run_until_it_is_back(stub, tmp_path):
+    """What failed satisfies no later request: another run asks the judge itself again."""
+    stub.scripts |= {"judge": [Status(500)], "second": [verdict]}
+    study = Study(tmp_path, stub.url)
+    rows = {"one": {"fallback": "two", "stop_after": 2, "concurrency": 1}, "two": {"model": "second"}}
+    with pytest.raises(EndpointError, match="no answer to 2 request.s. in a row.*run again when the server is back"):
+        study.run(**rows)
+    assert not (tmp_path / "one.parquet").exists()
+    assert stub.count("second") == 0
+    rows["one"]["stop_after"] = 3
+    assert {(row["status"], row["judged_by"]) for row in study.run(**rows) if row["arm"] != "c"} == {
+        ("fallback", "second")
+    }
+    stub.scripts["judge"] = [verdict]
+    assert {row["status"] for row in study.run(**rows) if row["arm"] != "c"} == {"ok"}
 
 
 def test_a_judge_and_its_fallback_share_one_budget_and_a_second_run_goes_on(stub, tmp_path, monkeypatch):

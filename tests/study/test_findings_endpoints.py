@@ -87,7 +87,7 @@ class Study:
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
     """A study that nothing has been run of; the tests of this file go on with it one after the other."""
-    few = {**SMALL_FINDINGS, "findings.arms.first_image": None, "findings.arms.tuned": None}
+    few = {**SMALL_FINDINGS, "findings.arms.tuned": None}
     few["findings.measure"] = {**(few["findings.measure"] or {}), "comparisons": [["remote", "all_images"]]}
     made = Study(checkouts.copy(tmp_path_factory.mktemp("endpoints") / "checkout", few), free_port())
     path = made.folder / "params.yaml"

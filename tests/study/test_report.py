@@ -99,7 +99,8 @@ def draw(results: Path, changes: Mapping[tuple[Subject, Key], Estimate] | None =
     section.main(arguments)
     options = fake_study.report_options(results)
     options[options.index("--sections") + 1] = str(elsewhere / "section.json")
-    for name in ("report", "pages", "metrics", "summary"):
+    options[options.index("--pages") + 1] = str(elsewhere / "nodules/report.html")
+    for name in ("report", "metrics", "summary"):
         options[options.index(f"--{name}") + 1] = str(elsewhere / name)
     report.main(options)
     return (elsewhere / "report").read_text()
@@ -600,9 +601,7 @@ def test_two_chapters_stand_on_one_page_and_each_has_its_own(results: Path, tmp_
     options = fake_study.report_options(results)
     for name, more in (("sections", "zoo.json"), ("measures", "zoo.parquet"), ("notes", "zoo_notes.json")):
         options.insert(options.index(f"--{name}") + 2, str(tmp_path / more))
-    options[options.index("--pages") + 1 :] = [str(tmp_path / name) for name in ("nodules.html", "zoo.html")] + options[
-        options.index("--pages") + 2 :
-    ]
+    options[options.index("--pages") + 1] = str(tmp_path / "zoo/report.html")  # the other's is made apart
     for name in ("report", "metrics", "summary"):
         options[options.index(f"--{name}") + 1] = str(tmp_path / name)
     report.main(options)
@@ -611,9 +610,12 @@ def test_two_chapters_stand_on_one_page_and_each_has_its_own(results: Path, tmp_
     assert first.title in both.text
     ids = [attrs["id"] for _, attrs in both.tags if attrs.get("id")]
     assert len(ids) == len(set(ids)) and {"nodules", "zoo", "zoo-one"} <= set(ids)
-    alone = Page((tmp_path / "zoo.html").read_text()).text
+    alone = Page((tmp_path / "zoo/report.html").read_text()).text
     assert "Part one" in alone and "Does the image show a nodule" not in alone
     assert json.loads((tmp_path / "summary").read_text())["zoo"] == {"probe": {"roc_auc": 0.75}}
+    options[options.index("--pages") + 1] = str(tmp_path / "lung/report.html")
+    with pytest.raises(DocumentError, match="found the folder lung, wanted one of nodules, zoo"):
+        report.main(options)
 
 
 def test_the_image_on_the_page_is_the_image_on_disk(page: Page, results: Path) -> None:

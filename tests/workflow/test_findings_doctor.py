@@ -64,9 +64,11 @@ def test_endpoints_are_asked_for_their_model_images_and_schema_and_the_key_is_ne
 
 
 def test_a_missing_key_a_dead_server_an_unknown_model_and_a_lacking_folder_are_to_mend(document, monkeypatch, tmp_path):
-    _, mend = told(document)
-    assert [line.partition(":")[0] for line in mend] == ["arm remote", "judge model"]
-    assert all("FINDINGS_KEY" in line for line in mend)
+    lacking = [(text, mend) for text, mend in findings_doctor.lines(document) if mend is not None]
+    assert lacking == [
+        (f"{name}: key_variable FINDINGS_KEY: not set", "export it, or write it to .env")
+        for name in ("arm remote", "judge model")
+    ]
     monkeypatch.setenv("FINDINGS_KEY", KEY)
     document["findings"]["arms"]["remote"]["base_url"] = "http://127.0.0.1:9/v1"
     document["findings"]["judges"]["model"]["model"] = "nobody"

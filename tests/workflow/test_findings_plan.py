@@ -40,3 +40,18 @@ def test_a_study_of_the_findings_alone_shows_its_plan_on_a_folder_in_the_layout_
     arms = document["findings"]["arms"]
     assert jobs.count("rule findings_answer_shard:") == document["study"]["shards"] * len(arms)
     assert "findings, computed, not measured" in text  # what it takes on a GPU, behind the plan
+
+
+def test_beside_another_chapter_its_section_is_on_the_study_s_page_and_its_own_page_is_a_stage(tmp_path: Path) -> None:
+    folder = checkouts.copy(tmp_path / "both", {"study": {"chapters": ["nodules", "findings"]}})
+    stages = yaml.safe_load(dvc_sync.render(folder))["stages"]
+    sections = {f"results/{chapter}/section.json" for chapter in ("nodules", "findings")}
+    assert sections <= set(stages["report"]["deps"])
+    assert stages["report"]["params"] == ["report"]
+    assert "results/nodules/report.html" in stages["report"]["outs"]
+    own = stages["findings_report"]
+    assert "results/findings/section.json" in own["deps"]
+    assert own["params"] == ["findings.report"]
+    assert {f"results/findings/{name}" for name in ("report.html", "metrics.json", "summary.json")} == set(own["outs"])
+    made = [path for stage in stages.values() for path in (*stage["outs"], *stage.get("metrics", ()))]
+    assert len(made) == len(set(made))

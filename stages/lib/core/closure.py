@@ -1,10 +1,12 @@
 """Source files of a stage, computed from its imports."""
 
 import ast
+import re
 from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
+IMPORT = re.compile(r"^[ \t]*((?:from|import)[ \t][^\n(]*(?:\([^)]*\))?)", re.MULTILINE)
 
 
 def closure(module: str) -> list[str]:
@@ -31,6 +33,28 @@ def closure(module: str) -> list[str]:
     return sorted(str(path.relative_to(ROOT)) for path in paths)
 
 
+def imported(text: str) -> set[str]:
+    """Names of `stages` that the source text of a module imports, and that may be modules.
+
+    Only the lines of imports are parsed: Snakemake asks this of every module whenever it starts.
+
+    >>> sorted(imported("from stages.lib import core\\nimport json\\ndef f():\\n    import stages.report\\n"))
+    ['stages.lib', 'stages.lib.core', 'stages.report']
+    """
+    lines = [line for line in IMPORT.findall(text) if "stages" in line]
+    try:
+        nodes = [node for line in lines for node in ast.parse(line).body]
+    except SyntaxError:  # a line of other text, or an import of unusual form
+        nodes = list(ast.walk(ast.parse(text)))
+    names = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return {name for name in names if name.startswith("stages.")}
+
+
 def _path(module: str) -> Path:
     place = ROOT.joinpath(*module.split("."))
     return place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
@@ -42,11 +66,7 @@ def _imports(module: str) -> tuple[str, ...]:
     path = _path(module)
     if path.name == "__init__.py":
         names += [f"{module}.{other.stem}" for other in path.parent.glob("*.py") if other != path]
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    names += sorted(imported(path.read_text()))
     return tuple(name for name in names if name.startswith("stages.") and _has_code(_path(name)))
 
 

@@ -11,6 +11,7 @@ from stages.lib.models.chat.endpoint_params import NONE, EndpointParams, is_loop
 from stages.lib.models.chat.request import Picture, Request
 
 MAX_NAMED = 20  # problems that a message lists
+LET_LEAVE = "set data_may_leave to true if the cases may be sent there"
 OPEN = "open"  # terms under which data may be sent to another machine, if the user says so
 
 
@@ -33,9 +34,7 @@ def address(params: EndpointParams, terms: str = OPEN) -> list[str]:
     if terms != OPEN:
         return [f"base_url {params.base_url} is another machine, and data under {terms} terms are sent to none"]
     if not params.data_may_leave:
-        return [
-            f"base_url {params.base_url} is another machine: set data_may_leave to true if the cases may be sent there"
-        ]
+        return [f"base_url {params.base_url} is another machine: {LET_LEAVE}"]
     return []
 
 

@@ -12,6 +12,7 @@ from stages.lib.models.chat.endpoint_params import NONE, EndpointParams
 RENEW_SECONDS = 3000.0  # tokens of clouds live for an hour
 COMMAND_SECONDS = 60.0
 ENV_FILE = Path(".env")
+SET_IT = "export it, or write it to .env"
 NO_KEY = "EMPTY"  # what is sent to a server that wants none
 
 
@@ -75,7 +76,7 @@ def key(variable: str) -> str:
         return NO_KEY
     found = os.environ.get(variable, "").strip() or _in_file(variable)
     if not found:
-        raise EndpointError(f"key_variable {variable}: not set; export it, or write it to .env")
+        raise EndpointError(f"key_variable {variable}: not set; {SET_IT}")
     return found
 
 
