@@ -5,7 +5,7 @@ out  results/report.html  results/metrics.json  results/summary.json  results/{c
 """
 
 TEMPLATES = sorted(str(path) for path in Path("stages/lib/report/templates").iterdir())
-PAGES_APART = expand("results/{chapter}/report.html", chapter=[name for name in CHAPTERS if name in OWN_PAGE])
+PAGES_APART = expand("results/{chapter}/report.html", chapter=[name for name in CHAPTERS if name in chapters.OWN_PAGE])
 
 
 rule report:
