@@ -607,6 +607,8 @@ def test_two_chapters_stand_on_one_page_and_each_has_its_own(results: Path, tmp_
     report.main(options)
     both = Page((tmp_path / "report").read_text())
     assert "Which model?" in both.text
+    chapters = re.findall(r"<ul>.*?</ul>", (tmp_path / "report").read_text().partition("<nav")[2], re.DOTALL)
+    assert ["#nodules-data" in chapters[0], "#zoo-one" in chapters[1]] == [True, True]  # a line of links for each
     assert first.title in both.text
     ids = [attrs["id"] for _, attrs in both.tags if attrs.get("id")]
     assert len(ids) == len(set(ids)) and {"nodules", "zoo", "zoo-one"} <= set(ids)
