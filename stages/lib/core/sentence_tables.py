@@ -114,6 +114,16 @@ NEIGHBOURS = Schema(
         Column("similarity", FLOAT, "cosine of their embeddings, [-1, 1]"),
     ),
 )
+ALIKE = Schema(
+    "alike",
+    ("image_id", "rank"),
+    (
+        IMAGE_ID,
+        Column("rank", INT, "number of the neighbour, from 0, the nearest first"),
+        Column("neighbour", STRING, "training image that is like it, never of the same patient"),
+        Column("distance", FLOAT, "1 less the cosine of their embeddings, [0, 2]; below the limit of the record"),
+    ),
+)
 GROUNDED = Schema(
     "grounded",
     ("grounder", "seen", "image_id", "number"),

@@ -13,13 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.lib.core import files, params
+from stages.lib.core import params
 from stages.lib.core.progress import track
 from stages.lib.images import pictures
+from stages.lib.models import kept
 from stages.lib.models.encoder import Encoder
 from stages.lib.models.retriever import Case, Neighbour, Retriever, RetrieverParams, nearest
-
-HEADER, DIGEST_BYTES = b"features", 32
 
 
 @params.section
@@ -77,22 +76,9 @@ def features(path: Path, pixels: str, encoder: Encoder, folder: Path | None) -> 
     if folder is None:
         return encoder.features(pictures.rgb(content))
     name = sha256(encoder.identity.encode() + b"\0" + sha256(content).digest()).hexdigest()
-    kept = folder / name[:2] / f"{name}.bin"
-    found = _kept(kept)
+    at = kept.path(folder, name)
+    found = kept.read(at)
     if found is None:
         found = encoder.features(pictures.rgb(content))
-        body = found.astype("<f4").tobytes()
-        files.write_bytes(kept, HEADER + sha256(body).digest() + body)
+        kept.write(at, found)
     return found
-
-
-def _kept(path: Path) -> np.ndarray | None:
-    """Features in a file; None if there is none, or it is not what was written."""
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    start = len(HEADER) + DIGEST_BYTES
-    body = content[start:]
-    whole = content[: len(HEADER)] == HEADER and sha256(body).digest() == content[len(HEADER) : start]
-    return np.frombuffer(body, "<f4") if whole and len(body) % 4 == 0 else None

@@ -1,5 +1,6 @@
 """MedGemma's own vision tower and projector: the mean of the image tokens that its language model reads."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from stages.lib.core import params
 from stages.lib.models import gemma3
-from stages.lib.models.encoder import Encoder, EncoderParams, Features, identity
+from stages.lib.models.encoder import Encoder, EncoderParams, Features, Pair, PairSetting, identity, unit
 from stages.lib.models.snapshot import Snapshot
 
 
@@ -41,3 +42,13 @@ def _load(params: Params, found: Snapshot) -> Features:
         return np.asarray(seen.float().mean(dim=1)[0].cpu().numpy(), np.float32)
 
     return features
+
+
+def pair(params: Params, setting: PairSetting) -> Pair:
+    """The same features of normalized images, of length 1; it has no text side of this space."""
+    one = encoder(params, setting.found)
+
+    def embed(images: Sequence[np.ndarray]) -> np.ndarray:
+        return unit(np.stack([one.features(np.dstack([grey] * 3)) for grey in images]))
+
+    return Pair(one.identity, embed, None)

@@ -161,8 +161,8 @@ def load(
     from stages.lib.models.lofi.network import Network
 
     disable_progress_bar()
-    siglip = _pretrained(encoder.folder, "SiglipModel", params)
-    gemma: Any = _pretrained(decoder.folder, "Gemma3ForCausalLM", params) if decoder else None
+    siglip = pretrained(encoder.folder, "SiglipModel", params.dtype, params.attention)
+    gemma: Any = pretrained(decoder.folder, "Gemma3ForCausalLM", params.dtype, params.attention) if decoder else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = Network(siglip, gemma, params)
@@ -313,8 +313,14 @@ def _peft_name(name: str) -> str:
     return PEFT + name.replace(".default.", ".")
 
 
-def _pretrained(folder: Path, kind: str, params: ModelParams) -> Any:
+def pretrained(folder: Path, kind: str, dtype: str, attention: str) -> Any:
     """A model of one of the two classes.
+
+    Args:
+        folder: Its files.
+        kind: "SiglipModel" or "Gemma3ForCausalLM".
+        dtype: Type of its numbers.
+        attention: How its attention is computed.
 
     Raises:
         ModelError: If the folder does not hold one of that class, whole.
@@ -337,8 +343,8 @@ def _pretrained(folder: Path, kind: str, params: ModelParams) -> Any:
     try:
         model, told = getattr(transformers, kind).from_pretrained(
             folder,
-            dtype=getattr(torch, params.dtype),
-            attn_implementation=params.attention,
+            dtype=getattr(torch, dtype),
+            attn_implementation=attention,
             local_files_only=True,
             output_loading_info=True,
         )
@@ -351,10 +357,18 @@ def _pretrained(folder: Path, kind: str, params: ModelParams) -> Any:
 
 def _greys(folder: Path) -> "Tensor":
     """Value that each of 256 grey values becomes, float32 tensor of shape (3, 256)."""
+    return gemma3.grey_values(image_processor(folder))
+
+
+def image_processor(folder: Path) -> Any:
+    """The encoder's own image processor.
+
+    Raises:
+        ModelError: If there is none.
+    """
     from transformers import AutoImageProcessor
 
     try:
-        processor: Any = AutoImageProcessor.from_pretrained(folder, backend="pil", local_files_only=True)
+        return AutoImageProcessor.from_pretrained(folder, backend="pil", local_files_only=True)
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder}: found no image processor: {error}") from error
-    return gemma3.grey_values(processor)
