@@ -8,7 +8,7 @@ out  pairs        sentence_tables.PAIRS
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -20,12 +20,13 @@ from stages.lib.core.errors import SplitError
 from stages.lib.core.log import LOG
 from stages.lib.core.sentence_tables import BOXES, GIVEN_SPLIT, PAIRS, SENTENCES
 from stages.lib.detect.fusion import Candidate, by_iou, consensus
-from stages.lib.images import grouping, layouts
+from stages.lib.images import grouping, layouts, patients
 
 SPLITS = ("train", "val", "test")
 ALL_BUT_EQUAL = 1 - 1e-9  # greatest IoU that is asked of two boxes: that of equal ones is 1 but for rounding
 Row = dict[str, Any]
 Edges = tuple[float, float, float, float]
+Kind = Callable[[Row], tuple[str, ...]]
 
 
 @parameters.section
@@ -35,7 +36,8 @@ class Params:
     fusion_iou: parameters.Fraction  # IoU from which boxes of one sentence by the first reader are one; 1: equal ones
     normal_fraction: parameters.Fraction  # of the normal studies of the train split that are kept
     sentences_per_part: parameters.Count  # sentences of a part of a report, which is what is retrieved
-    fractions: tuple[parameters.Fraction, parameters.Fraction, parameters.Fraction]  # train, val, test; add up to 1
+    # train, val, test, where the data bring no split; where they bring no val, it is divided from their train by these
+    fractions: tuple[parameters.Fraction, parameters.Fraction, parameters.Fraction]
     # what becomes of images that are nearly the same, or of one patient, in two splits that the data bring: leave_out:
     # those of train (and of val, if there is one of test) take no part
     shared: Literal["refuse", "leave_out"]
@@ -63,8 +65,8 @@ def pair(manifest: pa.Table, sentences: pa.Table, boxes: pa.Table, given_split: 
         Table of `sentence_tables.PAIRS`.
 
     Raises:
-        SplitError: If no image has a sentence, a split of a fraction above 0 gets none, or a split that the data bring
-            shares patients or near-duplicates and `shared` is refuse.
+        SplitError: If no image has a sentence, a split of a fraction above 0 gets none, or two splits that the data
+            bring share patients or near-duplicates and `shared` is refuse.
     """
     of_image: defaultdict[str, list[Row]] = defaultdict(list)
     for row in _sorted(sentences, SENTENCES.key):
@@ -78,7 +80,12 @@ def pair(manifest: pa.Table, sentences: pa.Table, boxes: pa.Table, given_split: 
         raise SplitError(f"no image to pair: none of {manifest.num_rows} images is readable and has a sentence")
     normal = {image["image_id"] for image in images if _is_normal(of_image[image["image_id"]], image, boxed)}
     given = dict(zip(given_split["image_id"].to_pylist(), given_split["split"].to_pylist(), strict=True))
-    splits = _given(images, given, params) if given else _dealt(images, boxed, normal, params)
+
+    def kind(image: Row) -> tuple[str, ...]:
+        return str(image["image_id"] in boxed), str(image["image_id"] in normal)
+
+    splits = _given(images, given, kind, params) if given else _dealt(images, params.fractions, kind, params.seed)
+    _check(splits, "brought by the data" if given else f"divided {params.fractions}", params)
     thinned = thin([image for image in images if splits.get(image["image_id"]) == "train"], normal, params)
     rows = []
     for image in images:
@@ -170,27 +177,29 @@ def thin(images: Sequence[Row], normal: set[str], params: Params) -> set[str]:
     return {member for place in left for member in of_study[studies[place]]}
 
 
-def _dealt(images: Sequence[Row], boxed: set[str], normal: set[str], params: Params) -> dict[str, str]:
-    """Split of each image: patients and near-duplicates stay together."""
-
-    def kind(image: Row) -> tuple[str, ...]:
-        return str(image["image_id"] in boxed), str(image["image_id"] in normal)
-
+def _dealt(images: Sequence[Row], fractions: Sequence[float], kind: Kind, seed: int) -> dict[str, str]:
+    """Split of each image, by fractions of train, val and perhaps test: patients and near-duplicates stay together."""
     groups = grouping.linked(images)
-    found = grouping.deal(groups, params.fractions, np.random.default_rng(params.seed), kind)
-    splits = {image["image_id"]: SPLITS[part] for group, part in zip(groups, found, strict=True) for image in group}
+    found = grouping.deal(groups, fractions, np.random.default_rng(seed), kind)
+    return {image["image_id"]: SPLITS[part] for group, part in zip(groups, found, strict=True) for image in group}
+
+
+def _check(splits: Mapping[str, str], how: str, params: Params) -> None:
+    """Stop if a split that is wanted has no image."""
     counts = Counter(splits.values())
     empty = [name for name, wanted in zip(SPLITS, params.fractions, strict=True) if wanted > 0 and not counts[name]]
     if empty:
         raise SplitError(
-            f"split {', '.join(empty)} is empty: {len(images)} images of {len(groups)} patients were divided "
-            f"{params.fractions}; wanted at least one patient in each: add images or change lofi.pair.fractions"
+            f"split {', '.join(empty)} is empty: {len(splits)} images were {how}; wanted at least one patient in each "
+            "split of a fraction above 0: add images or change lofi.pair.fractions"
         )
-    return splits
 
 
-def _given(images: Sequence[Row], given: Mapping[str, str], params: Params) -> dict[str, str]:
-    """Split of each image as the data bring it, without those that a later split shares a patient or pixels with."""
+def _given(images: Sequence[Row], given: Mapping[str, str], kind: Kind, params: Params) -> dict[str, str]:
+    """Split of each image as the data bring it, without those that a later split shares a patient or pixels with.
+
+    Data without val have their train images divided, if val has a fraction.
+    """
     splits = {image["image_id"]: given[image["image_id"]] for image in images if image["image_id"] in given}
     if left := [image["image_id"] for image in images if image["image_id"] not in splits]:
         raise SplitError(f"found no split of {len(left)} images ({layouts.some(left)}), wanted one of each or of none")
@@ -214,11 +223,24 @@ def _given(images: Sequence[Row], given: Mapping[str, str], params: Params) -> d
             len(out),
             layouts.some(sorted(out)),
         )
-    return {image_id: split for image_id, split in splits.items() if image_id not in out}
+    splits = {image_id: split for image_id, split in splits.items() if image_id not in out}
+    train, val, _ = params.fractions
+    if train and val and "val" not in splits.values():
+        rest = [image for image in images if splits.get(image["image_id"]) == "train"]
+        splits |= _dealt(rest, (train / (train + val), val / (train + val)), kind, params.seed)
+        LOG.info("pair: the data bring no val: it is divided from their train images")
+    return splits
 
 
-def tell(pairs: pa.Table) -> None:
-    """Log how many images, sentences and boxes each split has."""
+def tell(pairs: pa.Table, manifest: pa.Table) -> None:
+    """Log how many images, sentences and boxes each split has, and of how many images the patient is not known."""
+    lonely = set(patients.unknown(manifest)["image_id"].to_pylist()) & set(pairs["image_id"].to_pylist())
+    if lonely:
+        LOG.warning(
+            "warning: the patient of %d images is not known: each is taken for a patient of its own, so that a patient "
+            "may be in two splits; give patient_id or study_id",
+            len(lonely),
+        )
     rows = pairs.select(["image_id", "split", "boxes", "part"]).to_pylist()
     for split in SPLITS:
         of_split = [row for row in rows if row["split"] == split]
@@ -241,14 +263,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         reads=["manifest", "sentences", "boxes", "given_split"],
         writes=["pairs"],
     )
+    manifest = tables.read(args.manifest, tables.MANIFEST)
     found = pair(
-        tables.read(args.manifest, tables.MANIFEST),
+        manifest,
         tables.read(args.sentences, SENTENCES),
         tables.read(args.boxes, BOXES),
         tables.read(args.given_split, GIVEN_SPLIT),
         args.params.pair,
     )
-    tell(found)
+    tell(found, manifest)
     tables.write(args.pairs, found, PAIRS)
 
 

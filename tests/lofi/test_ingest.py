@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from stages.data import normalize
 from stages.lib.core import shards, tables
 from stages.lib.core.errors import DataError
 from stages.lib.core.sentence_tables import BOXES, GIVEN_SPLIT, SENTENCES
+from stages.lib.images.reports import pairs
 from stages.lofi import ingest
 
 SPLIT = [
@@ -264,6 +266,34 @@ def test_a_folder_that_is_none_says_what_is_wanted(tmp_path: Path) -> None:
     write_csv(tmp_path / "sentences.csv", [{"picture": "a.png", "said": "x"}])
     text = refusal(tmp_path)
     assert "sentences.csv: no column 'image'; found picture, said" in text and "no column 'sentence'" in text
+
+
+def test_the_tables_of_the_documentation_are_read_as_it_says(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "workflow" / "docs" / "lofi.md").read_text()
+    blocks = dict(re.findall(r"`(\w+\.csv)`:\n\n```csv\n(.*?)```", text, flags=re.DOTALL))
+    assert set(blocks) == {"sentences.csv", "boxes.csv", "images.csv"}
+    for name, table in blocks.items():
+        (tmp_path / name).write_text(table)
+    for number, name in enumerate(("p1/a.png", "p2/b.png")):
+        (tmp_path / "images" / name).parent.mkdir(parents=True)
+        (tmp_path / "images" / name).write_bytes(png(image(number, width=1400, height=1500)))
+    found = ingest.ingest(ingest_params(tmp_path, max_pixels=10_000_000))
+    assert [(row["image_id"], row["number"]) for row in found.sentences.to_pylist()] == [
+        ("p1__a", 0),
+        ("p1__a", 1),
+        ("p2__b", 0),
+    ]
+    edges = [[row[edge] for edge in ("x0", "y0", "x1", "y1")] for row in found.boxes.to_pylist()]
+    assert edges[0] == [1210, 1400, 1302, 1496] and edges[1] == pytest.approx([84, 915, 490, 1395])
+    assert tables.mapping(found.given_split, "split") == {"p1__a": "train", "p2__b": "test"}
+
+
+def test_every_column_that_is_read_is_in_the_documentation() -> None:
+    text = (Path(__file__).parents[2] / "workflow" / "docs" / "lofi.md").read_text()
+    for names in (pairs.SENTENCE, pairs.REPORT, pairs.NUMBER, pairs.ABNORMAL, pairs.LABELS, pairs.SPLIT, pairs.UNIT):
+        assert f"`{names[0]}`" in text
+    for name in (*pairs.EDGES, "image", "patient_id", "study_id", "view", "reader"):
+        assert f"`{name}`" in text
 
 
 def test_a_shard_of_the_manifest_is_as_that_of_the_data(tmp_path: Path) -> None:

@@ -177,20 +177,34 @@ def test_the_split_of_the_data_is_kept_and_one_that_shares_patients_is_refused_o
     assert "1 images are left out, which share a patient or pixels with one of a later split: a" in caplog.text
 
 
+def test_a_split_without_val_has_its_train_images_divided_by_patient_and_one_without_test_is_refused() -> None:
+    images = many(20)
+    counts = {one["image_id"]: 1 for one in images}
+    given_split = splits(**{name: "test" if name in ("i00", "i01") else "train" for name in counts})
+    found = pair.pair(manifest(images), sentences(counts), NO_BOXES, given_split, pair_params())
+    of_patient = {(row["patient_id"], row["split"]) for row in found.to_pylist()}
+    assert len(of_patient) == 10 and Counter(split for _, split in of_patient) == {"train": 6, "val": 3, "test": 1}
+    kept = pair.pair(manifest(images), sentences(counts), NO_BOXES, given_split, pair_params(fractions=(0.5, 0.0, 0.5)))
+    assert set(kept["split"].to_pylist()) == {"train", "test"}
+    with pytest.raises(SplitError, match="split test is empty: 20 images were brought by the data"):
+        all_train = splits(**dict.fromkeys(counts, "train"))
+        pair.pair(manifest(images), sentences(counts), NO_BOXES, all_train, pair_params())
+
+
 def test_normal_studies_of_the_train_split_alone_are_thinned() -> None:
-    names = [f"n{number}" for number in range(10)] + ["boxed", "odd", "unknown", "validated"]
+    names = [f"n{number}" for number in range(10)] + ["boxed", "odd", "unknown", "validated", "tested"]
     rows = sentences(dict.fromkeys(names, 1), abnormal=False).to_pylist()
     for row in rows:
         row["abnormal"] = {"odd": True, "unknown": None}.get(row["image_id"], False)
     table, drawn = tables.from_rows(rows, SENTENCES), boxes([("boxed", 0, "first", (0, 0, 5, 5))])
-    given_split = splits(**{name: "val" if name == "validated" else "train" for name in names})
+    given_split = splits(**{name: {"validated": "val", "tested": "test"}.get(name, "train") for name in names})
     images = manifest([{"image_id": name, "study_id": f"S{name}"} for name in names])
 
     def kept(fraction: float, seed: int = 0) -> set[str]:
         params = pair_params(normal_fraction=fraction, seed=seed)
         return set(pair.pair(images, table, drawn, given_split, params)["image_id"].to_pylist())
 
-    always = {"boxed", "odd", "unknown", "validated"}
+    always = {"boxed", "odd", "unknown", "validated", "tested"}
     assert kept(1.0) == set(names) and kept(0.0) == always
     assert len(kept(0.3)) == 3 + len(always) and always < kept(0.3)
     assert kept(0.3) == kept(0.3) and len({frozenset(kept(0.3, seed)) for seed in range(4)}) > 1
@@ -207,7 +221,7 @@ def test_a_study_is_thinned_as_a_whole() -> None:
 def test_what_cannot_be_split_is_refused_with_what_is_wanted() -> None:
     with pytest.raises(SplitError, match="none of 1 images is readable and has a sentence"):
         pair.pair(manifest([{"image_id": "a"}]), sentences({}), NO_BOXES, NO_SPLIT, pair_params())
-    with pytest.raises(SplitError, match=r"split .*test is empty: 1 images of 1 patients"):
+    with pytest.raises(SplitError, match=r"split .*, test is empty: 1 images were divided"):
         pair.pair(manifest([{"image_id": "a"}]), sentences({"a": 1}), NO_BOXES, NO_SPLIT, pair_params())
     with pytest.raises(SplitError, match=r"found no split of 1 images \(b\), wanted one of each or of none"):
         two = manifest([{"image_id": "a"}, {"image_id": "b"}])
@@ -221,6 +235,13 @@ def test_a_rejected_image_and_one_without_a_sentence_are_in_no_pair() -> None:
     params = pair_params(fractions=(1.0, 0.0, 0.0))
     found = pair.pair(manifest(images), sentences({"a": 1, "b": 1}), NO_BOXES, NO_SPLIT, params)
     assert found["image_id"].to_pylist() == ["a"]
+
+
+def test_images_whose_patient_is_not_known_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    names = [f"{number}.png" for number in range(6)]
+    found = ingest.ingest(ingest_params(own(tmp_path, names=names)))
+    pair.tell(pair.pair(found.manifest, found.sentences, found.boxes, found.given_split, pair_params()), found.manifest)
+    assert "the patient of 6 images is not known" in caplog.text
 
 
 def test_the_command_reads_what_ingest_wrote_and_writes_the_same_bytes_each_time(tmp_path: Path) -> None:
