@@ -86,7 +86,7 @@ METRICS: Mapping[str, Metric] = {
         _up("precision", "Precision", "tolerant"),
         _up("recall", "Recall", "tolerant"),
         Metric(name="random_placement_recall", label="Recall of the random-placement baseline, in the lungs"),
-        _up("f1", "F1", "f1", "tolerant"),
+        _up("f1", "F1", "f1", "tolerant", "iou_50"),
         _up("mcc", "MCC"),
         _up("ppv_by_bayes", "PPV at another prevalence"),
         _up("npv_by_bayes", "NPV at another prevalence"),
@@ -179,6 +179,16 @@ METRICS: Mapping[str, Metric] = {
         Metric(name="prompt_tokens", label="Tokens in, mean"),
         Metric(name="completion_tokens", label="Tokens out, mean"),
         _up("sample_agreement", "Finding F1 between the samples, mean"),
+        # boxes of sentences; `at` is the IoU from which a box is right
+        _up("f1_greedy", "F1, greedy matching"),
+        _up("precision_sentences", "Precision, mean over sentences"),
+        _up("recall_sentences", "Recall, mean over sentences"),
+        _up("f1_sentences", "F1, mean over sentences"),
+        _up("rodeo_localization", "RoDeO localization", None, unit="of 100"),
+        _up("rodeo_shape", "RoDeO shape", None, unit="of 100"),
+        _up("best_iou", "IoU of the best pair of boxes, mean"),
+        _up("pointing_accuracy", "Centre of the box in a true box", None),
+        Metric(name="pointing_chance", label="The same of a random point of the image"),
         # two arms on the same cases
         Metric(name="better_fraction", label="First rated better"),
         Metric(name="equal_fraction", label="Rated equal"),
@@ -246,13 +256,17 @@ def metric(name: str) -> Metric:
 
 
 def at_label(at: str) -> str:
-    """Name of a threshold, a tolerance, a rate of false points at a tolerance, or a number of items, in the report.
+    """Name of a threshold, a tolerance, an IoU, a rate of false points, or a number of items, in the report.
 
-    >>> at_label("f1"), at_label("tight"), at_label("tight/1_8"), at_label("10")
-    ('threshold of the best F1', 'tight distance', 'tight distance, 1/8 false points per image', 'K = 10')
+    >>> at_label("f1"), at_label("tight"), at_label("tight/1_8")
+    ('threshold of the best F1', 'tight distance', 'tight distance, 1/8 false points per image')
+    >>> at_label("10"), at_label("iou_50")
+    ('K = 10', 'IoU from 0.50 on')
     """
     first, _, rate = at.partition("/")
     if first.isdecimal():
         return f"K = {first}"
+    if first.startswith("iou_"):
+        return f"IoU from {int(first.removeprefix('iou_')) / 100:.2f} on"
     label = THRESHOLDS.get(first) or TOLERANCES.get(first) or first
     return f"{label}, {rate.replace('_', '/')} false points per image" if rate else label
