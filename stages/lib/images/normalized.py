@@ -33,6 +33,24 @@ def load(path: Path, shift: Shift = UNMOVED, /) -> np.ndarray:
     return shifted(np.asarray(image), shift)
 
 
+def resized(image: np.ndarray, side_px: int) -> np.ndarray:
+    """A normalized image at another side; itself if it has it.
+
+    Args:
+        image: uint8 array of shape (side, side).
+        side_px: Side wanted, pixels.
+
+    >>> resized(np.array([[0, 100], [100, 200]], np.uint8), 1)
+    array([[100]], dtype=uint8)
+    """
+    import cv2
+
+    if len(image) == side_px:
+        return image
+    how = cv2.INTER_AREA if side_px < len(image) else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, (side_px, side_px), interpolation=how))
+
+
 def preprocessing_hash(normalized: pa.Table) -> str:
     """Hash of what made the images of a table of `tables.NORMALIZED`; empty if there is no image.
 

@@ -63,15 +63,25 @@ class Store:
             raise ModelError(f"{path}: damaged ({reason}), and deleted now; run the stage again")
         return found
 
-    def fill(self, loaded: gemma3.Loaded, pngs: Sequence[Path], shift: Shift = UNMOVED) -> None:
-        """Compute the features of those images that have none yet, and write each whole or not at all."""
+    def fill(
+        self, loaded: gemma3.Loaded, pngs: Sequence[Path], shift: Shift = UNMOVED, *, resized: bool = False
+    ) -> None:
+        """Compute the features of those images that have none yet, and write each whole or not at all.
+
+        Args:
+            loaded: The model that the store is of.
+            pngs: Normalized images.
+            shift: How far they are moved.
+            resized: Whether images of another side than the model's are resized; else they are refused.
+        """
         from safetensors.torch import save_file
 
         missing = [(png, path) for png in dict.fromkeys(pngs) if not (path := self.path(png, shift)).exists()]
         images = Reader([[png] for png, _ in missing], lambda png: normalized.load(png, shift), READERS)
         work = zip(images, missing, strict=True)
         for image, (_, path) in progress.track(work, total=len(missing), what="vision features"):
-            found = gemma3.features(loaded, image)[0].cpu().contiguous()
+            fitting = [normalized.resized(one, loaded.side_px) for one in image] if resized else image
+            found = gemma3.features(loaded, fitting)[0].cpu().contiguous()
             beside = files.beside(path)
             try:  # not forced to the disk, a thousand times an hour: what a power cut tears, the checksum finds
                 save_file({"features": found}, beside, {"sha256": sha256(_bytes(found)).hexdigest()})

@@ -28,11 +28,10 @@ from stages.lib.core.errors import ModelError
 from stages.lib.detect import driver
 from stages.lib.detect.detection import Detection, Query, Response, batches
 from stages.lib.images import shifts
+from stages.lib.images.extent import WHOLE, Extent, cells, extent
 from stages.lib.models import adapters, gemma3, snapshot
 from stages.lib.models.prompts import PromptParams
 
-Extent = tuple[float, float, float, float]
-WHOLE: Extent = (0.0, 0.0, 1.0, 1.0)
 MIN_DIFFERENCE_LOGITS = 0.01  # a smaller one is rounding in bfloat16, and counts as this much in a completeness error
 
 
@@ -235,31 +234,6 @@ def _frozen(model: Any) -> Iterator[None]:
             weight.requires_grad_(True)
 
 
-def extent(image: np.ndarray) -> Extent:
-    """Left, top, right and bottom of what is not black, in fractions of the padded square.
-
-    Outside of it lie the padding and margins as black as it; an image that is black all over is returned whole.
-
-    Args:
-        image: uint8 array of shape (side, side).
-
-    >>> image = np.zeros((4, 4), np.uint8)
-    >>> image[:, 1:3] = 7
-    >>> extent(image)
-    (0.25, 0.0, 0.75, 1.0)
-    """
-    columns, rows = np.flatnonzero(image.any(axis=0)), np.flatnonzero(image.any(axis=1))
-    if not len(columns):
-        return WHOLE
-    side = image.shape[0]
-    return (
-        float(columns[0] / side),
-        float(rows[0] / side),
-        float((columns[-1] + 1) / side),
-        float((rows[-1] + 1) / side),
-    )
-
-
 def peaks(
     evidence: NDArray[np.float64],
     *,
@@ -297,9 +271,8 @@ def peaks(
     from scipy.ndimage import gaussian_filter, maximum_filter
 
     grid = len(evidence)
-    edges = np.arange(grid + 1) / grid
     left, top, right, bottom = image
-    inside = np.outer((edges[1:] > top) & (edges[:-1] < bottom), (edges[1:] > left) & (edges[:-1] < right))
+    inside = cells(grid, image)
     hills = np.where(inside, evidence, 0.0)
     if smoothing_fraction:
         blur = {"sigma": smoothing_fraction * grid, "mode": "constant"}
