@@ -27,6 +27,7 @@ from workflow.bench import (
     memory,
     reports,
     result,
+    search,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -154,6 +155,14 @@ def test_images_to_be_matched_have_points_near_each_other_and_are_matched_quickl
     found = matching.bench(2000)["matching.seconds"]
     assert 0 < found.value < 10
     assert "2000 images" in found.note
+
+
+def test_the_search_that_is_measured_is_the_project_s_own_in_a_process_of_its_own():
+    found = search.bench(pool=3000, width=64, queries=50, k=5)
+    assert set(found) == {"search.seconds", "search.memory"}
+    assert 0 < found["search.seconds"].value < 40
+    assert found["search.memory"].at_most == 2000
+    assert "first 5 of 3000 x 64 for 50 queries" in found["search.seconds"].note
 
 
 def test_scoring_again_measures_all_arms_and_resamples_are_faster_than_a_loop():

@@ -157,10 +157,11 @@ def test_ranks_in_blocks_are_those_of_the_whole_matrix(monkeypatch):
     assert blocks.tied.tolist() == whole.tied.tolist()
 
 
-def test_what_differs_beneath_the_sixth_digit_is_tied():
-    texts = np.array([[1.0, 0.0], [1.0, 2e-8]])
-    found = retrieval.image_to_text(np.array([[1.0, 0.0]]), texts, Belonging(np.array([0, 1]), 2))
-    assert (found.rank.tolist(), found.tied.tolist()) == ([2], [1])
+@pytest.mark.parametrize(("less", "rank"), [(3e-7, 2), (3e-6, 1)])
+def test_what_differs_beneath_the_sixth_digit_is_tied(less, rank):
+    texts = np.array([[1.0], [1.0 - less]])  # of the image, and of another
+    found = retrieval.image_to_text(np.array([[1.0], [0.0]]), texts, Belonging(np.array([0, 1]), 2))
+    assert (found.rank[0], found.tied[0]) == (rank, rank - 1)
 
 
 @given(npst.arrays(np.int64, 6, elements=st.integers(1, 9)), npst.arrays(np.int64, (4, 6), elements=st.integers(0, 3)))
