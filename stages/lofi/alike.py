@@ -6,6 +6,7 @@ in   split       tables.SPLIT of the nodule study
      results     folder that the images' paths are relative to
      encoder     name of the row of lofi.encoders
      fetched     record of its files, by weights.fetch; for an adapter of its base
+     adapter     folder of its adapter, if that is not where the row says, such as of another seed
      kept        folder for the vectors of batches, which a later run takes up
 out  alike       sentence_tables.ALIKE
      record      JSON, see `Alike`
@@ -28,8 +29,7 @@ from stages.lib.core.errors import ParamsError, PoolError
 from stages.lib.core.log import LOG
 from stages.lib.core.sentence_tables import ALIKE
 from stages.lib.images import normalized as squares
-from stages.lib.models import search, snapshot
-from stages.lib.models.encoder import Pair, PairSetting
+from stages.lib.models import search
 from stages.lofi import embed
 
 POOL, CALIBRATED = "train", "val"
@@ -152,16 +152,15 @@ def main(argv: Sequence[str] | None = None) -> None:
             "lofi.embed": embed.Params,
             "lofi.encoders": kinds.rows(kinds.ENCODERS),
         },
-        reads=["split", "manifest", "normalized", "results", "encoder", "fetched"],
+        reads=["split", "manifest", "normalized", "results", "encoder", "fetched", "adapter"],
         writes=["alike", "record", "kept"],
-        optional=["kept"],
+        optional=["adapter", "kept"],
     )
     rows = args.params.encoders
     if args.encoder not in rows:
         raise ParamsError("--encoder:", [params.unknown(args.encoder, rows)])
     row, normalized = rows[args.encoder], tables.read(args.normalized, tables.NORMALIZED)
-    setting = PairSetting(found=snapshot.read(args.fetched), preprocessing_hash=squares.preprocessing_hash(normalized))
-    pair: Pair = kinds.module(kinds.ENCODERS, row.kind).pair(row.params, setting)
+    pair = embed.opened(row, args.fetched, args.adapter, squares.preprocessing_hash(normalized))
     images = embed.embed_images(
         tables.read(args.split, tables.SPLIT),
         normalized,

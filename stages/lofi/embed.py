@@ -5,6 +5,7 @@ in   pairs       sentence_tables.PAIRS
      results     folder that the images' paths are relative to
      encoder     name of the row of lofi.encoders
      fetched     record of its files, by weights.fetch; for an adapter of its base
+     adapter     folder of its adapter, if that is not where the row says, such as of another seed
      kept        folder for the vectors of batches, which a later run takes up
 out  images      sentence_tables.IMAGE_VECTORS
      texts       sentence_tables.TEXT_VECTORS; no row of an encoder that does not read
@@ -200,15 +201,37 @@ def _table(rows: Sequence[Mapping[str, Any]], made: Sequence[np.ndarray], schema
     return tables.check(pa.table(columns), schema)
 
 
+def opened(row: params.Row, fetched: str, adapter: str | None, preprocessing_hash: str) -> Pair:
+    """The encoder of a row.
+
+    Args:
+        row: Row of lofi.encoders.
+        fetched: Record of its files; of an adapter those of its base.
+        adapter: Folder of the adapter; None for that of the row.
+        preprocessing_hash: Of the images that it is to see.
+
+    Raises:
+        DocumentError: If a record is not there.
+        ModelError: If the model or its adapter is not whole, or does not fit.
+    """
+    setting = PairSetting(
+        found=snapshot.read(fetched),
+        preprocessing_hash=preprocessing_hash,
+        adapter=Path(adapter) if adapter else None,
+    )
+    pair: Pair = kinds.module(kinds.ENCODERS, row.kind).pair(row.params, setting)
+    return pair
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Load the encoder, embed, write."""
     args = cli.parse(
         __doc__,
         argv,
         params={"lofi.embed": Params, "lofi.encoders": kinds.rows(kinds.ENCODERS)},
-        reads=["pairs", "normalized", "results", "encoder", "fetched"],
+        reads=["pairs", "normalized", "results", "encoder", "fetched", "adapter"],
         writes=["images", "texts", "record", "kept"],
-        optional=["kept"],
+        optional=["adapter", "kept"],
     )
     rows = args.params.encoders
     if args.encoder not in rows:
@@ -216,8 +239,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     row, asked = rows[args.encoder], args.params.embed
     pairs, normalized = tables.read(args.pairs, PAIRS), tables.read(args.normalized, tables.NORMALIZED)
     preprocessing_hash = squares.preprocessing_hash(normalized)
-    setting = PairSetting(found=snapshot.read(args.fetched), preprocessing_hash=preprocessing_hash)
-    pair: Pair = kinds.module(kinds.ENCODERS, row.kind).pair(row.params, setting)
+    pair = opened(row, args.fetched, args.adapter, preprocessing_hash)
     folder = Path(args.kept) if args.kept else None
     texts = fitted(pairs, pair, asked.text_splits)
     images = embed_images(pairs, normalized, Path(args.results), pair, asked, folder)

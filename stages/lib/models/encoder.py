@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -100,10 +101,12 @@ class PairSetting:
     Attributes:
         found: The model's files; of an adapter, those of its base.
         preprocessing_hash: Of the images that it is to see; empty if there is none.
+        adapter: Folder of the adapter that a rule names, such as that of another seed; None for that of the row.
     """
 
     found: Snapshot
     preprocessing_hash: str
+    adapter: Path | None = None
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

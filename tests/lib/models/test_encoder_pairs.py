@@ -139,6 +139,12 @@ def test_lofi_gives_the_adapted_vectors_of_its_base(base: Snapshot, pair: Pair, 
     assert tuned.identity != pair.identity
 
 
+def test_the_adapter_that_a_rule_names_goes_before_that_of_the_row(base: Snapshot, adapter: Path) -> None:
+    named = PairSetting(found=base, preprocessing_hash="pixels", adapter=adapter)
+    row_s = lofi.pair(lofi.Params(adapter=str(adapter)), setting(base))
+    assert lofi.pair(lofi.Params(adapter="elsewhere"), named).identity == row_s.identity
+
+
 def test_an_adapter_is_refused_with_other_pixels_or_on_another_base(
     base: Snapshot, adapter: Path, tmp_path: Path
 ) -> None:

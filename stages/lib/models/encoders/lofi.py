@@ -22,7 +22,7 @@ def pair(params: Params, setting: PairSetting) -> Pair:
 
     Args:
         params: See `Params`.
-        setting: `found` is the encoder that the adapter was trained on.
+        setting: `found` is the encoder that the adapter was trained on; `adapter` goes before that of the row.
 
     Raises:
         DocumentError: If the folder is not a LoFi adapter of this project.
@@ -30,7 +30,7 @@ def pair(params: Params, setting: PairSetting) -> Pair:
         ModelError: If it, or the encoder, is not whole.
         ParamsError: If its parameters are no longer those of a LoFi network.
     """
-    folder = Path(params.adapter)
+    folder = setting.adapter or Path(params.adapter)
     told = documents.read(folder / CARD, card.Card, "train it, or name the folder of a LoFi adapter of this project")
     model: ModelParams = parameters.parse({"model": dict(told.model)}, {"model": ModelParams}).model
     card.check(folder, setting.preprocessing_hash, setting.found.identity, None, model)
