@@ -152,9 +152,16 @@ def test_ranks_in_blocks_are_those_of_the_whole_matrix(monkeypatch):
     belonging = Belonging(np.append(np.arange(9), np.arange(5)), 9)
     whole = retrieval.image_to_text(images, texts, belonging)
     monkeypatch.setattr(retrieval, "CELLS", 30)
-    blocks = retrieval.image_to_text(images, texts, belonging)
-    assert blocks.rank.tolist() == whole.rank.tolist()
-    assert blocks.tied.tolist() == whole.tied.tolist()
+    sizes = []
+
+    def right(numbers):
+        sizes.append(len(numbers))
+        return belonging.texts_of(numbers)
+
+    blocks = retrieval.ranks_of_vectors(images, texts, right)
+    assert sizes == [2, 2, 2, 2, 1]  # of 14 cosines each, at most 30 at once
+    for name in ("rank", "tied", "n_right", "n_pool"):
+        assert np.array_equal(getattr(blocks, name), getattr(whole, name))
 
 
 @pytest.mark.parametrize(("less", "rank"), [(3e-7, 2), (3e-6, 1)])

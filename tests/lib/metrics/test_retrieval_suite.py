@@ -145,6 +145,7 @@ def test_without_a_query_there_is_a_reason_instead_of_a_number():
     found = retrieval_suite.measure(asked(ROWS[:3]), SETTINGS)
     assert found[TEXTS][Key("recall_at_k", "1")].reason == "there is no query"
     assert found[TEXTS][Key("median_rank")].reason == "there is no query"
+    assert found[TEXTS][Key("pool_size")].value == 0
     assert found["test"][Key("recall_at_k_mean", "1")].reason == "there is no query"
     assert found[IMAGES][Key("recall_at_k", "1")].value == pytest.approx(1 / 3)
 
