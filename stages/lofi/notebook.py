@@ -18,13 +18,18 @@ import numpy as np
 import pyarrow as pa
 
 from stages.lib.core import params, tables, vectors
-from stages.lib.core.errors import DataError, ImageError, PoolError
+from stages.lib.core.errors import DataError, ImageError, ModelError, PoolError
 from stages.lib.core.sentence_tables import IMAGE_VECTORS
+from stages.lib.detect import similarity
 from stages.lib.images import preprocess, reading
 from stages.lib.models import search as exact
 from stages.lib.models import snapshot
+from stages.lib.models.box_text import Box, Read, read
 from stages.lib.models.encoder import Pair, PairSetting
 from stages.lib.models.encoders import lofi, siglip
+from stages.lib.models.lofi import card, weights
+from stages.lib.models.lofi.weights import Loaded
+from stages.lib.models.lofi.wording import ground_prompt
 
 MAX_PIXELS = 100_000_000  # of one image, beyond which it is not decoded
 BATCH = 16
@@ -72,6 +77,77 @@ def encoder(
     if adapter is not None:
         return lofi.pair(lofi.Params(adapter=str(adapter)), setting)
     return siglip.pair(siglip.Params(model=found.base, revision=found.revision, dtype=dtype), setting)
+
+
+def model(
+    encoder: str | Path, pixels: Preprocessing, *, adapter: str | Path, decoder: str | Path | None = None
+) -> Loaded:
+    """LoFi's whole network, for maps, and with a decoder for boxes that it writes.
+
+    Args:
+        encoder: Record of the SigLIP model that the adapter was trained on, by `weights.fetch`.
+        pixels: How the images that it is to see are made.
+        adapter: Folder that `lofi.train` or `lofi.tune` wrote.
+        decoder: Record of the decoder; None if nothing is to be written.
+
+    Raises:
+        DocumentError: If a record or the adapter is not there.
+        MismatchError: If the adapter was trained on other pixels or other models.
+        ModelError: If a model is not whole.
+    """
+    towers, writer = snapshot.read(encoder), snapshot.read(decoder) if decoder else None
+    params = lofi.trained_as(Path(adapter))
+    hash_ = preprocess.preprocessing_hash(**asdict(pixels))
+    card.check(Path(adapter), hash_, towers.identity, writer.identity if writer else None, params)
+    return weights.load(towers, writer, params, Path(adapter))
+
+
+def sentence_map(model: Loaded, square: np.ndarray, sentence: str) -> np.ndarray:
+    """Cosine of each patch of an image with a sentence, float64 of shape (grid, grid), the upper left patch first.
+
+    Args:
+        model: See `model`.
+        square: uint8 of shape (side_px, side_px), as `squares` makes it.
+        sentence: The sentence.
+
+    Raises:
+        MismatchError: If the image has another side than the encoder takes.
+        ModelError: If the sentence is longer than the text tower reads.
+    """
+    return np.asarray(similarity.similarity_map(model, square, sentence))
+
+
+def drawn(square: np.ndarray, values: np.ndarray, boxes: Sequence[Box] = ()) -> np.ndarray:
+    """An image with a map over it and boxes around, uint8 of shape (side, side, 3), red first.
+
+    Args:
+        square: uint8 of shape (side, side).
+        values: Map, shape (grid, grid).
+        boxes: Left, top, right, bottom, fractions of the side.
+    """
+    return similarity.overlay(square, values, list(boxes))
+
+
+def ground(model: Loaded, square: np.ndarray, sentence: str, max_new_tokens: int) -> Read:
+    """Boxes that the decoder writes for a sentence: left, top, right, bottom, fractions of the square.
+
+    Args:
+        model: See `model`, with a decoder.
+        square: uint8 of shape (side_px, side_px).
+        sentence: The sentence.
+        max_new_tokens: An answer is cut there, and is malformed then; a box is 20 tokens.
+
+    Returns:
+        What was read of the answer: its status is "ok", "empty" or "malformed", with the reason.
+
+    Raises:
+        MismatchError: If the image has another side than the encoder takes.
+        ModelError: If there is no decoder.
+    """
+    if model.decoder is None:
+        raise ModelError("found no decoder, wanted one that writes boxes; give `model` the record of the decoder")
+    [made] = model.generate(model.prefixes([square]), [ground_prompt(sentence)], max_new_tokens)
+    return read(made.text, "lofi", cut=made.cut)
 
 
 def squares(paths: Sequence[str | Path], pixels: Preprocessing) -> np.ndarray:

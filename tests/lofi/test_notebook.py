@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 
 from stages.lib.core import documents, sentence_tables, tables
-from stages.lib.core.errors import DataError, ModelError, PoolError
+from stages.lib.core.errors import DataError, MismatchError, ModelError, PoolError
+from stages.lib.images import preprocess
 from stages.lib.models.encoder import Pair, PairSetting
 from stages.lib.models.encoders import siglip
+from stages.lib.models.lofi import card, weights
+from stages.lib.models.lofi.weights import Loaded
+from stages.lib.models.snapshot import Snapshot
 from stages.lofi import notebook as lofi
 
 PIXELS = lofi.Preprocessing(low_percentile=0.0, high_percentile=100.0, side_px=lofi_models.SIDE_PX)
@@ -66,6 +70,49 @@ def test_a_search_names_what_it_finds_ties_in_the_order_of_names(encoder: Pair) 
         lofi.search(pool, pool, ["a", "b"], 1)
     with pytest.raises(PoolError, match="found 4, wanted at most 3"):
         lofi.search(pool, pool, ["a", "b", "c"], 4)
+
+
+@pytest.fixture(scope="module")
+def network(folder: Path) -> Loaded:
+    """LoFi's network with a decoder, by an adapter of no training, through the notebook's own loader."""
+    encoder = documents.read(folder / "encoder.json", Snapshot)
+    decoder = lofi_models.decoder(folder / "decoder")
+    documents.write(folder / "decoder.json", decoder)
+    (folder / "checkpoint").mkdir()
+    weights.save(weights.load(encoder, decoder, lofi_models.params()).network, folder / "checkpoint")
+    told = card.Card(
+        preprocessing_hash=preprocess.preprocessing_hash(low_percentile=0.0, high_percentile=100.0, side_px=32),
+        encoder=encoder.identity,
+        decoder=decoder.identity,
+        model=dict(lofi_models.MODEL),
+        train={"learning_rate": 0.1},
+        step=1,
+    )
+    card.write(folder / "adapter", folder / "checkpoint", told)
+    return lofi.model(folder / "encoder.json", PIXELS, adapter=folder / "adapter", decoder=folder / "decoder.json")
+
+
+def test_the_map_of_a_sentence_has_the_encoder_s_grid_and_can_be_drawn(folder: Path, network: Loaded) -> None:
+    square = lofi.squares([folder / "0.png"], PIXELS)[0]
+    found = lofi.sentence_map(network, square, SENTENCES[0])
+    grid = lofi_models.SIDE_PX // lofi_models.PATCH_PX
+    assert found.shape == (grid, grid)
+    assert np.abs(found).max() <= 1
+    image = lofi.drawn(square, found, [(0.0, 0.0, 0.5, 0.5)])
+    assert (image.shape, image.dtype) == ((32, 32, 3), np.uint8)
+    assert image[0, 0].tolist() == [255, 255, 0]  # the box
+
+
+def test_a_sentence_is_grounded_by_what_the_decoder_writes(folder: Path, network: Loaded) -> None:
+    square = lofi.squares([folder / "0.png"], PIXELS)[0]
+    found = lofi.ground(network, square, SENTENCES[0], max_new_tokens=4)
+    assert (found.status, found.boxes) == ("malformed", ())  # of random weights, and cut
+    adapted = lofi.model(folder / "encoder.json", PIXELS, adapter=folder / "adapter")
+    with pytest.raises(ModelError, match="decoder"):
+        lofi.ground(adapted, square, SENTENCES[0], max_new_tokens=4)
+    other = lofi.Preprocessing(low_percentile=1.0, high_percentile=99.0, side_px=32)
+    with pytest.raises(MismatchError, match="preprocessing hash"):
+        lofi.model(folder / "encoder.json", other, adapter=folder / "adapter")
 
 
 def test_stored_vectors_are_those_of_the_table(tmp_path: Path) -> None:

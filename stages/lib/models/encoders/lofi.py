@@ -31,10 +31,21 @@ def pair(params: Params, setting: PairSetting) -> Pair:
         ParamsError: If its parameters are no longer those of a LoFi network.
     """
     folder = setting.adapter or Path(params.adapter)
-    told = documents.read(folder / CARD, card.Card, "train it, or name the folder of a LoFi adapter of this project")
-    model: ModelParams = parameters.parse({"model": dict(told.model)}, {"model": ModelParams}).model
+    model = trained_as(folder)
     card.check(folder, setting.preprocessing_hash, setting.found.identity, None, model)
     loaded = weights.load(setting.found, None, model, folder)
     digest = files.sha256_json([files.sha256_file(folder / name) for name in (weights.LORA, weights.WHOLE)])
     name = f"{identity('lofi', setting.found.sha256, model.dtype)} {digest} {loaded.network.device.type}"
     return Pair(name, loaded.embed_images, Reader(loaded.tower.fit, loaded.embed_texts))
+
+
+def trained_as(folder: Path) -> ModelParams:
+    """How the network of an adapter was held and joined in its training.
+
+    Raises:
+        DocumentError: If the folder is not a LoFi adapter of this project.
+        ParamsError: If its parameters are no longer those of a LoFi network.
+    """
+    told = documents.read(folder / CARD, card.Card, "train it, or name the folder of a LoFi adapter of this project")
+    model: ModelParams = parameters.parse({"model": dict(told.model)}, {"model": ModelParams}).model
+    return model
