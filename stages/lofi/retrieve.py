@@ -121,7 +121,7 @@ def neighbours(images: pa.Table, pairs: pa.Table, manifest: pa.Table, params: Pa
         params: See `Params`.
 
     Returns:
-        Table of NEIGHBOURS.
+        Table of NEIGHBOURS; without a row if no training image has a box, as reports can be ranked without any.
 
     Raises:
         PoolError: If there are fewer than `params.neighbours` such images, or one is of a patient who looks.
@@ -133,6 +133,9 @@ def neighbours(images: pa.Table, pairs: pa.Table, manifest: pa.Table, params: Pa
         raise TableError(f"image_vectors: found no vector of {some(lacking)}, wanted one of each pair; run embed again")
     pool = _side(images, (POOL,), boxed)
     looking = _side(images, LOOKING)
+    if not pool.rows:
+        LOG.warning("retrieve: no training image has a box, so none is a neighbour: sentences are ranked, not grounded")
+        return tables.from_rows([], NEIGHBOURS)
     shared = sorted({row["patient_id"] for row in pool.rows} & {row["patient_id"] for row in looking.rows})
     if shared:
         raise PoolError(

@@ -135,6 +135,12 @@ def test_more_neighbours_than_there_are_is_refused_with_their_number():
         retrieve.neighbours(*circle(), retrieve.Params(found=1, neighbours=5))
 
 
+def test_reports_without_any_box_are_ranked_and_have_no_neighbours():
+    images, pairs, manifest = circle()
+    without = fake.pairs([{**row, "boxes": []} for row in pairs.to_pylist()])
+    assert retrieve.neighbours(images, without, manifest, PARAMS).num_rows == 0
+
+
 def test_a_pool_that_shares_patients_with_the_queries_is_refused():
     images, pairs, manifest = circle()
     rows = [
