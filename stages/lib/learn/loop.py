@@ -3,8 +3,9 @@
 The loop knows no loss and no model. It is written out on accelerate, which knows the processes, and not hung into
 Hugging Face's Trainer: the order of samples, accumulation, checkpoints, their commit and the handling of faults are
 ours, so of the Trainer only the arithmetic of a step would be left, behind overridden private methods. The arithmetic
-is the Trainer's: fused AdamW, a linear schedule, clipping by the global norm, and torch's generator drawn from in the
-same order. On one processor adapter and curve are the same bits as by the Trainer (transformers 5.23).
+is the Trainer's: fused AdamW, a linear schedule (or the one that a task names), clipping by the global norm, and
+torch's generator drawn from in the same order. On one processor adapter and curve are the same bits as by the Trainer
+(transformers 5.23).
 
 Everything that decides a run is in its task's identity; checkpoints lie in a folder named after it, so a run with
 other data or parameters never goes on from them.
@@ -301,7 +302,7 @@ def _step(
     from accelerate.utils import send_to_device
 
     warmup = schedule.warmup_steps(params.warmup_ratio, params.max_steps)
-    rate = schedule.learning_rate(number - 1, params.learning_rate, warmup, params.max_steps)
+    rate = schedule.learning_rate(number - 1, params.learning_rate, warmup, params.max_steps, params.fall)
     for group in optimizer.param_groups:
         group["lr"] = rate
     model.train()

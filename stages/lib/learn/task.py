@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import numpy as np
 
 from stages.lib.core import params
+from stages.lib.learn.schedule import Fall
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,7 +27,9 @@ class LoopParams:
 
     per_device_train_batch_size: params.Count  # samples in one forward pass
     gradient_accumulation_steps: params.Count  # forward passes in one optimizer step, over all processes
-    learning_rate: params.PositiveFloat  # learning rate after the warm-up; it then falls linearly to 0
+    learning_rate: (
+        params.PositiveFloat
+    )  # learning rate after the warm-up; it then falls to 0, linearly or as `fall` says
     warmup_ratio: params.Fraction  # of the steps in which it rises linearly from 0
     max_steps: params.Count  # optimizer steps
     max_grad_norm: params.PositiveFloat  # the gradient is scaled down to this norm
@@ -52,6 +55,11 @@ class LoopParams:
             problems.append("save_total_limit of 2 or more: one alone is lost if it is broken")
         if problems:
             raise ValueError("; ".join(problems))
+
+    @property
+    def fall(self) -> Fall:
+        """How the learning rate falls after the warm-up."""
+        return "linear"
 
     @property
     def samples_per_step(self) -> int:

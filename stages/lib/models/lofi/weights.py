@@ -162,7 +162,7 @@ def load(
 
     disable_progress_bar()
     siglip = pretrained(encoder.folder, "SiglipModel", params.dtype, params.attention)
-    gemma: Any = pretrained(decoder.folder, "Gemma3ForCausalLM", params.dtype, params.attention) if decoder else None
+    gemma = pretrained(decoder.folder, "Gemma3ForCausalLM", params.dtype, params.attention) if decoder else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = Network(siglip, gemma, params)
@@ -172,12 +172,22 @@ def load(
         restore(network, adapter)
     here = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if torch.cuda.is_available() else "cpu"
     network.train(trainable).to(here)
-    return Loaded(
-        network=network,
-        tower=words.tower_words(encoder.folder, siglip.config.text_config.max_position_embeddings),
-        decoder=words.decoder_words(decoder.folder, gemma.config.max_position_embeddings) if decoder else None,
-        greys=_greys(encoder.folder).to(here),
-    )
+    tower, reads = read_words(encoder, decoder)
+    return Loaded(network=network, tower=tower, decoder=reads, greys=_greys(encoder.folder).to(here))
+
+
+def read_words(encoder: Snapshot, decoder: Snapshot | None) -> tuple[words.TowerWords, words.DecoderWords | None]:
+    """Words of both models, without their weights.
+
+    Raises:
+        ModelError: If a tokenizer is missing, or not as it has to be.
+    """
+    length = _config(encoder.folder, "SiglipModel").text_config.max_position_embeddings
+    tower = words.tower_words(encoder.folder, length)
+    if decoder is None:
+        return tower, None
+    reads = _config(decoder.folder, "Gemma3ForCausalLM").max_position_embeddings
+    return tower, words.decoder_words(decoder.folder, reads)
 
 
 def add_lora(network: "Network") -> None:
@@ -313,6 +323,29 @@ def _peft_name(name: str) -> str:
     return PEFT + name.replace(".default.", ".")
 
 
+def _config(folder: Path, kind: str) -> Any:
+    """Configuration of a model of one of the two classes.
+
+    Raises:
+        ModelError: If the folder does not hold one of that class.
+    """
+    import transformers
+
+    try:
+        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{folder}: cannot be read as a model: {error}") from error
+    wanted = {"SiglipModel": "siglip", "Gemma3ForCausalLM": "gemma3_text"}[kind]
+    if config.model_type == "siglip2":
+        raise ModelError(
+            f"{folder}: a NaFlex checkpoint of SigLIP 2, whose images have no fixed size, wanted one of a fixed size, "
+            "such as google/siglip2-so400m-patch16-512"
+        )
+    if config.model_type != wanted:
+        raise ModelError(f"{folder}: found a model of type {config.model_type!r}, wanted {wanted!r} ({kind})")
+    return config
+
+
 def pretrained(folder: Path, kind: str, dtype: str, attention: str) -> Any:
     """A model of one of the two classes.
 
@@ -328,18 +361,7 @@ def pretrained(folder: Path, kind: str, dtype: str, attention: str) -> Any:
     import torch
     import transformers
 
-    try:
-        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{folder}: cannot be read as a model: {error}") from error
-    wanted = {"SiglipModel": "siglip", "Gemma3ForCausalLM": "gemma3_text"}[kind]
-    if config.model_type == "siglip2":
-        raise ModelError(
-            f"{folder}: a NaFlex checkpoint of SigLIP 2, whose images have no fixed size, wanted one of a fixed size, "
-            "such as google/siglip2-so400m-patch16-512"
-        )
-    if config.model_type != wanted:
-        raise ModelError(f"{folder}: found a model of type {config.model_type!r}, wanted {wanted!r} ({kind})")
+    _config(folder, kind)
     try:
         model, told = getattr(transformers, kind).from_pretrained(
             folder,
