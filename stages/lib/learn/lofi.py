@@ -150,9 +150,9 @@ class LofiTask:
         if passes != processes:
             raise TrainingError(
                 f"found gradient_accumulation_steps {passes} with {processes} processes, wanted {processes}: the "
-                "sigmoid loss compares each image with all texts of the step, so those of smaller batches do not add up "
-                "to it. Raise per_device_train_batch_size; lower samples_per_pass if the memory does not suffice, which gives "
-                "the loss of the whole batch"
+                "sigmoid loss compares each image with all texts of the step, so those of smaller batches do not "
+                "add up to it. Raise per_device_train_batch_size; lower samples_per_pass if the memory does not "
+                "suffice, which gives the loss of the whole batch"
             )
         loaded = weights.load(
             self.encoder,
