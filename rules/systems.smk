@@ -4,6 +4,7 @@ NODULES = config["nodules"]
 CLASSIFIERS, LOCALIZERS = list(NODULES["classifiers"]), list(NODULES["localizers"])
 RANKED = {name: row["localizer"] for name, row in NODULES["classifiers"].items() if row["kind"] == "points"}
 OWN_MODEL = [name for name, row in NODULES["localizers"].items() if row["kind"] == "chexagent"]
+LOFI_MAPS = [name for name, row in NODULES["localizers"].items() if row["kind"] == "lofi_map"]
 TUNED = [name for name, row in NODULES["classifiers"].items() if row.get("adapter") == TRAINED]
 EXTERNAL = config["data"]["external"]["roots"]
 
@@ -56,7 +57,10 @@ def adapter_of(wildcards):
 
 def adapter_of_localizer(wildcards):
     """The adapter of a localizer, if this pipeline makes it."""
-    return [seeded(TRAINED, wildcards)] if localizer_row(wildcards).get("adapter") == TRAINED else []
+    row = localizer_row(wildcards)
+    given = [seeded(TRAINED, wildcards)] if row.get("adapter") == TRAINED else []
+    lofi = row.get("lofi_adapter", "none")
+    return given + ([] if lofi == "none" else [lofi])
 
 
 def adapted(classifier, localizer):
@@ -80,11 +84,13 @@ def given_adapter(wildcards):
 
 def base_of(wildcards):
     """The base model's record, for a localizer that uses the base model."""
-    return [] if wildcards.localizer in OWN_MODEL else ["results/weights/fetch.json"]
+    return [] if wildcards.localizer in OWN_MODEL + LOFI_MAPS else ["results/weights/fetch.json"]
 
 
 def fetched_of(wildcards):
     """The record of a localizer's own model."""
+    if wildcards.localizer in LOFI_MAPS:
+        return ["results/weights/lofi/encoder.json"]
     return ["results/weights/{localizer}.json"] if wildcards.localizer in OWN_MODEL else []
 
 

@@ -13,6 +13,26 @@ from stages.lib.core import sentence_tables, tables
 
 WIDTH_PX, HEIGHT_PX = 80, 100
 HASH = "c0ffee"
+TUNE = {
+    "per_device_train_batch_size": 2,
+    "gradient_accumulation_steps": 1,
+    "learning_rate": 0.003,
+    "warmup_ratio": 0.0,
+    "max_steps": 2,
+    "max_grad_norm": 1.0,
+    "weight_decay": 0.0,
+    "eval_steps": 1,
+    "save_steps": 1,
+    "select_by": "loss",
+    "patience": 0,
+    "save_total_limit": 2,
+    "dataloader_num_workers": 0,
+    "seed": 3,
+    "tower": "frozen",
+    "rounding": "round",
+    "max_answer_tokens": 60,
+    "gradient_checkpointing": "none",
+}
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,14 @@ GROUNDERS = {
     "copy_nearest": {"kind": "copy", "encoder": "lofi", "k": 1, "seed": 0},
     "in_context_2": {"kind": "in_context", "model": "tiny", "revision": "none", "dtype": "float32"}
     | {"attention": "sdpa", "quantization": "none", "encoder": "lofi", "k": 2, "demonstrations": "nearest"}
-    | {"grouped": True, "prompt": "Where is {sentence}?", "box_label": "nodule", "max_new_tokens": 4, "seed": 0},
+    | {
+        "grouped": True,
+        "prompt": "Where is {sentence}?",
+        "box_label": "nodule",
+        "response_prefix": "",
+        "max_new_tokens": 4,
+        "seed": 0,
+    },
 }
 SETTINGS = grounding_suite.Settings(
     draws=50,

@@ -20,12 +20,37 @@ from stages.lib.core import cli, files, params, provenance
 from stages.lib.core.log import LOG
 from stages.lib.learn import answers
 from stages.lib.models import prompts
-from workflow.bench import chat, findings, flops, images, ingest, matching, memory, reports, search, speed, waiting
+from workflow.bench import (
+    chat,
+    findings,
+    flops,
+    grounding,
+    images,
+    ingest,
+    matching,
+    memory,
+    reports,
+    search,
+    speed,
+    waiting,
+)
 from workflow.bench.result import Result, table
 
 PRESETS = Path("workflow/presets")
 OUT = Path("results/bench.json")
-NAMES = ("flops", "speed", "memory", "waiting", "matching", "ingest", "reports", "chat", "findings", "search")
+NAMES = (
+    "flops",
+    "speed",
+    "memory",
+    "waiting",
+    "matching",
+    "ingest",
+    "reports",
+    "chat",
+    "findings",
+    "search",
+    "grounding",
+)
 
 
 def benches(study: Callable[[], images.Study]) -> dict[str, Callable[[], dict[str, Result]]]:
@@ -47,6 +72,7 @@ def benches(study: Callable[[], images.Study]) -> dict[str, Callable[[], dict[st
         "waiting": lambda: waiting.bench(study()),
         "matching": matching.bench,
         "search": search.bench,
+        "grounding": grounding.bench,
         "reports": reports.bench,
         "chat": chat.bench,
         "findings": lambda: findings.bench(yaml.safe_load((PRESETS / "demo.yaml").read_text())),

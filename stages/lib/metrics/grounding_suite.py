@@ -89,16 +89,25 @@ class Verdict:
         numbers = " ".join(
             (f"{found.value:.3g}", f"[{found.low:.3g}, {found.high:.3g}]" if found.low is not None else "")
         )
-        start = f"{self.grounder} looks at the image" if self.grounds else f"{self.grounder} has grounded nothing"
+        start = f"{self.grounder} beats itself blind" if self.grounds else f"{self.grounder} has grounded nothing"
         return f"{start}: {label} {numbers.strip()} above its own with {BLIND[self.blind]} (n = {found.n})"
 
 
 @dataclass(frozen=True)
 class Results:
-    """Measures of all grounders, and whether each has grounded anything."""
+    """Measures of all grounders, and whether each beats each of its blind rows."""
 
     measures: dict[Subject, dict[Key, Estimate]]
     verdicts: tuple[Verdict, ...]
+
+    @property
+    def grounds(self) -> dict[str, bool]:
+        """Whether a grounder has grounded anything, by name: it beats all of its blind rows.
+
+        A grey image alone is beaten by whoever says nothing of what it never saw the like of.
+        """
+        names = dict.fromkeys(one.grounder for one in self.verdicts)
+        return {name: all(one.grounds for one in self.verdicts if one.grounder == name) for name in names}
 
 
 def measure_all(

@@ -43,12 +43,13 @@ class Prompt:
     shared: int
 
 
-def encode(loaded: gemma3.Loaded, turns: Sequence[Turn]) -> Prompt:
+def encode(loaded: gemma3.Loaded, turns: Sequence[Turn], response_prefix: str = "") -> Prompt:
     """A conversation as tokens, up to where the model speaks.
 
     Args:
         loaded: The model.
         turns: Of the conversation; the last is the user's, and the last image stands in it.
+        response_prefix: What the model has said already.
 
     Raises:
         ModelError: If a text holds marks of the template, so that the tokens are not those of these turns.
@@ -72,7 +73,7 @@ def encode(loaded: gemma3.Loaded, turns: Sequence[Turn]) -> Prompt:
         raise ModelError(
             f"found {talk.count(processor.boi_token)} marks of an image, wanted {len(images)}: {turns[-1]}"
         )
-    talk = talk.replace(processor.boi_token, processor.full_image_sequence)
+    talk = talk.replace(processor.boi_token, processor.full_image_sequence) + response_prefix
     ids = torch.tensor(loaded.tokenizer.encode(talk, add_special_tokens=False), dtype=torch.long, device=loaded.device)
     places = (ids == loaded.model.config.image_token_id).nonzero().flatten()
     odd = {

@@ -8,11 +8,13 @@ tower alone, so its features do not depend on the batch.
 Features are of use where the tower is not tuned; an adapter on the tower has none.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from stages.lib.core import files, progress
 from stages.lib.core.errors import ModelError
@@ -74,14 +76,21 @@ class Store:
             shift: How far they are moved.
             resized: Whether images of another side than the model's are resized; else they are refused.
         """
+
+        def compute(image: np.ndarray) -> Any:
+            return gemma3.features(loaded, [normalized.resized(image, loaded.side_px) if resized else image])[0]
+
+        self.fill_by(compute, pngs, shift)
+
+    def fill_by(self, compute: Callable[[np.ndarray], Any], pngs: Sequence[Path], shift: Shift = UNMOVED) -> None:
+        """The same by any function that makes a tensor of an image, uint8 array of shape (side, side)."""
         from safetensors.torch import save_file
 
         missing = [(png, path) for png in dict.fromkeys(pngs) if not (path := self.path(png, shift)).exists()]
         images = Reader([[png] for png, _ in missing], lambda png: normalized.load(png, shift), READERS)
         work = zip(images, missing, strict=True)
-        for image, (_, path) in progress.track(work, total=len(missing), what="vision features"):
-            fitting = [normalized.resized(one, loaded.side_px) for one in image] if resized else image
-            found = gemma3.features(loaded, fitting)[0].cpu().contiguous()
+        for [image], (_, path) in progress.track(work, total=len(missing), what="vision features"):
+            found = compute(image).cpu().contiguous()
             beside = files.beside(path)
             try:  # not forced to the disk, a thousand times an hour: what a power cut tears, the checksum finds
                 save_file({"features": found}, beside, {"sha256": sha256(_bytes(found)).hexdigest()})
@@ -120,17 +129,27 @@ def _tuned(loaded: gemma3.Loaded) -> bool:
 
 def _digest(loaded: gemma3.Loaded) -> str:
     """Hash of the tower's weights, of its grey values, and of the code and device that compute."""
+    attention = loaded.model.config.vision_config._attn_implementation
+    return digest((loaded.device, attention), [("greys", loaded.greys), *_tower(loaded)])
+
+
+def digest(facts: Iterable[object], tensors: Iterable[tuple[str, Any]]) -> str:
+    """Hash of what decides features: libraries, facts, and tensors by name, bit by bit.
+
+    Args:
+        facts: What else decides them, such as the device.
+        tensors: Name and values of each weight on the way.
+    """
     import torch
     import transformers
 
-    digest = sha256()
-    attention = loaded.model.config.vision_config._attn_implementation
-    for fact in (torch.__version__, transformers.__version__, loaded.device, attention):
-        digest.update(f"{fact}\0".encode())
-    for name, value in [("greys", loaded.greys), *_tower(loaded)]:
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\0".encode())
-        digest.update(_bytes(value))
-    return digest.hexdigest()
+    found = sha256()
+    for fact in (torch.__version__, transformers.__version__, *facts):
+        found.update(f"{fact}\0".encode())
+    for name, value in tensors:
+        found.update(f"{name} {value.dtype} {tuple(value.shape)}\0".encode())
+        found.update(_bytes(value))
+    return found.hexdigest()
 
 
 def _bytes(tensor: Any) -> memoryview:

@@ -29,6 +29,7 @@ IN_CONTEXT = {
     "grouped": False,
     "prompt": "Where is {sentence}?",
     "box_label": "nodule",
+    "response_prefix": "",
     "max_new_tokens": 4,
     "seed": 0,
 }
@@ -176,3 +177,10 @@ def test_without_examples_no_neighbours_are_wanted(setting, asked):
 def test_a_prompt_without_a_place_for_the_sentence_is_refused():
     with pytest.raises(ParamsError, match=r"prompt with \{sentence\} once"):
         in_context_params(prompt="Where is it?")
+
+
+def test_what_is_put_into_the_models_mouth_is_part_of_the_answer(setting, asked):
+    one = asked["own"][:1]
+    found = next(in_context.grounder(in_context_params(k=0, response_prefix="[] and more, "), setting)(one))
+    assert found.response.startswith("[] and more, ")
+    assert found.response != next(in_context.grounder(in_context_params(k=0), setting)(one)).response

@@ -180,8 +180,8 @@ def test_an_adapter_of_other_pixels_stops_both_users_of_the_map(study, base, loa
 
 
 def localizer_params(adapter="none", least=0.0):
-    values = {"kind": "lofi_map", "prompts": [TEXT, "A mass."], "model": "tiny", "revision": "none", "adapter": adapter}
-    values |= {"dtype": "float32", "method": "head", "max_boxes": 3, "box_fraction": 0.5, "min_confidence": least}
+    values = {"kind": "lofi_map", "prompts": [TEXT, "A mass."], "lofi_adapter": adapter}
+    values |= {"method": "head", "max_boxes": 3, "box_fraction": 0.5, "min_confidence": least}
     return row(kinds.LOCALIZERS, "localizers", **values, batch_size=2).localizers["row"].params
 
 

@@ -68,8 +68,18 @@ def test_a_grounder_that_beats_its_blind_rows_looks_and_one_that_does_not_has_gr
         ("blind", "shuffled"): False,
         ("blind", "grey"): False,
     }
+    assert results.grounds == {"looks": True, "blind": False}
+    assert told["looks", "shuffled"].sentence.startswith("looks beats itself blind: RoDeO localization ")
     assert told["blind", "shuffled"].sentence.startswith("blind has grounded nothing: RoDeO localization ")
     assert told["looks", "grey"].sentence.endswith("above its own with a grey image (n = 60)")
+
+
+def test_who_beats_a_grey_image_alone_has_grounded_nothing():
+    found = made()["looks"]
+    same = replace(found, answers=found.answers | {"shuffled": found.answers["own"]})
+    results = suite.measure_all({"same": same}, SETTINGS)
+    assert [one.grounds for one in results.verdicts] == [False, True]
+    assert results.grounds == {"same": False}
 
 
 def test_what_answers_every_image_alike_differs_from_its_blind_row_by_exactly_nothing(results):

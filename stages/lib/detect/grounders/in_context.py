@@ -37,6 +37,7 @@ class Params:
     grouped: bool  # each image of the examples once, with all its sentences; else an image in every turn
     prompt: params.Text  # with {sentence} where the sentence stands
     box_label: params.Text  # that the boxes of the examples have
+    response_prefix: str  # what is put into the model's mouth before the answer, and kept as part of it; "" for nothing
     max_new_tokens: params.Count
     seed: params.Seed  # of random examples
 
@@ -82,13 +83,13 @@ def grounder(params: Params, setting: Setting) -> Grounder:
         for _, group in groupby(told, key=lambda pair: pair[0].group):
             kept: Any = None
             for one, talk in group:
-                prompt = conversation.encode(loaded, talk)
+                prompt = conversation.encode(loaded, talk, params.response_prefix)
                 if kept is None:
                     kept = conversation.prefill(loaded, prompt, seen(one, prompt))
                 made = conversation.answer(loaded, prompt, kept, params.max_new_tokens)
+                text = params.response_prefix + made.text
                 names = [example.name for example in shown[one.group]]
-                read = box_text.read(made.text, "medgemma", cut=made.cut)
-                yield answered(read, made.text, names, talk)
+                yield answered(box_text.read(text, "medgemma", cut=made.cut), text, names, talk)
 
     return ask
 
@@ -148,7 +149,7 @@ def check_lengths(loaded: gemma3.Loaded, params: Params, told: Sequence[tuple[As
     room = conversation.positions(loaded)
     lengths: dict[str, int] = {}
     for one, talk in told:
-        length = len(conversation.encode(loaded, talk).ids) + params.max_new_tokens
+        length = len(conversation.encode(loaded, talk, params.response_prefix).ids) + params.max_new_tokens
         lengths[one.image_id] = max(length, lengths.get(one.image_id, 0))
     if long := [f"{name} ({length} tokens)" for name, length in sorted(lengths.items()) if length > room]:
         raise ModelError(

@@ -1,24 +1,38 @@
 """LoFi as a localizer, without generated text: hills of the map of a sentence over an image.
 
 A point is the top of a hill, its box goes around it, and its confidence is the sigmoid of LoFi's own scale and bias.
-The weights are the row's own, not those of the study's base model.
+The weights are those of lofi.model.encoder, not those of the study's base model.
 """
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from stages.lib.core import documents, params
+from stages.lib.core import params
 from stages.lib.detect import driver, similarity
 from stages.lib.detect.detection import Detection, Query, Response, batches
 from stages.lib.images.extent import extent
 from stages.lib.models import snapshot
-from stages.lib.models.adapters import CARD, Value
+from stages.lib.models.encoders.lofi import trained_as
 from stages.lib.models.lofi import card, weights
-from stages.lib.models.lofi.params import SHAPE, ModelParams
+from stages.lib.models.lofi.params import ModelParams
+
+BARE: Mapping[str, Any] = {  # how a network without an adapter is joined: LoRA of it changes nothing
+    "decoder": "none",
+    "decoder_revision": "none",
+    "dtype": "float32",
+    "attention": "sdpa",
+    "pooling": "queries",
+    "visual_tokens": 1,
+    "average_patches": False,
+    "lora_r": 1,
+    "decoder_lora_r": 1,
+    "train_head": False,
+    "train_scale": False,
+}
 
 
 @params.section
@@ -26,10 +40,7 @@ class Params:
     """Which sentences are asked about, and what of their maps becomes a detection."""
 
     prompts: tuple[params.Text, ...]  # the bank: sentences, each put to images that choose, the best to all
-    model: params.Text  # folder, or id on huggingface.co, of the SiglipModel that LoFi stands on
-    revision: params.Text  # commit, tag or branch on the hub; none for a folder
-    adapter: params.Text  # folder of a LoFi adapter; none: the model as it is
-    dtype: Literal["bfloat16", "float32"]
+    lofi_adapter: params.Text  # folder of a LoFi adapter, such as lofi.train makes; none: LoFi's encoder as it is
     method: similarity.Method  # each patch alone through the head of images, or the tower's own tokens
     max_boxes: params.Count  # of an image, the surest
     box_fraction: Annotated[float, Field(gt=0, le=1)]  # of a hill's height above the median, at which its box ends
@@ -70,22 +81,13 @@ def load(base: snapshot.Snapshot, params: Params, preprocessing_hash: str) -> we
         params: See `Params`.
         preprocessing_hash: Of the images; empty if there is none to compare.
     """
-    if params.adapter == "none":
-        return weights.load(base, None, _joined(params, {}))
-    folder = Path(params.adapter)
-    found = documents.read(folder / CARD, card.Card, "train it, or name the folder of a LoFi adapter of this project")
-    model = _joined(params, {name: found.model[name] for name in SHAPE if name in found.model})
-    card.check(folder, preprocessing_hash or found.preprocessing_hash, base.identity, None, model)
+    if params.lofi_adapter == "none":
+        return weights.load(base, None, ModelParams(encoder=base.base, encoder_revision=base.revision, **BARE))
+    folder = Path(params.lofi_adapter)
+    model = trained_as(folder)
+    if preprocessing_hash:
+        card.check(folder, preprocessing_hash, base.identity, None, model)
     return weights.load(base, None, model, folder)
-
-
-def _joined(params: Params, found: Mapping[str, Value]) -> ModelParams:
-    """How the network is joined: as an adapter says, or, without one, by LoRA that does nothing."""
-    bare: dict[str, Any] = {"pooling": "queries", "visual_tokens": 1, "average_patches": False}
-    bare |= {"lora_r": 1, "decoder_lora_r": 1, "train_head": False, "train_scale": False}
-    none = {"decoder": "none", "decoder_revision": "none"}
-    held = {"encoder": params.model, "encoder_revision": params.revision, "dtype": params.dtype, "attention": "sdpa"}
-    return ModelParams(**{**held, **none, **bare, **found})
 
 
 def response(loaded: weights.Loaded, found: Sequence[similarity.Hill], prompt: str, least: float) -> Response:

@@ -93,8 +93,15 @@ class Loaded:
             return np.asarray(self.network.text_embedding(ids).cpu().numpy(), np.float32)
 
     def prefixes(self, images: Sequence[np.ndarray]) -> "Tensor":
-        """Visual tokens, shape (n, visual_tokens, h), of n images, uint8 arrays of shape (side_px, side_px)."""
+        """Visual tokens, shape (n, visual_tokens, h), of n images, uint8 arrays of shape (side_px, side_px).
+
+        Raises:
+            ModelError: If there is no decoder that they are for.
+        """
         import torch
+
+        if self.decoder is None:
+            raise ModelError("found no decoder, wanted one: nothing can be written")
 
         with torch.no_grad():
             return self.network.prefix(self.network.patches(self.pixels(torch.from_numpy(np.stack(images)))))
