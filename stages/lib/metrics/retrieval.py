@@ -130,11 +130,7 @@ class Belonging:
         """Texts that are right for some images, shape (b, t)."""
         found: Bools = images[:, None] == self.owner
         if self.text is not None:
-            among, place = np.unique(images, return_inverse=True)
-            own = np.isin(self.owner, among)
-            has = np.zeros((len(among), int(self.text.max(initial=-1)) + 1), bool)  # (b, different texts)
-            has[np.searchsorted(among, self.owner[own]), self.text[own]] = True
-            found = found | has[place][:, self.text]
+            found = found | _stacked([np.isin(self.text, self.text[own]) for own in found], found.shape)
         if self.study is not None:
             found = found | (self.study[images][:, None] == self.study[self.owner])
         return found
@@ -143,14 +139,16 @@ class Belonging:
         """Images that are right for some texts, shape (b, n)."""
         found: Bools = self.owner[texts][:, None] == np.arange(self.n_images)
         if self.text is not None:
-            among, place = np.unique(self.text[texts], return_inverse=True)
-            same = np.isin(self.text, among)
-            has = np.zeros((len(among), self.n_images), bool)  # (different texts, n)
-            has[np.searchsorted(among, self.text[same]), self.owner[same]] = True
-            found = found | has[place]
+            equal = [self.owner[self.text == code] for code in self.text[texts]]
+            found = found | _stacked([np.isin(np.arange(self.n_images), images) for images in equal], found.shape)
         if self.study is not None:
             found = found | (self.study[self.owner[texts]][:, None] == self.study)
         return found
+
+
+def _stacked(rows: list[Bools], shape: tuple[int, ...]) -> Bools:
+    """Rows as one array, of no row too."""
+    return np.array(rows, bool).reshape(shape)
 
 
 def image_to_text(images: ArrayLike, texts: ArrayLike, belonging: Belonging) -> Ranks:

@@ -128,17 +128,15 @@ def compare(first: Asked, second: Asked, settings: Settings) -> dict[str, dict[K
     Chance, and what is of the pool alone, is left out.
     """
     shared = {direction: {*first[direction].names} & {*second[direction].names} for direction in DIRECTIONS}
-    both = [{direction: one[direction].among(shared[direction]) for direction in DIRECTIONS} for one in (first, second)]
-    of_first, of_second = (_measured(asked, settings) for asked in both)
-    made = {}
-    for subset, one in of_first.items():
+    a, b = ({direction: one[direction].among(shared[direction]) for direction in DIRECTIONS} for one in (first, second))
+    of_second, made = _measured(b, settings), {}
+    for subset, one in _measured(a, settings).items():
         other = of_second[subset]
         keys = [key for key in one.estimates if not key.metric.startswith("chance")]
-        facts = _facts(both[0][subset.removeprefix(f"{TEST}/")]) if subset != TEST else _both_facts(both[0])
         made[subset] = estimates(
             {key: parts.difference(one, other, key) for key in keys},
             parts.drawn_difference(one, other),
-            facts,
+            _both_facts(a) if subset == TEST else _facts(a[subset.removeprefix(f"{TEST}/")]),
             confidence=settings.confidence,
         )
     return made

@@ -189,6 +189,14 @@ def test_the_median_on_resamples_is_that_of_the_queries_written_out(rank, weight
             lambda: retrieval.image_to_text(np.eye(2), np.eye(3), Belonging(np.array([0, 1, 1]), 2)),
             r"shapes \(2, 2\) and \(3, 3\)",
         ),
+        (
+            lambda: retrieval.ranks_of_vectors(np.eye(2), np.zeros(2), lambda rows: np.ones((2, 2))),
+            r"\(2, 2\) and \(2,\)",
+        ),
+        (
+            lambda: retrieval.ranks_of_vectors(np.zeros(2), np.eye(2), lambda rows: np.ones((2, 2))),
+            r"\(2,\) and \(2, 2\)",
+        ),
         (lambda: retrieval.recall_at_k([1], 0), "found k = 0, wanted 1 or more"),
         (lambda: retrieval.chance_at_k([1], 4, 0), "found k = 0, wanted 1 or more"),
         (lambda: retrieval.chance_at_k([0, 2], 4, 1), "found 0 to 2 right items in a pool of 4"),

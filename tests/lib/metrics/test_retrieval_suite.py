@@ -150,6 +150,12 @@ def test_without_a_query_there_is_a_reason_instead_of_a_number():
     assert found[IMAGES][Key("recall_at_k", "1")].value == pytest.approx(1 / 3)
 
 
+def test_without_any_query_nothing_is_drawn():
+    found = retrieval_suite.measure(asked([]), SETTINGS)
+    one = found[IMAGES][Key("recall_at_k", "1")]
+    assert (one.value, one.low, one.n, one.n_patients, one.skipped_draws) == (None, None, 0, 0, 0)
+
+
 def test_queries_of_one_direction_in_two_pools_are_refused():
     with pytest.raises(MetricInputError, match=r"image_to_text: found pools of the sizes \[5, 6\]"):
         asked([*ROWS, row("d", None, 1, n_pool=6)])
