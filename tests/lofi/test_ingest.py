@@ -201,8 +201,8 @@ def test_all_that_is_wrong_with_the_tables_is_told_at_once(tmp_path: Path) -> No
         "patient 'P1' is in two splits or more: test (images.csv line 3), train (images.csv line 2), wanted one",
         "study 'S1' is of two patients or more: 'P1' (images.csv line 2), 'P2' (images.csv line 4), wanted one",
         "'b.png': found no sentence of its report, wanted one or more",
-        "'gone.png': file missing: images.csv line 6, 1 sentence(s)",
-        "'../up.png': unsafe name: found '../up.png', wanted a path below the folder",
+        "'gone.png': found no such file, wanted a file below the folder for 1 sentence(s) of images.csv line 6",
+        "'../up.png': unsafe name: found '../up.png', wanted a file below the folder",
     ):
         assert wanted in text, wanted
 
@@ -245,6 +245,15 @@ def test_images_at_any_depth_are_found_by_any_spelling_and_two_of_one_name_are_t
     assert ingest.ingest(ingest_params(tmp_path)).sentences["image_id"].to_pylist() == ["x__a", "y__a"]
     write_csv(tmp_path / "sentences.csv", [*rows, {"image": "a.png", "sentence": "Which?"}])
     assert "sentences.csv line 4: 'a.png' may be 'images/x/a.png' and 'images/y/a.png'" in refusal(tmp_path)
+
+
+def test_two_files_of_one_id_are_refused(tmp_path: Path) -> None:
+    own(tmp_path)
+    (tmp_path / "images" / "x").mkdir()
+    for name in ("x__a.png", "x/a.png"):
+        (tmp_path / "images" / name).write_bytes(png(image(9)))
+    wanted = "found 'images/x__a.png' and 'images/x/a.png' for the id 'x__a', wanted one: rename them"
+    assert wanted in refusal(tmp_path)
 
 
 def test_near_duplicates_are_one_group_and_studies_stand_for_unknown_patients(tmp_path: Path) -> None:

@@ -71,6 +71,9 @@ def joined(tables: Tables, base: str) -> ReportFolder:
     places = Places(tables.entries)
     of_id: defaultdict[str, list[str]] = defaultdict(list)
     for told in tables.told:
+        if not _can_be_written(told):
+            folder.problems.append(f"{told.where}: found half of a character in a text or id, wanted UTF-8 text")
+            continue
         found = places.find(told.name)
         if len(found) > 1:
             paths = " and ".join(repr(entry.relative) for entry in found[: layouts.LISTED])
@@ -80,23 +83,36 @@ def joined(tables: Tables, base: str) -> ReportFolder:
         of_id[image.image_id].append(told.name)
         folder.images.append(Reported(image, told))
     folder.problems += [
-        f"{' and '.join(map(repr, spelt[: layouts.LISTED]))} would both be {image_id!r}: rename one"
+        f"found {' and '.join(map(repr, spelt[: layouts.LISTED]))} for the id {image_id!r}, wanted one: rename them"
         for image_id, spelt in of_id.items()
         if len(spelt) > 1
     ]
     return folder
 
 
+def _can_be_written(told: Told) -> bool:
+    """Whether all texts are UTF-8: JSON can spell half of a character."""
+    labels = [label for sentence in told.sentences for label in sentence.labels]
+    texts = (told.name, told.patient, told.study, *(sentence.text for sentence in told.sentences), *labels)
+    try:
+        "".join(filter(None, texts)).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _image(told: Told, entry: Entry | None, base: str, *, flat: bool) -> Image:
     """The image of a file, or of a row without one."""
     relative = entry.relative if entry else told.name.replace("\\", "/")
     inside = relative.rpartition("/")[2] if flat else relative.removeprefix("images/")
-    image_id = names.without_ending("__".join(part for part in inside.split("/") if part not in ("", ".", "..")))
+    image_id = names.without_ending("__".join(part for part in inside.split("/") if part not in ("", ".")))
     notices = list(told.notices)
     if entry is None:
         plain = names.is_plain(told.name)
-        missing = "file missing" if plain else f"unsafe name: found {told.name!r}, wanted a path below the folder"
-        notices.insert(0, Notice("file", f"{missing}: {told.where}, {len(told.sentences)} sentence(s)"))
+        missing = "found no such file" if plain else f"unsafe name: found {told.name!r}"
+        wanted = f"wanted a file below the folder for {len(told.sentences)} sentence(s) of {told.where}"
+        notices.insert(0, Notice("file", f"{missing}, {wanted}"))
+        image_id = image_id if plain else told.name
     elif refused := entry.problem or names.too_long(image_id):
         notices.insert(0, Notice("file", refused))
     if not told.sentences:

@@ -134,7 +134,8 @@ def _complete(told: Told, row: tuple[dict[str, str], str] | None, problems: list
         return
     cells, where = row
     if told.study is not None and cells["study"] and told.study != cells["study"]:
-        problems.append(f"{where}: {told.name!r} is of the study {cells['study']!r}, in {told.where} of {told.study!r}")
+        found = f"found the study {cells['study']!r}, wanted {told.study!r}, as in {told.where}"
+        problems.append(f"{where}: {told.name!r}: {found}")
     told.where = where
     told.study, told.patient = told.study or names.known_id(cells["study"]), names.known_id(cells["patient"])
     told.context = Context(sex=columns.SEXES.get(cells["sex"].casefold()))

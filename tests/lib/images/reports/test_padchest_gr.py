@@ -1,5 +1,6 @@
 """PadChest-GR is read as it is given out: unpacked, or an archive in 37 parts."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def test_a_missing_part_of_the_archive_is_named_with_all_else(tmp_path: Path) ->
     (tmp_path / "PadChest_GR.zip.002").unlink()
     text = refusal(tmp_path)
     assert "PadChest_GR.zip: the part(s) 002 are missing, found 4 parts up to 005" in text
-    assert "'0.png': file missing" in text
+    assert "'0.png': found no such file" in text
     padchest_gr(tmp_path, parts=5)
     (tmp_path / "PadChest_GR.zip.005").unlink()
     assert "PadChest_GR.zip.001: no ZIP archive, or its end is missing" in refusal(tmp_path)
@@ -98,16 +99,24 @@ def test_all_that_is_wrong_is_told_at_once_with_file_entry_found_and_wanted(tmp_
         f"{name}/3: '3.png', findings/0: abnormal \"yes\", wanted true or false",
         f"{name}/3: '3.png', findings/0: labels \"nodule\", wanted a list of words",
         f"{name}/4: findings: found nothing, wanted a list",
-        "'unlisted.png': file missing",
+        "'unlisted.png': found no such file",
         "master_table.csv has no row of it, wanted its patient and its split",
         f'{name}/7: found {{"StudyID": "S"}}, wanted an object with ImageID, StudyID and findings',
         f"{name}/8: '6.png' has a report before ({name}/6), wanted one report",
         "master_table.csv line 6: '2.png': split 'later', wanted train, validation or test",
         "master_table.csv line 7: '2.png' has split 'test', in master_table.csv line 6 'later': wanted one",
         "master_table.csv line 11: '4.png' has PatientID 'P0', in master_table.csv line 10 'P4': wanted one",
-        "master_table.csv line 14: '6.png' is of the study 'other'",
+        "master_table.csv line 14: '6.png': found the study 'other', wanted 'S6', as in",
     ):
         assert wanted in text, f"{wanted}\n{text}"
+
+
+def test_half_of_a_character_is_told_and_not_written(tmp_path: Path) -> None:
+    reports = [padchest_report(number) for number in range(3)]
+    reports[1]["findings"][0]["labels"] = ["nod\ud800ule"]
+    root = padchest_gr(tmp_path)
+    (root / "grounded_reports_20240819.json").write_text(json.dumps(reports))
+    assert "master_table.csv line 4: found half of a character in a text or id, wanted UTF-8 text" in refusal(root)
 
 
 def test_a_patient_in_two_splits_of_the_master_table_is_refused(tmp_path: Path) -> None:
