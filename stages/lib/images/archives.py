@@ -172,7 +172,7 @@ def on_disk(path: str | Path, max_bytes: int) -> Iterator[Path]:
         OSError: If the archive cannot be opened.
     """
     whole = Path(path)
-    archive = None if whole.exists() else next((one for one in whole.parents if _is_archive(one)), None)
+    archive = None if whole.exists() else _of(whole)
     if archive is None:
         yield whole
         return
@@ -189,6 +189,23 @@ def on_disk(path: str | Path, max_bytes: int) -> Iterator[Path]:
         copy = Path(folder) / f"image{whole.suffix}"
         copy.write_bytes(read(archive, name))
         yield copy
+
+
+def stamp(path: str | Path) -> tuple[int, int, int] | None:
+    """Size, time of the last change and inode of the archive that a file is in; None if it is in none.
+
+    Of an archive in parts the size of all, the latest time, and the inode of the first.
+    """
+    archive = _of(Path(path))
+    if archive is None:
+        return None
+    found = [part.stat() for part in parts(archive)]
+    return sum(one.st_size for one in found), max(one.st_mtime_ns for one in found), found[0].st_ino
+
+
+def _of(path: Path) -> Path | None:
+    """The archive that a path leads into."""
+    return next((one for one in path.parents if _is_archive(one)), None)
 
 
 def _is_archive(path: Path) -> bool:

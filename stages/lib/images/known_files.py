@@ -18,6 +18,7 @@ from stages.lib.core.closure import ROOT, closure
 from stages.lib.core.errors import TableError
 from stages.lib.core.log import LOG
 from stages.lib.core.tables import INT, STRING, Column, Schema
+from stages.lib.images import archives
 from stages.lib.images.reading import Facts
 
 SETTLED_NS = 3_000_000_000
@@ -83,11 +84,11 @@ class KnownFiles:
 
 
 def stamp(path: str) -> Stamp | None:
-    """Size, time of the last change and inode of a file; None if there is none."""
+    """Size, time of the last change and inode of a file, or of the archive that it is in; None if there is none."""
     try:
         found = Path(path).stat()
     except OSError:
-        return None
+        return archives.stamp(path)
     return found.st_size, found.st_mtime_ns, found.st_ino
 
 

@@ -1,6 +1,7 @@
 """An archive in parts is read as one, without unpacking it."""
 
 import io
+import os
 import zipfile
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from pngs import image, png
 
 from stages.lib.core import files
 from stages.lib.core.errors import ImageError
-from stages.lib.images import archives, listing, reading
+from stages.lib.images import archives, examining, listing, reading
 
 PIXELS = image(0, dtype=np.uint16)
 
@@ -94,6 +95,26 @@ def test_what_cannot_be_read_of_an_archive_is_a_notice_of_its_image(tmp_path: Pa
         archives.names(tmp_path / "x.zip")
     with pytest.raises(ImageError, match="no ZIP archive"), archives.on_disk(path, 10):
         pass
+
+
+def test_an_image_of_an_archive_that_did_not_change_is_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = packed(tmp_path, 3)
+    for part in archives.parts(path.parents[1]):
+        os.utime(part, (1_000_000, 1_000_000))
+    first = examining.remembered([str(path)], str(tmp_path), 10_000, tmp_path / "cache", verify=False)
+
+    def read_again(path: str, max_pixels: int) -> reading.Facts:
+        raise LookupError(path)
+
+    monkeypatch.setattr(reading, "examine", read_again)
+    again = examining.remembered([str(path)], str(tmp_path), 10_000, tmp_path / "cache", verify=False)
+    assert first == again and again[str(path)].pixel_sha256
+    os.utime(tmp_path / "x.zip.002", (1_000_001, 1_000_001))
+    with pytest.raises(LookupError):
+        examining.remembered([str(path)], str(tmp_path), 10_000, tmp_path / "cache", verify=False)
+    assert archives.stamp(tmp_path / "absent.png") is None
 
 
 def test_a_name_that_leads_out_of_the_archive_is_not_opened(tmp_path: Path) -> None:
