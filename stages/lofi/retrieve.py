@@ -89,6 +89,7 @@ def ranks(images: pa.Table, texts: pa.Table, manifest: pa.Table, params: Params)
         asked = queries.vectors[numbers]
         both = [_ranked(asked, pool, numbers, belonging, direction) for belonging in (strict, lenient)]
         found = search.search(asked, pool.vectors, min(params.found, len(pool.rows)))
+        LOG.info("retrieve: %s, %d queries in a pool of %d", direction, len(numbers), len(pool.rows))
         for place, query in enumerate(numbers.tolist()):
             row = queries.rows[query]
             made.append(

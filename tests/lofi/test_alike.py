@@ -1,9 +1,14 @@
 """Claims about stages.lofi.alike, on directions in a plane."""
 
+import json
+
+import cv2
+import lofi_models
 import lofi_vectors as fake
 import numpy as np
 import pytest
 
+from stages.lib.core import documents, sentence_tables, tables
 from stages.lib.core.errors import PoolError
 from stages.lofi import alike
 
@@ -70,6 +75,40 @@ def test_where_all_images_are_as_far_nothing_is_similar():
     rows = [(row["image_id"], row["patient_id"], row["split"], at(3)) for row in images.to_pylist()]
     found, told = alike.alike(fake.images(rows), manifest, PARAMS)
     assert (found.num_rows, told.limit) == (0, 0.0)
+
+
+def test_the_stage_embeds_the_study_s_images_and_writes_both(tmp_path):
+    images, manifest = study()
+    split = [{name: row[name] for name in ("image_id", "patient_id", "split")} for row in images.to_pylist()]
+    facts = {"low": 0.0, "high": 1.0, "scale": 1.0, "pad_x_px": 0, "pad_y_px": 0, "side_px": lofi_models.SIDE_PX}
+    normalized = []
+    rng = np.random.default_rng(0)
+    for row in split:
+        name = row["image_id"]
+        cv2.imwrite(str(tmp_path / f"{name}.png"), rng.integers(0, 256, (lofi_models.SIDE_PX,) * 2, np.uint8))
+        normalized.append({"image_id": name, "png": f"{name}.png", "preprocessing_hash": "pixels", **facts})
+    for name, table, schema in (
+        ("split", tables.from_rows(split, tables.SPLIT), tables.SPLIT),
+        ("manifest", manifest, tables.MANIFEST),
+        ("normalized", tables.from_rows(normalized, tables.NORMALIZED), tables.NORMALIZED),
+    ):
+        tables.write(tmp_path / name, table, schema)
+    documents.write(tmp_path / "fetched", lofi_models.encoder(tmp_path / "encoder"))
+    section = {
+        "lofi": {
+            "alike": {"k": 2, "percentile": 100.0, "splits": ["test"]},
+            "embed": {"batch_size": 4, "readers": 0, "image_splits": ["train", "val", "test"], "text_splits": []},
+            "encoders": {"base": {"kind": "siglip", "model": "x", "revision": "none", "dtype": "float32"}},
+        }
+    }
+    names = ("split", "manifest", "normalized", "fetched", "alike", "record")
+    options = [part for name in names for part in (f"--{name}", str(tmp_path / name))]
+    alike.main(["--params", json.dumps(section), *options, "--results", str(tmp_path), "--encoder", "base"])
+    told = documents.read(tmp_path / "record", alike.Alike)
+    found = tables.read(tmp_path / "alike", sentence_tables.ALIKE)
+    assert (told.encoder, told.images, told.pool, told.n_validation) == ("base", 3, 3, 2)
+    assert told.without == 3 - len(set(found["image_id"].to_pylist()))
+    assert all(distance < told.limit for distance in found["distance"].to_pylist())
 
 
 def test_more_than_there_are_and_no_validation_image_are_refused():
