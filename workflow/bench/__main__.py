@@ -26,6 +26,7 @@ from workflow.bench import (
     flops,
     grounding,
     images,
+    in_context,
     ingest,
     matching,
     memory,
@@ -49,7 +50,7 @@ NAMES = (
     "chat",
     "findings",
     "search",
-    "grounding",
+    *("grounding", "in_context"),
 )
 
 
@@ -73,6 +74,7 @@ def benches(study: Callable[[], images.Study]) -> dict[str, Callable[[], dict[st
         "matching": matching.bench,
         "search": search.bench,
         "grounding": grounding.bench,
+        "in_context": in_context.bench,
         "reports": reports.bench,
         "chat": chat.bench,
         "findings": lambda: findings.bench(yaml.safe_load((PRESETS / "demo.yaml").read_text())),
