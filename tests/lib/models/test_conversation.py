@@ -69,13 +69,19 @@ def test_an_answer_from_kept_features_keys_and_values_is_that_of_the_whole_conve
     assert made[0].text == loaded.tokenizer.decode(expected, skip_special_tokens=True)
 
 
-def test_logits_after_the_kept_beginning_are_those_of_one_pass_but_for_rounding(loaded, features):
+@pytest.mark.parametrize("examples", [0, 2, 7])
+def test_logits_after_the_kept_beginning_are_those_of_one_pass_but_for_rounding(loaded, examples):
+    """Seven examples are more tokens than the window that most layers see."""
     import copy
 
     import torch
     from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-    prompt = conversation.encode(loaded, TURNS)
+    shown = [turn for k in range(examples) for turn in (Turn("user", f"Where is finding {k}?", f"image{k}"), TURNS[1])]
+    prompt = conversation.encode(loaded, [*shown, TURNS[-1]])
+    window = loaded.model.config.get_text_config().sliding_window
+    assert (len(prompt.ids) > window + 100) == (examples == 7)
+    features = gemma3.features(loaded, list(noise_images(examples + 1)))
     kept = conversation.prefill(loaded, prompt, features)
     ids = prompt.ids[None]
     with torch.inference_mode():
