@@ -101,7 +101,7 @@ def test_the_most_alike_example_stands_last_and_the_question_behind_it(setting, 
     params = in_context_params(k=3)
     found = in_context.examples(params, setting, asked["own"])
     assert [one.name for one in found["own", "test0"]] == ["train1/0", "train0/1", "train0/0"]
-    told = in_context.turns(params, found["own", "test0"], "A mass.")
+    told = [*in_context.demonstrated(params, found["own", "test0"]), in_context.question(params, "A mass.")]
     assert [(turn.role, turn.image) for turn in told] == [
         ("user", "train1"),
         ("model", None),
@@ -118,8 +118,8 @@ def test_the_most_alike_example_stands_last_and_the_question_behind_it(setting, 
 
 def test_grouped_by_image_each_image_stands_once_with_all_its_sentences(setting, asked):
     params = in_context_params(k=3, grouped=True)
-    told = in_context.turns(params, in_context.examples(params, setting, asked["own"])["own", "test0"], "A mass.")
-    assert [turn.image for turn in told if turn.role == "user"] == ["train1", "train0", None, "question"]
+    told = in_context.demonstrated(params, in_context.examples(params, setting, asked["own"])["own", "test0"])
+    assert [turn.image for turn in told if turn.role == "user"] == ["train1", "train0", None]
 
 
 def test_all_sentences_of_an_image_share_the_examples_and_random_ones_are_of_others(setting, asked):

@@ -67,7 +67,8 @@ def grounder(params: Params, setting: Setting) -> Grounder:
 
     def ask(asked: Sequence[Asked]) -> Iterator[Answered]:
         shown = examples(params, setting, asked)
-        told = [(one, turns(params, shown[one.group], one.text)) for one in asked]
+        before = {group: demonstrated(params, ones) for group, ones in shown.items()}
+        told = [(one, (*before[one.group], question(params, one.text))) for one in asked]
         check_lengths(loaded, params, told)
         pngs = {example.image_id: example.png for ones in shown.values() for example in ones}
         asked_pngs = [one.png for one in asked if one.png is not None]
@@ -122,13 +123,12 @@ def examples(params: Params, setting: Setting, asked: Sequence[Asked]) -> dict[t
     return made
 
 
-def turns(params: Params, shown: Sequence[Example], text: str) -> list[Turn]:
-    """The conversation: examples, and the question about a sentence.
+def demonstrated(params: Params, shown: Sequence[Example]) -> tuple[Turn, ...]:
+    """Examples as turns.
 
     Args:
         params: See `Params`.
         shown: Examples, in order; those of one image stand together.
-        text: The sentence.
     """
     told: list[Turn] = []
     before = None
@@ -137,7 +137,12 @@ def turns(params: Params, shown: Sequence[Example], text: str) -> list[Turn]:
         told.append(Turn("user", params.asks(example.text), image))
         told.append(Turn("model", box_text.write(example.boxes, "medgemma", "round", params.box_label)))
         before = example.image_id
-    return [*told, Turn("user", params.asks(text), QUESTION)]
+    return tuple(told)
+
+
+def question(params: Params, text: str) -> Turn:
+    """The question about a sentence, behind the image that is asked about."""
+    return Turn("user", params.asks(text), QUESTION)
 
 
 def check_lengths(loaded: gemma3.Loaded, params: Params, told: Sequence[tuple[Asked, Sequence[Turn]]]) -> None:
