@@ -129,10 +129,8 @@ def fused(boxes: Iterable[Edges], iou: float) -> list[list[float]]:
     >>> fused([(0, 0, 4, 4), (0, 0, 4, 2), (9, 9, 10, 10)], 0.5)
     [[0.0, 0.0, 4.0, 3.0], [9.0, 9.0, 10.0, 10.0]]
     """
-    candidates = [
-        [Candidate((box[0] + box[2]) / 2, (box[1] + box[3]) / 2, box, confidence=1.0, phrase=None)]
-        for box in sorted(boxes)
-    ]
+    # What has a box is compared by it, so that the point is of no use.
+    candidates = [[Candidate(0.0, 0.0, box, confidence=1.0, phrase=None)] for box in sorted(boxes)]
     found = consensus(candidates, by_iou(min(iou, ALL_BUT_EQUAL), radius_px=0.0))
     return sorted([float(edge) for edge in one.box] for one in found if one.box is not None)
 

@@ -70,5 +70,5 @@ def _ends(sentence: str, rest: str, begins: re.Pattern[str]) -> bool:
         return not digit or bool(MARK.match(rest))
     if last in NEVER_LAST or (last in BEFORE_NUMBERS and digit) or re.fullmatch(r"[a-z](\.[a-z])+", last):
         return False
-    initial = len(last) == 1 and last.isalpha() and words[-1][0].isupper()
+    initial = len(last) == 1 and last.isalpha()
     return not (initial and (len(words) == 1 or words[-2].rstrip(".").casefold() in TITLES))

@@ -21,7 +21,7 @@ SENTENCES = {  # of one report each, which is these sentences with a blank betwe
     "no as an answer": ["Is it new?", "No.", "It is old."],
     "a letter at an end": ["Hepatitis C.", "No effusion."],
     "other marks": ["Is it new?", "Yes!", "(Unlike before.)", "So be it..."],
-    "no capital letters": ["the heart is normal.", "no effusion."],
+    "no capital letters": ["the heart is normal.", "no effusion by dr. j. smith."],
     "a small letter after a stop": ["Seen in the l. lung.", "Fine"],
     "nothing": [],
 }
