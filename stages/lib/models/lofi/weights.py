@@ -270,7 +270,7 @@ def save(network: "Network", folder: Path) -> None:
     from safetensors.torch import save_file
 
     found = {name: parameter.detach().cpu().contiguous() for name, parameter in trained(network).items()}
-    lora = {_peft_name(name): value for name, value in found.items() if ".lora_" in name}
+    lora = {peft_name(name): value for name, value in found.items() if ".lora_" in name}
     save_file(lora, folder / LORA, metadata={"format": "pt"})
     save_file({name: value for name, value in found.items() if ".lora_" not in name}, folder / WHOLE)
     config = lora_config(network.params, decoder=network.decoder is not None).to_dict()
@@ -291,7 +291,7 @@ def restore(network: "Network", folder: Path) -> None:
         stored = {**load_file(folder / LORA), **load_file(folder / WHOLE)}
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{folder}: the adapter cannot be read: {error}; train it again") from error
-    wanted = {_peft_name(name) if ".lora_" in name else name: value for name, value in trained(network).items()}
+    wanted = {peft_name(name) if ".lora_" in name else name: value for name, value in trained(network).items()}
     behind = (*BEHIND, *(PEFT + part for part in BEHIND))
     if network.decoder is None:
         stored = {name: value for name, value in stored.items() if not name.startswith(behind)}
@@ -326,7 +326,12 @@ def merge(network: "Network") -> None:
             setattr(network.get_submodule(parent), last, module.get_base_layer())
 
 
-def _peft_name(name: str) -> str:
+def peft_name(name: str) -> str:
+    """Name of a weight in the file that PEFT writes.
+
+    >>> peft_name("q_proj.lora_A.default.weight")
+    'base_model.model.q_proj.lora_A.weight'
+    """
     return PEFT + name.replace(".default.", ".")
 
 
