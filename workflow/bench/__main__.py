@@ -28,6 +28,7 @@ from workflow.bench import (
     images,
     in_context,
     ingest,
+    lofi,
     matching,
     memory,
     reports,
@@ -50,7 +51,7 @@ NAMES = (
     "chat",
     "findings",
     "search",
-    *("grounding", "in_context"),
+    *("grounding", "in_context", "lofi"),
 )
 
 
@@ -75,6 +76,7 @@ def benches(study: Callable[[], images.Study]) -> dict[str, Callable[[], dict[st
         "search": search.bench,
         "grounding": grounding.bench,
         "in_context": in_context.bench,
+        "lofi": lofi.bench,
         "reports": reports.bench,
         "chat": chat.bench,
         "findings": lambda: findings.bench(yaml.safe_load((PRESETS / "demo.yaml").read_text())),

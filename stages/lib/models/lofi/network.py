@@ -96,7 +96,9 @@ class Network(nn.Module):
         tower = self.encoder.vision_model
         with self.precision():
             hidden = tower.embeddings(pixels.to(tower.dtype))  # (n, patches, d)
-            return tower.post_layernorm(tower.encoder(inputs_embeds=hidden).last_hidden_state)
+            found = tower.post_layernorm(tower.encoder(inputs_embeds=hidden).last_hidden_state)
+        # once, as each pooling head would keep a copy of its own of what autocast made float32
+        return found.to(tower.dtype)
 
     def image_embedding(self, patches: Tensor) -> Tensor:
         """Embeddings of length 1, float32 of shape (n, d), of patches, of shape (n, patches, d)."""
