@@ -193,7 +193,7 @@ def test_all_that_is_wrong_with_the_tables_is_told_at_once(tmp_path: Path) -> No
         "sentences.csv line 8: found no image, wanted the name of a file",
         "boxes.csv line 2: 'a.png': unit 'mm', wanted pixels or fraction",
         "boxes.csv line 2: 'a.png': reader 'third', wanted first or second",
-        "boxes.csv line 2: 'a.png': a box of sentence 7, which has no report: found the sentences 0",
+        "boxes.csv line 2: 'a.png': found a box of sentence 7, wanted a sentence of its report (0)",
         "boxes.csv line 3: found image 'a.png', number 'x', wanted the image and the number of its sentence",
         "images.csv line 5: 'c.png' is listed before (images.csv line 4), wanted one row of each image",
         "images.csv line 6: 'gone.png': split 'later', wanted train, val or test",

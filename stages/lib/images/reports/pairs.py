@@ -161,7 +161,7 @@ def _read_boxes(table: csvfile.Table, images: _Images, problems: list[str]) -> N
         told = images.of(cells["image"], where)
         if all(sentence.number != number for sentence in told.sentences):
             have = ", ".join(str(sentence.number) for sentence in told.sentences) or "none"
-            problems.append(f"{about}: a box of sentence {number}, which has no report: found the sentences {have}")
+            problems.append(f"{about}: found a box of sentence {number}, wanted a sentence of its report ({have})")
         elif unit and reader:
             spelt = [cells[edge] for edge in EDGES]
             values = [columns.number(text) for text in spelt]
