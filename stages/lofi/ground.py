@@ -113,13 +113,14 @@ def setting(args: argparse.Namespace, read: dict[str, pa.Table]) -> grounder.Set
     """What the grounder is given.
 
     Raises:
-        DataError: If neighbours may not be shown.
+        DataError: If the pool shares patients with the sentences, or neighbours may not be shown.
     """
     pool = demonstrations.pool(read["pairs"], read["manifest"], read["normalized"], Path(args.results))
+    asked = read["pairs"].filter(pc.equal(read["pairs"]["split"], SPLIT))
+    patients = tables.mapping(asked, "patient_id")
+    demonstrations.check_patients(pool, patients)
     found = None
     if args.neighbours:
-        asked = read["pairs"].filter(pc.equal(read["pairs"]["split"], SPLIT))
-        patients = {row["image_id"]: row["patient_id"] for row in asked.to_pylist()}
         every = neighbours(tables.read(args.neighbours, sentence_tables.NEIGHBOURS))
         found = {name: ones for name, ones in every.items() if name in patients}
         demonstrations.check(pool, found, patients)

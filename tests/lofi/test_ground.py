@@ -103,11 +103,21 @@ def test_conversations_are_kept_whole_and_a_second_run_gives_the_same_bytes(made
     assert json.dumps(line)
 
 
-def test_a_neighbour_of_the_same_patient_stops_the_stage(tmp_path):
+def test_a_pool_that_shares_patients_with_the_sentences_stops_the_stage(tmp_path):
     rows = [row | ({"patient_id": "p-test0"} if row["image_id"] == "train0" else {}) for row in fake.study()]
     made = fake.make(tmp_path / "results", rows, SIDE_PX)
-    with pytest.raises(DataError, match="image test0: its neighbour train0 is of the same patient"):
+    with pytest.raises(DataError, match="patient p-test0: has training and test images, wanted one split"):
         run(made, tmp_path, "copy_nearest", *near(made))
+
+
+def test_neighbours_that_are_no_examples_stop_the_stage(made, tmp_path):
+    rows = made.neighbours.to_pylist()
+    odd = [row | ({"neighbour": "test1"} if row["image_id"] == "test0" and row["rank"] == 0 else {}) for row in rows]
+    tables.write(
+        tmp_path / "odd.parquet", tables.from_rows(odd, sentence_tables.NEIGHBOURS), sentence_tables.NEIGHBOURS
+    )
+    with pytest.raises(DataError, match="image test0: its neighbour test1 is no training image with boxes"):
+        run(made, tmp_path, "copy_nearest", "--neighbours", str(tmp_path / "odd.parquet"))
 
 
 def test_an_unknown_grounder_and_a_list_without_own_are_refused(made, tmp_path):

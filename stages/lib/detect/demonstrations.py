@@ -126,6 +126,23 @@ def drawn(found: Sequence[Example], k: int, seed: int, name: str) -> list[Exampl
     return sorted(chosen, key=lambda one: (first[one.image_id], one.number))
 
 
+def check_patients(found: Pool, patients: Mapping[str, str]) -> None:
+    """Refuse a pool of examples that shares patients with what is asked about.
+
+    Args:
+        found: Examples that may be shown.
+        patients: Patient of each image that is asked about.
+
+    Raises:
+        DataError: If it does; all such patients are named.
+    """
+    shared = {one.patient_id for one in found.examples} & {*patients.values()}
+    if shared:
+        raise DataError(
+            "pairs:", [f"patient {name}: has training and test images, wanted one split" for name in sorted(shared)]
+        )
+
+
 def check(found: Pool, neighbours: Mapping[str, Sequence[tuple[str, float]]], patients: Mapping[str, str]) -> None:
     """Refuse neighbours that may not be shown.
 

@@ -80,6 +80,14 @@ def test_neighbours_that_may_not_be_shown_are_refused_all_at_once():
     demonstrations.check(pool, {"r": found["r"]}, {"r": "p-r"})
 
 
+def test_a_pool_that_shares_patients_with_what_is_asked_is_refused_and_all_are_named():
+    pool = examples("a/0", "b/0", "c/0")
+    with pytest.raises(DataError) as told:
+        demonstrations.check_patients(pool, {"q": "p-b", "r": "p-a", "s": "p-s"})
+    assert [line.split(":")[0] for line in told.value.problems] == ["patient p-a", "patient p-b"]
+    demonstrations.check_patients(pool, {"s": "p-s"})
+
+
 def test_without_a_pool_there_is_no_example():
     empty = pa.table({name: pa.array([], type_) for name, type_ in (("image_id", pa.string()),)})
     assert empty.num_rows == 0

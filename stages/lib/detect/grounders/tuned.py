@@ -1,7 +1,6 @@
 """LoFi's decoder after fine-tuning on grounding: it reads an image's visual tokens and writes the boxes."""
 
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,27 +35,47 @@ def grounder(params: Params, setting: Setting) -> Grounder:
     loaded = weights.load(encoder, decoder, model, adapter)
 
     def ask(asked: Sequence[Asked]) -> Iterator[Answered]:
-        for _, group in groupby(asked, key=lambda one: one.group):
-            sentences = list(group)
-            prefix = loaded.prefixes([sentences[0].pixels(loaded.network.side_px)])  # (1, visual_tokens, h)
-            for start in range(0, len(sentences), params.batch_size):
-                some = sentences[start : start + params.batch_size]
-                for one, made in zip(some, written(loaded, prefix, some, params.max_new_tokens), strict=True):
-                    read = box_text.read(made.text, "lofi", cut=made.cut)
-                    turn = Turn("user", ground_prompt(one.text), one.shown_id or one.seen)
-                    yield answered(read, made.text, turns=(turn,))
+        kept: dict[tuple[str, str], Any] = {}
+        for start in range(0, len(asked), params.batch_size):
+            some = asked[start : start + params.batch_size]
+            kept = prefixes(loaded, some, kept)
+            for one, made in zip(some, written(loaded, kept, some, params.max_new_tokens), strict=True):
+                read = box_text.read(made.text, "lofi", cut=made.cut)
+                turn = Turn("user", ground_prompt(one.text), one.shown_id or one.seen)
+                yield answered(read, made.text, turns=(turn,))
 
     return ask
 
 
-def written(loaded: weights.Loaded, prefix: Any, asked: Sequence[Asked], max_new_tokens: int) -> list[gemma3.Generated]:
-    """What the decoder writes about one image for each of some sentences.
+def prefixes(
+    loaded: weights.Loaded, asked: Sequence[Asked], kept: Mapping[tuple[str, str], Any]
+) -> dict[tuple[str, str], Any]:
+    """Visual tokens of what is shown with some sentences, by their group, each tensor of shape (visual_tokens, h).
 
     Args:
         loaded: The network.
-        prefix: Visual tokens of the image, float tensor of shape (1, visual_tokens, h).
+        asked: The sentences.
+        kept: Those that are there already.
+    """
+    first = {one.group: one for one in reversed(asked)}
+    lacking = [one for group, one in first.items() if group not in kept]
+    found = loaded.prefixes([one.pixels(loaded.network.side_px) for one in lacking]) if lacking else ()
+    made = {one.group: prefix for one, prefix in zip(lacking, found, strict=True)}
+    return {group: made[group] if group in made else kept[group] for group in first}
+
+
+def written(
+    loaded: weights.Loaded, kept: Mapping[tuple[str, str], Any], asked: Sequence[Asked], max_new_tokens: int
+) -> list[gemma3.Generated]:
+    """What the decoder writes for each of some sentences.
+
+    Args:
+        loaded: The network.
+        kept: Visual tokens by group, as `prefixes` gives them.
         asked: n sentences.
         max_new_tokens: An answer is cut there.
     """
+    import torch
+
     prompts = [ground_prompt(one.text) for one in asked]
-    return loaded.generate(prefix.expand(len(prompts), -1, -1), prompts, max_new_tokens)
+    return loaded.generate(torch.stack([kept[one.group] for one in asked]), prompts, max_new_tokens)
