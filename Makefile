@@ -7,7 +7,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-chexagent demo findings seeds test test-slow mutate check format sync base-record preset doctor compare bench estimate lock
+.PHONY: help setup setup-chexagent demo findings lofi seeds test test-slow mutate check format sync base-record preset doctor compare bench estimate lock
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
@@ -34,6 +34,10 @@ demo: $(READY) ## run the embedded study and say where the report is
 findings: $(READY) ## run the findings benchmark in force (as shipped: drawn cases, a tiny model) and say where its page is
 	$(RUN) snakemake --cores $(CORES) $(if $(shell cmp -s params.yaml workflow/presets/demo.yaml && echo demo),--resources gpu=$(CORES)) --rerun-incomplete --quiet host -- findings
 	@$(RUN) python -m workflow.summary findings
+
+lofi: $(READY) ## run the chapter lofi in force (as shipped: simulated images, tiny models) and say where its page is
+	$(RUN) snakemake --cores $(CORES) $(if $(shell cmp -s params.yaml workflow/presets/demo.yaml && echo demo),--resources gpu=$(CORES)) --rerun-incomplete --quiet host -- lofi
+	@$(RUN) python -m workflow.summary lofi
 
 seeds: $(READY) ## run the study in force with three seeds
 	$(RUN) snakemake --cores $(CORES) --rerun-incomplete --configfile workflow/three_seeds.yaml -- all nodules_seeds
@@ -69,7 +73,7 @@ sync: $(READY) ## write dvc.yaml and the parameter schema from the rules and sta
 base-record: $(READY) ## write the records of the demos' bases, such as workflow/demo_base.json
 	$(RUN) OMP_NUM_THREADS=1 python -m workflow.base_record
 
-preset: $(READY) ## put a study's parameters in force: make preset NAME=demo|nodulocc|nodulocc_published|medpix|medpix_published
+preset: $(READY) ## put a study's parameters in force: make preset NAME=demo|nodulocc|nodulocc_published|medpix|medpix_published|lofi_padchest_gr|lofi_mimic|lofi_published
 	$(RUN) python -m workflow.preset "$(NAME)"
 
 doctor: $(READY) ## what is missing on this machine for the parameters in force

@@ -42,6 +42,19 @@ if "findings" in config:
     include: "rules/findings_audit.smk"
 
 
+if "lofi" in config:
+
+    include: "rules/lofi_systems.smk"
+    include: "rules/lofi.smk"
+    include: "rules/lofi_parts.smk"
+    include: "rules/lofi_ablations.smk"
+
+
+if "lofi" in config and "nodules" in config:
+
+    include: "rules/lofi_alike.smk"
+
+
 if "nodules" in config and config["data"]["external"]["roots"]:
 
     include: "rules/external.smk"

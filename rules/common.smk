@@ -39,6 +39,8 @@ ROWS = {  # where the rows of the systems of each kind stand
     "arm": "findings.arms",
     "judge": "findings.judges",
     "retriever": "findings.retrievers",
+    "encoder": "lofi.encoders",
+    "grounder": "lofi.grounders",
 }
 TRAINED = "results/nodules/train/adapter"
 SEEDS = config["study"]["seeds"]

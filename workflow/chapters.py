@@ -43,6 +43,12 @@ CHAPTERS: Mapping[str, Chapter] = {
         estimate="workflow.findings_costs",
         doctor="workflow.findings_doctor",
     ),
+    "lofi": Chapter(
+        roots=("lofi",),
+        own_page=True,
+        estimate="workflow.lofi_costs",
+        doctor="workflow.lofi_doctor",
+    ),
 }
 ROOTS = tuple(dict.fromkeys(root for chapter in CHAPTERS.values() for root in chapter.roots))
 OWN_PAGE = tuple(name for name, chapter in CHAPTERS.items() if chapter.own_page)

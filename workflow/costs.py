@@ -87,10 +87,21 @@ def needs_gpu(document: Mapping[str, Any]) -> bool:
     revision = document.get("weights", {}).get("fetch", {}).get("revision", "none")
     if revision != "none" or document.get("nodules", {}).get("model", {}).get("dtype", "") == "bfloat16":
         return True
-    if "findings" not in document.get("study", {}).get("chapters", ()):
+    chapters = document.get("study", {}).get("chapters", ())
+    return any(_large(document.get(name, {})) for name in chapters if name != "nodules")
+
+
+def _large(inside: Any) -> bool:
+    """Whether any row of a section names a model of the hub, or computes in bfloat16."""
+    if not isinstance(inside, Mapping):
         return False
-    arms = document.get("findings", {}).get("arms", {}).values()
-    return any(row.get("revision", "none") != "none" or row.get("dtype") == "bfloat16" for row in arms)
+    for name, value in inside.items():
+        if name == "revision" or name.endswith("_revision"):
+            if value != "none":
+                return True
+        elif (name == "dtype" and value == "bfloat16") or _large(value):
+            return True
+    return False
 
 
 def gpu(text: str) -> Gpu:

@@ -30,16 +30,20 @@ LIVE = {  # what training writes while it runs
     "loss of the run in progress": ["loss", "val_loss"],
     "validation of the run in progress": ["val_balanced_accuracy", "val_f1", "val_average_precision"],
 }
-ROWS = ("pretrain", "classifiers", "localizers", "arms", "judges", "retrievers")
+ROWS = ("pretrain", "classifiers", "localizers", "arms", "judges", "retrievers", "encoders", "grounders")
 SYSTEMS = (
     "arm",
     "base",
     "classifier",
+    "encoder",
     "external",
+    "grounder",
     "judge",
     "localizer",
+    "lofi_model",
     "retriever",
     "seed",
+    "variant",
 )  # wildcards: a stage of DVC is one system's, of one seed
 REPEATED = {"data.split", "nodules.train"}  # sections to whose seed that of study.seeds is added
 SHARD = re.compile(r"^\d+-of-\d+$")
@@ -143,6 +147,8 @@ def _outside(params: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, st
         for name, row in params["findings"].get("arms", {}).items():
             if row["kind"] == "local" and row["revision"] == "none":
                 found[f"findings_fetch-{name}"] = (f"findings.arms.{name}.model", row["model"])
+    if "ingest" in params.get("lofi", {}):
+        found["lofi_ingest"] = ("lofi.ingest.root", params["lofi"]["ingest"]["root"])
     return found
 
 

@@ -4,16 +4,15 @@ Each endpoint is asked whether it is there, knows its model, takes the images th
 Schema; in earnest only on this machine, where that costs nothing. A key is looked for and never printed.
 """
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from stages.lib.core import kinds, params
-from stages.lib.core.errors import ModelError, NoduleflowError
+from stages.lib.core.errors import NoduleflowError
+from workflow import hub_line
 from workflow.chapters import Line
 
-HUB_TIMEOUT_S = 5.0
 ENDPOINT = "endpoint"
 
 
@@ -35,7 +34,7 @@ def lines(document: Mapping[str, Any]) -> list[Line]:
             if row.kind == ENDPOINT:
                 made += _endpoint(f"{what} {name}", row.params, findings["client"]["prices"], schema=what == "judge")
             elif row.kind == "local":
-                made.append(_model(f"{what} {name}", row.params.model, row.params.revision))
+                made.append(hub_line.model(f"{what} {name}", row.params.model, row.params.revision))
     return made
 
 
@@ -77,22 +76,3 @@ def _mended(problem: str) -> tuple[str, str]:
         if problem.endswith(own):
             return problem.removesuffix(own).rstrip(" ;:"), own
     return problem, "start the server, or correct the row"
-
-
-def _model(name: str, model: str, revision: str) -> Line:
-    from stages.weights import fetch
-
-    source = fetch.Params(base=model, revision=revision)
-    try:
-        if not source.on_hub:
-            fetch.check(source)
-            return f"{name}: {model} is a folder here", None
-        state = fetch.access(source, fetch.read_token(os.environ), fetch.is_offline(os.environ), HUB_TIMEOUT_S)
-    except ModelError as error:
-        return f"{name}: {model} may not be had", str(error)
-    said = {
-        "unreachable": "not checked, the hub does not answer from here",
-        "cached": "is in the local cache",
-        "allowed": "may be fetched",
-    }
-    return f"{name}: {model} {said[state]}", None

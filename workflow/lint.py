@@ -9,7 +9,19 @@ import sys
 
 EXCUSED = {
     "Specify a conda environment or container for each rule.": None,
-    "No log directive defined": {"all", "predict", "findings", "findings_rescore", "findings_tuned", "findings_audit"},
+    "No log directive defined": {
+        "all",
+        "predict",
+        "findings",
+        "findings_rescore",
+        "findings_tuned",
+        "findings_audit",
+        "lofi",
+        "lofi_retrieval",
+        "lofi_grounding",
+        "lofi_ablations",
+        "lofi_export",
+    },
 }
 
 

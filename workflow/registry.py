@@ -22,7 +22,9 @@ NAME = r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$"
 class StudyParams:
     """Parameters of the study as a whole."""
 
-    chapters: tuple[Literal["nodules", "findings"], ...]  # whose results `rule all`, dvc.yaml and the report take
+    chapters: tuple[
+        Literal["nodules", "findings", "lofi"], ...
+    ]  # whose results `rule all`, dvc.yaml and the report take
     shards: params.Count  # that normalize, infer, select and localize are cut into; a shard is the unit of restart
     # repeats of split and training; each is added to data.split.seed and nodules.train.seed. The first is the study
     # itself, the others lie below results/nodules/seeds/
@@ -104,6 +106,23 @@ HOMES = {
     "findings.audit_measure": "stages.findings.audit_measure:Params",
     "findings.section": "stages.findings.section:Params",
     "findings.report": "stages.report:Params",
+    "lofi.simulate": "stages.lofi.simulate:Params",
+    "lofi.ingest": "stages.lofi.ingest:Params",
+    "lofi.normalize": "stages.data.normalize:Params",
+    "lofi.pair": "stages.lofi.pair:Params",
+    "lofi.model": "stages.lib.models.lofi.params:ModelParams",
+    "lofi.train": "stages.lofi.train:Params",
+    "lofi.encoders": kinds.ENCODERS,
+    "lofi.embed": "stages.lofi.embed:Params",
+    "lofi.retrieve": "stages.lofi.retrieve:Params",
+    "lofi.tune": "stages.lofi.tune:Params",
+    "lofi.grounders": kinds.GROUNDERS,
+    "lofi.ground": "stages.lofi.ground:Params",
+    "lofi.measure": "stages.lofi.measuring:MeasureParams",
+    "lofi.ablations": "stages.lofi.ablations:Params",
+    "lofi.alike": "stages.lofi.alike:Params",
+    "lofi.section": "stages.lofi.section:Params",
+    "lofi.report": "stages.report:Params",
     "report": "stages.report:Params",
     "predict": "workflow.registry:PredictParams",
 }
@@ -117,6 +136,8 @@ APART = (
     "findings.section",
     "findings.report",
     "findings.client",
+    "lofi.section",
+    "lofi.report",
     "report",
     "predict",
 )  # sections that no number depends on
@@ -124,6 +145,7 @@ DEMO = (
     "data.simulate",
     "weights.pretrain",
     "findings.simulate",
+    "lofi.simulate",
 )  # what only the demo study has: the others bring their images and model
 
 
@@ -179,7 +201,7 @@ def check(document: Any) -> None:
     }
     params.parse(document, wanted, whole=True, renamed=renamed.everywhere())
     problems = renamed.moved_paths(document)
-    for chapter, unknown in {"nodules": _unknown_systems, "findings": _wrong_systems}.items():
+    for chapter, unknown in WRONG.items():
         inside = {name: cls for name, cls in wanted.items() if name.startswith(f"{chapter}.")}
         problems += unknown(params.parse(document, inside)) if inside else []
     if problems:
@@ -241,3 +263,30 @@ def _unknown_systems(given: SimpleNamespace) -> list[str]:
         for name in derived
         if name in given.localizers
     ]
+
+
+def _wrong_lofi(given: SimpleNamespace) -> list[str]:
+    """A sentence for each encoder or grounder of the chapter lofi that is named and is not there, or does not fit."""
+    encoders, grounders = tuple(given.encoders), tuple(given.grounders)
+    named = {
+        f"lofi.measure.compared_{kind}s.{number}.{place}": (one, known)
+        for kind, known in {"encoder": encoders, "grounder": grounders}.items()
+        for number, pair in enumerate(getattr(given.measure, f"compared_{kind}s"))
+        for place, one in enumerate(pair)
+    }
+    rows = {name: row for name, row in given.grounders.items() if hasattr(row.params, "encoder")}
+    named |= {f"lofi.grounders.{name}.encoder": (row.params.encoder, encoders) for name, row in rows.items()}
+    tuned = [name for name, row in given.grounders.items() if row.kind == "tuned"]
+    named["lofi.ablations.grounder"] = (given.ablations.grounder, tuple(tuned))
+    most = given.retrieve.neighbours
+    return [
+        *_not_there(named),
+        *(
+            f"lofi.grounders.{name}.k: found {row.params.k} examples, wanted at most lofi.retrieve.neighbours, {most}"
+            for name, row in rows.items()
+            if getattr(row.params, "demonstrations", "nearest") == "nearest" and getattr(row.params, "k", 0) > most
+        ),
+    ]
+
+
+WRONG = {"nodules": _unknown_systems, "findings": _wrong_systems, "lofi": _wrong_lofi}

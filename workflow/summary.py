@@ -20,6 +20,10 @@ SHOWN = {  # of each system on the test split
     Key("finding_f1"): "F1 of the findings",
     Key("recall_at_k_mean", "10"): "R@10, mean of both directions",
     Key("chance_at_k_mean", "10"): "R@10 by chance",
+    Key("rodeo_localization"): "RoDeO localization of boxes, of 100",
+    Key("pointing_accuracy"): "centre of the box in a true box",
+    Key("recall_at_k_mean", "10"): "R@10, mean of both directions",
+    Key("chance_at_k_mean", "10"): "R@10 by chance",
     Key("f1", "iou_50"): "F1 of the boxes at IoU 0.5",
     Key("rodeo_localization"): "RoDeO localization of the boxes",
 }

@@ -18,7 +18,6 @@ from stages.findings import audit, audit_measure, audits, ingest
 from stages.findings.audit_measure import Ratings
 from stages.findings.audits import Audit, Audits
 from stages.findings.notes import CHAPTER
-from stages.findings.page.study import System, systems
 from stages.lib.core import cli, documents, kinds, shards, tables
 from stages.lib.core.case_tables import JUDGEMENTS, SAMPLE
 from stages.lib.metrics import judge_audits as metrics
@@ -28,6 +27,7 @@ from stages.lib.metrics.text.extract import extractor
 from stages.lib.models.judging.rating import NO_VARIANT
 from stages.lib.report.blocks import Block, Column, Fold, Heading, Note, Part, Row, Rows, Section, Sentence, Table
 from stages.lib.report.numbers import label, number
+from stages.lib.report.systems import System, systems
 
 TITLE = "Can the judges be trusted?"
 OUTCOMES = {"pass": "pass", "fail": "FAIL", "null": "no outcome"}

@@ -16,11 +16,12 @@ from pathlib import Path
 
 from stages.findings.notes import CHAPTER, Notes
 from stages.findings.page import arms, browser, conclusions, costs, data, failures, finding, judges, origin, strata
-from stages.findings.page.study import Study, systems
+from stages.findings.page.study import Study
 from stages.lib.core import case_tables, cli, documents, params, tables
 from stages.lib.metrics import measures
 from stages.lib.metrics.text import vocabulary
 from stages.lib.report import blocks
+from stages.lib.report.systems import ordered
 
 TITLE = "Findings on CT and MR"
 
@@ -88,8 +89,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         answers=answers,
         judgements=judgements,
         findings=tables.read(args.findings, case_tables.FINDINGS),
-        arms=systems(list(answers), rows.get("arms", {})),
-        judges=systems(list(judgements), rows.get("judges", {})),
+        arms=ordered(list(answers), rows.get("arms", {})),
+        judges=ordered(list(judgements), rows.get("judges", {})),
         parameters=args.document,
     )
     documents.write(args.section, section(study, args.params.section, lambda path: Path(path).read_bytes()))

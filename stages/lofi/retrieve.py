@@ -1,11 +1,11 @@
 """Retrieve: rank each test image's report among all, and each text's image; and find the nearest training images.
 
-in   images      sentence_tables.IMAGE_VECTORS of one encoder
-     texts       sentence_tables.TEXT_VECTORS of it; no row if it does not read
-     pairs       sentence_tables.PAIRS: which images have boxes
-     manifest    tables.MANIFEST: studies, equal pixels, near-duplicates
-out  ranks       sentence_tables.RANKS, of the test split; no row if the encoder does not read
-     neighbours  sentence_tables.NEIGHBOURS: of each validation and test image the nearest training images with boxes
+in   image_vectors  sentence_tables.IMAGE_VECTORS of one encoder
+     text_vectors   sentence_tables.TEXT_VECTORS of it; no row if it does not read
+     pairs          sentence_tables.PAIRS: which images have boxes
+     manifest       tables.MANIFEST: studies, equal pixels, near-duplicates
+out  ranks          sentence_tables.RANKS, of the test split; no row if the encoder does not read
+     neighbours     sentence_tables.NEIGHBOURS: of each validation and test image the nearest training images with boxes
 
 Only the test split is ranked, among itself. A neighbour never has the pixels of the image that looks, nor is it nearly
 the same; training patients are never those of validation and test.
@@ -199,11 +199,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         __doc__,
         argv,
         params={"lofi.retrieve": Params},
-        reads=["images", "texts", "pairs", "manifest"],
+        reads=["image_vectors", "text_vectors", "pairs", "manifest"],
         writes=["ranks", "neighbours"],
     )
-    images, manifest = tables.read(args.images, IMAGE_VECTORS), tables.read(args.manifest, tables.MANIFEST)
-    ranked = ranks(images, tables.read(args.texts, TEXT_VECTORS), manifest, args.params.retrieve)
+    images, manifest = tables.read(args.image_vectors, IMAGE_VECTORS), tables.read(args.manifest, tables.MANIFEST)
+    ranked = ranks(images, tables.read(args.text_vectors, TEXT_VECTORS), manifest, args.params.retrieve)
     near = neighbours(images, tables.read(args.pairs, PAIRS), manifest, args.params.retrieve)
     tables.write(args.ranks, ranked, RANKS)
     tables.write(args.neighbours, near, NEIGHBOURS)

@@ -49,9 +49,9 @@ from stages.lib.report.blocks import (
 )
 from stages.lib.report.charts import fitting_axis
 from stages.lib.report.numbers import label, number
+from stages.lib.report.systems import System, systems
 from stages.nodules.audits import EVERYWHERE, TASK, TITLES, Audit, Audits
 from stages.nodules.notes import CHAPTER
-from stages.nodules.page.study import System, systems
 
 TITLE = "Does a classifier look at the nodule, or at a shortcut?"
 OUTCOMES = {"pass": "pass", "fail": "FAIL", "null": "no outcome"}

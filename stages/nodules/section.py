@@ -33,6 +33,7 @@ from stages.lib.metrics import curves, measures
 from stages.lib.metrics.calibration import Calibration
 from stages.lib.models.snapshot import Snapshot
 from stages.lib.report import blocks
+from stages.lib.report.systems import systems
 from stages.nodules.notes import CHAPTER, Notes
 from stages.nodules.page import (
     classification,
@@ -45,7 +46,7 @@ from stages.nodules.page import (
     seeds,
     training,
 )
-from stages.nodules.page.study import Study, settings, systems
+from stages.nodules.page.study import Study, settings
 
 TITLE = "Lung nodules on chest radiographs"
 

@@ -32,7 +32,6 @@ TUNE = {
     "rounding": "round",
     "max_answer_tokens": 60,
     "gradient_checkpointing": "none",
-    "schedule": "cosine",
 }
 
 

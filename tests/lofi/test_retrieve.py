@@ -161,8 +161,8 @@ def test_the_stage_reads_and_writes_its_tables(tmp_path):
     images, pairs, manifest = circle()
     texts = fake.texts([("q", 0, "pq", "test", "Mass.", unit(1, 0))])
     schemas = {
-        "images": sentence_tables.IMAGE_VECTORS,
-        "texts": sentence_tables.TEXT_VECTORS,
+        "image-vectors": sentence_tables.IMAGE_VECTORS,
+        "text-vectors": sentence_tables.TEXT_VECTORS,
         "pairs": sentence_tables.PAIRS,
         "manifest": tables.MANIFEST,
     }

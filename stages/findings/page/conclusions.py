@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from stages.findings.page.study import Study
+from stages.findings.page.study import Study, constant
 from stages.lib.metrics.measures import Key
 from stages.lib.models.judge import NONE
 from stages.lib.report.blocks import Column, Note, Part, Row, Rows, Table
@@ -109,8 +109,8 @@ def _scope(study: Study) -> Iterator[tuple[str, str, str]]:
 
 
 def _rouge(study: Study) -> Iterator[tuple[str, str, str]]:
-    constants = [arm for arm in study.arms.values() if arm.constant]
-    models = [arm for arm in study.arms.values() if not arm.constant]
+    constants = [arm for arm in study.arms.values() if constant(arm)]
+    models = [arm for arm in study.arms.values() if not constant(arm)]
     for guess in constants:
         rouge = study.of(guess.name).get(ROUGE)
         beaten = [

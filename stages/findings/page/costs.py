@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from stages.findings.notes import Cost, Spread
-from stages.findings.page.study import Study, System, number
+from stages.findings.page.study import Study, number
 from stages.lib.metrics.measures import Key
 from stages.lib.report.blocks import Axis, Block, Chart, Charts, Column, Note, Part, Point, Row, Rows, Series, Table
 from stages.lib.report.charts import fitting_axis, unit_axis
 from stages.lib.report.numbers import DASH, label
+from stages.lib.report.systems import System
 
 GOOD = Key("good_fraction")
 Price = Callable[[Cost], float | None]

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 
-from stages.findings.page.study import Study, System, number
+from stages.findings.page.study import Study, constant, number
 from stages.lib.metrics.measures import Key
 from stages.lib.report.blocks import Number, Sentence, Tile
 from stages.lib.report.numbers import label
+from stages.lib.report.systems import System
 
 GOOD, F1, FOUND = Key("good_fraction"), Key("finding_f1"), Key("key_finding_rate")
 FEW = 3  # arms that the first sentence names
@@ -77,8 +78,8 @@ def tiles(study: Study) -> tuple[Tile, ...]:
     """The numbers to remember, of the best arm by the primary judge and of the best constant guess."""
     arms = ranked(study)
     made = []
-    models = [arm for arm in arms if not arm.constant]
-    guesses = [arm for arm in arms if arm.constant]
+    models = [arm for arm in arms if not constant(arm)]
+    guesses = [arm for arm in arms if constant(arm)]
     for arm in models[:1]:
         measured = study.of(arm.name)
         titles = {GOOD: "Rated good", FOUND: "Key finding found", F1: label("finding_f1")}

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from stages.findings.notes import Agreement
 from stages.findings.page.sentences import percent
-from stages.findings.page.study import AGREEMENT, Study, System, number, spoken
+from stages.findings.page.study import AGREEMENT, Study, number
 from stages.lib.core.case_tables import RATINGS
 from stages.lib.metrics.measures import Key, Subject
 from stages.lib.report.blocks import (
@@ -22,6 +22,7 @@ from stages.lib.report.blocks import (
     Table,
 )
 from stages.lib.report.numbers import DASH, label
+from stages.lib.report.systems import System, spoken
 
 KINDS = {"judges": "Two judges", "repeats": "The same judge again", "human": "A person and the primary judge"}
 METRICS = (

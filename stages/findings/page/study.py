@@ -1,6 +1,6 @@
 """What the page of the chapter is made of: its tables, its arms and judges, and how they were measured."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,47 +12,16 @@ from stages.findings.page.sentences import p_value
 from stages.lib.metrics.measures import Estimate, Key, Subject
 from stages.lib.report import numbers
 from stages.lib.report.blocks import Number
+from stages.lib.report.systems import System
 
 DESCRIPTION, COMPARISON, AGREEMENT = "description", "comparison", "agreement"
 CONSTANT = "constant"
 SPACE = "\N{NO-BREAK SPACE}"
 
 
-@dataclass(frozen=True)
-class System:
-    """An arm or a judge: its name, what it is called on the page, its look there, and its row of parameters."""
-
-    name: str
-    label: str
-    look: int
-    row: Mapping[str, Any]
-
-    @property
-    def constant(self) -> bool:
-        """Whether it says the same of every case."""
-        return self.row.get("kind") == CONSTANT
-
-
-def systems(names: Sequence[str], rows: Mapping[str, Mapping[str, Any]]) -> dict[str, System]:
-    """Arms or judges by name, in the order of their rows; what has no row stands behind.
-
-    >>> list(systems(["b", "a"], {"a": {"label": "Model A"}}))
-    ['a', 'b']
-    """
-    order = [name for name in rows if name in names] + [name for name in names if name not in rows]
-    return {
-        name: System(name, str(rows.get(name, {}).get("label") or spoken(name)), look, rows.get(name, {}))
-        for look, name in enumerate(order)
-    }
-
-
-def spoken(name: str) -> str:
-    """A name of a row as words.
-
-    >>> spoken("few_shot")
-    'Few shot'
-    """
-    return name.replace("_", " ").capitalize()
+def constant(arm: System) -> bool:
+    """Whether an arm says the same of every case."""
+    return bool(arm.row.get("kind") == CONSTANT)
 
 
 @dataclass(frozen=True, kw_only=True)

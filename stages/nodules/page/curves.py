@@ -10,7 +10,8 @@ from stages.lib.metrics.measures import Estimate, Key, Subject
 from stages.lib.report import figures
 from stages.lib.report.blocks import Chart, Point
 from stages.lib.report.numbers import label, number
-from stages.nodules.page.study import Study, System
+from stages.lib.report.systems import System
+from stages.nodules.page.study import Study
 
 Measured = Mapping[Key, Estimate]
 KINDS = {AS_GIVEN: ("as given", Key("ece")), CALIBRATED: ("calibrated", Key("ece_calibrated"))}

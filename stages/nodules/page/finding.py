@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from stages.lib.metrics.measures import Estimate, Key
 from stages.lib.report.blocks import Number, Sentence, Tile
 from stages.lib.report.numbers import label, number
-from stages.nodules.page.study import Settings, Study, System
+from stages.lib.report.systems import System
+from stages.nodules.page.study import Settings, Study
 
 FEW = 4  # systems that the first sentence names
 AREA, RECALL, CHANCE = Key("roc_auc"), Key("recall", "tolerant"), Key("random_placement_recall", "tolerant")

@@ -15,31 +15,8 @@ from stages.lib.metrics.calibration import Calibration
 from stages.lib.metrics.curves import Curve
 from stages.lib.metrics.measures import Estimate, Key, Subject
 from stages.lib.models.snapshot import Snapshot
+from stages.lib.report.systems import System
 from stages.nodules.notes import Notes
-
-
-@dataclass(frozen=True)
-class System:
-    """A classifier or a localizer: its name, what it is called on the page, and its look there."""
-
-    name: str
-    label: str
-    look: int
-
-
-def systems(names: Sequence[str], rows: Mapping[str, Mapping[str, Any]], first: int) -> dict[str, System]:
-    """Systems by name, in the order of `names`.
-
-    Args:
-        names: Their names.
-        rows: Their rows of parameters; a row may carry a `label`, and without one the name is the label.
-        first: Look of the first one.
-
-    >>> systems(["zero_shot", "b"], {"b": {"label": "Model B"}}, 3)["zero_shot"]
-    System(name='zero_shot', label='Zero shot', look=3)
-    """
-    labels = [str(rows.get(name, {}).get("label") or name.replace("_", " ").capitalize()) for name in names]
-    return {name: System(name, label, first + k) for k, (name, label) in enumerate(zip(names, labels, strict=True))}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,10 @@ from stages.lib.metrics import catalog
 from stages.lib.metrics.measures import Estimate, Key
 from stages.lib.report.blocks import Block, Column, Fold, Heading, Note, Number, Row, Rows, Table
 from stages.lib.report.numbers import DASH, label, number
+from stages.lib.report.systems import System
 from stages.nodules.notes import Subgroups
 from stages.nodules.page.localization import stratum_name
-from stages.nodules.page.study import Study, System
+from stages.nodules.page.study import Study
 
 DIVISIONS: Mapping[str, str] = {
     "sex": "By sex",

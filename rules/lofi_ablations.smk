@@ -1,0 +1,218 @@
+"""What does each part of the training do? The chapter's own rules with one change each, over several seeds.
+
+in   results/lofi/
+out  results/lofi/ablations/{variant}/{seed}/  results/lofi/ablations/report.html
+"""
+
+ABLATIONS = LOFI["ablations"]
+VARIANTS = {"as_is": {}, **ABLATIONS["variants"]}
+ABLATED = "results/lofi/ablations/{variant}/{seed}"
+ASKED = {  # the grounder that each variant is tuned and asked as
+    ABLATIONS["grounder"]: {
+        key: "OWN/adapter" if key == "start" else value
+        for key, value in LOFI["grounders"][ABLATIONS["grounder"]].items()
+        if key != "label"
+    }
+}
+RUNS = [f"{variant}/{seed}" for variant in VARIANTS for seed in ABLATIONS["seeds"]]
+
+
+wildcard_constraints:
+    variant="|".join(VARIANTS),
+
+
+def changed(name, wildcards):
+    """A section of the chapter with the changes of a variant, and its own seed."""
+    values = dict(LOFI[name])
+    values.update({key: value for key, value in VARIANTS[wildcards.variant].items() if key in values})
+    if name in ("train", "tune"):
+        values["seed"] += int(wildcards.seed)
+    return values
+
+
+def ablated(*names, **rows):
+    """Parameters of a job of a variant; `rows` are sections that have but one row, under the name that it has here."""
+
+    def values(wildcards):
+        own = ABLATED.format(variant=wildcards.variant, seed=wildcards.seed)
+        document = {name: changed(name, wildcards) for name in names}
+        for name, row in rows.items():
+            document[name] = {key: json.loads(json.dumps(value).replace("OWN", own)) for key, value in row.items()}
+        return json.dumps({"lofi": document})
+
+    return values
+
+
+def alone(wildcards):
+    """Parameters of the measurement of one encoder and one grounder, with nothing to compare them with."""
+    return json.dumps({"lofi": {"measure": {**LOFI["measure"], "compared_encoders": [], "compared_grounders": []}}})
+
+
+use rule lofi_train as lofi_ablation_train with:
+    output:
+        adapter=directory(f"{ABLATED}/adapter"),
+        log=f"{ABLATED}/train.json",
+        curve=f"{ABLATED}/curve.csv",
+    log:
+        "results/logs/lofi_ablations/{variant}/{seed}/train.log",
+    params:
+        values=ablated("train", "model"),
+        paths=paths,
+
+
+use rule lofi_embed as lofi_ablation_embed with:
+    input:
+        pairs="results/lofi/pairs.parquet",
+        normalized="results/lofi/normalized.parquet",
+        fetched=record_of("encoder"),
+        adapter=f"{ABLATED}/adapter",
+        code=sorted({*code("lofi.embed"), *closure(f"{kinds.ENCODERS}.lofi")}),
+    output:
+        images=f"{ABLATED}/{{encoder}}_images.parquet",
+        texts=f"{ABLATED}/{{encoder}}_texts.parquet",
+        record=f"{ABLATED}/{{encoder}}.json",
+    log:
+        "results/logs/lofi_ablations/{variant}/{seed}/embed_{encoder}.log",
+    wildcard_constraints:
+        encoder="encoder",
+    params:
+        values=ablated("embed", encoders={"encoder": {"kind": "lofi", "adapter": "OWN/adapter"}}),
+        paths=paths,
+        adapter=adapter_option,
+
+
+use rule lofi_retrieve as lofi_ablation_retrieve with:
+    input:
+        image_vectors=f"{ABLATED}/{{encoder}}_images.parquet",
+        text_vectors=f"{ABLATED}/{{encoder}}_texts.parquet",
+        pairs="results/lofi/pairs.parquet",
+        manifest="results/lofi/manifest.parquet",
+        code=code("lofi.retrieve"),
+    output:
+        ranks=f"{ABLATED}/retrieve/{{encoder}}.parquet",
+        neighbours=f"{ABLATED}/neighbours/{{encoder}}.parquet",
+    log:
+        "results/logs/lofi_ablations/{variant}/{seed}/retrieve_{encoder}.log",
+    wildcard_constraints:
+        encoder="encoder",
+
+
+use rule lofi_tune as lofi_ablation_tune with:
+    input:
+        pairs="results/lofi/pairs.parquet",
+        manifest="results/lofi/manifest.parquet",
+        normalized="results/lofi/normalized.parquet",
+        encoder=record_of("encoder"),
+        decoder=record_of("decoder"),
+        adapter=f"{ABLATED}/adapter",
+        code=code("lofi.tune"),
+    output:
+        adapter=directory(f"{ABLATED}/tune/{{grounder}}/adapter"),
+        log=f"{ABLATED}/tune/{{grounder}}/tune.json",
+        curve=f"{ABLATED}/tune/{{grounder}}/curve.csv",
+    log:
+        "results/logs/lofi_ablations/{variant}/{seed}/tune_{grounder}.log",
+    params:
+        values=ablated("tune", "model", grounders=ASKED),
+        paths=paths,
+
+
+use rule lofi_ground as lofi_ablation_ground with:
+    input:
+        pairs="results/lofi/pairs.parquet",
+        manifest="results/lofi/manifest.parquet",
+        normalized="results/lofi/normalized.parquet",
+        base=record_of("encoder"),
+        decoder=record_of("decoder"),
+        adapter=f"{ABLATED}/tune/{{grounder}}/adapter",
+        code=code_of_grounder,
+    output:
+        grounded=f"{ABLATED}/ground/{{grounder}}.parquet",
+        conversations=f"{ABLATED}/ground/{{grounder}}_conversations.jsonl",
+    log:
+        "results/logs/lofi_ablations/{variant}/{seed}/ground_{grounder}.log",
+    params:
+        values=ablated("ground", "model", grounders=ASKED),
+        paths=paths,
+        adapter=adapter_option,
+
+
+use rule lofi_measure as lofi_ablation_measure with:
+    input:
+        manifest="results/lofi/manifest.parquet",
+        pairs="results/lofi/pairs.parquet",
+        ranks=f"{ABLATED}/retrieve/encoder.parquet",
+        records=f"{ABLATED}/encoder.json",
+        grounded=f"{ABLATED}/ground/{ABLATIONS['grounder']}.parquet",
+        code=code("lofi.measure"),
+    output:
+        measures=f"{ABLATED}/measure/measures.parquet",
+        outcomes=f"{ABLATED}/measure/outcomes.parquet",
+        notes=f"{ABLATED}/measure/notes.json",
+        flat=f"{ABLATED}/metrics.csv",
+    log:
+        "results/logs/lofi_ablations/{variant}/{seed}/measure.log",
+    params:
+        values=alone,
+        paths=paths,
+
+
+rule lofi_ablate:
+    """Mean and spread of every variant over the seeds, and what lies between it and the chapter as it is."""
+    input:
+        measures=expand("results/lofi/ablations/{run}/measure/measures.parquet", run=RUNS),
+        code=code("lofi.ablate"),
+    output:
+        ablations="results/lofi/ablations/measure/measures.parquet",
+        notes="results/lofi/ablations/measure/notes.json",
+    log:
+        "results/logs/lofi_ablate.log",
+    localrule: True
+    params:
+        runs=RUNS,
+        paths=paths,
+    shell:
+        "python -m stages.lofi.ablate {params.paths} --runs {params.runs} 2>&1 | tee {log}"
+
+
+rule lofi_ablation_section:
+    """Say what each part of the training does: one table, one plot."""
+    input:
+        ablations="results/lofi/ablations/measure/measures.parquet",
+        code=code("lofi.ablation_section"),
+    output:
+        section="results/lofi/ablations/section.json",
+    log:
+        "results/logs/lofi_ablation_section.log",
+    localrule: True
+    params:
+        values=section("lofi.ablations", "lofi.train", "lofi.model", "lofi.tune"),
+        paths=paths,
+    shell:
+        "python -m stages.lofi.ablation_section --params {params.values:q} {params.paths} 2>&1 | tee {log}"
+
+
+use rule report as lofi_ablation_report with:
+    input:
+        sections="results/lofi/ablations/section.json",
+        measures="results/lofi/ablations/measure/measures.parquet",
+        notes="results/lofi/ablations/measure/notes.json",
+        templates=TEMPLATES,
+        code=code("report"),
+    output:
+        report="results/lofi/ablations/report.html",
+        metrics="results/lofi/ablations/metrics.json",
+        summary="results/lofi/ablations/summary.json",
+    log:
+        "results/logs/lofi_ablation_report.log",
+    params:
+        values=json.dumps({"report": LOFI["report"]}),
+        paths=paths,
+
+
+rule lofi_ablations:
+    """The page of the ablations."""
+    input:
+        "results/lofi/ablations/report.html",
+        "results/lofi/ablations/metrics.json",
+    localrule: True
