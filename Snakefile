@@ -47,6 +47,7 @@ if "lofi" in config:
     include: "rules/lofi_systems.smk"
     include: "rules/lofi.smk"
     include: "rules/lofi_parts.smk"
+    include: "rules/lofi_variants.smk"
     include: "rules/lofi_ablations.smk"
 
 

@@ -4,49 +4,6 @@ in   results/lofi/
 out  results/lofi/ablations/{variant}/{seed}/  results/lofi/ablations/report.html
 """
 
-ABLATIONS = LOFI["ablations"]
-VARIANTS = {"as_is": {}, **ABLATIONS["variants"]}
-ABLATED = "results/lofi/ablations/{variant}/{seed}"
-ASKED = {  # the grounder that each variant is tuned and asked as
-    ABLATIONS["grounder"]: {
-        key: "OWN/adapter" if key == "start" else value
-        for key, value in LOFI["grounders"][ABLATIONS["grounder"]].items()
-        if key != "label"
-    }
-}
-RUNS = [f"{variant}/{seed}" for variant in VARIANTS for seed in ABLATIONS["seeds"]]
-
-
-wildcard_constraints:
-    variant="|".join(VARIANTS),
-
-
-def changed(name, wildcards):
-    """A section of the chapter with the changes of a variant, and its own seed."""
-    values = dict(LOFI[name])
-    values.update({key: value for key, value in VARIANTS[wildcards.variant].items() if key in values})
-    if name in ("train", "tune"):
-        values["seed"] += int(wildcards.seed)
-    return values
-
-
-def ablated(*names, **rows):
-    """Parameters of a job of a variant; `rows` are sections that have but one row, under the name that it has here."""
-
-    def values(wildcards):
-        own = ABLATED.format(variant=wildcards.variant, seed=wildcards.seed)
-        document = {name: changed(name, wildcards) for name in names}
-        for name, row in rows.items():
-            document[name] = {key: json.loads(json.dumps(value).replace("OWN", own)) for key, value in row.items()}
-        return json.dumps({"lofi": document})
-
-    return values
-
-
-def alone(wildcards):
-    """Parameters of the measurement of one encoder and one grounder, with nothing to compare them with."""
-    return json.dumps({"lofi": {"measure": {**LOFI["measure"], "compared_encoders": [], "compared_grounders": []}}})
-
 
 use rule lofi_train as lofi_ablation_train with:
     output:
