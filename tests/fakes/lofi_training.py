@@ -87,7 +87,7 @@ def options(study: Path, bases: Path, out: Path, model=None, **changes) -> list[
 
 
 def step(asked: LofiTask, *, stir: bool = True):
-    """Loss of the first step, over all processes, and the gradient of each trained parameter.
+    """Loss of the first step, over all processes, and the gradient of each trained parameter; and validation's metrics.
 
     Args:
         asked: The task.
@@ -114,7 +114,10 @@ def step(asked: LofiTask, *, stir: bool = True):
     loss = learner.loss(model, batch, asked.params.samples_per_step) * accelerator.num_processes
     loss.backward()
     whole = accelerator.gather(loss.detach()[None]).mean()
-    return whole, {name: one.grad for name, one in weights.trained(learner.loaded.network).items()}
+    learner.model.eval()
+    measured = [value for _, value in sorted(learner.evaluate(2).items()) if value is not None]
+    gradients = {name: one.grad for name, one in weights.trained(learner.loaded.network).items()}
+    return whole, {**gradients, "validation": torch.tensor(measured)}
 
 
 if __name__ == "__main__":

@@ -155,15 +155,17 @@ def start(study, bases, out, rank, port, changes):
 
 @pytest.mark.slow
 def test_two_processes_have_the_loss_and_the_gradients_of_one_full_batch(task, study, bases, tmp_path):
-    """With answers for all images, and with answers for some alone."""
+    """With answers for all images, with answers for some alone, and in turns; validation is the same too."""
     from safetensors.torch import load_file
 
-    tasks = [["sigmoid", "caption", "ground", "describe"], ["sigmoid", "ground"]]
+    tasks = [["sigmoid", "caption", "ground", "describe"], ["sigmoid", "ground"], ["sigmoid", "caption"]]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     halves = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}
-    changes = [{"tasks": some, **halves} for some in tasks]
+    changes = [
+        {"tasks": some, **halves, "samples_per_pass": turns} for some, turns in zip(tasks, (4, 4, 1), strict=True)
+    ]
     processes = [start(study, bases, tmp_path / f"{rank}", rank, port, changes) for rank in range(2)]
     for process in processes:
         said = process.communicate(timeout=300)[0].decode()
