@@ -11,7 +11,7 @@ from stages.lib.core import documents, tables
 from stages.lib.core.errors import MismatchError, TrainingError
 from stages.lib.core.sentence_tables import PAIRS
 from stages.lib.learn.lofi_log import LofiLog
-from stages.lib.models import snapshot
+from stages.lib.models import box_text, snapshot
 from stages.lib.models.lofi import card, weights
 from stages.lib.models.lofi.params import ModelParams
 from stages.lofi import train
@@ -99,6 +99,16 @@ def test_images_without_a_report_or_pixels_are_left_out_and_counted(study, caplo
     found = changed(study, outside)
     assert [report.image_id for report in found] == [f"image{n:02d}" for n in (0, 2, 3, 4, 5, 6, 7)]
     assert "1 of 8 train images have no pixels or no report" in caplog.text
+
+
+def test_the_order_of_rows_and_of_boxes_changes_no_answer(study):
+    def turned(row):
+        return {**row, "boxes": row["boxes"][::-1]}
+
+    one, other = changed(study, lambda row: row), changed(study, turned)
+    for first, second in zip(one, other, strict=True):
+        for a, b in zip(first.sentences, second.sentences, strict=True):
+            assert box_text.write(a.boxes, "lofi", "round") == box_text.write(b.boxes, "lofi", "round")
 
 
 def test_boxes_are_fractions_of_the_padded_square(study):

@@ -129,9 +129,19 @@ class Drawing:
     visual_tokens: int
     seed: int
 
+    def rng(self, number: int) -> np.random.Generator:
+        """What decides a sample."""
+        return np.random.default_rng([self.seed, number])
+
     def text(self, report: Report, rng: np.random.Generator) -> Fitted:
-        """Some sentences of a report, as many as tower and decoder have room for."""
-        return wording.fit(self.sentences_of(report, rng), self.fits)
+        """Some sentences of a report, as many as tower and decoder have room for.
+
+        If there is room for none of those that were drawn, the first of the report that fits stands in.
+        """
+        found = wording.fit(self.sentences_of(report, rng), self.fits)
+        if found.text:
+            return found
+        return replace(found, text=next(text for text in report.told if self.fits(text)))
 
     def sentences_of(self, report: Report, rng: np.random.Generator) -> list[str]:
         """Some sentences of a report."""
@@ -181,7 +191,7 @@ class Drawing:
             report: The image's report.
             number: Of the sample; another one draws other sentences.
         """
-        rng = np.random.default_rng([self.seed, number])
+        rng = self.rng(number)
         text = self.text(report, rng)
         return text, self.said(report, text.text, rng)
 
@@ -273,11 +283,10 @@ def count(drawing: Drawing, reports: Sequence[Report], order: np.ndarray, step: 
         texts = []
         for number in order[first : first + step].tolist():
             report = reports[number % len(reports)]
-            rng = np.random.default_rng([drawing.seed, number])
-            taken = drawing.sentences_of(report, rng)
-            text = wording.fit(taken, drawing.fits)
+            text = drawing.text(report, drawing.rng(number))
             texts.append(text.text.lower())
-            drawn, left_out = drawn + len(taken), left_out + text.left_out
+            drawn += len(drawing.sentences_of(report, drawing.rng(number)))
+            left_out += text.left_out
         doubles += sum(texts.count(text) > 1 for text in texts)
     return Counted(len(order), doubles, drawn, left_out)
 

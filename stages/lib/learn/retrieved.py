@@ -105,7 +105,7 @@ def _sample(report: Report, number: int, drawing: Drawing) -> tuple[Sample, list
     """A report as a sample with all tasks, and their names."""
     from stages.lib.learn.lofi import read
 
-    rng = np.random.default_rng([drawing.seed, number])
+    rng = drawing.rng(number)
     text = drawing.text(report, rng)
     said = drawing.every_task(report, text.text, rng)
     words = drawing.decoder

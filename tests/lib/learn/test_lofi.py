@@ -250,6 +250,18 @@ def test_doubles_are_images_of_one_step_with_the_same_text_whatever_its_case(tas
     assert reports.count(asked.drawing(), given, np.arange(4), 4).doubles == 3
 
 
+def test_a_text_is_never_empty_and_what_had_no_room_is_counted(task):
+    asked = task(sentences=[1, 1])
+    long, short = reports.Sentence("!" * 90, 0, ()), reports.Sentence("Short.", 0, ())
+    given = [replace(asked.train[0], sentences=(long, short))]
+    texts = [asked.drawing().drawn(given[0], number)[0] for number in range(20)]
+    assert {one.text for one in texts} == {"Short."}
+    assert {one.left_out for one in texts} == {0, 1}
+    found = reports.count(asked.drawing(), given, np.arange(20), 2)
+    assert (found.drawn, found.left_out) == (20, sum(one.left_out for one in texts))
+    assert found.doubles == 20
+
+
 def test_a_sentence_outside_of_the_report_is_grounded_and_not_told(task):
     asked = task()
     box = (0.1, 0.1, 0.5, 0.5)

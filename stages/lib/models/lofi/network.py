@@ -10,11 +10,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
-from torch.utils.checkpoint import checkpoint
 
 from stages.lib.core.errors import ModelError
 from stages.lib.models.lofi.params import ModelParams
-from stages.lib.models.lofi.pooling import POOLINGS, averaged, projection
+from stages.lib.models.lofi.pooling import POOLINGS, Heads, Queries, averaged, projection
 
 Checkpointing = Literal["none", "tower", "all"]  # which activations are computed twice instead of kept
 
@@ -31,6 +30,8 @@ class Network(nn.Module):
         ModelError: If the patches cannot be averaged.
     """
 
+    pooling: Heads | Queries
+
     def __init__(self, encoder: Any, decoder: Any, params: ModelParams) -> None:
         super().__init__()
         self.encoder, self.decoder, self.params = encoder, decoder, params
@@ -41,7 +42,6 @@ class Network(nn.Module):
         if decoder is not None:
             self.pooling = POOLINGS[params.pooling](vision, params.visual_tokens)
             self.projection = projection(vision.hidden_size, decoder.config.hidden_size)
-        self.twice: Checkpointing = "none"
 
     @property
     def side_px(self) -> int:
@@ -75,13 +75,13 @@ class Network(nn.Module):
         Args:
             of: The vision tower, or "all": both towers, pooling and decoder.
         """
-        self.twice = of
         again = {"activation_checkpointing_kwargs": {"use_reentrant": False}}
         if of != "none":
             self.encoder.vision_model.activation_checkpointing_enable(**again)
         if of == "all":
             self.encoder.text_model.activation_checkpointing_enable(**again)
             if self.decoder is not None:
+                self.pooling.twice = True
                 self.decoder.activation_checkpointing_enable(**again)
 
     def patches(self, pixels: Tensor) -> Tensor:
@@ -133,11 +133,7 @@ class Network(nn.Module):
     def prefix_of(self, condensed: Tensor) -> Tensor:
         """As `prefix`, of what `condensed` made."""
         with self.precision():
-            if self.twice == "all" and torch.is_grad_enabled():
-                pooled = checkpoint(self.pooling, condensed, use_reentrant=False)
-            else:
-                pooled = self.pooling(condensed)
-            return self.projection(pooled)
+            return self.projection(self.pooling(condensed))
 
     def read(self, begin: Tensor, prefix: Tensor, ids: Tensor) -> Tensor:
         """What the decoder reads: words before the image, the image, words behind it.

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers.models.siglip.modeling_siglip import SiglipMultiheadAttentionPoolingHead
 
 MLP_FRACTION = 4  # the MLP of a pooling head is a fourth as wide as its input
@@ -20,6 +21,9 @@ class Heads(nn.Module):
     Args:
         config: SiglipVisionConfig of the tower, hidden size d.
         tokens: Visual tokens.
+
+    Attributes:
+        twice: Whether activations are computed twice in training, as of `Queries`.
     """
 
     def __init__(self, config: Any, tokens: int) -> None:
@@ -29,11 +33,15 @@ class Heads(nn.Module):
         heads = [SiglipMultiheadAttentionPoolingHead(narrow) for _ in range(tokens)]
         for head in heads:
             _begin(head.probe, head.attention)
-        self.heads = nn.ModuleList(heads)
+        self.heads, self.twice = nn.ModuleList(heads), False
 
     def forward(self, patches: Tensor) -> Tensor:
         """Visual tokens, float tensor of shape (n, tokens, d), of patches, of shape (n, patches, d)."""
-        return torch.stack([head(patches) for head in self.heads], dim=1)
+        again = (
+            self.twice and torch.is_grad_enabled()
+        )  # one head at a time: all together are the largest of the network
+        found = [checkpoint(head, patches, use_reentrant=False) if again else head(patches) for head in self.heads]
+        return torch.stack(found, dim=1)
 
 
 class Queries(nn.Module):
@@ -49,14 +57,20 @@ class Queries(nn.Module):
         self.probe = nn.Parameter(torch.empty(1, tokens, config.hidden_size))
         self.attention = nn.MultiheadAttention(config.hidden_size, config.num_attention_heads, batch_first=True)
         _begin(self.probe, self.attention)
+        self.twice = False
 
     def forward(self, patches: Tensor) -> Tensor:
         """Visual tokens, float tensor of shape (n, tokens, d), of patches, of shape (n, patches, d)."""
+        if self.twice and torch.is_grad_enabled():
+            return checkpoint(self._attended, patches, use_reentrant=False)
+        return self._attended(patches)
+
+    def _attended(self, patches: Tensor) -> Tensor:
         probe = self.probe.expand(len(patches), -1, -1)  # (n, tokens, d)
         return self.attention(probe, patches, patches, need_weights=False)[0]
 
 
-POOLINGS: dict[str, type[nn.Module]] = {"heads": Heads, "queries": Queries}
+POOLINGS: dict[str, type[Heads] | type[Queries]] = {"heads": Heads, "queries": Queries}
 
 
 def projection(width: int, hidden: int) -> nn.Module:

@@ -177,10 +177,11 @@ def test_answers_do_not_depend_on_the_length_of_other_prompts(folders):
         loaded.generate(prefix, prompts, 500)
 
 
-def test_activations_that_are_computed_twice_give_the_same_gradients(folders):
+@pytest.mark.parametrize("pooling", ["heads", "queries"])
+def test_activations_that_are_computed_twice_give_the_same_gradients(folders, pooling):
     found = []
     for of in ("none", "tower", "all"):
-        loaded = weights.load(*folders, lofi_models.params(), trainable=True, seed=1)
+        loaded = weights.load(*folders, lofi_models.params(pooling=pooling), trainable=True, seed=1)
         loaded.network.checkpoint_activations(of)
         sum(part.square().sum() + part.sum() for part in passed(loaded)).backward()
         found.append([parameter.grad.clone() for parameter in weights.trained(loaded.network).values()])
