@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workflow import costs
+from workflow import costs, lofi_costs
 from workflow.costs import GB, TERA, UTILISATION, Gpu
 
 CHALLENGE_IMAGES, CHALLENGE_MARKED = 63_179, 113  # as published: all, and those with marked nodules
@@ -218,12 +218,23 @@ def chexagent(row: Mapping[str, Any], prompts: Sequence[str], document: Mapping[
     return low, high, f"{formula}{row['batch_size']} responses together), by its {size / 1e9:.2f} G parameters"
 
 
+def lofi_map(row: Mapping[str, Any], prompts: Sequence[str], document: Mapping[str, Any], on: Gpu) -> Seconds:
+    """Seconds of one map of LoFi at its published size; the sentence is read once for all images."""
+    flops = lofi_costs.map_flops(each_patch=row["method"] == "head")
+    slow, fast = UTILISATION
+    return flops / (fast * on.flops), flops / (slow * on.flops), f"{flops / TERA:.2f} TFLOP, at 512 px"
+
+
 KINDS: Mapping[str, Callable[[Mapping[str, Any], Sequence[str], Mapping[str, Any], Gpu], Seconds]] = {
     "medgemma": generation,
     "attribution": attribution,
     "chexagent": chexagent,
+    "lofi_map": lofi_map,
 }
-OWN_BYTES = {"chexagent": 2 * costs.CHEXAGENT_PARAMETERS}  # files of kinds that do not load the base model
+OWN_BYTES = {  # files of kinds that do not load the base model
+    "chexagent": 2 * costs.CHEXAGENT_PARAMETERS,
+    "lofi_map": 2 * (lofi_costs.parameters()["tower"] + lofi_costs.parameters()["text"]),
+}
 WITHOUT_MODEL = ("points",)  # kinds of classifiers that run no model
 
 

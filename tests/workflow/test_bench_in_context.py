@@ -2,6 +2,7 @@
 
 import pytest
 
+from workflow import costs, stage_costs
 from workflow.bench import grounding, in_context
 
 TOWER = 2 * (27 * (4 * 1152**2 + 2 * 1152 * 4304) * 4096 + 27 * 2 * 4096**2 * 1152 + 588 * 1152 * 4096)
@@ -32,3 +33,13 @@ def test_the_bench_of_scoring_scores_every_sentence():
     [result] = grounding.bench(40, 20).values()
     assert "40 sentences, 20 draws, F1 0." in result.note
     assert result.value > 0
+
+
+def test_the_estimate_of_lofis_map_is_its_tower_and_each_patch_alone_through_the_head():
+    on = costs.gpu("A100")
+    low, high, formula = stage_costs.lofi_map({"method": "head"}, ["There is a nodule."], {}, on)
+    head = 2 * 1024 * (4 * 1152**2 + 2 * 1152 * 4304)
+    slow, fast = costs.UTILISATION
+    assert low == pytest.approx((0.980e12 + head) / (fast * on.flops), rel=0.01)
+    assert high == pytest.approx(low * fast / slow)
+    assert formula == "1.01 TFLOP, at 512 px"
