@@ -5,7 +5,7 @@
     python -m workflow.base_record --check  compare bases, parameters and code with them
 
 Making a base takes ten minutes, and its quality depends on the processor's rounding. So the check does not make it:
-it runs a few steps of both phases and compares their losses with the record. A renamed or moved module changes none of
+it runs a few steps of each phase and compares their losses with the record. A renamed or moved module changes none of
 them; a changed image, loss or schedule does.
 """
 
@@ -85,7 +85,7 @@ def record(root: Path, base: Shipped) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         losses = base.kind.pretrain(Path(folder) / "base", base.few, base.given)
     return {
-        "sha256": files.sha256_file(root / base.folder / "model.safetensors"),
+        "sha256": {name: files.sha256_file(root / base.folder / name) for name in base.kind.WEIGHTS},
         "parameters": base.kind.recorded(base.params, base.given),
         "losses_of_a_few_steps": losses,
     }

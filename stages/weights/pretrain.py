@@ -1,9 +1,10 @@
-"""Train a tiny base model of MedGemma's architecture for a demo, on images easier than the study's.
+"""Train a tiny base model for a demo, on images easier than the study's.
 
 A base is a row of weights.pretrain; its kind, a module of `stages.lib.demo.bases`, says what it is taught.
 
 in   parameters alone: the images are drawn
-out  a folder that loads as MedGemma does: weights in float32, processor, chat template, README.md
+out  a folder that loads as the model does that it stands in for: weights in float32, what reads words and images,
+     README.md
 """
 
 import json
@@ -33,10 +34,7 @@ with these parameters (seed {seed}):
 
 Licence: Apache-2.0, as the repository.
 """
-ABOUT = (
-    "A tiny Gemma 3 ({parameters:,} parameters, float32) with MedGemma's architecture, processor and chat template, "
-    "{about} It knows nothing of real images and is not fit for any medical use."
-)
+ABOUT = "A tiny {model} {about} It knows nothing of real images and is not fit for any medical use."
 WIDTH = 120
 
 
@@ -52,7 +50,7 @@ def readme(name: str, kind: str, row: object, given: object, parameters: int) ->
     """
     base = kinds.module(kinds.BASES, kind)
     recorded = base.recorded(row, given)
-    about = ABOUT.format(parameters=parameters, about=" ".join(base.ABOUT.split()))
+    about = ABOUT.format(model=base.ARCHITECTURE.format(parameters=parameters), about=" ".join(base.ABOUT.split()))
     return README.format(
         about=textwrap.fill(about, WIDTH),
         name=name,
@@ -75,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     given = params.parse(args.document, kind.WANTED)
     with files.replacing_folder(Path(args.out)) as folder:
         losses = kind.pretrain(folder, row.params, given)
-        text = readme(args.base, row.kind, row.params, given, tiny.parameters(folder))
+        text = readme(args.base, row.kind, row.params, given, tiny.parameters(folder / name for name in kind.WEIGHTS))
         (folder / "README.md").write_text(text)
     for phase, values in losses.items():
         last = values[-50:]

@@ -3,6 +3,7 @@
 Its folder is loaded exactly as MedGemma's is: AutoModelForImageTextToText, AutoProcessor, chat template, no network.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 SIDE_PX = 112
 PATCH_PX = 14
 IMAGE_TOKENS = 64  # one per patch: MedGemma pools 4096 patches to 256 tokens, but here a patch is as wide as a nodule
+ARCHITECTURE = "Gemma 3 ({parameters:,} parameters, float32) with MedGemma's architecture, processor and chat template,"
 PARAMETERS_MOST = 870_000  # 3.5 MB of float32
 
 SPECIAL = (
@@ -238,9 +240,12 @@ def save(folder: Path, model: Any, language: Language = CHEST) -> None:
     processor(language).save_pretrained(folder)
 
 
-def parameters(folder: Path) -> int:
-    """How many parameters the model in `folder` has, read from the header of its weights."""
+def parameters(files: Iterable[Path]) -> int:
+    """How many parameters the models in safetensors files have, read from their headers."""
     from safetensors import safe_open
 
-    with safe_open(folder / "model.safetensors", framework="np") as weights:
-        return sum(int(np.prod(weights.get_slice(name).get_shape())) for name in weights.keys())  # noqa: SIM118
+    total = 0
+    for file in files:
+        with safe_open(file, framework="np") as weights:
+            total += sum(int(np.prod(weights.get_slice(name).get_shape())) for name in weights.keys())  # noqa: SIM118
+    return total

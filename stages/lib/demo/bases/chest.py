@@ -30,6 +30,8 @@ WANTED: Mapping[str, params.Section] = {
     "nodules.localizers": kinds.rows(kinds.LOCALIZERS),
 }
 FOLDER = "workflow/demo_base"
+WEIGHTS = ("model.safetensors",)
+ARCHITECTURE = tiny.ARCHITECTURE
 ABOUT = """\
 taught on simulated chest images to say whether there is a nodule and to write its box. It stands in for MedGemma in
 the demo study and in the tests."""

@@ -37,6 +37,8 @@ from stages.lib.models import gemma3
 
 WANTED: Mapping[str, params.Section] = {}
 FOLDER = "workflow/demo_findings_base"
+WEIGHTS = ("model.safetensors",)
+ARCHITECTURE = tiny.ARCHITECTURE
 ABOUT = """\
 taught on drawn slices of CT and MR to write their findings in sentences. It stands in for MedGemma in the demo of the
 findings benchmark and in its tests."""

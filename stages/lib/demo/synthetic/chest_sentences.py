@@ -116,7 +116,7 @@ def _nodules(rng: np.random.Generator, image: Image) -> list[Sentence]:
         there = f"There are {number.lower()}" if many else "There is a"
         texts = (
             f"{number} {size} {nodules} in the {side} {zone} zone.",
-            f"{there} {size} {nodules} in the {side} lung, {zone} zone.",
+            f"{there} {size} {nodules} in the {zone} zone of the {side} lung.",
         )
         told.append(Sentence(_one(rng, texts), True, ("nodule",), tuple(sorted(boxes))))
     return told
