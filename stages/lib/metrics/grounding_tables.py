@@ -111,17 +111,21 @@ def grounded(table: pa.Table, known: Mapping[Name, Sentence]) -> Grounded:
 
 
 def second_reader(pairs: pa.Table, known: Mapping[Name, Sentence]) -> tuple[tuple[Sentence, ...], tuple[Answer, ...]]:
-    """Sentences that the second reader drew boxes for, too, and those boxes as answers: the human row.
+    """Sentences of the images that a second reader read, and that reader's boxes as answers: the human row.
+
+    Who read an image is told by a box on it: a sentence there for which the second reader drew none is a miss, as it is
+    for a grounder.
 
     Args:
         pairs: Table of `sentence_tables.PAIRS`.
         known: Sentences by name, as `sentences` gives them.
     """
-    drawn = {(row["image_id"], row["number"]): row["second"] for row in pairs.to_pylist() if row["second"]}
-    names = [name for name in sorted(known) if name in drawn]
+    drawn = {(row["image_id"], row["number"]): row["second"] or [] for row in pairs.to_pylist()}
+    read = {image_id for (image_id, _), boxes in drawn.items() if boxes}
+    names = [name for name in sorted(known) if name[0] in read]
     return (
         tuple(known[name] for name in names),
-        tuple(Answer("ok", _boxes(drawn[name]), np.zeros(0)) for name in names),
+        tuple(Answer("ok" if drawn[name] else "empty", _boxes(drawn[name]), np.zeros(0)) for name in names),
     )
 
 

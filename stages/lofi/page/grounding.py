@@ -97,7 +97,10 @@ def _human(study: Study) -> Iterator[Block]:
     rows += [
         _row(one.label, keys, study.grounding(one.name, TWO_READERS), one.look) for one in study.grounders.values()
     ]
-    yield Heading(title="Sentences that two readers boxed", note="the second reader scored against the first")
+    yield Heading(
+        title="Images that two readers read",
+        note="the second reader scored against the first; a box not drawn is a miss",
+    )
     yield Table(name="grounding.readers", columns=_columns(keys), groups=(Rows(rows=tuple(rows)),), style="systems")
 
 

@@ -233,6 +233,16 @@ def test_sentences_with_boxes_of_the_split_are_asked_and_no_other(pairs, manifes
     assert drawn[0].predictions.tolist() == [[1.0, 1.0, 3.0, 3.0]]
 
 
+def test_a_sentence_for_which_the_second_reader_drew_nothing_on_an_image_that_they_read_is_a_miss(manifest):
+    both = [{**pair_rows()[-1], "image_id": "b", "number": number, "split": "test"} for number in (0, 1)]
+    both[0] |= {"boxes": [[1.0, 1.0, 4.0, 4.0]], "second": [[1.0, 1.0, 3.0, 3.0]]}
+    both[1] |= {"boxes": [[5.0, 5.0, 9.0, 9.0]], "second": []}
+    pairs = tables.from_rows(both, sentence_tables.PAIRS)
+    sentences, drawn = grounding_tables.second_reader(pairs, grounding_tables.sentences(pairs, manifest))
+    assert [one.number for one in sentences] == [0, 1]
+    assert [one.status for one in drawn] == ["ok", "empty"]
+
+
 def test_answers_that_do_not_fit_the_sentences_are_all_told_at_once(pairs, manifest):
     known = grounding_tables.sentences(pairs, manifest)
     odd = answers(OWN_A, OWN_B, OWN_A | {"seen": "grey"}, OWN_A | {"image_id": "c", "grounder": "other"})
