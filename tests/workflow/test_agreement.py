@@ -83,7 +83,7 @@ def test_params_yaml_as_shipped_is_the_demo() -> None:
     assert (ROOT / "params.yaml").read_text() == (ROOT / "workflow/presets/demo.yaml").read_text()
 
 
-@pytest.mark.parametrize("name", ["demo", "medpix", "medpix_published", "nodulocc", "nodulocc_published"])
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "workflow/presets").glob("*.yaml")))
 def test_every_preset_passes_the_check(name: str) -> None:
     document = yaml.safe_load((ROOT / f"workflow/presets/{name}.yaml").read_text())
     left_out = registry.absent(document) | (set() if name == "demo" else set(registry.DEMO))
