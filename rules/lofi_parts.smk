@@ -116,3 +116,26 @@ rule lofi_grounding:
         "results/lofi/grounding/report.html",
         "results/lofi/grounding/metrics.json",
     localrule: True
+
+
+rule lofi_export:
+    """Write the encoder with its adapter merged, as a folder that plain transformers load, and the adapters alone."""
+    input:
+        adapter=LOFI_ADAPTER,
+        train="results/lofi/train/train.json",
+        encoder=record_of("encoder"),
+        decoder=record_of("decoder"),
+        code=code("lofi.export"),
+    output:
+        export=directory("results/lofi/export"),
+    log:
+        "results/logs/lofi_export.log",
+    resources:
+        mem_mb=16000,
+        runtime=60,
+    params:
+        values=section("lofi.export", "lofi.model"),
+        paths=paths,
+        adapter=adapter_option,
+    shell:
+        "python -m stages.lofi.export --params {params.values:q} {params.paths} {params.adapter} 2>&1 | tee {log}"

@@ -121,6 +121,7 @@ HOMES = {
     "lofi.measure": "stages.lofi.measuring:MeasureParams",
     "lofi.ablations": "stages.lofi.ablations:Params",
     "lofi.alike": "stages.lofi.alike:Params",
+    "lofi.export": "stages.lofi.export:Params",
     "lofi.section": "stages.lofi.section:Params",
     "lofi.report": "stages.report:Params",
     "report": "stages.report:Params",
