@@ -102,9 +102,9 @@ def network(given: ModelParams) -> Any:
             SiglipModel(SiglipConfig(text_config=text, vision_config=vision)), Gemma3ForCausalLM(decoder), given
         )
         weights.add_lora(made)
-    made.to(torch.bfloat16)
+    trained = {*weights.trained(made.to(torch.bfloat16))}
     for name, parameter in made.named_parameters():
-        parameter.requires_grad_(name in weights.trained(made))
+        parameter.requires_grad_(name in trained)
         if ".lora_" in name:
             parameter.data = parameter.data.float()
     return made.train()
