@@ -72,6 +72,7 @@ def test_a_box_of_an_original_comes_back_from_the_square(width, height):
         ("```\n[[1,2,30,40],[5,6,70", "malformed"),
         ("[[1,2,30,40],[5,6,5,80]]", "malformed"),
         ("[[30,2,1,40]]", "malformed"),
+        ("[[1,40,30,40]]", "malformed"),
         ("[[1,2,30]]", "malformed"),
         ("[[1,2,30,1400]]", "malformed"),
         ("[[-1,2,30,140]]", "malformed"),
