@@ -41,9 +41,6 @@ def sums(truths: Floats, predictions: Floats) -> Sums:
     >>> sums(np.array([[0.0, 0.0, 1.0, 1.0]]), np.array([[1.0, 0.0, 2.0, 1.0]]))  # beside it by its width
     Sums(localization=0.5, shape=1.0, boxes=1)
     """
-    boxes = max(len(truths), len(predictions))
-    if not len(truths) or not len(predictions):
-        return Sums(0.0, 0.0, boxes)
     from scipy.optimize import linear_sum_assignment
 
     alike = generalized_iou(truths, predictions)
@@ -51,4 +48,4 @@ def sums(truths: Floats, predictions: Floats) -> Sums:
     true, predicted = truths[rows], predictions[columns]
     gaps = (centres(predicted) - centres(true)) / (true[:, 2:] - true[:, :2])
     near = np.exp2(-(gaps**2).sum(axis=1))
-    return Sums(float(near.sum()), float(centred_iou(true, predicted).sum()), boxes)
+    return Sums(float(near.sum()), float(centred_iou(true, predicted).sum()), max(len(truths), len(predictions)))

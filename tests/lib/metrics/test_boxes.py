@@ -50,6 +50,16 @@ def test_boxes_put_on_one_centre_differ_by_their_shape_alone():
     assert boxes.centred_iou(wide, wide + 100)[0] == 1.0
 
 
+def test_centres_are_halfway_between_the_edges_and_lie_within_their_boxes_and_not_beside_them():
+    given = array([[0, 0, 4, 1], [10, 20, 12, 30]])
+    assert boxes.centres(given).tolist() == [[2, 0.5], [11, 25]]
+    assert boxes.within(boxes.centres(given), given).tolist() == [True, True]
+    assert boxes.within(boxes.centres(given), given[:1]).tolist() == [True, False]
+    corners = np.array([[0, 0], [4, 1], [4.1, 1], [4, 1.1], [-0.1, 0], [0, -0.1]], float)
+    assert boxes.within(corners, given[:1]).tolist() == [True, True, False, False, False, False]
+    assert boxes.areas(given).tolist() == [4, 20]
+
+
 def test_no_box_is_a_box_list_too():
     nothing = boxes.checked([], "true boxes")
     assert nothing.shape == (0, 4)

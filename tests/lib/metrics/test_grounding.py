@@ -83,6 +83,25 @@ def test_the_matching_finds_as_many_pairs_as_any_way_to_pair(overlaps, least):
     assert grounding.found(overlaps, least) == most >= grounding.found_greedily(overlaps, least)
 
 
+def test_f1_of_a_greedy_matching_stands_beside_that_of_the_greatest():
+    got = values([sentence(TRUTHS)], [answer(PREDICTIONS)])
+    assert (got["f1"], got["f1_greedy"]) == (1.0, 0.5)
+    assert (got["precision"], got["precision_sentences"]) == (1.0, 1.0)
+
+
+def test_means_over_sentences_weigh_each_sentence_alike_and_pooled_measures_each_box():
+    square, away = [0, 0, 10, 10], [60, 20, 70, 30]
+    got = values(
+        [sentence([square]), sentence([square, [20, 20, 30, 30], away], number=1)],
+        [answer([square, away]), answer([square])],
+    )
+    assert (got["precision"], got["precision_sentences"]) == (2 / 3, 0.75)
+    assert (got["recall"], got["recall_sentences"]) == (0.5, pytest.approx((1 + 1 / 3) / 2))
+    assert (got["f1"], got["f1_sentences"]) == (4 / 7, pytest.approx((2 / 3 + 0.5) / 2))
+    assert (got["best_iou"], got["pointing_accuracy"]) == (1.0, 0.75)
+    assert (got["rodeo_localization"], got["rodeo_shape"]) == (pytest.approx(40), pytest.approx(40))
+
+
 def test_a_malformed_answer_is_a_miss_and_stays_in():
     asked = [sentence([[0, 0, 10, 10]]), sentence([[0, 0, 10, 10]], number=1)]
     got = values(asked, [answer([[0, 0, 10, 10]]), answer([[0, 0, 10, 10]], "malformed")])
