@@ -110,6 +110,31 @@ def test_a_malformed_answer_is_a_miss_and_stays_in():
     assert (got["rodeo_localization"], got["rodeo_shape"]) == (50.0, 50.0)
 
 
+def test_each_measure_is_its_own_where_statuses_boxes_and_shapes_differ():
+    square = [0, 0, 10, 10]
+    asked = [sentence([square], number=k) for k in range(4)]
+    said = [answer([], "empty"), answer([square], "malformed"), answer([[0, 0, 5, 5]]), answer([[10, 0, 20, 10]])]
+    got = values(asked, said)
+    assert (got["malformed_fraction"], got["empty_fraction"]) == (0.25, 0.25)
+    assert got["precision_sentences"] == 0.0
+    # half the size a quarter of a side off in both directions; beside it by its width; and two without a box
+    assert got["rodeo_localization"] == pytest.approx(100 * (2**-0.125 + 0.5) / 4)
+    assert got["rodeo_shape"] == pytest.approx(100 * (0.25 + 1) / 4)
+
+
+def test_precision_over_sentences_is_of_those_with_a_predicted_box():
+    square = [0, 0, 10, 10]
+    got = values([sentence([square]), sentence([square], number=1)], [answer([square]), answer([], "empty")])
+    assert (got["precision_sentences"], got["recall_sentences"]) == (1.0, 0.5)
+
+
+def test_an_overlap_of_exactly_the_least_is_enough():
+    half = np.array([[0.5]])
+    assert grounding.found(half, 0.5) == grounding.found_greedily(half, 0.5) == 1
+    square = [0, 0, 10, 10]
+    assert values([sentence([square])], [answer([square])], iou=1.0)["f1"] == 1.0
+
+
 def test_an_empty_answer_is_counted_and_nothing_is_predicted():
     got = values([sentence([[0, 0, 10, 10]])], [answer([], "empty")])
     assert (got["empty_fraction"], got["f1"]) == (1.0, 0.0)
