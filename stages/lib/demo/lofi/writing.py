@@ -19,14 +19,16 @@ from stages.lib.models.lofi.words import DecoderWords
 GROUND_FRACTION, DESCRIBE_FRACTION = 0.8, 0.1  # of the answers; the others are reports
 LARGER_FRACTION = 0.7  # of the sentences asked about, that tell of a finding larger than a nodule, where there is one
 LATTICE = 0.05  # of the square: finer digits are noise to a decoder that has to learn first where to look
+COARSE_FRACTION = 0.65  # of the steps, the first ones, with boxes on the lattice
 
 
-def talk(rng: np.random.Generator, report: Sequence[Told]) -> tuple[str, str]:
+def talk(rng: np.random.Generator, report: Sequence[Told], *, coarse: bool) -> tuple[str, str]:
     """A prompt about an image, and its answer.
 
     Args:
         rng: Decides what is asked, and about which sentence.
         report: Sentences of the image.
+        coarse: Whether edges of boxes are multiples of LATTICE.
     """
     boxed = [one for one in report if one.boxes]
     kind = rng.random()
@@ -35,7 +37,7 @@ def talk(rng: np.random.Generator, report: Sequence[Told]) -> tuple[str, str]:
     larger = [one for one in boxed if GROUPS[0] not in one.text]
     among = larger if larger and rng.random() < LARGER_FRACTION else boxed
     told = among[int(rng.integers(len(among)))]
-    boxes = [on_lattice(box) for box in told.boxes]
+    boxes = [on_lattice(box) if coarse else box for box in told.boxes]
     if kind < GROUND_FRACTION:
         return wording.ground_prompt(told.text), box_text.write(boxes, "lofi", "round")
     return wording.describe_prompt(box_text.listed(boxes, "round")), told.text
@@ -107,7 +109,8 @@ def teach(
     losses = []
     order = batches(len(reports), batch_size, steps, rng)
     for step, chosen in enumerate(track(order, total=steps, what="teach writing", unit="steps")):
-        ids, targets = map(torch.from_numpy, rows(words, [talk(rng, reports[i]) for i in chosen]))
+        coarse = step < COARSE_FRACTION * steps
+        ids, targets = map(torch.from_numpy, rows(words, [talk(rng, reports[i], coarse=coarse) for i in chosen]))
         prefix = network.prefix(patches[torch.from_numpy(chosen)])  # (n, visual_tokens, h)
         logits = network.logits(begin, prefix, ids, targets != IGNORED)
         loss = word_losses(logits, targets).mean()
