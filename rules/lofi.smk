@@ -155,9 +155,10 @@ rule lofi_train:
     params:
         values=section("lofi.train", "lofi.model"),
         paths=paths,
+        live="results/lofi/live",
     shell:
         "python -m stages.lofi.train --params {params.values:q} {params.paths} --results results"
-        " --checkpoints results/lofi/checkpoints --live results/lofi/live 2>&1 | tee {log}"
+        " --checkpoints results/lofi/checkpoints --live {params.live} 2>&1 | tee {log}"
 
 
 rule lofi_embed:

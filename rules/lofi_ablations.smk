@@ -15,6 +15,7 @@ use rule lofi_train as lofi_ablation_train with:
     params:
         values=ablated("train", "model"),
         paths=paths,
+        live=f"{ABLATED}/live",
 
 
 use rule lofi_embed as lofi_ablation_embed with:

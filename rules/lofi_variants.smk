@@ -1,5 +1,7 @@
 """What the rules of the ablations share: the variants, and their parameters."""
 
+from stages.lib.models.lofi.params import SHAPE
+
 ABLATIONS = LOFI["ablations"]
 VARIANTS = {"as_is": {}, **ABLATIONS["variants"]}
 ABLATED = "results/lofi/ablations/{variant}/{seed}"
@@ -20,7 +22,10 @@ wildcard_constraints:
 def changed(name, wildcards):
     """A section of the chapter with the changes of a variant, and its own seed."""
     values = dict(LOFI[name])
-    values.update({key: value for key, value in VARIANTS[wildcards.variant].items() if key in values})
+    changes = VARIANTS[wildcards.variant]
+    values.update({key: value for key, value in changes.items() if key in values})
+    if name == "train" and {*SHAPE} & {*changes}:
+        values["start"] = "none"  # the adapter to begin with is of another shape
     if name in ("train", "tune"):
         values["seed"] += int(wildcards.seed)
     return values

@@ -149,6 +149,13 @@ def _outside(params: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, st
                 found[f"findings_fetch-{name}"] = (f"findings.arms.{name}.model", row["model"])
     if "ingest" in params.get("lofi", {}):
         found["lofi_ingest"] = ("lofi.ingest.root", params["lofi"]["ingest"]["root"])
+        for name in ("encoder", "decoder"):
+            if params["lofi"]["model"][f"{name}_revision"] == "none":
+                found[f"lofi_fetch-{name}"] = (f"lofi.model.{name}", params["lofi"]["model"][name])
+        for kind in ("encoder", "grounder"):
+            for name, row in params["lofi"][f"{kind}s"].items():
+                if row.get("revision") == "none":
+                    found[f"lofi_fetch-{kind}_{name}"] = (f"lofi.{kind}s.{name}.model", row["model"])
     return found
 
 

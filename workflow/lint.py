@@ -20,7 +20,6 @@ EXCUSED = {
         "lofi_retrieval",
         "lofi_grounding",
         "lofi_ablations",
-        "lofi_export",
     },
 }
 
