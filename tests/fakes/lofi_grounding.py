@@ -32,6 +32,7 @@ TUNE = {
     "rounding": "round",
     "max_answer_tokens": 60,
     "gradient_checkpointing": "none",
+    "schedule": "cosine",
 }
 
 

@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from stages.lib.learn.losses import IGNORED
 from stages.lib.learn.reports import Sample
 from stages.lib.learn.sigmoid import word_losses
+from stages.lib.learn.writing import padded
 from stages.lib.models.lofi import weights
 from stages.lib.models.lofi.weights import Loaded
 
@@ -112,19 +113,13 @@ class Joint(nn.Module):
 
 
 def batch(samples: Sequence[Sample]) -> Batch:
-    """Samples as one batch; words are padded on the right, where a causal decoder does not look.
+    """Samples as one batch.
 
     Args:
         samples: At least one.
     """
     asked = [(of, *one) for of, sample in enumerate(samples) for one in sample.asked]
-    longest = max((len(prompt) + len(answer) for _, prompt, answer, _ in asked), default=0)
-    words = torch.zeros((len(asked), longest), dtype=torch.long)
-    targets = torch.full_like(words, IGNORED)
-    for row, (_, prompt, answer, _) in enumerate(asked):
-        end = len(prompt) + len(answer)
-        words[row, :end] = torch.tensor([*prompt, *answer])
-        targets[row, len(prompt) - 1 : end - 1] = torch.tensor(answer)
+    words, targets = padded([(prompt, answer) for _, prompt, answer, _ in asked])
     return Batch(
         images=torch.from_numpy(np.stack([sample.image for sample in samples])),
         ids=torch.from_numpy(np.stack([sample.ids for sample in samples])),

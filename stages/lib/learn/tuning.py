@@ -15,7 +15,7 @@ from stages.lib.core import files, params
 from stages.lib.core.errors import ImageError, TrainingError
 from stages.lib.images import normalized
 from stages.lib.learn import loader, samplers
-from stages.lib.learn.losses import IGNORED
+from stages.lib.learn.schedule import Fall
 from stages.lib.learn.task import LoopParams
 from stages.lib.models.box_text import Rounding
 from stages.lib.models.features import Store
@@ -43,6 +43,12 @@ class TuneParams(LoopParams):
     max_answer_tokens: params.Count  # a longer one is refused before training, never cut; a box takes 20
     gradient_checkpointing: Literal["none", "tower", "all"]  # activations that are computed twice instead of kept
     select_by: Literal["last", "loss"]  # on validation sentences
+    schedule: Fall  # how the learning rate falls after the warm-up
+
+    @property
+    def fall(self) -> Fall:
+        """As `schedule` says."""
+        return self.schedule
 
 
 @dataclass(frozen=True)
@@ -246,21 +252,16 @@ class TuneLearner:
         return Samples(self.task.train, self.loaded, self.kept)
 
     def collate(self, samples: Sequence[tuple["Tensor", list[int], list[int]]]) -> dict[str, "Tensor"]:
-        """Sentences as one batch; words are padded on the right, where a causal decoder does not look.
+        """Sentences as one batch.
 
         Returns:
-            seen, of shape (n, side, side) or (n, patches, d); words and targets, int tensors of shape (n, tokens): a
-            target is the token that follows, -100 where none is wanted.
+            seen, of shape (n, side, side) or (n, patches, d); words and targets, see `writing.padded`.
         """
         import torch
 
-        longest = max(len(asked) + len(answer) for _, asked, answer in samples)
-        words = torch.zeros((len(samples), longest), dtype=torch.long)
-        targets = torch.full_like(words, IGNORED)
-        for row, (_, asked, answer) in enumerate(samples):
-            end = len(asked) + len(answer)
-            words[row, :end] = torch.tensor([*asked, *answer])
-            targets[row, len(asked) - 1 : end - 1] = torch.tensor(answer)
+        from stages.lib.learn.writing import padded
+
+        words, targets = padded([(asked, answer) for _, asked, answer in samples])
         return {"seen": torch.stack([seen for seen, *_ in samples]), "words": words, "targets": targets}
 
     def loss(self, model: "Module", batch: Mapping[str, "Tensor"], samples: int) -> "Tensor":

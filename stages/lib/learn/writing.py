@@ -1,5 +1,7 @@
 """One pass of LoFi's decoder over answers. torch is imported here: import this module where it is needed."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -40,3 +42,26 @@ class Writing(nn.Module):
         prefix = network.prefix_of(seen)  # (n, visual_tokens, h)
         logits = network.logits(self.begin, prefix, words, targets != IGNORED)  # (wanted, vocabulary)
         return word_losses(logits, targets)
+
+
+def padded(asked: Sequence[tuple[Sequence[int], Sequence[int]]]) -> tuple[Tensor, Tensor]:
+    """Prompts and answers as one batch, padded on the right, where a causal decoder does not look.
+
+    Args:
+        asked: Tokens of n prompts, and of their answers.
+
+    Returns:
+        Words and targets, int tensors of shape (n, tokens): a target is the token that follows, -100 where none is
+        wanted.
+
+    >>> [one.tolist() for one in padded([([7, 8], [4, 1]), ([9], [1])])]
+    [[[7, 8, 4, 1], [9, 1, 0, 0]], [[-100, 4, 1, -100], [1, -100, -100, -100]]]
+    """
+    longest = max((len(prompt) + len(answer) for prompt, answer in asked), default=0)
+    words = torch.zeros((len(asked), longest), dtype=torch.long)
+    targets = torch.full_like(words, IGNORED)
+    for row, (prompt, answer) in enumerate(asked):
+        end = len(prompt) + len(answer)
+        words[row, :end] = torch.tensor([*prompt, *answer])
+        targets[row, len(prompt) - 1 : end - 1] = torch.tensor(answer)
+    return words, targets
