@@ -141,6 +141,7 @@ rule lofi_train:
         normalized="results/lofi/normalized.parquet",
         encoder=record_of("encoder"),
         decoder=record_of("decoder"),
+        adapter=train_from,
         code=code("lofi.train"),
     output:
         adapter=directory(LOFI_ADAPTER),

@@ -101,7 +101,7 @@ use rule lofi_measure as lofi_ablation_measure with:
         pairs="results/lofi/pairs.parquet",
         ranks=f"{ABLATED}/retrieve/encoder.parquet",
         records=f"{ABLATED}/encoder.json",
-        grounded=f"{ABLATED}/ground/{ABLATIONS['grounder']}.parquet",
+        grounded=[f"{ABLATED}/ground/{grounder}.parquet" for grounder in ASKED],
         code=code("lofi.measure"),
     output:
         measures=f"{ABLATED}/measure/measures.parquet",

@@ -41,7 +41,7 @@ SIMILAR = (  # similar cases of the nodule study, where both chapters are in the
 
 wildcard_constraints:
     encoder="|".join(ENCODERS),
-    grounder="|".join(GROUNDERS),
+    grounder="|".join(GROUNDERS) or NONE,
 
 
 def inner(document, key):
@@ -159,6 +159,12 @@ def adapter_option(wildcards, input):
     """The adapter as an option of the command; rules wait for inputs of this name and do not name them otherwise."""
     given = [input.adapter] if isinstance(input.adapter, str) else list(input.adapter)
     return f"--adapter {quote(given[0])}" if given else ""
+
+
+def train_from(wildcards):
+    """Adapter that training starts from, if it starts from one."""
+    start = LOFI["train"]["start"]
+    return [] if start == "none" else [start]
 
 
 def tuned_from(wildcards):

@@ -5,12 +5,10 @@ from stages.lib.models.lofi.params import SHAPE
 ABLATIONS = LOFI["ablations"]
 VARIANTS = {"as_is": {}, **ABLATIONS["variants"]}
 ABLATED = "results/lofi/ablations/{variant}/{seed}"
-ASKED = {  # the grounder that each variant is tuned and asked as
-    ABLATIONS["grounder"]: {
-        key: "OWN/adapter" if key == "start" else value
-        for key, value in LOFI["grounders"][ABLATIONS["grounder"]].items()
-        if key != "label"
-    }
+ASKED = {  # the grounder that each variant is tuned and asked as, if one is
+    name: {key: "OWN/adapter" if key == "start" else value for key, value in row.items() if key != "label"}
+    for name, row in LOFI["grounders"].items()
+    if name == ABLATIONS["grounder"]
 }
 RUNS = [f"{variant}/{seed}" for variant in VARIANTS for seed in ABLATIONS["seeds"]]
 
@@ -20,9 +18,9 @@ wildcard_constraints:
 
 
 def changed(name, wildcards):
-    """A section of the chapter with the changes of a variant, and its own seed."""
+    """A section of the chapter with the changes of a variant, and its own seed; all variants are tuned alike."""
     values = dict(LOFI[name])
-    changes = VARIANTS[wildcards.variant]
+    changes = VARIANTS[wildcards.variant] if name in ("train", "model") else {}
     values.update({key: value for key, value in changes.items() if key in values})
     if name == "train" and {*SHAPE} & {*changes}:
         values["start"] = "none"  # the adapter to begin with is of another shape

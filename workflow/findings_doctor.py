@@ -34,7 +34,8 @@ def lines(document: Mapping[str, Any]) -> list[Line]:
             if row.kind == ENDPOINT:
                 made += _endpoint(f"{what} {name}", row.params, findings["client"]["prices"], schema=what == "judge")
             elif row.kind == "local":
-                made.append(hub_line.model(f"{what} {name}", row.params.model, row.params.revision))
+                keys = f"findings.{what}s.{name}.model", f"findings.{what}s.{name}.revision"
+                made.append(hub_line.model(f"{what} {name}", row.params.model, row.params.revision, keys=keys))
     return made
 
 

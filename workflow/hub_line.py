@@ -13,18 +13,19 @@ SAID = {
 }
 
 
-def model(name: str, model: str, revision: str, *, asked: bool = True) -> Line:
+def model(name: str, model: str, revision: str, *, keys: tuple[str, str], asked: bool = True) -> Line:
     """What stands in the way of a model that a row of the parameters names.
 
     Args:
         name: Of the row.
         model: A folder, or an id of the hub.
         revision: Commit, tag or branch; "none" for a folder.
+        keys: Parameters that hold model and revision, for what is said to be done.
         asked: Whether it is one of MedGemma's classes that is asked, so that its first use would refuse more.
     """
     from stages.weights import fetch
 
-    source = fetch.Source(model, revision, whole=fetch.BASE if asked else fetch.WHOLE)
+    source = fetch.Source(model, revision, keys, whole=fetch.BASE if asked else fetch.WHOLE)
     try:
         if not source.on_hub:
             fetch.check(source)

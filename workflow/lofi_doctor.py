@@ -45,11 +45,17 @@ def _data(document: Mapping[str, Any]) -> Line:
 
 
 def _models(lofi: Mapping[str, Any]) -> Iterator[Line]:
-    model = lofi["model"]
-    yield hub_line.model("LoFi's encoder", model["encoder"], model["encoder_revision"], asked=False)
-    yield hub_line.model("LoFi's decoder", model["decoder"], model["decoder_revision"], asked=False)
+    """A line for each model, once, however many rows name it."""
+    model, seen = lofi["model"], set()
+    named = [(f"LoFi's {part}", f"lofi.model.{part}", f"lofi.model.{part}_revision") for part in ("encoder", "decoder")]
+    values = [(model[part], model[f"{part}_revision"], False) for part in ("encoder", "decoder")]
     for kind in ("encoders", "grounders"):
         for name, row in lofi[kind].items():
             if "model" in row:
-                shown = f"{kind.removesuffix('s')} {name}"
-                yield hub_line.model(shown, row["model"], row["revision"], asked=kind == "grounders")
+                where = f"lofi.{kind}.{name}"
+                named.append((f"{kind.removesuffix('s')} {name}", f"{where}.model", f"{where}.revision"))
+                values.append((row["model"], row["revision"], kind == "grounders"))
+    for (shown, *keys), (folder, revision, asked) in zip(named, values, strict=True):
+        if (folder, revision, asked) not in seen:
+            seen.add((folder, revision, asked))
+            yield hub_line.model(shown, folder, revision, keys=(keys[0], keys[1]), asked=asked)

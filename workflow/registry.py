@@ -12,6 +12,7 @@ from stages.findings import arms, judges, retrieve
 from stages.lib.core import kinds, params
 from stages.lib.core.errors import ParamsError
 from stages.lib.models.chat import checks
+from stages.lofi import ablations
 from workflow import renamed
 from workflow.chapters import CHAPTERS, ROOTS
 
@@ -233,7 +234,7 @@ def _not_there(named: Mapping[str, tuple[str, Collection[str]]]) -> list[str]:
         named: What is named and what is there, by the parameter.
     """
     return [
-        f"{key}: found {found!r}, wanted one of {', '.join(known)}"
+        f"{key}: found {found!r}, wanted one of {', '.join(known) or 'those that are there, which are none'}"
         for key, (found, known) in named.items()
         if found not in known
     ]
@@ -278,10 +279,21 @@ def _wrong_lofi(given: SimpleNamespace) -> list[str]:
     rows = {name: row for name, row in given.grounders.items() if hasattr(row.params, "encoder")}
     named |= {f"lofi.grounders.{name}.encoder": (row.params.encoder, encoders) for name, row in rows.items()}
     tuned = [name for name, row in given.grounders.items() if row.kind == "tuned"]
-    named["lofi.ablations.grounder"] = (given.ablations.grounder, tuple(tuned))
+    named["lofi.ablations.grounder"] = (given.ablations.grounder, (*tuned, ablations.NONE))
     most = given.retrieve.neighbours
+    splits = {
+        "lofi.embed.image_splits": (given.embed.image_splits, ("train", "val", "test"), "training images are found"),
+        "lofi.embed.text_splits": (given.embed.text_splits, ("test",), "test reports are ranked"),
+    }
     return [
         *_not_there(named),
+        *ablations.problems(given.ablations, given.train, given.model),
+        *(["lofi.encoders: found no row, wanted one or more: the first is what the chapter is about"] * (not encoders)),
+        *(
+            f"{key}: found {list(found)}, wanted {', '.join(wanted)} among them, as {reason} by every encoder"
+            for key, (found, wanted, reason) in splits.items()
+            if not {*wanted} <= {*found}
+        ),
         *(
             f"lofi.grounders.{name}.k: found {row.params.k} examples, wanted at most lofi.retrieve.neighbours, {most}"
             for name, row in rows.items()

@@ -69,6 +69,16 @@ class LofiParams(LoopParams):
         return self.schedule
 
     @property
+    def sparing(self) -> str:
+        """A smaller batch would be another loss; fewer samples in a pass are not."""
+        if self.samples_per_pass > 1:
+            first = f"lower lofi.train.samples_per_pass (now {self.samples_per_pass}), which does not change the loss"
+        else:
+            first = "lofi.train.samples_per_pass is 1 already"
+        left = "" if self.gradient_checkpointing == "all" else ", set gradient_checkpointing to all"
+        return f"{first}{left}, set lofi.model.pooling to queries or average_patches to true"
+
+    @property
     def written(self) -> tuple[Task, ...]:
         """What the decoder learns to write."""
         return tuple(task for task in WRITTEN if task in self.tasks)

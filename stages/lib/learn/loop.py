@@ -139,8 +139,8 @@ def fit(task: Task[Sample, Batch], root: Path, live: Path | None = None) -> Outc
             if micro % 2 or accelerator.num_processes > 1 or not task.separable:
                 fixed = "" if task.separable else ", which is part of this task's loss and is not halved"
                 raise TrainingError(
-                    f"out of GPU memory with a micro-batch of {micro}{fixed}; lower per_device_train_batch_size, turn "
-                    "gradient_checkpointing on, train fewer parameters (lora_r), or choose a GPU with more memory"
+                    f"out of GPU memory with a micro-batch of {micro}{fixed}; {params.sparing}, or choose a GPU with "
+                    "more memory"
                 ) from error
             micro //= 2
             passes = params.samples_per_step // micro

@@ -62,6 +62,11 @@ class LoopParams:
         return "linear"
 
     @property
+    def sparing(self) -> str:
+        """What to change where a GPU's memory does not suffice, before another GPU."""
+        return "lower per_device_train_batch_size, turn gradient_checkpointing on, train fewer parameters (lora_r)"
+
+    @property
     def samples_per_step(self) -> int:
         """Samples of one optimizer step, over all forward passes and processes."""
         return self.per_device_train_batch_size * self.gradient_accumulation_steps

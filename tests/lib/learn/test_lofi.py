@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from stages.lib.core.errors import TrainingError
-from stages.lib.learn import checkpoints, loop, reports, retrieved
+from stages.lib.learn import checkpoints, lofi, loop, reports, retrieved
 from stages.lib.learn.joint import batch
 from stages.lib.learn.lofi import METRICS
 from stages.lib.models.lofi import weights
@@ -344,3 +344,21 @@ def test_the_fakes_are_of_the_real_classes(bases):
     assert type(AutoModel.from_pretrained(bases / "encoder")).__name__ == "SiglipModel"
     assert type(AutoModelForCausalLM.from_pretrained(bases / "decoder")).__name__ == "Gemma3ForCausalLM"
     assert lofi_models.LENGTH == 64
+
+
+def test_where_memory_does_not_suffice_fewer_samples_in_a_pass_are_named_not_a_smaller_batch(
+    task, tmp_path, monkeypatch
+):
+    def never(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(lofi.LofiLearner, "loss", never)
+    with pytest.raises(TrainingError) as error:
+        loop.fit(task(samples_per_pass=4), tmp_path)
+    assert "lower lofi.train.samples_per_pass (now 4), which does not change the loss" in str(error.value)
+    assert "per_device_train_batch_size" not in str(error.value)
+
+
+def test_with_one_sample_in_a_pass_nothing_lower_is_asked_for():
+    said = lofi_training.train_params(samples_per_pass=1, gradient_checkpointing="all").sparing
+    assert said.startswith("lofi.train.samples_per_pass is 1 already, set lofi.model.pooling to queries")
