@@ -171,7 +171,7 @@ def test_each_encoder_stands_in_both_directions_with_chance_below(whole):
 
 
 def test_each_grounder_stands_beside_its_blind_rows_and_what_is_between_them(whole):
-    table = blocks_of(whole, "grounding", Table)[0]
+    table = next(one for one in blocks_of(whole, "grounding", Table) if one.name == "grounding")
     titles = {group.title: [row.title for row in group.rows] for group in table.groups}
     blind = ["Another patient's image", "Grey image", "Own less another patient's image", "Own less grey image"]
     assert titles["Tuned"] == ["Own image", *blind]
@@ -180,6 +180,16 @@ def test_each_grounder_stands_beside_its_blind_rows_and_what_is_between_them(who
     values = {group.title: [row.cells[0].text for row in group.rows] for group in table.groups}
     assert values["Tuned"] == ["1.000", "0.000", "0.000", "+1.000", "+1.000"]
     assert values["Copied"][3:] == ["0.000", "0.000"]
+
+
+def test_a_verdict_wants_all_blind_rows_beaten_by_the_metric_that_was_named_before(whole):
+    table = blocks_of(whole, "grounding", Table)[0]
+    assert (table.name, table.corner) == ("grounding.verdicts", "RoDeO localization, of 100")
+    found = {row.title: row for row in table.groups[0].rows}
+    assert [found[name].cells[-1] for name in ("Tuned", "Copied")] == ["looks at the image", "has grounded nothing"]
+    assert found["Copied"].cells[0].text == "0.000"
+    assert found["Tuned"].selected
+    assert not found["Copied"].selected
 
 
 def test_answers_that_cannot_be_read_are_counted_for_each_image_that_was_shown(whole):

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 
+from stages.lib.metrics import catalog
 from stages.lib.metrics.grounding_suite import SECOND_READER, TWO_READERS
 from stages.lib.metrics.measures import Estimate, Key
-from stages.lib.report.blocks import Block, Column, Fold, Heading, Note, Part, Row, Rows, Table
-from stages.lib.report.numbers import label, number
+from stages.lib.report.blocks import Block, Column, Fold, Heading, Note, Number, Part, Row, Rows, Table
+from stages.lib.report.numbers import DASH, label, number
 from stages.lofi.page.study import GROUNDING, SEEN, TEST, Study
 
 BLIND = [seen for seen in SEEN if seen != "own"]
@@ -29,8 +30,8 @@ def _blocks(study: Study) -> Iterator[Block]:
             "grounded nothing.",
         )
     )
-    for one in study.notes.blind:
-        yield Note(text=(f"{one.sentence}.",), style="plain" if one.grounds else "warning")
+    yield _verdicts(study)
+    yield Heading(title="All measures")
     yield _table(study)
     yield from _human(study)
     yield Heading(title="What became of the answers")
@@ -39,6 +40,30 @@ def _blocks(study: Study) -> Iterator[Block]:
         found = list(_stratum(study, prefix))
         if found:
             yield Fold(title=title, blocks=tuple(found))
+
+
+def _verdicts(study: Study) -> Table:
+    """What lies between own images and blind rows, by the metric that was named before the run, and what that means."""
+    columns = [Column(title=f"Own less {SEEN[seen]}") for seen in BLIND]
+    rows = []
+    for one in study.grounders.values():
+        mine = {found.blind: found for found in study.notes.blind if found.grounder == one.name}
+        cells: list[str | Number] = []
+        for seen in BLIND:
+            found = study.grounding(one.name, TEST, f"{one.name}/{seen}")
+            key = next((key for key in found if seen in mine and key.text == mine[seen].metric), None)
+            cells.append(number(key, found[key], signed=True) if key else DASH)
+        grounds = bool(mine) and all(found.grounds for found in mine.values())
+        verdict = "looks at the image" if grounds else "has grounded nothing" if mine else "was not asked blind"
+        rows.append(Row(title=one.label, look=one.look, key=one.name, cells=(*cells, verdict), selected=grounds))
+    corner = label(catalog.metric(study.measured_by["judged_by"]).name)
+    return Table(
+        name="grounding.verdicts",
+        corner=corner,
+        columns=(*columns, Column(title="Verdict")),
+        groups=(Rows(rows=tuple(rows)),),
+        style="systems",
+    )
 
 
 def _keys(study: Study) -> list[Key]:
