@@ -1,6 +1,6 @@
 """The chapter's encoders in a notebook: embed images, embed sentences, search. Arrays in, arrays out.
 
-from stages.lofi import notebook as lofi
+After `from stages.lofi import notebook as lofi`:
 
 pixels = lofi.Preprocessing(low_percentile=1.0, high_percentile=99.0, side_px=512)  # lofi.normalize
 encoder = lofi.encoder("results/weights/lofi/encoder.json", pixels, adapter="results/lofi/train/adapter")

@@ -10,7 +10,7 @@ import pytest
 from stages import report
 from stages.lib.core import documents, tables
 from stages.lib.core.errors import ParamsError, TableError
-from stages.lib.metrics import measures
+from stages.lib.metrics import measures, over_seeds
 from stages.lib.metrics.measures import Estimate, Key, Subject
 from stages.lib.metrics.resampled import spread
 from stages.lib.report.blocks import Section
@@ -81,7 +81,7 @@ def test_what_the_seeds_share_has_a_spread_and_no_interval(studies: list[Path], 
     alike = means[TUNED._replace(subset="val")][AREA]  # the same validation images in both
     assert alike.sd is not None
     assert (alike.low, alike.high) == (None, None)
-    assert not any(key.metric in join.NOT_AVERAGED for found in means.values() for key in found)
+    assert not any(key.metric in over_seeds.NOT_AVERAGED for found in means.values() for key in found)
 
 
 def test_a_measure_that_one_seed_lacks_has_no_mean_and_the_reason_names_the_seed() -> None:

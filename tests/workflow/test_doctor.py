@@ -341,7 +341,10 @@ def test_every_preset_can_be_examined_and_only_those_of_the_hub_want_a_gpu(prese
     document = yaml.safe_load(preset.read_text())
     fetched = [document["weights"]["fetch"]] if "weights" in document else []
     in_process = [row for row in document.get("findings", {}).get("arms", {}).values() if row["kind"] == "local"]
-    assert doctor.needs_gpu(document) is any(row["revision"] != "none" for row in [*fetched, *in_process])
+    model = document.get("lofi", {}).get("model", {}) if "lofi" in document["study"]["chapters"] else {}
+    revisions = [row["revision"] for row in [*fetched, *in_process]]
+    revisions += [value for name, value in model.items() if name.endswith("_revision")]
+    assert doctor.needs_gpu(document) is any(revision != "none" for revision in revisions)
 
 
 def test_the_exit_code_tells_whether_anything_is_to_mend(monkeypatch, capsys):
