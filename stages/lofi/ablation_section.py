@@ -181,6 +181,14 @@ def _changes(parameters: Mapping[str, Any]) -> Iterator[Block]:
         Row(title=name, cells=(", ".join(f"{key}: {value}" for key, value in changes.items()),))
         for name, changes in parameters["lofi"]["ablations"]["variants"].items()
     ]
+    begins = parameters["lofi"].get("train", {}).get("start", "none")
+    if begins != "none":
+        yield Note(
+            text=(
+                f"Training begins with {begins}. A variant of another shape (pooling, tokens, ranks) cannot, and "
+                "begins with a pooling of random weights: it differs from the others by more than its change.",
+            )
+        )
     yield Table(name="changes", columns=(Column(title="Changes"),), groups=(Rows(rows=tuple(rows)),))
     yield Fold(title="Parameters", blocks=(blocks.Facts(facts=tree(parameters)),))
 

@@ -46,6 +46,13 @@ def of(study: Study) -> Iterator[tuple[str, str, str]]:
             "The demo's stand-in for MedGemma was never taught to use examples: it proves the way of prompts, cache, "
             "parsing and scoring alone.",
         )
+    if study.simulated:
+        yield (
+            "taught",
+            "That this training alone makes a model look at the image",
+            "The demo's base was taught boxes and sentences of other simulated images. From a pooling of random "
+            "weights, trials of the same length scored about as well on other patients' images.",
+        )
     yield (
         "reader",
         "That a box off the first reader's is wrong",
