@@ -235,6 +235,11 @@ def by_part(needs: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value / GB:.1f}" for name, value in needs.items())
 
 
+def known(model: Mapping[str, Any]) -> bool:
+    """Whether a model is of the sizes that are built in here."""
+    return ENCODER_NAME in model["encoder"] and DECODER_NAME in model["decoder"]
+
+
 def lines(document: Mapping[str, Any], on: costs.Gpu, results: Path) -> list[str]:
     """Estimate of the training as lines of text.
 
@@ -244,7 +249,7 @@ def lines(document: Mapping[str, Any], on: costs.Gpu, results: Path) -> list[str
         results: Folder of results.
     """
     model, train = document["lofi"]["model"], document["lofi"]["train"]
-    if ENCODER_NAME not in model["encoder"] or DECODER_NAME not in model["decoder"]:
+    if not known(model):
         return [f"lofi: no estimate of {model['encoder']} with {model['decoder']}, whose sizes are not known here"]
     pooling, average, again = model["pooling"], model["average_patches"], train["gradient_checkpointing"]
     batch = train["per_device_train_batch_size"]

@@ -13,6 +13,7 @@ from stages.lib.core import kinds, params
 from stages.lib.core.errors import ParamsError
 from stages.lib.models.chat import checks
 from stages.lofi import ablations
+from stages.lofi.page import finding
 from workflow import renamed
 from workflow.chapters import CHAPTERS, ROOTS
 
@@ -280,7 +281,8 @@ def _wrong_lofi(given: SimpleNamespace) -> list[str]:
     named |= {f"lofi.grounders.{name}.encoder": (row.params.encoder, encoders) for name, row in rows.items()}
     tuned = [name for name, row in given.grounders.items() if row.kind == "tuned"]
     named["lofi.ablations.grounder"] = (given.ablations.grounder, (*tuned, ablations.NONE))
-    most = given.retrieve.neighbours
+    most, shown = given.retrieve.neighbours, int(finding.AT)
+    ks = given.measure.ks
     splits = {
         "lofi.embed.image_splits": (given.embed.image_splits, ("train", "val", "test"), "training images are found"),
         "lofi.embed.text_splits": (given.embed.text_splits, ("test",), "test reports are ranked"),
@@ -288,6 +290,10 @@ def _wrong_lofi(given: SimpleNamespace) -> list[str]:
     return [
         *_not_there(named),
         *ablations.problems(given.ablations, given.train, given.model),
+        *(
+            [f"lofi.measure.ks: found {list(ks)}, wanted {shown} among them, which the page begins with"]
+            * (shown not in ks)
+        ),
         *(["lofi.encoders: found no row, wanted one or more: the first is what the chapter is about"] * (not encoders)),
         *(
             f"{key}: found {list(found)}, wanted {', '.join(wanted)} among them, as {reason} by every encoder"

@@ -22,6 +22,7 @@ from stages.lib.core.progress import track
 from stages.lib.demo import parallel
 from stages.lib.demo.synthetic import image as images
 from stages.lib.demo.synthetic import marker
+from stages.lib.demo.synthetic.nodules import problems as nodule_problems
 
 NIH, LIDC, UNLABELLED = "nih_filtered_images", "lidc_png_16_bit", "unlabelled"
 LEAST_SIDE_PX = 64
@@ -58,13 +59,12 @@ class Params:
     unlabelled_images: params.NonNegativeInt  # images of both kinds for `predict`, half of them with nodules
 
     def __post_init__(self) -> None:
-        problems = []
-        if self.min_diameter_mm > self.max_diameter_mm:
-            problems.append(f"min_diameter_mm up to max_diameter_mm ({self.max_diameter_mm:g})")
-        if self.max_diameter_mm > 60:
-            problems.append("max_diameter_mm up to 60: what is larger is no nodule and may not fit the lung")
-        if self.min_contrast > self.max_contrast:
-            problems.append(f"min_contrast up to max_contrast ({self.max_contrast:g})")
+        problems = nodule_problems(
+            min_diameter_mm=self.min_diameter_mm,
+            max_diameter_mm=self.max_diameter_mm,
+            min_contrast=self.min_contrast,
+            max_contrast=self.max_contrast,
+        )
         if min(self.nih_side_px, self.lidc_side_px) < LEAST_SIDE_PX:
             problems.append(f"nih_side_px and lidc_side_px of at least {LEAST_SIDE_PX}")
         if problems:

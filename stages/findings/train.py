@@ -103,9 +103,7 @@ def train(
     outcome = loop.fit(task, checkpoints, live)
     steps, params = len(outcome.curve), task.params
     log = TextLog(
-        base=TrainedBase(
-            base=task.base.base, commit=task.base.commit, sha256=task.base.sha256, revision=task.base.revision
-        ),
+        base=TrainedBase.of(task.base),
         arm=arm,
         trainable_parameters=outcome.trainable,
         total_parameters=outcome.total,

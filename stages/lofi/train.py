@@ -38,7 +38,6 @@ from stages.lib.learn.train_log import TrainedBase
 from stages.lib.models import box_text, snapshot
 from stages.lib.models.lofi import card
 from stages.lib.models.lofi.params import ModelParams
-from stages.lib.models.snapshot import Snapshot
 
 Params = lofi.LofiParams
 NONE = "none"
@@ -107,8 +106,8 @@ def train(
     counted = reports.count(task.drawing(), task.train, task.order[:samples], given.samples_per_step)
     decoder = task.decoder if given.written else None
     log = LofiLog(
-        encoder=_trained(task.encoder),
-        decoder=_trained(decoder) if decoder else None,
+        encoder=TrainedBase.of(task.encoder),
+        decoder=TrainedBase.of(decoder) if decoder else None,
         preprocessing_hash=task.preprocessing_hash,
         trainable_parameters=outcome.trainable,
         total_parameters=outcome.total,
@@ -146,10 +145,6 @@ def train(
         step=outcome.selected_step,
     )
     return outcome.checkpoint, written, log, outcome.curve
-
-
-def _trained(base: Snapshot) -> TrainedBase:
-    return TrainedBase(base=base.base, commit=base.commit, sha256=base.sha256, revision=base.revision)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -43,7 +43,6 @@ from stages.lib.models.box_text import Rounding
 from stages.lib.models.lofi import card
 from stages.lib.models.lofi.params import ModelParams
 from stages.lib.models.lofi.wording import ground_prompt
-from stages.lib.models.snapshot import Snapshot
 
 GO_ON = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, start it again
 NONE = "none"
@@ -100,8 +99,8 @@ def tune(task: TuneTask, checkpoints: Path, live: Path | None = None) -> tuple[P
     outcome = loop.fit(task, checkpoints, live)
     steps, params = len(outcome.curve), task.params
     log = TuneLog(
-        encoder=_trained(task.encoder),
-        decoder=_trained(task.decoder),
+        encoder=TrainedBase.of(task.encoder),
+        decoder=TrainedBase.of(task.decoder),
         start=str(task.start or NONE),
         tower=params.tower,
         preprocessing_hash=task.preprocessing_hash,
@@ -125,10 +124,6 @@ def tune(task: TuneTask, checkpoints: Path, live: Path | None = None) -> tuple[P
         data_wait_fraction=outcome.data_wait_fraction,
     )
     return outcome.checkpoint, log, outcome.curve
-
-
-def _trained(base: Snapshot) -> TrainedBase:
-    return TrainedBase(base=base.base, commit=base.commit, sha256=base.sha256, revision=base.revision)
 
 
 def asked(args: argparse.Namespace) -> TuneTask:

@@ -93,7 +93,7 @@ def train(
     seen = np.unique(task.shown[:samples])
     negatives = int((labels == 0).sum())
     log = TrainLog(
-        base=TrainedBase(base=base.base, commit=base.commit, sha256=base.sha256, revision=base.revision),
+        base=TrainedBase.of(base),
         preprocessing_hash=task.preprocessing_hash,
         trainable_parameters=outcome.trainable,
         total_parameters=outcome.total,

@@ -10,9 +10,12 @@ import torch
 
 from stages.lib.core.errors import MismatchError
 from stages.lib.models import snapshot
+from stages.lib.models.encoder import PairSetting
+from stages.lib.models.encoders import lofi, siglip
 from stages.lib.models.lofi import weights
 from stages.lib.models.lofi.params import ModelParams
 from stages.lofi import export, train
+from stages.weights import fetch_model
 
 TEXTS = ["No Nodule.", "The lungs are clear."]
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 32, 32), np.uint8)
@@ -120,3 +123,19 @@ def test_the_model_card_says_base_data_and_how_to_ask(exported):
 def test_an_adapter_of_another_pooling_is_not_exported(exported):
     with pytest.raises(MismatchError, match="pooling 'queries', now 'heads'"):
         main(exported, {"pooling": "heads"})
+
+
+def test_as_a_row_of_the_kind_siglip_the_merged_encoder_gives_the_vectors_of_the_adapter(exported):
+    adapted = PairSetting(found=snapshot.read(exported / "bases/encoder.json"), preprocessing_hash="c0ffee")
+    fetch_model.main(
+        [
+            *("--params", json.dumps({"base": str(exported / "export/encoder"), "revision": "none"})),
+            *("--keys", "base", "revision", "--wants", "config.json", "weights", "tokenizer"),
+            *("--out", str(exported / "merged.json")),
+        ]
+    )
+    plain = PairSetting(found=snapshot.read(exported / "merged.json"), preprocessing_hash="c0ffee")
+    row = siglip.Params(model=str(exported / "export/encoder"), revision="none", dtype="float32")
+    one, other = lofi.pair(lofi.Params(adapter=str(exported / "adapter")), adapted), siglip.pair(row, plain)
+    np.testing.assert_allclose(one.embed(list(IMAGES)), other.embed(list(IMAGES)), atol=1e-6)
+    np.testing.assert_allclose(one.texts(TEXTS), other.texts(TEXTS), atol=1e-6)

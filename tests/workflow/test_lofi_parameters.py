@@ -41,6 +41,7 @@ def changed(changes: dict[str, Any]) -> dict[str, Any]:
         ({"ablations.variants": {"a/b": {"pooling": "heads"}}}, "lofi.ablations.variants.a/b"),
         ({"embed.image_splits": ["test"]}, "lofi.embed.image_splits: found ['test'], wanted train, val, test"),
         ({"embed.text_splits": ["val"]}, "lofi.embed.text_splits: found ['val'], wanted test"),
+        ({"measure.ks": [1, 5]}, "lofi.measure.ks: found [1, 5], wanted 10 among them"),
         ({"encoders": {}}, "lofi.encoders: found no row, wanted one or more"),
         ({"grounders": {}}, "lofi.ablations.grounder: found 'tuned_lofi', wanted one of none"),
     ],

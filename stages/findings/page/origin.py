@@ -20,11 +20,10 @@ def part(study: Study) -> Part:
 
 def _blocks(study: Study) -> Iterator[Block]:
     notes = study.notes
-    git: dict[str, Any] = dict(notes.provenance.get("git") or {})
-    state = ", with changes that were not committed" if git.get("dirty") else ""
+    git: dict[str, Any] = notes.provenance.get("git") or {}
     revision = git.get("revision")
     facts = {
-        "git revision": f"{revision}{state}" if revision else "not a git checkout",
+        "git revision": provenance.checkout(git),
         "sample, SHA-256": notes.sample_sha256,
         "vocabulary": notes.vocabulary,
         "seeds": provenance.seeds(study.parameters),

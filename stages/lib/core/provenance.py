@@ -78,6 +78,17 @@ def revision(root: Path = closure.ROOT) -> dict[str, Any] | None:
     return {"revision": head.strip(), "dirty": bool(changes.strip())}
 
 
+def checkout(git: Mapping[str, Any] | None) -> str:
+    """What `revision` found, in words.
+
+    >>> checkout({"revision": "c0ffee", "dirty": True}), checkout(None)
+    ('c0ffee, with changes that were not committed', 'not a git checkout')
+    """
+    if not git or not git.get("revision"):
+        return "not a git checkout"
+    return f"{git['revision']}{', with changes that were not committed' if git.get('dirty') else ''}"
+
+
 def data_sha256(manifest: pa.Table, points: pa.Table) -> str:
     """A hash of the images' pixels and sizes, their labels, patients and points.
 

@@ -1,9 +1,9 @@
 """The log of a training: what was trained on what, and what each checkpoint was worth on validation images."""
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from stages.lib.core import params
-from stages.lib.models.snapshot import Identity
+from stages.lib.models.snapshot import Identity, Snapshot
 
 
 @params.section
@@ -11,6 +11,11 @@ class TrainedBase(Identity):
     """The base model that was trained on."""
 
     revision: params.Text  # as the parameters have it; "none" for a folder
+
+    @classmethod
+    def of(cls, found: Snapshot) -> Self:
+        """The base whose files were found."""
+        return cls(base=found.base, commit=found.commit, sha256=found.sha256, revision=found.revision)
 
 
 @params.section

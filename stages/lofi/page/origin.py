@@ -51,11 +51,10 @@ def origin(study: Study) -> Part:
 
 def _origin(study: Study) -> Iterator[Block]:
     notes = study.notes
-    git: dict[str, Any] = dict(notes.provenance.get("git") or {})
-    state = ", with changes that were not committed" if git.get("dirty") else ""
+    git: dict[str, Any] = notes.provenance.get("git") or {}
     revision = git.get("revision")
     facts = {
-        "git revision": f"{revision}{state}" if revision else "not a git checkout",
+        "git revision": provenance.checkout(git),
         "seeds": provenance.seeds(study.parameters),
     }
     yield Facts(facts=tree(facts))

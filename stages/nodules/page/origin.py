@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from stages.lib.core import documents
+from stages.lib.core import documents, provenance
 from stages.lib.report.blocks import Block, Facts, Fold, Heading, Note, Part
 from stages.lib.report.numbers import tree
 from stages.nodules.page.study import Study
@@ -19,13 +19,11 @@ def part(study: Study) -> Part:
 
 def _blocks(study: Study) -> Iterator[Block]:
     facts = {key: value for key, value in study.notes.provenance.items() if key not in ("train", "git", *LONG)}
-    git: dict[str, Any] = dict(study.notes.provenance.get("git") or {})
+    git: dict[str, Any] = study.notes.provenance.get("git") or {}
     base = documents.as_mapping(study.fetch) if study.fetch else {}
     model = {f"base model, {key}": base[key] for key in ("base", "revision", "commit", "sha256") if key in base}
-    state = ", with changes that were not committed" if git.get("dirty") else ""
     revision = git.get("revision")
-    shown = f"{revision}{state}" if revision else "not a git checkout"
-    yield Facts(facts=tree({"git revision": shown, **facts, **model}))
+    yield Facts(facts=tree({"git revision": provenance.checkout(git), **facts, **model}))
     yield Heading(title="To see each number come out again")
     yield Note(text=(f"git checkout {revision}\n{AGAIN}" if revision else AGAIN,), style="code")
     again = (

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stages.lib.core import params
-from stages.lib.demo.synthetic import chest_findings, chest_sentences, image
+from stages.lib.demo.synthetic import chest_findings, chest_sentences, image, nodules
 from stages.lib.demo.synthetic.chest_sentences import Sentence
 from stages.lib.demo.synthetic.image import Image
 
@@ -34,13 +34,12 @@ class Content:
     placed_fraction: params.Fraction  # of the sentences about a larger finding, that tell its place
 
     def __post_init__(self) -> None:
-        problems = []
-        if self.min_diameter_mm > self.max_diameter_mm:
-            problems.append(f"min_diameter_mm up to max_diameter_mm ({self.max_diameter_mm:g})")
-        if self.max_diameter_mm > 60:
-            problems.append("max_diameter_mm up to 60: what is larger is no nodule and may not fit the lung")
-        if self.min_contrast > self.max_contrast:
-            problems.append(f"min_contrast up to max_contrast ({self.max_contrast:g})")
+        problems = nodules.problems(
+            min_diameter_mm=self.min_diameter_mm,
+            max_diameter_mm=self.max_diameter_mm,
+            min_contrast=self.min_contrast,
+            max_contrast=self.max_contrast,
+        )
         if self.side_px < LEAST_SIDE_PX:
             problems.append(f"side_px of at least {LEAST_SIDE_PX}")
         if problems:

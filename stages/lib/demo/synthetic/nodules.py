@@ -9,6 +9,23 @@ from stages.lib.demo.synthetic.canvas import Frame
 SPICULATED_FRACTION = 0.25
 SOLID_MM_PER_MM = 0.75
 CONTRAST_GAIN = 3.2
+MOST_MM = 60.0  # greatest diameter
+
+
+def problems(*, min_diameter_mm: float, max_diameter_mm: float, min_contrast: float, max_contrast: float) -> list[str]:
+    """What is wanted of the sizes and contrasts of simulated nodules, and is not so; contrasts are grades, [0, 1].
+
+    >>> problems(min_diameter_mm=20, max_diameter_mm=10, min_contrast=0.2, max_contrast=0.4)
+    ['min_diameter_mm up to max_diameter_mm (10)']
+    """
+    found = []
+    if min_diameter_mm > max_diameter_mm:
+        found.append(f"min_diameter_mm up to max_diameter_mm ({max_diameter_mm:g})")
+    if max_diameter_mm > MOST_MM:
+        found.append(f"max_diameter_mm up to {MOST_MM:g}: what is larger is no nodule and may not fit the lung")
+    if min_contrast > max_contrast:
+        found.append(f"min_contrast up to max_contrast ({max_contrast:g})")
+    return found
 
 
 @dataclass(frozen=True)
