@@ -159,7 +159,7 @@ rule lofi_train:
         live="results/lofi/live",
     shell:
         "python -m stages.lofi.train --params {params.values:q} {params.paths} --results results"
-        " --checkpoints results/lofi/checkpoints --live {params.live} 2>&1 | tee {log}"
+        " --checkpoints results/lofi/checkpoints/train --live {params.live} 2>&1 | tee {log}"
 
 
 rule lofi_embed:
@@ -240,7 +240,7 @@ rule lofi_tune:
         paths=paths,
     shell:
         "python -m stages.lofi.tune --params {params.values:q} --grounder {wildcards.grounder} {params.paths}"
-        " --results results --checkpoints results/lofi/checkpoints --features results/lofi/features 2>&1 | tee {log}"
+        " --results results --checkpoints results/lofi/checkpoints/tune --features results/lofi/features 2>&1 | tee {log}"
 
 
 rule lofi_ground:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,28 +12,31 @@ from pathlib import Path
 from typing import Any
 
 import checkout as checkouts
+import yaml
 
 from stages.lib.core import sentence_tables, tables
 from stages.lib.core.tables import Schema
 
 FEW: Mapping[str, Any] = {"max_steps": 6, "eval_steps": 3, "save_steps": 3, "per_device_train_batch_size": 8}
 VARIANT = "sigmoid_alone"
+IMAGES = {"train": 60, "val": 12, "test": 24}
+ENCODERS = ("lofi", "base")
+GROUNDERS = ("tuned_lofi", "map", "copied", "in_context_0")
+ROWS = {"encoders": ENCODERS, "grounders": GROUNDERS}
+SHIPPED = yaml.safe_load((checkouts.ROOT / "params.yaml").read_text())["lofi"]
 SMALL_LOFI: Mapping[str, Mapping[str, Any] | None] = {
     "study": {"shards": 1, "chapters": ["lofi"]},
-    "lofi.simulate": {"train_images": 60, "val_images": 12, "test_images": 24},
+    "lofi.simulate": {f"{split}_images": count for split, count in IMAGES.items()},
     "lofi.train": {**FEW, "samples_per_pass": 8},
     "lofi.tune": FEW,
-    "lofi.grounders.tuned_base": None,
     "lofi.grounders.tuned_lofi": {"max_new_tokens": 12},
     "lofi.grounders.in_context_0": {"max_new_tokens": 12},
     "lofi.ground": {"max_pairs": 10},
     "lofi.measure": {"draws": 50, "compared_grounders": [["tuned_lofi", "copied"]], "min_stratum_sentences": 2},
     "lofi.section": {"queries": 4, "sentences": 4},
+    **{f"lofi.{kind}.{name}": None for kind, kept in ROWS.items() for name in SHIPPED[kind] if name not in kept},
     "lofi.ablations": {"seeds": [0], "variants": {VARIANT: {"tasks": ["sigmoid"]}}},
 }
-IMAGES = {"train": 60, "val": 12, "test": 24}
-ENCODERS = ("lofi", "base")
-GROUNDERS = ("tuned_lofi", "map", "copied", "in_context_0")
 ASKED = 30  # ten sentences, each with its own image, another patient's, and a grey one
 TABLES: Mapping[str, Schema] = {
     "manifest": tables.MANIFEST,
@@ -50,12 +54,19 @@ TABLES: Mapping[str, Schema] = {
     "measure/outcomes": tables.OUTCOMES,
 }
 ADAPTERS = {"train/adapter": "adapter", "tune/tuned_lofi/adapter": "tune/tuned_lofi/adapter"}
+KEPT = ("checkpoints", "features", "vectors")
 OPTIONS = ("--cores", "1", "--resources", "gpu=1", "--rerun-incomplete", "--nocolor", "--quiet", "all")
 
 
 def snakemake(folder: Path, *targets: str, **environment: str) -> str:
     """What Snakemake prints when it makes `targets`, one job at a time."""
     return checkouts.run(folder, "snakemake", *OPTIONS, "--", *targets, **environment)
+
+
+def forget(folder: Path) -> None:
+    """Delete what a later run can take up, so that it has to make everything itself."""
+    for name in KEPT:
+        shutil.rmtree(folder / "results/lofi" / name)
 
 
 def kill_when(folder: Path, log: str, written: str) -> None:

@@ -77,6 +77,7 @@ def test_each_image_is_shown_beside_its_similar_cases_the_nearest_first_with_dis
         ("t", ("distance 0.01", "nodule")),
         ("u", ("distance 0.04", "no nodule")),
     ]
+    assert [album.total for album in found.values()] == [len(album.cards) for album in found.values()]
     assert found["c"].cards[0].facts[1] == "not labelled"
     assert found["a"].cards[0].image != found["a"].cards[1].image
 

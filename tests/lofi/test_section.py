@@ -195,6 +195,9 @@ def test_a_verdict_wants_all_blind_rows_beaten_by_the_metric_that_was_named_befo
 def test_answers_that_cannot_be_read_are_counted_for_each_image_that_was_shown(whole):
     table = next(one for one in blocks_of(whole, "grounding", Table) if one.name == "grounding.statuses")
     found = {row.title: row.cells for row in table.groups[0].rows}
+    own, another, grey = [title for title in found if title.startswith("Tuned, ")]
+    assert (own, grey) == ("Tuned, own image", "Tuned, grey image")
+    assert another == "Tuned, another patient's image"
     assert found["Tuned, grey image"] == ("0", "0", "12", "100.0 %")
     assert found["Tuned, own image"] == ("12", "0", "0", "0.0 %")
 

@@ -60,7 +60,7 @@ def part(cases: Cases, pixels: Pixels, *, most: int, image_px: int, seed: int) -
         cards = [card(names[place], "the image itself")]
         cards += [card(row["neighbour"], f"distance {row['distance']:.3g}") for row in near]
         rule = "the nearest training images of other patients, the most alike first"
-        albums.append(Album(title=names[place], rule=rule, total=len(near), cards=tuple(cards)))
+        albums.append(Album(title=names[place], rule=rule, total=len(cards), cards=tuple(cards)))
     return Part(
         name="alike",
         title="Similar cases",

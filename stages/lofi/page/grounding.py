@@ -139,7 +139,8 @@ def _statuses(study: Study) -> Table:
         for seen, status in zip(table["seen"].to_pylist(), table["status"].to_pylist(), strict=True):
             of_seen = counts.setdefault(seen, dict.fromkeys(names, 0))
             of_seen[status] += 1
-        for seen, found in counts.items():
+        for seen in [seen for seen in SEEN if seen in counts]:
+            found = counts[seen]
             share = f"{100 * found['malformed'] / sum(found.values()):.1f} %"
             cells = (*(f"{found[name]:,}" for name in names), share)
             rows.append(Row(title=f"{one.label}, {SEEN[seen]}", look=one.look, cells=cells))
