@@ -12,9 +12,7 @@ from stages.findings import arms, judges, retrieve
 from stages.lib.core import kinds, params
 from stages.lib.core.errors import ParamsError
 from stages.lib.models.chat import checks
-from stages.lofi import ablations
-from stages.lofi.page import finding
-from workflow import renamed
+from workflow import lofi_checks, renamed
 from workflow.chapters import CHAPTERS, ROOTS
 
 NAME = r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$"
@@ -270,42 +268,7 @@ def _unknown_systems(given: SimpleNamespace) -> list[str]:
 
 def _wrong_lofi(given: SimpleNamespace) -> list[str]:
     """A sentence for each encoder or grounder of the chapter lofi that is named and is not there, or does not fit."""
-    encoders, grounders = tuple(given.encoders), tuple(given.grounders)
-    named = {
-        f"lofi.measure.compared_{kind}s.{number}.{place}": (one, known)
-        for kind, known in {"encoder": encoders, "grounder": grounders}.items()
-        for number, pair in enumerate(getattr(given.measure, f"compared_{kind}s"))
-        for place, one in enumerate(pair)
-    }
-    rows = {name: row for name, row in given.grounders.items() if hasattr(row.params, "encoder")}
-    named |= {f"lofi.grounders.{name}.encoder": (row.params.encoder, encoders) for name, row in rows.items()}
-    tuned = [name for name, row in given.grounders.items() if row.kind == "tuned"]
-    named["lofi.ablations.grounder"] = (given.ablations.grounder, (*tuned, ablations.NONE))
-    most, shown = given.retrieve.neighbours, int(finding.AT)
-    ks = given.measure.ks
-    splits = {
-        "lofi.embed.image_splits": (given.embed.image_splits, ("train", "val", "test"), "training images are found"),
-        "lofi.embed.text_splits": (given.embed.text_splits, ("test",), "test reports are ranked"),
-    }
-    return [
-        *_not_there(named),
-        *ablations.problems(given.ablations, given.train, given.model),
-        *(
-            [f"lofi.measure.ks: found {list(ks)}, wanted {shown} among them, which the page begins with"]
-            * (shown not in ks)
-        ),
-        *(["lofi.encoders: found no row, wanted one or more: the first is what the chapter is about"] * (not encoders)),
-        *(
-            f"{key}: found {list(found)}, wanted {', '.join(wanted)} among them, as {reason} by every encoder"
-            for key, (found, wanted, reason) in splits.items()
-            if not {*wanted} <= {*found}
-        ),
-        *(
-            f"lofi.grounders.{name}.k: found {row.params.k} examples, wanted at most lofi.retrieve.neighbours, {most}"
-            for name, row in rows.items()
-            if getattr(row.params, "demonstrations", "nearest") == "nearest" and getattr(row.params, "k", 0) > most
-        ),
-    ]
+    return [*_not_there(lofi_checks.named(given)), *lofi_checks.problems(given)]
 
 
 WRONG = {"nodules": _unknown_systems, "findings": _wrong_systems, "lofi": _wrong_lofi}

@@ -54,6 +54,18 @@ def test_what_does_not_fit_together_is_refused_with_what_was_found_and_wanted(
     assert said in str(error.value)
 
 
+def test_an_encoder_that_does_not_read_is_neither_compared_nor_asked_for_a_map() -> None:
+    shipped = yaml.safe_load(SHIPPED)["lofi"]
+    base = {name: value for name, value in shipped["encoders"]["base"].items() if name != "label"}
+    encoders = {"lofi": shipped["encoders"]["lofi"], "base": {**base, "kind": "medgemma"}}
+    with pytest.raises(ParamsError) as error:
+        registry.check(changed({"encoders": encoders, "grounders.map.encoder": "base"}))
+    assert list(error.value.problems) == [
+        "lofi.measure.compared_encoders.0.1: found 'base', which does not read, wanted one of lofi",
+        "lofi.grounders.map.encoder: found 'base', which does not read, wanted one of lofi",
+    ]
+
+
 def test_a_study_needs_no_grounder() -> None:
     registry.check(changed({"grounders": {}, "measure.compared_grounders": [], "ablations.grounder": "none"}))
 

@@ -35,7 +35,9 @@ def sentences(
     rows = tables.lookup(tables.lookup(rows, manifest, ["width_px", "height_px"]), images, ["png"])
     found = [row for row in rows.to_pylist() if row["boxes"]]
     if not found:
-        raise DataError("pairs:", [f"found no sentence with boxes in the split {split}, wanted at least one"])
+        raise DataError(
+            "pairs:", [f"found no sentence with boxes in the split {split}, wanted at least one, or no grounder"]
+        )
     if odd := sorted({row["image_id"] for row in found if None in (row["width_px"], row["height_px"], row["png"])}):
         raise DataError("pairs:", [f"image {name}: found no size, or no normalized image, wanted both" for name in odd])
     order = np.random.default_rng(seed).permutation(len(found))[:most]

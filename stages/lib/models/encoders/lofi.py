@@ -9,6 +9,8 @@ from stages.lib.models.encoder import Pair, PairSetting, Reader, identity
 from stages.lib.models.lofi import card, weights
 from stages.lib.models.lofi.params import ModelParams
 
+READS = True  # texts, too
+
 
 @parameters.section
 class Params:

@@ -11,6 +11,8 @@ from stages.lib.models import gemma3
 from stages.lib.models.encoder import Encoder, EncoderParams, Features, Pair, PairSetting, identity, unit
 from stages.lib.models.snapshot import Snapshot
 
+READS = False  # images alone: its text side is a language model, of another space
+
 
 @params.section
 class Params(EncoderParams):

@@ -25,6 +25,8 @@ from stages.lib.models.encoder import (
 from stages.lib.models.lofi import weights, words
 from stages.lib.models.snapshot import Snapshot
 
+READS = True  # texts, too
+
 
 @params.section
 class Params(EncoderParams):
