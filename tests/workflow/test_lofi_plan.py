@@ -50,3 +50,33 @@ def test_beside_the_nodules_similar_cases_are_in_its_section_and_every_step_is_a
     assert stages["lofi_embed-base"]["params"] == ["lofi.embed", "lofi.encoders.base"]
     made = [path for stage in stages.values() for path in (*stage["outs"], *stage.get("metrics", ()))]
     assert len(made) == len(set(made))
+
+
+def test_without_a_grounder_and_with_one_encoder_the_page_and_the_ablations_have_their_jobs(tmp_path: Path) -> None:
+    shipped = yaml.safe_load((ROOT / "params.yaml").read_text())["lofi"]
+    given = checkouts.copy(
+        tmp_path / "checkout",
+        {
+            "study": {"chapters": ["lofi"]},
+            "lofi": {"grounders": {}, "encoders": {"mine": shipped["encoders"]["lofi"]}},
+            "lofi.measure": {"compared_encoders": [], "compared_grounders": []},
+            "lofi.ablations": {"grounder": "none", "seeds": [0], "variants": {"fast": {"learning_rate": 0.5}}},
+        },
+    )
+    made = rules(given, "lofi", "lofi_ablations")
+    assert made.count("lofi_ablation_measure") == 2
+    assert {"lofi_train", "lofi_embed", "lofi_retrieve", "lofi_report", "lofi_ablation_report"} <= {*made}
+    assert not [name for name in made if "tune" in name or "ground" in name]
+
+
+def test_a_variant_changes_how_the_encoder_is_trained_and_not_how_it_is_tuned(tmp_path: Path) -> None:
+    given = checkouts.copy(
+        tmp_path / "checkout",
+        {"lofi.ablations": {"seeds": [0], "variants": {"fast": {"learning_rate": 0.5, "max_steps": 7}}}},
+    )
+    text = checkouts.run(given, "snakemake", "-n", "-p", "--nocolor", "--", "lofi_ablations")
+    lines = [line for line in text.splitlines() if "ablations/fast/0" in line and "python -m stages.lofi." in line]
+    [train], [tune] = ([line for line in lines if f"stages.lofi.{name} " in line] for name in ("train", "tune"))
+    assert '"learning_rate": 0.5' in train
+    assert '"learning_rate": 0.5' not in tune
+    assert '"max_steps": 7,' not in tune
