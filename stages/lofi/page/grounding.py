@@ -141,8 +141,8 @@ def _statuses(study: Study) -> Table:
             of_seen[status] += 1
         for seen in [seen for seen in SEEN if seen in counts]:
             found = counts[seen]
-            share = f"{100 * found['malformed'] / sum(found.values()):.1f} %"
-            cells = (*(f"{found[name]:,}" for name in names), share)
+            fraction = f"{100 * found['malformed'] / sum(found.values()):.1f} %"
+            cells = (*(f"{found[name]:,}" for name in names), fraction)
             rows.append(Row(title=f"{one.label}, {SEEN[seen]}", look=one.look, cells=cells))
     titles = ("Read", "Empty", "Malformed", "Malformed of all")
     return Table(
