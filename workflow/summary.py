@@ -29,6 +29,9 @@ SHOWN = {  # of each system on the test split
 }
 
 
+POINTS = {"lofi": "boxes"}  # what `n_points` counts in a chapter; nodules in the others
+
+
 def lines(document: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     """Name and entry of each number shown: those of test images.
 
@@ -59,15 +62,23 @@ def main() -> None:
         sys.exit(f"{path}: no such file; run `{' '.join(['snakemake', '--cores', '2', *sys.argv[1:2]])}` first")
     document = json.loads(path.read_text())
     print()
-    shown = lines(document)
+    shown = [
+        (words, written(entry, POINTS.get(chapter, "nodules")))
+        for chapter, tasks in document.items()
+        for words, entry in lines({chapter: tasks})
+    ]
     width = max(len(words) for words, _ in shown) + 2
-    for words, entry in shown:
-        print(f"  {words:{width}}{written(entry)}")
+    for words, text in shown:
+        print(f"  {words:{width}}{text}")
     print(f"\n  report  {(folder / 'report.html').resolve()}\n")
 
 
-def written(entry: Mapping[str, Any]) -> str:
+def written(entry: Mapping[str, Any], points: str = "nodules") -> str:
     """A number with its interval and n, or the reason why there is none.
+
+    Args:
+        entry: Entry of metrics.json.
+        points: What its `n_points` counts.
 
     >>> written({"value": 0.912, "low": 0.85, "high": 0.95, "n": 142})
     '0.912  [0.850, 0.950]  n = 142'
@@ -84,7 +95,7 @@ def written(entry: Mapping[str, Any]) -> str:
     if interval and entry["low"] == entry["high"] and "wilson_low" in entry:
         interval += f", Wilson [{entry['wilson_low']:.3f}, {entry['wilson_high']:.3f}]"
     count = f"  n = {entry['n']}" if "n" in entry else ""
-    count += f" with {entry['n_points']} nodules" if entry.get("n_points") else ""
+    count += f" with {entry['n_points']} {points}" if entry.get("n_points") else ""
     return f"{entry['value']:.3f}{interval}{count}"
 
 

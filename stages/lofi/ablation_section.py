@@ -34,7 +34,7 @@ from stages.lib.report.systems import System, systems
 from stages.lofi.ablations import AS_IS
 from stages.lofi.ablations import Params as AblationParams
 from stages.lofi.notes import CHAPTER
-from stages.lofi.page.study import DIRECTIONS, GROUNDING, RETRIEVAL, TEST
+from stages.lofi.page.study import DIRECTIONS, GROUNDING, NOUNS, RETRIEVAL, TEST
 
 TITLE = "What each part of the training does"
 RECALL = Key("recall_at_k", "10")
@@ -130,7 +130,12 @@ def _table(variants: Mapping[str, System], means: Measures, seeds: Sequence[int]
     for name, variant in variants.items():
         if name != AS_IS:
             gaps = [
-                number(shown.key, means.get(shown.subject(name)._replace(other=AS_IS), {}).get(shown.key), signed=True)
+                number(
+                    shown.key,
+                    means.get(shown.subject(name)._replace(other=AS_IS), {}).get(shown.key),
+                    signed=True,
+                    nouns=NOUNS[shown.task],
+                )
                 for shown in SHOWN
                 if not shown.blind
             ]
@@ -144,7 +149,7 @@ def _table(variants: Mapping[str, System], means: Measures, seeds: Sequence[int]
 
 def _cell(found: Measures, shown: Shown, variant: str) -> Number:
     estimate = found.get(shown.subject(variant), {}).get(shown.key)
-    return number(shown.key, estimate, signed=bool(shown.blind))
+    return number(shown.key, estimate, signed=bool(shown.blind), nouns=NOUNS[shown.task])
 
 
 def _plots(variants: Mapping[str, System], found: Mapping[int | None, Measures], seeds: Sequence[int]) -> Charts:

@@ -192,6 +192,14 @@ def test_a_verdict_wants_all_blind_rows_beaten_by_the_metric_that_was_named_befo
     assert not found["Copied"].selected
 
 
+def test_behind_a_number_queries_or_sentences_and_boxes_are_counted_and_no_images_or_nodules(whole):
+    retrieved = blocks_of(whole, "retrieval", Table)[0].groups[0].rows[0].cells[0].note
+    boxed = next(one for one in blocks_of(whole, "grounding", Table) if one.name == "grounding")
+    assert retrieved.startswith("12 queries, 12 patients")
+    note = boxed.groups[0].rows[0].cells[0].note
+    assert note.startswith("12 sentences, 12 patients, 12 true boxes, 12 predicted boxes")
+
+
 def test_answers_that_cannot_be_read_are_counted_for_each_image_that_was_shown(whole):
     table = next(one for one in blocks_of(whole, "grounding", Table) if one.name == "grounding.statuses")
     found = {row.title: row.cells for row in table.groups[0].rows}

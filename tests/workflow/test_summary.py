@@ -40,3 +40,15 @@ def test_a_chapter_that_has_not_run_names_the_command(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["summary", "findings"])
     with pytest.raises(SystemExit, match="snakemake --cores 2 findings"):
         summary.main()
+
+
+def test_the_points_of_the_chapter_lofi_are_boxes(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "results/lofi"
+    folder.mkdir(parents=True)
+    entry = {**GOOD, "n_points": 31}
+    shown = {"lofi": {"grounding": {"map": {"test": {"rodeo_localization": entry}}}}}
+    (folder / "metrics.json").write_text(json.dumps(shown))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["summary", "lofi"])
+    summary.main()
+    assert "n = 30 with 31 boxes" in capsys.readouterr().out

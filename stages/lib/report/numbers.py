@@ -22,13 +22,14 @@ BEHIND: Mapping[str, str] = {
 }
 
 
-def number(key: Key, estimate: Estimate | None, *, signed: bool = False) -> Number:
+def number(key: Key, estimate: Estimate | None, *, signed: bool = False, nouns: Mapping[str, str] = BEHIND) -> Number:
     """Measure as it is shown.
 
     Args:
         key: Its metric, which says whether it is a count.
         estimate: None if it was not measured.
         signed: Whether a plus is written.
+        nouns: What each count behind it counts; a count without one is not told.
 
     >>> number(Key("roc_auc"), Estimate(value=0.9123, low=0.85, high=0.95, n=142)).note
     '142 images'
@@ -64,17 +65,17 @@ def number(key: Key, estimate: Estimate | None, *, signed: bool = False) -> Numb
     text = decimal(
         int(estimate.value) if whole and float(estimate.value).is_integer() else estimate.value, signed=signed
     )
-    behind = note(estimate)
+    behind = note(estimate, nouns)
     return Number(text=text, interval=interval, value=estimate.value, low=low, high=high, note=behind, beside=beside)
 
 
-def note(estimate: Estimate) -> str:
+def note(estimate: Estimate, nouns: Mapping[str, str] = BEHIND) -> str:
     """What stands behind a number: counts, Wilson's interval, threshold, skipped resamples.
 
     >>> note(Estimate(value=0.5, n=1200, n_positive=12))
     '1,200 images, 12 positive'
     """
-    counts = ((getattr(estimate, name), noun) for name, noun in BEHIND.items())
+    counts = ((getattr(estimate, name), noun) for name, noun in nouns.items())
     parts = [f"{count:,} {noun}" for count, noun in counts if count is not None]
     if estimate.wilson_low is not None:
         parts.append(wilson(estimate))

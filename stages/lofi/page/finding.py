@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from stages.lib.metrics.measures import Key
 from stages.lib.report.blocks import Number, Sentence, Tile
 from stages.lib.report.numbers import decimal, label, number
-from stages.lofi.page.study import DIRECTIONS, TEST, Study
+from stages.lofi.page.study import DIRECTIONS, GROUNDING, NOUNS, RETRIEVAL, TEST, Study
 
 AT = "10"  # K of the first sentence
 RECALL, CHANCE = Key("recall_at_k", AT), Key("chance_at_k", AT)
@@ -40,7 +40,7 @@ def _retrieval(study: Study) -> Iterator[str | Number]:
             continue
         yield f"{encoder.label}, {title.lower()}: a right one among the first {AT} for " if not told else "; "
         yield f"{title.lower()} " if told else ""
-        yield number(RECALL, found[RECALL])
+        yield number(RECALL, found[RECALL], nouns=NOUNS[RETRIEVAL])
         chance = found.get(CHANCE)
         yield f" of the queries (chance {decimal(chance.value)})" if chance and chance.value is not None else ""
         told += 1
@@ -72,11 +72,17 @@ def tiles(study: Study) -> tuple[Tile, ...]:
         if RECALL in found:
             chance = found.get(CHANCE)
             more = f"chance {decimal(chance.value)}" if chance and chance.value is not None else ""
-            made.append(Tile(title=f"R@{AT}, {title.lower()}", number=number(RECALL, found[RECALL]), more=more))
+            made.append(
+                Tile(
+                    title=f"R@{AT}, {title.lower()}",
+                    number=number(RECALL, found[RECALL], nouns=NOUNS[RETRIEVAL]),
+                    more=more,
+                )
+            )
     grounders = [(study.grounding(name).get(LOCALIZATION), one) for name, one in study.grounders.items()]
     known = [(found, one) for found, one in grounders if found is not None and found.value is not None]
     if known:
         best, grounder = max(known, key=lambda pair: (pair[0].value or 0.0, pair[1].name))
         title = f"{label('rodeo_localization')}, {grounder.label}"
-        made.append(Tile(title=title, number=number(LOCALIZATION, best)))
+        made.append(Tile(title=title, number=number(LOCALIZATION, best, nouns=NOUNS[GROUNDING])))
     return tuple(made)

@@ -7,7 +7,7 @@ from stages.lib.metrics.grounding_suite import SECOND_READER, TWO_READERS
 from stages.lib.metrics.measures import Estimate, Key
 from stages.lib.report.blocks import Block, Column, Fold, Heading, Note, Number, Part, Row, Rows, Table
 from stages.lib.report.numbers import DASH, label, number
-from stages.lofi.page.study import GROUNDING, SEEN, TEST, Study
+from stages.lofi.page.study import GROUNDING, NOUNS, SEEN, TEST, Study
 
 BLIND = [seen for seen in SEEN if seen != "own"]
 SHOWN = ("f1", "precision", "recall", "rodeo_localization", "rodeo_shape", "best_iou", "pointing_accuracy")
@@ -52,7 +52,7 @@ def _verdicts(study: Study) -> Table:
         for seen in BLIND:
             found = study.grounding(one.name, TEST, f"{one.name}/{seen}")
             key = next((key for key in found if seen in mine and key.text == mine[seen].metric), None)
-            cells.append(number(key, found[key], signed=True) if key else DASH)
+            cells.append(number(key, found[key], signed=True, nouns=NOUNS[GROUNDING]) if key else DASH)
         grounds = bool(mine) and all(found.grounds for found in mine.values())
         verdict = "looks at the image" if grounds else "has grounded nothing" if mine else "was not asked blind"
         rows.append(Row(title=one.label, look=one.look, key=one.name, cells=(*cells, verdict), selected=grounds))
@@ -73,7 +73,11 @@ def _keys(study: Study) -> list[Key]:
 
 
 def _row(title: str, keys: list[Key], found: Mapping[Key, Estimate], look: int | None, *, signed: bool = False) -> Row:
-    return Row(title=title, look=look, cells=tuple(number(key, found.get(key), signed=signed) for key in keys))
+    return Row(
+        title=title,
+        look=look,
+        cells=tuple(number(key, found.get(key), signed=signed, nouns=NOUNS[GROUNDING]) for key in keys),
+    )
 
 
 def _columns(keys: list[Key]) -> tuple[Column, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from stages.lib.metrics.measures import Key
 from stages.lib.report.blocks import Block, Column, Fold, Heading, Note, Number, Part, Row, Rows, Table
 from stages.lib.report.numbers import decimal, label, number
-from stages.lofi.page.study import DIRECTIONS, RETRIEVAL, TEST, Study
+from stages.lofi.page.study import DIRECTIONS, NOUNS, RETRIEVAL, TEST, Study
 
 RANKED = ("median_rank", "reciprocal_rank", "tied_pairs")
 
@@ -52,7 +52,7 @@ def _table(study: Study, direction: str, kind: str, corner: str = "") -> Table:
     rows, chance = [], None
     for encoder in study.encoders.values():
         found = study.retrieval(encoder.name, subset)
-        cells: list[str | Number] = [number(key, found.get(key)) for key in [*recalls, *others]]
+        cells: list[str | Number] = [number(key, found.get(key), nouns=NOUNS[RETRIEVAL]) for key in [*recalls, *others]]
         rows.append(Row(title=encoder.label, look=encoder.look, key=encoder.name, cells=tuple(cells)))
         chance = chance or [found.get(Key(f"chance_at_k{kind}", k)) for k in ks]
     by_chance: list[str | Number] = [
@@ -84,7 +84,10 @@ def _compared(study: Study) -> Iterator[Block]:
     for first, second in pairs:
         for direction, title in DIRECTIONS.items():
             found = study.retrieval(first, f"{TEST}/{direction}", second)
-            cells = tuple(number(key, found.get(key), signed=True) for key in (Key("recall_at_k", k) for k in ks))
+            cells = tuple(
+                number(key, found.get(key), signed=True, nouns=NOUNS[RETRIEVAL])
+                for key in (Key("recall_at_k", k) for k in ks)
+            )
             names = [study.encoders[name].label if name in study.encoders else name for name in (first, second)]
             rows.append(Row(title=f"{names[0]} less {names[1]}, {title.lower()}", cells=cells))
     yield Heading(title="Two encoders on the same queries")

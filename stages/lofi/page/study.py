@@ -18,6 +18,15 @@ from stages.lofi.notes import Notes
 RETRIEVAL, GROUNDING = "retrieval", "grounding"
 TEST = "test"
 DIRECTIONS = dict(zip(retrieval_suite.DIRECTIONS, ("Image to text", "Text to image"), strict=True))
+NOUNS: Mapping[str, Mapping[str, str]] = {  # what is counted behind a measure of each task
+    RETRIEVAL: {"n": "queries", "n_patients": "patients"},
+    GROUNDING: {
+        "n": "sentences",
+        "n_patients": "patients",
+        "n_points": "true boxes",
+        "n_predictions": "predicted boxes",
+    },
+}
 SEEN = {"own": "own image", "shuffled": "another patient's image", "grey": "grey image"}
 Pixels = Callable[[str], bytes]  # PNG of a normalized image, given its path relative to the results folder
 
