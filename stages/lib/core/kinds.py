@@ -18,6 +18,9 @@ JUDGES = "stages.lib.models.judges"
 ENCODERS = "stages.lib.models.encoders"
 RETRIEVERS = "stages.lib.models.retrievers"
 GROUNDERS = "stages.lib.detect.grounders"
+MODELS = "stages.lib.learn.zoo"
+BACKBONES = "stages.lib.models.backbones"
+TRAINED_LOCALIZERS = "stages.lib.detect.trained"
 
 
 def names(package: str) -> list[str]:

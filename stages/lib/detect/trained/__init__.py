@@ -1,0 +1,1 @@
+"""Kinds of rows of `zoo.localizers`: each offers `Params`, `fit` and `find`."""

@@ -1,0 +1,83 @@
+"""Documents of the chapter: what was embedded, what a row's fit came to, and why a row failed."""
+
+from typing import ClassVar
+
+from stages.lib.core import params
+from stages.lib.learn.candidate import Tried
+
+CHAPTER = "zoo"
+
+
+@params.section
+class Failure:
+    """Why a row, or the features that it needs, could not be made; its outputs are empty then."""
+
+    stage: params.Text  # embed, tokens, fit, infer
+    error: params.Text  # class of the error
+    reason: params.Text  # its message
+
+
+@params.section
+class Embedded:
+    """Record of the features of one backbone, one shard of images."""
+
+    written_by: ClassVar[str] = "zoo.embed"
+
+    failure: Failure | None
+    architecture: str | None
+    identity: str | None  # what decides the features beside the images
+    weights_sha256: str | None
+    parameters: int | None
+    operations: float | None  # of one image in one pass, counted on meta tensors
+    features: int | None  # width of a token
+    rows: int | None  # of patch tokens; columns are as many
+    prefix: int | None
+    patch_px: int | None
+    places: int | None
+    random_weights: bool | None
+    preprocessing_hash: str | None
+    images: params.NonNegativeInt
+    bytes: params.NonNegativeInt  # of the file of features
+    computed: params.NonNegativeInt  # images that passed the model; the others were found
+    seconds: params.NonNegativeFloat  # wall clock, loading included
+    seconds_per_image: float | None  # wall clock of the passes alone, per image of those computed
+
+
+@params.section
+class Fit:
+    """Record of a row's fit, fit.json."""
+
+    written_by: ClassVar[str] = "zoo.fit"
+
+    model: params.Text
+    kind: params.Text
+    failure: Failure | None
+    images: params.NonNegativeInt
+    positive_images: params.NonNegativeInt
+    validation_images: params.NonNegativeInt
+    positive_validation_images: params.NonNegativeInt
+    preprocessing_hash: str
+    side_px: int | None
+    tried: tuple[Tried, ...]
+    chosen: str
+    trained_parameters: params.NonNegativeInt
+    parameters: int | None
+    operations: float | None  # of one image in one pass
+    passes: params.Count
+    random_weights: bool
+    notes: tuple[str, ...]
+    seconds: params.NonNegativeFloat
+
+
+@params.section
+class Inferred:
+    """Record of a row's scores, beside its table."""
+
+    written_by: ClassVar[str] = "zoo.infer"
+
+    model: params.Text
+    failure: Failure | None
+    images: params.NonNegativeInt
+    seconds: params.NonNegativeFloat
+    seconds_per_image: float | None
+    answer_mass: float | None  # mean over images; null of kinds without two answers
