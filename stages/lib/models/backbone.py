@@ -76,10 +76,13 @@ class Tokens:
     Attributes:
         patches: Patch tokens, float32 of shape (n, rows, columns, features); of a CNN the cells of its last map.
         prefix: Tokens that are no patches (CLS, registers, pooled), float32 of shape (n, p, features), p from 0.
+        projected: Of MedGemma: what the same pass gives to the language model, tensor of shape (n, image tokens,
+            hidden) in the model's own type; None of others.
     """
 
     patches: np.ndarray
     prefix: np.ndarray
+    projected: Any = None
 
 
 @dataclass(frozen=True)
@@ -119,10 +122,12 @@ class Backbone:
         tokens: Takes n normalized images, uint8 arrays of shape (side_px, side_px). An image's tokens do not depend on
             the others of its batch beyond rounding.
         close: Ends what it holds beside memory, such as a worker process.
-        cache: Of MedGemma: keeps an image's projected features as `train` does, given path and shift; None of others.
+        cache: Of MedGemma: takes the folder of vision features and the images' preprocessing hash; returns the
+            `features.Store` that `train` fills, whose `put(png, shift, projected)` keeps what a pass gave, or None
+            where `cache_features` is off. None of others.
     """
 
     facts: Facts
     tokens: Callable[[Sequence[np.ndarray]], Tokens]
     close: Callable[[], None] = lambda: None
-    cache: Any = None
+    cache: Callable[[Path, str], Any] | None = None
