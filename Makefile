@@ -7,7 +7,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-chexagent demo findings lofi seeds test test-slow mutate check format sync base-record preset doctor compare bench estimate lock
+.PHONY: help setup setup-chexagent setup-vision demo findings lofi zoo zoo-fetch seeds test test-slow mutate check format sync base-record preset doctor compare bench estimate lock
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
@@ -25,6 +25,9 @@ $(READY): requirements.lock requirements-torch.lock
 setup-chexagent: $(READY) ## make .venv-chexagent2, which CheXagent-2 alone wants (non-commercial licence)
 	$(RUN) python -m workflow.chexagent_env
 
+setup-vision: $(READY) ## make .venv-vision, for rows of the libraries timm, torchxrayvision and open_clip
+	$(RUN) python -m workflow.vision_env
+
 demo: $(READY) ## run the embedded study and say where the report is
 	@cmp -s params.yaml workflow/presets/demo.yaml || { echo "params.yaml is not the demo study: run it as it is with snakemake, or put the demo in its place with make preset NAME=demo (yours is kept beside it)"; exit 1; }
 	@# The tiny model fits as often as there are cores, so its jobs need not wait for each other.
@@ -38,6 +41,14 @@ findings: $(READY) ## run the findings benchmark in force (as shipped: drawn cas
 lofi: $(READY) ## run the chapter lofi in force (as shipped: simulated images, tiny models) and say where its page is
 	$(RUN) snakemake --cores $(CORES) $(if $(shell cmp -s params.yaml workflow/presets/demo.yaml && echo demo),--resources gpu=$(CORES)) --rerun-incomplete --quiet host -- lofi
 	@$(RUN) python -m workflow.summary lofi
+
+zoo: $(READY) ## compare the models of zoo.models on the study's split, running what of the study is missing, and say where the page is
+	$(RUN) snakemake --cores $(CORES) $(if $(shell cmp -s params.yaml workflow/presets/demo.yaml && echo demo),--resources gpu=$(CORES)) --rerun-incomplete --quiet host -- zoo
+	@$(RUN) python -m workflow.summary zoo
+
+zoo-fetch: $(READY) ## find or fetch what the models of zoo.models need, before any GPU is asked for
+	$(RUN) snakemake --cores $(CORES) --rerun-incomplete --quiet host -- zoo_fetch
+	@$(RUN) python -m workflow.zoo_doctor
 
 seeds: $(READY) ## run the study in force with three seeds
 	$(RUN) snakemake --cores $(CORES) --rerun-incomplete --configfile workflow/three_seeds.yaml -- all nodules_seeds

@@ -56,6 +56,12 @@ if "lofi" in config and "nodules" in config:
     include: "rules/lofi_alike.smk"
 
 
+if "zoo" in config and "nodules" in config:
+
+    include: "rules/zoo_systems.smk"
+    include: "rules/zoo.smk"
+
+
 if "nodules" in config and config["data"]["external"]["roots"]:
 
     include: "rules/external.smk"

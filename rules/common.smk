@@ -12,12 +12,15 @@ from snakemake.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.settings import ExecMode
 
 from stages.lib.core import files, kinds
+from stages.lib.core import params as parameters
 from stages.lib.core.closure import closure
 from stages.lib.core.errors import ParamsError
 from stages.lib.core.params import subset
-from workflow import chapters, costs, devices, estimate, findings_run, registry, running
+from workflow import chapters, costs, devices, estimate, findings_run, registry, running, zoo_names
 
 try:
+    for configfile in workflow.configfiles:
+        parameters.document(str(configfile))  # for what Snakemake's own reading drops in silence
     registry.check(config)
 except ParamsError as error:
     raise WorkflowError(str(error)) from None
@@ -41,6 +44,8 @@ ROWS = {  # where the rows of the systems of each kind stand
     "retriever": "findings.retrievers",
     "encoder": "lofi.encoders",
     "grounder": "lofi.grounders",
+    "model": "zoo.models",
+    "zoo_localizer": "zoo.localizers",
 }
 TRAINED = "results/nodules/train/adapter"
 SEEDS = config["study"]["seeds"]

@@ -37,6 +37,12 @@ CHAPTERS: Mapping[str, Chapter] = {
     "nodules": Chapter(
         roots=("data", "weights", "nodules", "predict"), own_page=False, estimate="workflow.stage_costs"
     ),
+    "zoo": Chapter(
+        roots=("zoo",),
+        own_page=True,
+        estimate="workflow.zoo_costs",
+        doctor="workflow.zoo_doctor",
+    ),
     "findings": Chapter(
         roots=("findings",),
         own_page=True,

@@ -21,6 +21,7 @@ from typing import Any
 
 import yaml
 
+from workflow import zoo_names
 from workflow.chapters import ROOTS
 
 HEADER = "# Generated from rules/ by `make sync`; do not edit.\n"
@@ -30,23 +31,30 @@ LIVE = {  # what training writes while it runs
     "loss of the run in progress": ["loss", "val_loss"],
     "validation of the run in progress": ["val_balanced_accuracy", "val_f1", "val_average_precision"],
 }
-ROWS = ("pretrain", "classifiers", "localizers", "arms", "judges", "retrievers", "encoders", "grounders")
+ROWS = ("pretrain", "classifiers", "localizers", "arms", "judges", "retrievers", "encoders", "grounders", "models")
 SYSTEMS = (
     "arm",
+    "asked",
     "base",
     "classifier",
     "encoder",
     "external",
+    "features",
     "grounder",
     "judge",
     "localizer",
     "lofi_model",
+    "model",
+    "purpose",
     "retriever",
     "seed",
+    "side",
+    "source",
     "variant",
+    "zoo_localizer",
 )  # wildcards: a stage of DVC is one system's, of one seed
 REPEATED = {"data.split", "nodules.train"}  # sections to whose seed that of study.seeds is added
-SHARD = re.compile(r"^\d+-of-\d+$")
+SHARD = re.compile(r"^\d+-of-\d+(\.\w+)?$")
 
 
 @dataclass
@@ -156,6 +164,11 @@ def _outside(params: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, st
             for name, row in params["lofi"][f"{kind}s"].items():
                 if row.get("revision") == "none":
                     found[f"lofi_fetch-{kind}_{name}"] = (f"lofi.{kind}s.{name}.model", row["model"])
+    for section in ("models", "localizers") if "zoo" in params else ():
+        for name, row in params["zoo"][section].items():
+            if zoo_names.own_weights(row) and row["revision"] == "none" and not row["source"].startswith("results/"):
+                stage = f"zoo_weights-{zoo_names.weights(row)}"
+                found.setdefault(stage, (f"zoo.{section}.{name}.source", row["source"]))
     return found
 
 
@@ -188,7 +201,7 @@ def _temporary(path: str) -> bool:
 
 
 def _whole(path: str) -> str:
-    """The folder that holds a shard's folder: the number of shards is no part of the DAG."""
+    """The folder that holds a shard's folder or file: the number of shards is no part of the DAG."""
     return str(Path(path).parent) if SHARD.match(Path(path).name) else path
 
 
@@ -203,12 +216,24 @@ def _sections(job: Job, params: Mapping[str, Mapping[str, Any]]) -> list[str]:
     found = []
     for chapter, inside in document.items():
         for name, values in inside.items() if chapter in ROOTS else [("", inside)]:
+            if (chapter, name) == ("zoo", "backbone"):
+                found += _backbone(values, params["zoo"])
+                continue
             rows = _rows(values, params[chapter][name]) if name in ROWS else [""]
             found += [".".join(filter(None, (chapter, name, row))) for row in rows]
     chapter = job.rule.removesuffix("_report")
     if chapter in ROOTS:
         found = [f"{chapter}.{name}" if name == "report" else name for name in found]
     return [*found, *(["study.seeds"] if REPEATED & set(found) else [])]
+
+
+def _backbone(given: Mapping[str, Any], zoo: Mapping[str, Any]) -> list[str]:
+    """Parameters that decide features: those keys of the first row that names them."""
+    for section in ("models", "localizers"):
+        for name, row in zoo[section].items():
+            if given.items() <= row.items():
+                return [f"zoo.{section}.{name}.{key}" for key in given]
+    return []
 
 
 def _rows(given: Mapping[str, Mapping[str, Any]], params: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -20,6 +20,8 @@ EXCUSED = {
         "lofi_retrieval",
         "lofi_grounding",
         "lofi_ablations",
+        "zoo",
+        "zoo_fetch",
     },
 }
 

@@ -23,8 +23,9 @@ class StudyParams:
     """Parameters of the study as a whole."""
 
     chapters: tuple[
-        Literal["nodules", "findings", "lofi"], ...
+        Literal["nodules", "zoo", "findings", "lofi"], ...
     ]  # whose results `rule all`, dvc.yaml and the report take
+    commercial: bool  # whether it serves a commercial purpose, which some licences forbid
     shards: params.Count  # that normalize, infer, select and localize are cut into; a shard is the unit of restart
     # repeats of split and training; each is added to data.split.seed and nodules.train.seed. The first is the study
     # itself, the others lie below results/nodules/seeds/

@@ -2,7 +2,7 @@
 
 in   keys   dotted names of the two parameters that hold it: folder or id of the hub, and revision
      wants  what the model's folder has to have: config.json, weights, tokenizer
-out  out    JSON, as lib.models.snapshot.Snapshot
+out  out    JSON, as lib.models.snapshot.Snapshot; with --missing, for a model that cannot be had, as its Missing
 """
 
 import os
@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from stages.lib.core import cli, documents, params
-from stages.lib.core.errors import ParamsError
+from stages.lib.core.errors import ModelError, ParamsError
+from stages.lib.core.log import LOG
+from stages.lib.models.snapshot import Missing
 from stages.weights import fetch
 
 
@@ -53,11 +55,23 @@ def _value(document: Mapping[str, object], key: str) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     """Find it and write its record."""
     args = cli.parse(
-        __doc__, argv, params={}, reads=["params", "keys", "wants"], writes=["out"], many=["keys", "wants"]
+        __doc__,
+        argv,
+        params={},
+        reads=["params", "keys", "wants"],
+        writes=["out"],
+        many=["keys", "wants"],
+        flags=["missing"],
     )
     wanted = source(params.document(args.params), args.keys, args.wants)
     token = fetch.read_token(os.environ) if wanted.on_hub else None
-    documents.write(args.out, fetch.fetch(wanted, token, fetch.is_offline(os.environ)))
+    try:
+        documents.write(args.out, fetch.fetch(wanted, token, fetch.is_offline(os.environ)))
+    except ModelError as error:
+        if not args.missing:
+            raise
+        LOG.error("%s", error)
+        documents.write(args.out, Missing(base=wanted.base, revision=wanted.revision, missing=str(error)))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from stages.lib.core import files, params
 from stages.lib.core.errors import DocumentError
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 def as_mapping(document: Any) -> dict[str, Any]:
@@ -64,6 +65,20 @@ def read(path: str | Path, kind: type[T], remedy: str | None = None) -> T:
         name = name_of(kind)
         problems = [params.describe(name, dict(detail), known, {}) for detail in error.errors()]
         raise DocumentError(f"{path}: is no {name}; {remedy}:\n" + "\n".join(problems)) from error
+
+
+def read_either(path: str | Path, kind: type[T], other: type[U]) -> T | U:
+    """Document of one of two kinds, told by a key that every document of the second has and none of the first.
+
+    Raises:
+        DocumentError: As `read`; what is neither is read as the first.
+    """
+    keys = set(other.__dataclass_fields__) - set(kind.__dataclass_fields__)  # type: ignore[attr-defined]
+    try:
+        told = set(json.loads(Path(path).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        told = set()
+    return read(path, other) if keys and keys <= told else read(path, kind)
 
 
 def name_of(kind: type) -> str:

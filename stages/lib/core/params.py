@@ -170,10 +170,14 @@ def document(source: str) -> Any:
     """Document of parameters from `source`: the path of a YAML file, or the parameters themselves as JSON.
 
     Raises:
-        ParamsError: If there is no such file, or it is not UTF-8 or not YAML.
+        ParamsError: If there is no such file, it is not UTF-8 or not YAML, or a key stands in it twice.
     """
     try:
-        text = source if source.lstrip().startswith("{") else Path(source).read_bytes().decode("utf-8-sig")
+        inside = source.lstrip().startswith("{")
+        text = source if inside else Path(source).read_bytes().decode("utf-8-sig")
+        twice = [] if inside else repeated(text)
+        if twice:
+            raise ParamsError(f"parameters from {source!r}:", twice)
         return yaml.safe_load(text)
     except UnicodeDecodeError as error:
         raise ParamsError(f"parameters from {source!r}:", ["not UTF-8 text: save it as UTF-8"]) from error
@@ -181,6 +185,34 @@ def document(source: str) -> Any:
         raise ParamsError(f"parameters from {source!r}:", [f"cannot be read: {error.strerror}"]) from error
     except yaml.YAMLError as error:
         raise ParamsError(f"parameters from {source!r}:", [f"not YAML: {error}"]) from error
+
+
+def repeated(text: str) -> list[str]:
+    """A sentence for each key that stands twice in a mapping of a YAML text; YAML would drop the first in silence.
+
+    >>> repeated("models: {a: 1, b: 2, a: 3}")
+    ['models.a: found twice, in lines 1 and 1; wanted another name for one of them']
+    """
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return _repeated(yaml.compose(text, loader), "")
+
+
+def _repeated(node: Any, where: str) -> list[str]:
+    found: list[str] = []
+    if isinstance(node, yaml.SequenceNode):
+        return [one for number, inner in enumerate(node.value) for one in _repeated(inner, f"{where}{number}.")]
+    if not isinstance(node, yaml.MappingNode):
+        return found
+    lines: dict[str, int] = {}
+    for key, value in node.value:
+        name, line = str(key.value), key.start_mark.line + 1
+        if name in lines:
+            found.append(
+                f"{where}{name}: found twice, in lines {lines[name]} and {line}; wanted another name for one of them"
+            )
+        lines[name] = line
+        found += _repeated(value, f"{where}{name}.")
+    return found
 
 
 def read(source: str, sections: Mapping[str, Section]) -> SimpleNamespace:

@@ -36,14 +36,27 @@ class Snapshot:
         return Identity(base=self.base, commit=self.commit, sha256=self.sha256)
 
 
+@params.section
+class Missing:
+    """A model that could not be had: what is written in the place of a snapshot where others are to go on."""
+
+    written_by: ClassVar[str] = "fetch"
+
+    base: params.Text
+    revision: params.Text
+    missing: params.Text  # why, and what to do
+
+
 def read(path: str | Path) -> Snapshot:
     """Model of results/weights/fetch.json.
 
     Raises:
         DocumentError: If the file is missing or not such a document.
-        ModelError: If the folder is not there.
+        ModelError: If the model could not be had, or its folder is not there.
     """
-    found = documents.read(path, Snapshot)
+    found = documents.read_either(path, Snapshot, Missing)
+    if isinstance(found, Missing):
+        raise ModelError(found.missing)
     check_folder(path, found, Snapshot.written_by)
     return found
 

@@ -1,0 +1,452 @@
+"""Is the 4B model worth it? Probes, CNNs, other models and a trained localizer, on the split, pixels and calibration of the study.
+
+A model is a row of zoo.models: fitted on training images, its choices made on validation images, and measured once.
+
+in   results/data/  results/weights/  results/nodules/: what the study's own classifiers say
+out  results/zoo/report.html  metrics.json, and a Parquet file per step
+"""
+
+ZOO_SHOWN = ("zoo.section", "zoo.models", "zoo.localizers", "zoo.bank", "zoo.select", "zoo.measure")
+
+
+rule zoo_normalize_shard:
+    """Make images of another side from the originals, by the function that the study's images pass."""
+    input:
+        manifest="results/data/manifest.parquet",
+        code=code("data.normalize"),
+    output:
+        folder=directory("results/zoo/pixels/{side}/{scatteritem}"),
+        normalized=temp("results/shards/zoo_normalize/{side}/{scatteritem}.parquet"),
+    log:
+        "results/logs/zoo_normalize/{side}/{scatteritem}.log",
+    resources:
+        mem_mb=3000,
+        runtime=720,
+    params:
+        values=side_values,
+        paths=paths,
+    shell:
+        "python -m stages.data.normalize --params {params.values:q} {params.paths} --results results"
+        " --shard {wildcards.scatteritem} 2>&1 | tee {log}"
+
+
+rule zoo_normalize:
+    """Put the shards together."""
+    input:
+        shards=gather.shard("results/shards/zoo_normalize/{{side}}/{scatteritem}.parquet"),
+        code=code("data.gather"),
+    output:
+        out="results/zoo/pixels/{side}.parquet",
+    log:
+        "results/logs/zoo_normalize/{side}.log",
+    localrule: True
+    params:
+        paths=paths,
+        asked=side_values,
+    shell:
+        "python -m stages.data.gather --table normalized {params.paths} 2>&1 | tee {log}"
+
+
+rule zoo_weights:
+    """Find a model that rows name, and the right to use it; one that cannot be had fails its rows alone."""
+    input:
+        images=source_made,
+        code=code("weights.fetch_model"),
+    output:
+        out="results/weights/zoo/{source}.json",
+    log:
+        "results/logs/zoo_weights/{source}.log",
+    localrule: True
+    params:
+        values=source_values,
+        keys=source_keys,
+        wants=source_wants,
+        paths=paths,
+        folder=source_watched,
+    shell:
+        "python -m stages.weights.fetch_model --params {params.values:q} --keys {params.keys} --wants {params.wants}"
+        " {params.paths} --missing 2>&1 | tee {log}"
+
+
+rule zoo_embed_shard:
+    """Compute frozen features: statistics of each feature over an image's patch tokens, at each of its places."""
+    input:
+        weights=of_features(weights_of),
+        environment=of_features(environment_of_row),
+        manifest="results/data/manifest.parquet",
+        split="results/data/split.parquet",
+        normalized=of_features(lambda row: normalized_at(row["side_px"])),
+        images=of_features(lambda row: images_at(row["side_px"])),
+        code=code_of_backbone("zoo.embed"),
+    output:
+        features="results/zoo/features/{features}/{scatteritem}.parquet",
+        record="results/zoo/features/{features}/{scatteritem}.json",
+    log:
+        "results/logs/zoo_embed/{features}/{scatteritem}.log",
+    resources:
+        gpu=1,
+        mem_mb=16000,
+        runtime=720,
+    params:
+        values=features_values(),
+        paths=paths,
+    shell:
+        "python -m stages.zoo.embed --params {params.values:q} {params.paths} --shard {wildcards.scatteritem}"
+        " --results results --work results/zoo/work/{wildcards.features} --cache results/zoo/kept"
+        " --projected results/nodules/features 2>&1 | tee {log}"
+
+
+rule zoo_embed:
+    """Put the records of the shards together; the features stay where they are."""
+    input:
+        records=gather.shard("results/zoo/features/{{features}}/{scatteritem}.json"),
+        code=code("zoo.gather"),
+    output:
+        record="results/zoo/features/{features}.json",
+    log:
+        "results/logs/zoo_embed/{features}.log",
+    localrule: True
+    params:
+        paths=paths,
+        asked=features_values(),
+    shell:
+        "python -m stages.zoo.gather --kind embedded {params.paths} 2>&1 | tee {log}"
+
+
+rule zoo_tokens_shard:
+    """Keep all patch tokens of those images that a learned pooling or a localizer reads."""
+    input:
+        weights=of_features(weights_of),
+        environment=of_features(environment_of_row),
+        manifest="results/data/manifest.parquet",
+        split="results/data/split.parquet",
+        points="results/data/points.parquet",
+        normalized=of_features(lambda row: normalized_at(row["side_px"])),
+        images=of_features(lambda row: images_at(row["side_px"])),
+        code=code_of_backbone("zoo.tokens"),
+    output:
+        tokens="results/zoo/tokens/{features}/{purpose}/{scatteritem}.parquet",
+        record="results/zoo/tokens/{features}/{purpose}/{scatteritem}.json",
+    log:
+        "results/logs/zoo_tokens/{features}/{purpose}/{scatteritem}.log",
+    resources:
+        gpu=1,
+        mem_mb=16000,
+        runtime=720,
+    params:
+        values=features_values(purpose=lambda wildcards: wildcards.purpose),
+        paths=paths,
+    shell:
+        "python -m stages.zoo.tokens --params {params.values:q} {params.paths} --shard {wildcards.scatteritem}"
+        " --results results --work results/zoo/work/{wildcards.features} --cache results/zoo/kept"
+        " --projected results/nodules/features 2>&1 | tee {log}"
+
+
+use rule zoo_embed as zoo_tokens with:
+    input:
+        records=gather.shard("results/zoo/tokens/{{features}}/{{purpose}}/{scatteritem}.json"),
+        code=code("zoo.gather"),
+    output:
+        record="results/zoo/tokens/{features}/{purpose}.json",
+    log:
+        "results/logs/zoo_tokens/{features}/{purpose}.log",
+
+
+rule zoo_study_shard:
+    """Ask a classifier of the study at another number of places than the study does."""
+    input:
+        base="results/weights/fetch.json",
+        normalized="results/data/normalized.parquet",
+        images=gather.shard("results/data/normalized/{scatteritem}"),
+        split="results/data/split.parquet",
+        adapter=asked_adapter,
+        code=code_of_asked,
+    output:
+        infer=temp("results/shards/zoo_study/{asked}/{scatteritem}.parquet"),
+    log:
+        "results/logs/zoo_study/{asked}/{scatteritem}.log",
+    resources:
+        gpu=1,
+        mem_mb=16000,
+        runtime=720,
+    params:
+        values=asked_values,
+        classifier=asked_classifier,
+        paths=paths,
+    shell:
+        "python -m stages.nodules.infer --params {params.values:q} --classifier {params.classifier} {params.paths}"
+        " --shard {wildcards.scatteritem} --results results --features results/nodules/features 2>&1 | tee {log}"
+
+
+rule zoo_study:
+    """Put the shards together."""
+    input:
+        shards=gather.shard("results/shards/zoo_study/{{asked}}/{scatteritem}.parquet"),
+        code=code("data.gather"),
+    output:
+        out="results/zoo/study/{asked}.parquet",
+    log:
+        "results/logs/zoo_study/{asked}.log",
+    localrule: True
+    params:
+        paths=paths,
+        asked=asked_values,
+    shell:
+        "python -m stages.data.gather --table infer {params.paths} 2>&1 | tee {log}"
+
+
+rule zoo_fit:
+    """Fit a row on training images, and make its choices on validation images: a head, a network, or a wording."""
+    input:
+        manifest="results/data/manifest.parquet",
+        split="results/data/split.parquet",
+        features=reads_of("features", features_of),
+        tokens=reads_of("tokens", tokens_of("cohort")),
+        embedded=embedded_of,
+        normalized=pixels_of,
+        images=folders_of_pixels,
+        scores=scores_of,
+        members=members_of,
+        member_fits=member_fits_of,
+        weights=own_weights,
+        environment=own_environment,
+        code=code_of_model("zoo.fit"),
+    output:
+        fitted=directory("results/zoo/fit/{model}"),
+        fit="results/zoo/fit/{model}.json",
+    log:
+        "results/logs/zoo_fit/{model}.log",
+    resources:
+        gpu=gpu_of_model,
+        mem_mb=16000,
+        runtime=2880,
+    params:
+        values=with_row("model", "zoo.embed", "zoo.bank", "nodules.cohort", "nodules.model"),
+        paths=paths,
+    shell:
+        "python -m stages.zoo.fit --params {params.values:q} --model {wildcards.model} {params.paths}"
+        " --results results --work results/zoo/work/{wildcards.model} 2>&1 | tee {log}"
+
+
+rule zoo_infer_shard:
+    """Score the validation and test images by a row as it was fitted."""
+    input:
+        manifest="results/data/manifest.parquet",
+        split="results/data/split.parquet",
+        features=reads_of("features", features_of),
+        tokens=reads_of("tokens", tokens_of("cohort")),
+        embedded=embedded_of,
+        normalized=pixels_of,
+        images=folders_of_pixels,
+        scores=scores_of,
+        members=members_of,
+        member_fits=member_fits_of,
+        weights=own_weights,
+        environment=own_environment,
+        fitted="results/zoo/fit/{model}",
+        fit="results/zoo/fit/{model}.json",
+        code=code_of_model("zoo.infer"),
+    output:
+        infer=temp("results/shards/zoo_infer/{model}/{scatteritem}.parquet"),
+        record=temp("results/shards/zoo_infer/{model}/{scatteritem}.json"),
+    log:
+        "results/logs/zoo_infer/{model}/{scatteritem}.log",
+    resources:
+        gpu=gpu_of_model,
+        mem_mb=16000,
+        runtime=720,
+    params:
+        values=with_row("model", "zoo.embed", "zoo.bank", "nodules.cohort", "nodules.model"),
+        paths=paths,
+    shell:
+        "python -m stages.zoo.infer --params {params.values:q} --model {wildcards.model} {params.paths}"
+        " --shard {wildcards.scatteritem} --results results --work results/zoo/work/{wildcards.model} 2>&1 | tee {log}"
+
+
+rule zoo_infer:
+    """Put the shards together, and their records."""
+    input:
+        shards=gather.shard("results/shards/zoo_infer/{{model}}/{scatteritem}.parquet"),
+        records=gather.shard("results/shards/zoo_infer/{{model}}/{scatteritem}.json"),
+        code=code("zoo.gather"),
+    output:
+        infer="results/zoo/infer/raw/{model}.parquet",
+        record="results/zoo/infer/raw/{model}.json",
+    log:
+        "results/logs/zoo_infer/{model}.log",
+    localrule: True
+    params:
+        paths=paths,
+        asked=with_row("model", "zoo.embed", "zoo.bank", "nodules.cohort", "nodules.model"),
+    shell:
+        "python -m stages.zoo.gather --kind inferred {params.paths} 2>&1 | tee {log}"
+
+
+rule zoo_calibrate:
+    """Fit the scores of all rows to probabilities, in one form, as the study's: on validation alone."""
+    input:
+        raw=expand("results/zoo/infer/raw/{model}.parquet", model=MODELS),
+        manifest="results/data/manifest.parquet",
+        code=code("nodules.calibrate"),
+    output:
+        infer=expand("results/zoo/infer/{model}.parquet", model=MODELS),
+        calibration=expand("results/zoo/infer/{model}_calibration.json", model=MODELS),
+    log:
+        "results/logs/zoo_calibrate.log",
+    localrule: True
+    params:
+        values=section("nodules.calibrate", "nodules.cohort"),
+        paths=paths,
+    shell:
+        "python -m stages.nodules.calibrate --params {params.values:q} {params.paths} 2>&1 | tee {log}"
+
+
+rule zoo_select:
+    """Choose one row by the rule of zoo.select: on validation alone, and by cost where precision does not decide."""
+    input:
+        infer=expand("results/zoo/infer/raw/{model}.parquet", model=MODELS),
+        fits=expand("results/zoo/fit/{model}.json", model=MODELS),
+        embedded=EMBEDDED,
+        manifest="results/data/manifest.parquet",
+        split="results/data/split.parquet",
+        code=code("zoo.select"),
+    output:
+        choice="results/zoo/select.json",
+    log:
+        "results/logs/zoo_select.log",
+    localrule: True
+    params:
+        values=section("zoo.select", "zoo.models", "nodules.cohort", "study"),
+        paths=paths,
+    shell:
+        "python -m stages.zoo.select --params {params.values:q} {params.paths} 2>&1 | tee {log}"
+
+
+rule zoo_localize:
+    """Fit a localizer on marked training images of training patients, and let it find points."""
+    input:
+        tokens=of_localizer(tokens_of("located")),
+        embedded=of_localizer(lambda row: f"results/zoo/tokens/{zoo_names.features(row)}/located.json"),
+        manifest="results/data/manifest.parquet",
+        normalized=of_localizer(lambda row: normalized_at(row["side_px"])),
+        split="results/data/split.parquet",
+        points="results/data/points.parquet",
+        code=code_of_trained("zoo.localize"),
+    output:
+        localize=f"{ZOO_FOUND}/{{zoo_localizer}}.parquet",
+        responses=f"{ZOO_FOUND}/{{zoo_localizer}}_responses.parquet",
+        record=f"{ZOO_FOUND}/{{zoo_localizer}}.json",
+    log:
+        "results/logs/zoo_localize/{zoo_localizer}.log",
+    resources:
+        mem_mb=8000,
+        runtime=240,
+    params:
+        values=with_row("zoo_localizer", "nodules.cohort"),
+        paths=paths,
+    shell:
+        "python -m stages.zoo.localize --params {params.values:q} --localizer {wildcards.zoo_localizer} {params.paths}"
+        " --work results/zoo/work/{wildcards.zoo_localizer} 2>&1 | tee {log}"
+
+
+rule zoo_measure:
+    """Read the test labels, once for all rows: each number with its interval, and differences to the reference."""
+    input:
+        infer=expand("results/zoo/infer/{model}.parquet", model=MODELS),
+        calibration=expand("results/zoo/infer/{model}_calibration.json", model=MODELS),
+        fits=expand("results/zoo/fit/{model}.json", model=MODELS),
+        inferred=expand("results/zoo/infer/raw/{model}.json", model=MODELS),
+        embedded=EMBEDDED,
+        choice="results/zoo/select.json",
+        manifest="results/data/manifest.parquet",
+        split="results/data/split.parquet",
+        code=code("zoo.measure"),
+    output:
+        measures="results/zoo/measure/measures.parquet",
+        curves="results/zoo/measure/curves.parquet",
+        outcomes="results/zoo/measure/outcomes.parquet",
+        notes="results/zoo/measure/notes.json",
+    log:
+        "results/logs/zoo_measure.log",
+    localrule: True
+    params:
+        values=section("zoo.measure", "zoo.models", "nodules.cohort"),
+        paths=paths,
+    shell:
+        "python -m stages.zoo.measure --params {params.values:q} {params.paths} 2>&1 | tee {log}"
+
+
+rule zoo_section:
+    """Say which model is worth its cost: one table, the rule and its outcome, what not to conclude."""
+    input:
+        measures="results/zoo/measure/measures.parquet",
+        curves="results/zoo/measure/curves.parquet",
+        outcomes="results/zoo/measure/outcomes.parquet",
+        notes="results/zoo/measure/notes.json",
+        choice="results/zoo/select.json",
+        code=code("zoo.section"),
+    output:
+        section="results/zoo/section.json",
+    log:
+        "results/logs/zoo_section.log",
+    localrule: True
+    params:
+        values=section(*ZOO_SHOWN),
+        paths=paths,
+    shell:
+        "python -m stages.zoo.section --params {params.values:q} {params.paths} 2>&1 | tee {log}"
+
+
+use rule report as zoo_report with:
+    input:
+        sections="results/zoo/section.json",
+        measures="results/zoo/measure/measures.parquet",
+        notes="results/zoo/measure/notes.json",
+        templates=TEMPLATES,
+        code=code("report"),
+    output:
+        report="results/zoo/report.html",
+        metrics="results/zoo/metrics.json",
+        summary="results/zoo/summary.json",
+    log:
+        "results/logs/zoo_report.log",
+    params:
+        values=json.dumps({"report": ZOO["report"]}),
+        paths=paths,
+
+
+rule zoo_check:
+    """Fail if a row failed, with what it failed by and the command that tries it again; the page stands by then."""
+    input:
+        fits=expand("results/zoo/fit/{model}.json", model=MODELS),
+        inferred=expand("results/zoo/infer/raw/{model}.json", model=MODELS),
+        embedded=EMBEDDED,
+        templates="results/zoo/report.html",
+        code=code("zoo.check"),
+    output:
+        check="results/zoo/check.json",
+    log:
+        "results/logs/zoo_check.log",
+    localrule: True
+    params:
+        paths=paths,
+    shell:
+        "python -m stages.zoo.check {params.paths} 2>&1 | tee {log}"
+
+
+rule zoo_fetch:
+    """What the rows need, before any GPU is asked for: models, and environments of their own."""
+    input:
+        expand("results/weights/zoo/{source}.json", source=SOURCES),
+        ["results/weights/fetch.json"],
+        [VISION_ENVIRONMENT] if any(row.get("library") in VISION_LIBRARIES for row in ZOO_ROWS.values()) else [],
+    localrule: True
+
+
+rule zoo:
+    """The chapter's page and numbers."""
+    input:
+        "results/zoo/report.html",
+        "results/zoo/metrics.json",
+        "results/zoo/check.json",
+    localrule: True

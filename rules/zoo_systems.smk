@@ -1,0 +1,275 @@
+"""What the rules of the chapter zoo share: its rows, the models behind them, and the files that each row reads."""
+
+ZOO = config["zoo"]
+MODELS, ZOO_LOCALIZERS = list(ZOO["models"]), list(ZOO["localizers"])
+ZOO_ROWS = {**ZOO["models"], **ZOO["localizers"]}  # a localizer may be called like a model: only its backbone counts here
+READS = {name: kinds.module(kinds.MODELS, row["kind"]).READS for name, row in ZOO["models"].items()}
+STUDY_SIDE = config["data"]["normalize"]["side_px"]
+STUDY_SHIFTS = NODULES["infer"]["shifts"]
+ZOO_FOUND = "results/zoo/localize"
+VISION_ENVIRONMENT = "results/weights/zoo/vision_environment.json"
+VISION_LIBRARIES = ("timm", "torchxrayvision", "open_clip")
+ON_GPU = ("pooled", "tuned", "vlm", "published")  # kinds whose fit or scores load a model
+
+
+SOURCES = {  # rows by the name of their model's files; those of the study's base are the study's
+    zoo_names.weights(row): (section, name)
+    for section, rows in (("localizers", ZOO["localizers"]), ("models", ZOO["models"]))
+    for name, row in rows.items()
+    if zoo_names.own_weights(row)
+}
+FEATURED = {
+    zoo_names.features(row): row
+    for name, row in [*ZOO["models"].items(), *ZOO["localizers"].items()]
+    if zoo_names.has_features(row)
+}
+ASKED = {  # classifiers of the study with another number of shifts than the study's
+    f"{row['classifier']}_{row['shifts']}": row
+    for row in ZOO["models"].values()
+    if row["kind"] == "study" and row["shifts"] != STUDY_SHIFTS
+}
+SIDES = sorted({row["side_px"] for row in ZOO_ROWS.values() if "side_px" in row} - {STUDY_SIDE})
+
+
+wildcard_constraints:
+    model="|".join(MODELS) or NONE,
+    zoo_localizer="|".join(ZOO_LOCALIZERS) or NONE,
+    source="|".join(map(re.escape, SOURCES)) or NONE,
+    features="|".join(map(re.escape, FEATURED)) or NONE,
+    side="|".join(map(str, SIDES)) or NONE,
+    asked="|".join(ASKED) or NONE,
+    purpose="cohort|located",
+
+
+def model_row(wildcards):
+    """The row of a model."""
+    return row_of("model", wildcards.model)
+
+
+def source_row(wildcards):
+    """The row that names a model's files."""
+    section, name = SOURCES[wildcards.source]
+    return ZOO[section][name]
+
+
+def source_keys(wildcards):
+    """Parameters that hold a model's id and its revision."""
+    section, name = SOURCES[wildcards.source]
+    return f"zoo.{section}.{name}.source zoo.{section}.{name}.revision"
+
+
+def source_values(wildcards):
+    """A model's id and revision alone, so that nothing else is a reason to look for it again."""
+    section, name = SOURCES[wildcards.source]
+    row = ZOO[section][name]
+    return json.dumps({"zoo": {section: {name: {key: row[key] for key in ("source", "revision")}}}})
+
+
+def source_made(wildcards):
+    """The result that a model lies in, if this pipeline makes it."""
+    return made(source_row(wildcards)["source"])
+
+
+def source_watched(wildcards):
+    """Fingerprint of a model, where it is a folder from outside."""
+    return watched(source_row(wildcards)["source"])
+
+
+def source_wants(wildcards):
+    """What a model's folder has to have."""
+    named = [row for row in ZOO_ROWS.values() if zoo_names.own_weights(row)]
+    asked = any(row["kind"] == "vlm" for row in named if zoo_names.weights(row) == wildcards.source)
+    return "config.json weights tokenizer" if asked else "config.json weights"
+
+
+def weights_of(row):
+    """Record of a row's model: the study's base, or its own."""
+    if "source" not in row:
+        return []
+    return ["results/weights/fetch.json" if not zoo_names.own_weights(row) else f"results/weights/zoo/{zoo_names.weights(row)}.json"]
+
+
+def environment_of_row(row):
+    """Record of the environment that a row's library needs, beside the locked one."""
+    return [VISION_ENVIRONMENT] if row.get("library") in VISION_LIBRARIES else []
+
+
+def normalized_at(side_px):
+    """Table of the images at a side."""
+    return "results/data/normalized.parquet" if side_px == STUDY_SIDE else f"results/zoo/pixels/{side_px}.parquet"
+
+
+def images_at(side_px):
+    """Folders of the images at a side."""
+    folder = "results/data/normalized" if side_px == STUDY_SIDE else f"results/zoo/pixels/{side_px}"
+    return [str(path) for path in gather.shard(f"{folder}/{{scatteritem}}")]
+
+
+def of_features(function):
+    """A function of a row as one of the wildcard `features`."""
+    return lambda wildcards: function(FEATURED[wildcards.features])
+
+
+def of_model(function):
+    """A function of a row as one of the wildcard `model`."""
+    return lambda wildcards: function(model_row(wildcards))
+
+
+def of_localizer(function):
+    """A function of a row as one of the wildcard `zoo_localizer`."""
+    return lambda wildcards: function(row_of("zoo_localizer", wildcards.zoo_localizer))
+
+
+def side_values(wildcards):
+    """Parameters of normalize at another side."""
+    return section("data.normalize", side_px=int(wildcards.side))(wildcards)
+
+
+def features_values(**changed):
+    """Parameters of embed: the keys of a row that decide its features, whatever the row is called."""
+
+    def values(wildcards):
+        document = json.loads(section("zoo.embed", "nodules.cohort", "nodules.model")(wildcards))
+        document["zoo"]["backbone"] = zoo_names.backbone(FEATURED[wildcards.features])
+        document["zoo"]["embed"].update({key: value(wildcards) for key, value in changed.items()})
+        return json.dumps(document)
+
+    return values
+
+
+def code_of_backbone(stage):
+    """Source files of a stage, and of the library of these features alone."""
+    return lambda wildcards: sorted(
+        {*code(stage), *closure(f"{kinds.BACKBONES}.{FEATURED[wildcards.features]['library']}")}
+    )
+
+
+def code_of_model(stage):
+    """Source files of a stage, and of the kind of this row alone."""
+    return lambda wildcards: sorted({*code(stage), *closure(f"{kinds.MODELS}.{model_row(wildcards)['kind']}")})
+
+
+def features_of(row):
+    """Files of a row's features, if its kind reads them, with their record."""
+    name = zoo_names.features(row)
+    return [str(path) for path in gather.shard(f"results/zoo/features/{name}/{{scatteritem}}.parquet")]
+
+
+def tokens_of(purpose):
+    """Files of the patch tokens of a row."""
+    return lambda row: [
+        str(path) for path in gather.shard(f"results/zoo/tokens/{zoo_names.features(row)}/{purpose}/{{scatteritem}}.parquet")
+    ]
+
+
+def reads_of(what, found):
+    """Files that a model's kind reads, of one sort; none of a kind that reads others."""
+    return lambda wildcards: found(model_row(wildcards)) if READS[wildcards.model] == what else []
+
+
+def embedded_of(wildcards):
+    """Record of the features or tokens that a model's kind reads."""
+    row = model_row(wildcards)
+    if READS[wildcards.model] == "features":
+        return [f"results/zoo/features/{zoo_names.features(row)}.json"]
+    if READS[wildcards.model] == "tokens":
+        return [f"results/zoo/tokens/{zoo_names.features(row)}/cohort.json"]
+    return []
+
+
+def pixels_of(wildcards):
+    """Table of the images that a model sees."""
+    return [normalized_at(model_row(wildcards)["side_px"])] if READS[wildcards.model] == "pixels" else []
+
+
+def folders_of_pixels(wildcards):
+    """Folders of the images that a model sees."""
+    return images_at(model_row(wildcards)["side_px"]) if READS[wildcards.model] == "pixels" else []
+
+
+def own_weights(wildcards):
+    """Record of the model of a row that loads one when it is fitted or asked."""
+    return weights_of(model_row(wildcards)) if READS[wildcards.model] == "pixels" else []
+
+
+def own_environment(wildcards):
+    """Record of the environment of a row that loads a model when it is fitted or asked."""
+    return environment_of_row(model_row(wildcards)) if READS[wildcards.model] == "pixels" else []
+
+
+def scores_of(wildcards):
+    """Scores that a row reads: those of an ensemble's members, or of a classifier of the study."""
+    row = model_row(wildcards)
+    if row["kind"] == "study":
+        name = f"{row['classifier']}_{row['shifts']}"
+        return [f"results/zoo/study/{name}.parquet" if name in ASKED else study_scores(row["classifier"])]
+    return expand("results/zoo/infer/raw/{member}.parquet", member=row.get("members", []))
+
+
+def study_scores(classifier):
+    """Scores of a classifier of the study, as it is asked there."""
+    return f"results/nodules/infer/raw/{classifier}.parquet"
+
+
+def members_of(wildcards):
+    """What the members of an ensemble were fitted to."""
+    return expand("results/zoo/fit/{member}", member=model_row(wildcards).get("members", []))
+
+
+def member_fits_of(wildcards):
+    """Records of the fits of an ensemble's members."""
+    return expand("results/zoo/fit/{member}.json", member=model_row(wildcards).get("members", []))
+
+
+def gpu_of_model(wildcards):
+    """Whether a job loads a model."""
+    return int(model_row(wildcards)["kind"] in ON_GPU)
+
+
+def asked_row(wildcards):
+    """The row of the study's classifier that is asked with other shifts."""
+    return NODULES["classifiers"][ASKED[wildcards.asked]["classifier"]]
+
+
+def asked_values(wildcards):
+    """Parameters of a classifier of the study, asked with other shifts."""
+    row = ASKED[wildcards.asked]
+    names = ("nodules.infer", "nodules.model", "nodules.prompt")
+    document = json.loads(section(*names, shifts=row["shifts"])(wildcards))
+    own = dict(asked_row(wildcards))
+    own.pop("label", None)
+    document["nodules"]["classifiers"] = {row["classifier"]: own}
+    return json.dumps(document)
+
+
+def asked_classifier(wildcards):
+    """Name of the study's classifier."""
+    return ASKED[wildcards.asked]["classifier"]
+
+
+def asked_adapter(wildcards):
+    """The adapter of the study's classifier, if this pipeline makes it."""
+    return [TRAINED] if asked_row(wildcards).get("adapter") == TRAINED else []
+
+
+def code_of_asked(wildcards):
+    """Source files of infer, and of the kind of this classifier alone."""
+    return sorted({*code("nodules.infer"), *closure(f"{kinds.CLASSIFIERS}.{asked_row(wildcards)['kind']}")})
+
+
+def code_of_trained(stage):
+    """Source files of a stage, and of the kind of this localizer alone."""
+    return lambda wildcards: sorted(
+        {*code(stage), *closure(f"{kinds.TRAINED_LOCALIZERS}.{row_of('zoo_localizer', wildcards.zoo_localizer)['kind']}")}
+    )
+
+
+EMBEDDED = sorted(  # records of all features and tokens that rows of zoo.models read
+    {
+        f"results/zoo/features/{zoo_names.features(row)}.json"
+        if READS[name] == "features"
+        else f"results/zoo/tokens/{zoo_names.features(row)}/cohort.json"
+        for name, row in ZOO["models"].items()
+        if READS[name] in ("features", "tokens")
+    }
+)

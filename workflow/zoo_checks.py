@@ -1,0 +1,45 @@
+"""What does not fit together in the chapter zoo, though each section is right by itself."""
+
+from collections.abc import Iterator, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+
+def named(given: SimpleNamespace) -> Mapping[str, tuple[str, tuple[str, ...]]]:
+    """What is named and what is there, by the parameter.
+
+    Args:
+        given: Checked sections of the chapter, by the last part of their names.
+    """
+    models = tuple(given.models)
+    found = {"zoo.measure.reference": (given.measure.reference, models)}
+    found |= {
+        f"zoo.models.{name}.members.{number}": (member, tuple(one for one in models if one != name))
+        for name, row in given.models.items()
+        for number, member in enumerate(getattr(row.params, "members", ()))
+    }
+    found |= {f"zoo.curve.rows.{number}": (row, models) for number, row in enumerate(given.curve.rows)}
+    return found
+
+
+def problems(given: SimpleNamespace, document: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence for each thing that does not fit.
+
+    Args:
+        given: As for `named`.
+        document: All parameters: the classifiers of the study, and whether it is commercial.
+    """
+    classifiers = tuple(document.get("nodules", {}).get("classifiers", {}))
+    forbidden = document.get("study", {}).get("commercial", False)
+    for section in ("models", "localizers"):
+        for name, row in getattr(given, section).items():
+            if forbidden and not row.params.commercial:
+                yield (
+                    f"zoo.{section}.{name}: found a licence that forbids commercial use ({row.params.licence}) with "
+                    "study.commercial: true; take the row out, or set study.commercial: false"
+                )
+            if row.kind == "study" and row.params.classifier not in classifiers:
+                yield (
+                    f"zoo.{section}.{name}.classifier: found {row.params.classifier!r}, wanted one of "
+                    f"{', '.join(classifiers) or 'nodules.classifiers, which has none'}"
+                )

@@ -1,0 +1,196 @@
+"""What the rows of zoo.models take at their real size: operations, hours and disk, as formulas.
+
+Sizes are those of the published configurations. No number of a GPU here was measured; torch is not imported. A model
+whose size is not built in is named and left out of the sum: the run itself counts it.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stages.lib.core import kinds
+from workflow import costs, stage_costs, zoo_names
+from workflow.costs import GB, TERA, UTILISATION
+
+STATISTICS, HALF_BYTES = 4, 2  # of each feature; numbers are float16
+BACKWARD = 3.0  # operations of training on an image, in those of a forward pass
+BY_FEATURES = ("features", "tokens")
+
+
+@dataclass(frozen=True)
+class Vit:
+    """One vision transformer.
+
+    Attributes:
+        layers: Its layers.
+        hidden: Its width.
+        inner: Width of its MLPs.
+        patch_px: Side of a patch, pixels.
+        prefix: Tokens that are no patches.
+    """
+
+    layers: int
+    hidden: int
+    inner: int
+    patch_px: int
+    prefix: int
+
+    def patches(self, side_px: int) -> int:
+        """Patches of an image."""
+        return (side_px // self.patch_px) ** 2
+
+    def flops(self, side_px: int) -> float:
+        """Operations of one image in one pass, two per multiply-add.
+
+        >>> round(VITS["medsiglip-448"].flops(448) / TERA, 2), round(VITS["rad-dino"].flops(518) / TERA, 2)
+        (0.97, 0.3)
+        """
+        tokens = self.patches(side_px) + self.prefix
+        layer = 4 * self.hidden**2 + 2 * self.hidden * self.inner
+        embed = self.patches(side_px) * 3 * self.patch_px**2 * self.hidden
+        return 2.0 * (tokens * self.layers * layer + embed) + 4.0 * self.layers * tokens**2 * self.hidden
+
+
+BASE = Vit(12, 768, 3072, 16, 5)
+VITS: Mapping[str, Vit] = {  # by the name of the model on the hub
+    "medsiglip-448": Vit(27, 1152, 4304, 14, 0),
+    "siglip2-so400m-patch14-384": Vit(27, 1152, 4304, 14, 0),
+    "rad-dino": Vit(12, 768, 3072, 14, 1),
+    "rad-dino-maira-2": Vit(12, 768, 3072, 14, 1),
+    "dinov3-vits16-pretrain-lvd1689m": Vit(12, 384, 1536, 16, 5),
+    "dinov3-vitb16-pretrain-lvd1689m": BASE,
+    "dinov3-vitl16-pretrain-lvd1689m": Vit(24, 1024, 4096, 16, 5),
+}
+TOWER = Vit(costs.TOWER_LAYERS, costs.TOWER_HIDDEN, costs.TOWER_INNER, 14, 0)  # MedGemma's
+# Qwen2.5-VL-3B, which CheXOne is made of: a tower with gated MLPs whose layers but four look within windows, merged
+# four patches to a token, and a language model of 36 layers.
+QWEN_TOWER_LAYERS, QWEN_TOWER, QWEN_TOWER_INNER, QWEN_PATCH_PX, QWEN_MERGED = 32, 1280, 3420, 14, 4
+QWEN_LAYERS, QWEN_HIDDEN, QWEN_INNER, QWEN_KEY = 36, 2048, 11008, 256
+QWEN = ("chexone", "qwen2.5-vl-3b-instruct")
+QWEN_TEXT_TOKENS = 40  # of a question and the conversation around it, assumed
+
+
+def qwen_flops(side_px: int) -> float:
+    """Operations of one question about one image by Qwen2.5-VL-3B; attention within windows is left out.
+
+    >>> round(qwen_flops(504) / TERA, 1)
+    3.7
+    """
+    patches = (side_px // QWEN_PATCH_PX) ** 2
+    tower = QWEN_TOWER_LAYERS * (4 * QWEN_TOWER**2 + 3 * QWEN_TOWER * QWEN_TOWER_INNER)
+    layer = 2 * QWEN_HIDDEN**2 + 2 * QWEN_HIDDEN * QWEN_KEY + 3 * QWEN_HIDDEN * QWEN_INNER
+    tokens = patches // QWEN_MERGED + QWEN_TEXT_TOKENS
+    return 2.0 * (patches * tower + tokens * QWEN_LAYERS * layer) + 4.0 * QWEN_LAYERS * tokens**2 * QWEN_HIDDEN
+
+
+def name(row: Mapping[str, Any]) -> str:
+    """Name of a row's model on the hub, without its owner."""
+    return Path(str(row["source"])).name.lower()
+
+
+def vit(row: Mapping[str, Any]) -> Vit | None:
+    """The vision transformer of a row, if its size is built in."""
+    return TOWER if not zoo_names.own_weights(row) else VITS.get(name(row))
+
+
+def flops(row: Mapping[str, Any]) -> float | None:
+    """Operations of one image in one pass of a row's model; None if its size is not built in."""
+    if row["kind"] == "vlm":
+        if not zoo_names.own_weights(row):
+            return costs.forward_flops()
+        if name(row) in QWEN:
+            return qwen_flops(row["side_px"])
+    found = vit(row)
+    return found.flops(row["side_px"]) if found else None
+
+
+@dataclass(frozen=True)
+class Part:
+    """Part of the chapter's work: what, operations of an image in a pass, how often, and bytes that it leaves."""
+
+    what: str
+    operations: float
+    passes: float
+    bytes: float = 0.0
+
+
+def parts(zoo: Mapping[str, Any], images: stage_costs.Images) -> tuple[list[Part], list[str]]:
+    """What the rows take, and the rows whose models are not known here.
+
+    Features are computed once for all rows that share them.
+
+    Args:
+        zoo: Parameters of the chapter.
+        images: How many there are.
+    """
+    made: dict[str, Part] = {}
+    unknown: list[str] = []
+    rows = [
+        *((f"{label}", row, kinds.module(kinds.MODELS, row["kind"]).READS) for label, row in zoo["models"].items()),
+        *((f"localizer {label}", {**row}, "located") for label, row in zoo["localizers"].items()),
+    ]
+    for label, row, reads in rows:
+        if "source" not in row:
+            continue
+        operations = flops({**row, "kind": row["kind"] if reads == "pixels" else "features"})
+        if operations is None:
+            unknown.append(f"{label} ({name(row)})")
+            continue
+        places = row.get("shifts", 1) ** 2
+        if reads == "pixels":
+            made[label] = _asked(label, row, operations, places, zoo, images)
+        else:
+            key = f"{reads} {zoo_names.features(row)}"
+            made.setdefault(key, _kept(key, row, reads, operations, places, images))
+    return list(made.values()), unknown
+
+
+def _asked(
+    label: str, row: Mapping[str, Any], operations: float, places: int, zoo: Mapping[str, Any], images: Any
+) -> Part:
+    """Images that a row sees when it is fitted and asked."""
+    asked = places * images.asked
+    if row["kind"] == "tuned":
+        samples = row["max_steps"] * row["per_device_train_batch_size"] * row["gradient_accumulation_steps"]
+        measured = row["max_steps"] / row["eval_steps"] * images.validation
+        return Part(f"{label}: training and scores", operations, BACKWARD * samples + measured + asked)
+    wordings = len(zoo["bank"]["questions"]) if row["kind"] == "vlm" else 1
+    return Part(f"{label}: wordings and scores", operations, wordings * places * images.validation + asked)
+
+
+def _kept(
+    key: str, row: Mapping[str, Any], reads: str, operations: float, places: int, images: stage_costs.Images
+) -> Part:
+    """Images whose features or tokens are computed and kept."""
+    size = vit(row)
+    width = size.hidden if size else 0
+    count = images.marked + images.choosing if reads == "located" else images.total
+    numbers = (size.patches(row["side_px"]) if size else 0) if reads in ("tokens", "located") else STATISTICS
+    return Part(key, operations, count * places, float(count * places * numbers * width * HALF_BYTES))
+
+
+def lines(document: Mapping[str, Any], on: costs.Gpu, results: Path) -> Iterator[str]:
+    """Estimate of the chapter as lines of text.
+
+    Args:
+        document: The parameters.
+        on: The GPU.
+        results: Folder of results, where images are counted that are there.
+    """
+    images = stage_costs.count_images(results, document)
+    found, unknown = parts(document["zoo"], images)
+    yield f"zoo, computed, not measured, on one {on.name}; {images.source}"
+    for part in found:
+        hours = [part.passes * part.operations / (use * on.flops) / 3600 for use in reversed(UTILISATION)]
+        disk = f", {part.bytes / GB:.2f} GB on the disk" if part.bytes else ""
+        yield (
+            f"  {part.what:44} {hours[0]:.3g} to {hours[1]:.3g} h: {part.passes:,.0f} passes x "
+            f"{part.operations / TERA:.2f} TFLOP{disk}"
+        )
+    total = sum(part.passes * part.operations for part in found)
+    low, high = (total / (use * on.flops) / 3600 for use in reversed(UTILISATION))
+    disk = sum(part.bytes for part in found) / GB
+    yield f"  in all {low:.3g} to {high:.3g} h and {disk:.1f} GB; probes and other heads run on a processor, in minutes"
+    if unknown:
+        yield f"  not counted, as their sizes are not built in: {', '.join(unknown)}"

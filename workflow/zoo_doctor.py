@@ -1,0 +1,99 @@
+"""What the rows of the chapter zoo need on this machine: models and the right to them, environments, licences.
+
+    python -m workflow.zoo_doctor          exit code 1 if something has to be mended
+
+Nothing is fetched; `make zoo-fetch` fetches, and ends with these lines.
+"""
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from stages.lib.core import params
+from stages.lib.core.errors import ModelError, NoduleflowError
+from workflow import hub_line, zoo_names
+from workflow.chapters import Line
+from workflow.costs import GB
+
+VISION_LIBRARIES = ("timm", "torchxrayvision", "open_clip")
+ENVIRONMENT = Path("results/weights/zoo/vision_environment.json")
+RECORDS = Path("results/weights/zoo")
+
+
+def lines(document: Mapping[str, Any]) -> list[Line]:
+    """A line for each model, environment and licence that the rows want.
+
+    Args:
+        document: The parameters, checked.
+    """
+    return [*_models(document), *_licences(document), *_environments(document)]
+
+
+def _rows(zoo: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    for section in ("models", "localizers"):
+        for name, row in zoo[section].items():
+            yield section, name, row
+
+
+def _models(document: Mapping[str, Any]) -> Iterator[Line]:
+    """A line for each model, once, however many rows name it."""
+    seen = set()
+    for section, name, row in _rows(document["zoo"]):
+        if not zoo_names.own_weights(row) or zoo_names.weights(row) in seen:
+            continue
+        seen.add(zoo_names.weights(row))
+        keys = f"zoo.{section}.{name}.source", f"zoo.{section}.{name}.revision"
+        if row["source"].startswith("results/"):
+            yield f"{name}: {row['source']} is made by the pipeline itself", None
+            continue
+        what, mend = hub_line.model(name, row["source"], row["revision"], keys=keys, asked=False)
+        yield f"{what}{_size(row)}; licence {row['licence']}", mend
+
+
+def _size(row: Mapping[str, Any]) -> str:
+    """What a model that was found takes on the disk."""
+    from stages.lib.models import snapshot
+
+    path = RECORDS / f"{zoo_names.weights(row)}.json"
+    if not path.is_file():
+        return ""
+    try:
+        found = snapshot.read(path)
+    except (ModelError, NoduleflowError):
+        return ""
+    size = sum((found.folder / name).stat().st_size for name in found.files if (found.folder / name).is_file())
+    return f" ({size / GB:.2f} GB on the disk)"
+
+
+def _licences(document: Mapping[str, Any]) -> Iterator[Line]:
+    """A line for the rows whose licence forbids commercial use."""
+    bound = [name for _, name, row in _rows(document["zoo"]) if not row.get("commercial", True)]
+    if bound:
+        forbidden = document["study"]["commercial"]
+        yield (
+            f"non-commercial licence: {', '.join(bound)}",
+            "take the rows out, or set study.commercial: false" if forbidden else None,
+        )
+
+
+def _environments(document: Mapping[str, Any]) -> Iterator[Line]:
+    """A line for the vision environment, if a row needs it."""
+    rows = [name for _, name, row in _rows(document["zoo"]) if row.get("library") in VISION_LIBRARIES]
+    if rows:
+        state = "is built" if ENVIRONMENT.is_file() else "is built when it is first needed (gigabytes)"
+        yield f"vision environment, of {', '.join(rows)}: {state}", None
+
+
+def main() -> None:
+    """Print every line; exit with 1 if something has to be mended."""
+    found = lines(params.document("params.yaml"))
+    for what, mend in found:
+        print(f"OK    {what}" if mend is None else f"MEND  {what}: {mend}")
+    missing = [line for line in found if line[1] is not None]
+    if missing:
+        sys.exit(f"{len(missing)} thing(s) to mend")
+
+
+if __name__ == "__main__":
+    main()

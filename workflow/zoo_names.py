@@ -1,0 +1,44 @@
+"""Names of files of the chapter zoo, the same for all rows that share them, whatever a row is called."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from stages.lib.core import files
+
+BACKBONE_KEYS = ("library", "source", "revision", "architecture", "side_px", "shifts")
+BASE = "base"  # source of a row that takes the study's own base model
+
+
+def short(document: object) -> str:
+    """The first digits of a document's hash."""
+    return files.sha256_json(document)[:8]
+
+
+def weights(row: Mapping[str, Any]) -> str:
+    """Name of the files of a row's model.
+
+    >>> weights({"source": "microsoft/rad-dino", "revision": "main"})
+    'rad-dino-85ede2ef'
+    """
+    return f"{Path(row['source']).name.lower()}-{short([row['source'], row['revision']])}"
+
+
+def own_weights(row: Mapping[str, Any]) -> bool:
+    """Whether a row brings a model of its own."""
+    return row.get("source", BASE) != BASE
+
+
+def has_features(row: Mapping[str, Any]) -> bool:
+    """Whether a row has all that decides features."""
+    return {*BACKBONE_KEYS} <= {*row}
+
+
+def backbone(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a row that decide its features."""
+    return {key: row[key] for key in BACKBONE_KEYS}
+
+
+def features(row: Mapping[str, Any]) -> str:
+    """Name of the features of a row: model, side of the images, shifts, and a hash of all that decides them."""
+    return f"{Path(row['source']).name.lower()}-{row['side_px']}px-{row['shifts']}-{short(backbone(row))}"
