@@ -2,7 +2,10 @@
 
 ZOO = config["zoo"]
 MODELS, ZOO_LOCALIZERS = list(ZOO["models"]), list(ZOO["localizers"])
-ZOO_ROWS = {**ZOO["models"], **ZOO["localizers"]}  # a localizer may be called like a model: only its backbone counts here
+ZOO_ROWS = {
+    **ZOO["models"],
+    **ZOO["localizers"],
+}  # a localizer may be called like a model: only its backbone counts here
 READS = {name: kinds.module(kinds.MODELS, row["kind"]).READS for name, row in ZOO["models"].items()}
 STUDY_SIDE = config["data"]["normalize"]["side_px"]
 STUDY_SHIFTS = NODULES["infer"]["shifts"]
@@ -86,7 +89,13 @@ def weights_of(row):
     """Record of a row's model: the study's base, or its own."""
     if "source" not in row:
         return []
-    return ["results/weights/fetch.json" if not zoo_names.own_weights(row) else f"results/weights/zoo/{zoo_names.weights(row)}.json"]
+    return [
+        (
+            "results/weights/fetch.json"
+            if not zoo_names.own_weights(row)
+            else f"results/weights/zoo/{zoo_names.weights(row)}.json"
+        )
+    ]
 
 
 def environment_of_row(row):
@@ -158,7 +167,8 @@ def features_of(row):
 def tokens_of(purpose):
     """Files of the patch tokens of a row."""
     return lambda row: [
-        str(path) for path in gather.shard(f"results/zoo/tokens/{zoo_names.features(row)}/{purpose}/{{scatteritem}}.parquet")
+        str(path)
+        for path in gather.shard(f"results/zoo/tokens/{zoo_names.features(row)}/{purpose}/{{scatteritem}}.parquet")
     ]
 
 
@@ -260,15 +270,20 @@ def code_of_asked(wildcards):
 def code_of_trained(stage):
     """Source files of a stage, and of the kind of this localizer alone."""
     return lambda wildcards: sorted(
-        {*code(stage), *closure(f"{kinds.TRAINED_LOCALIZERS}.{row_of('zoo_localizer', wildcards.zoo_localizer)['kind']}")}
+        {
+            *code(stage),
+            *closure(f"{kinds.TRAINED_LOCALIZERS}.{row_of('zoo_localizer', wildcards.zoo_localizer)['kind']}"),
+        }
     )
 
 
 EMBEDDED = sorted(  # records of all features and tokens that rows of zoo.models read
     {
-        f"results/zoo/features/{zoo_names.features(row)}.json"
-        if READS[name] == "features"
-        else f"results/zoo/tokens/{zoo_names.features(row)}/cohort.json"
+        (
+            f"results/zoo/features/{zoo_names.features(row)}.json"
+            if READS[name] == "features"
+            else f"results/zoo/tokens/{zoo_names.features(row)}/cohort.json"
+        )
         for name, row in ZOO["models"].items()
         if READS[name] in ("features", "tokens")
     }

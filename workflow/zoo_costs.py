@@ -190,7 +190,7 @@ def lines(document: Mapping[str, Any], on: costs.Gpu, results: Path) -> Iterator
         )
     total = sum(part.passes * part.operations for part in found)
     low, high = (total / (use * on.flops) / 3600 for use in reversed(UTILISATION))
-    disk = sum(part.bytes for part in found) / GB
-    yield f"  in all {low:.3g} to {high:.3g} h and {disk:.1f} GB; probes and other heads run on a processor, in minutes"
+    whole = sum(part.bytes for part in found) / GB
+    yield f"  in all {low:.3g} to {high:.3g} h and {whole:.1f} GB; probes and other heads take minutes of a processor"
     if unknown:
         yield f"  not counted, as their sizes are not built in: {', '.join(unknown)}"

@@ -48,22 +48,20 @@ def inferred(found: Sequence[Inferred]) -> Inferred:
     failed = next((one for one in found if one.failure), None)
     if failed:
         return failed
-    images = sum(one.images for one in found)
-    means = {
-        name: [(getattr(one, name), one.images) for one in found if getattr(one, name) is not None]
-        for name in ("seconds_per_image", "answer_mass")
-    }
     return replace(
         found[0],
-        images=images,
+        images=sum(one.images for one in found),
         seconds=sum(one.seconds for one in found),
-        **{name: _mean(values) for name, values in means.items()},
+        seconds_per_image=_mean([(one.seconds_per_image, one.images) for one in found]),
+        answer_mass=_mean([(one.answer_mass, one.images) for one in found]),
     )
 
 
-def _mean(values: Sequence[tuple[float, int]]) -> float | None:
-    weight = sum(n for _, n in values)
-    return sum(value * n for value, n in values) / weight if weight else None
+def _mean(values: Sequence[tuple[float | None, int]]) -> float | None:
+    """Mean of what is known, weighted by the images behind it."""
+    known = [(value, n) for value, n in values if value is not None]
+    weight = sum(n for _, n in known)
+    return sum(value * n for value, n in known) / weight if weight else None
 
 
 def main(argv: Sequence[str] | None = None) -> None:
