@@ -1,4 +1,4 @@
-"""Features on disk: numbers of type float32 in a file that is whole, or is not found.
+"""Features on disk: numbers of one type in a file that is whole, or is not found.
 
 The file's name has to decide its content, so that a stale one is never found, and the folder can be deleted at any
 time.
@@ -12,6 +12,7 @@ import numpy as np
 from stages.lib.core import files
 
 HEADER, DIGEST_BYTES = b"features", 32
+SINGLE, HALF = np.dtype("<f4"), np.dtype("<f2")
 
 
 def path(folder: Path, digest: str) -> Path:
@@ -24,14 +25,35 @@ def path(folder: Path, digest: str) -> Path:
     return folder / digest[:2] / f"{digest}.bin"
 
 
-def write(at: Path, features: np.ndarray) -> None:
-    """Write features, of any shape, whole or not at all."""
-    body = features.astype("<f4").tobytes()
-    files.write_bytes(at, HEADER + sha256(body).digest() + body)
+def write(at: Path, features: np.ndarray, of: np.dtype = SINGLE, *, forced: bool = True) -> None:
+    """Write features, of any shape, whole or not at all.
+
+    Args:
+        at: File.
+        features: Numbers.
+        of: Type that they are kept in.
+        forced: Whether to force them to the disk; else what a power cut tears is not found, by its checksum.
+    """
+    body = features.astype(of).tobytes()
+    content = HEADER + sha256(body).digest() + body
+    if forced:
+        files.write_bytes(at, content)
+        return
+    beside = files.beside(at)
+    try:
+        beside.write_bytes(content)
+        beside.replace(at)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
-def read(at: Path) -> np.ndarray | None:
-    """Features in a file, float32 of shape (numbers,); None if there is none, or it is not what was written."""
+def read(at: Path, of: np.dtype = SINGLE) -> np.ndarray | None:
+    """Features in a file, of shape (numbers,); None if there is none, or it is not what was written.
+
+    Args:
+        at: File.
+        of: Type that they are kept in.
+    """
     try:
         content = at.read_bytes()
     except FileNotFoundError:
@@ -39,4 +61,4 @@ def read(at: Path) -> np.ndarray | None:
     start = len(HEADER) + DIGEST_BYTES
     body = content[start:]
     whole = content[: len(HEADER)] == HEADER and sha256(body).digest() == content[len(HEADER) : start]
-    return np.frombuffer(body, "<f4") if whole and len(body) % 4 == 0 else None
+    return np.frombuffer(body, of) if whole and len(body) % of.itemsize == 0 else None
