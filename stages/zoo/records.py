@@ -61,13 +61,12 @@ class Fit:
     tried: tuple[Tried, ...]
     chosen: str
     trained_parameters: params.NonNegativeInt
-    parameters: int | None  # those of its backbone included
-    operations: float | None  # of one image in one pass, those of its backbone included
+    parameters: int | None
+    operations: float | None  # of one image in one pass
     passes: params.Count
     random_weights: bool
     notes: tuple[str, ...]
     seconds: params.NonNegativeFloat
-    features: str | None = None  # features that it read, by `record_files.features_name`; null without any
 
 
 @params.section

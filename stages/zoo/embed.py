@@ -1,0 +1,254 @@
+"""Embed: frozen features of images by one backbone, statistics over patch tokens, at each of an image's places.
+
+in   manifest     tables.MANIFEST, and
+     split        tables.SPLIT: the labelled images of the cohort; both left out, each image that was normalized
+     normalized   tables.NORMALIZED at the backbone's side
+     weights      JSON, as lib.models.snapshot.Snapshot
+     environment  record of the vision environment, for libraries that run there
+     shard        shard of the images, k-of-n
+     results      folder that the images' paths are relative to
+     work         folder for the private files of a worker process
+     cache        folder that features are kept in, which a later run takes up; safe to delete
+out  features     feature_tables.FEATURES
+     record       JSON, as records.Embedded
+     projected    folder that projected features are kept in as `nodules.train` does, by the library medgemma
+
+Where the row fails, the table is empty and the record has the reason.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from stages.lib.core import cli, documents, params, row_groups, shards, tables
+from stages.lib.core.feature_tables import FEATURES
+from stages.lib.core.log import LOG
+from stages.lib.core.tables import Schema
+from stages.lib.images.normalized import preprocessing_hash
+from stages.lib.metrics.cohort import CohortParams
+from stages.lib.models import snapshot
+from stages.lib.models.backbone import BackboneParams, BackboneSetting
+from stages.lib.models.embedding import Embedding, Features
+from stages.lib.models.gemma3 import ModelParams
+from stages.zoo import inputs
+from stages.zoo.failures import attempt
+from stages.zoo.records import Embedded, Failure
+
+GROUP_BYTES = 8_000_000  # of a row group: what is in memory at once
+READS = ("manifest", "split", "normalized", "weights", "environment", "shard", "results", "work", "cache")
+OPTIONAL = ("manifest", "split", "environment", "work", "cache", "projected")
+
+
+@params.section
+class Params:
+    """How images are embedded, and read by kinds that see them."""
+
+    batch_size: params.Count  # images in one forward pass of kinds that read pixels; to be embedded, each passes alone
+    readers: params.NonNegativeInt  # threads that read images ahead; 0 reads them between the passes
+    negative_images: params.NonNegativeInt  # of the train split, whose tokens are kept for localizers
+    seed: params.Seed  # of these, and of fits
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A table of features to be written: its schema, and the columns of one image, one row for each place."""
+
+    schema: Schema
+    columns: Callable[[Features], dict[str, pa.Array]]
+
+
+STATISTICS = Rows(FEATURES, lambda found: {name: row_groups.halves(v) for name, v in found.statistics.items()})
+
+
+def embed(
+    embedding: Embedding,
+    images: pa.Table,
+    results: Path,
+    readers: int,
+    rows: Rows,
+    add: Callable[[pa.Table], None],
+    *,
+    tokens: bool = False,
+) -> None:
+    """Features of images, row group by row group.
+
+    Args:
+        embedding: The features of a backbone.
+        images: Rows of tables.NORMALIZED, in the order of their ids.
+        results: Folder that the images' paths are relative to.
+        readers: Threads that read ahead.
+        rows: What is written of each image.
+        add: Takes rows of the table.
+        tokens: Whether patch tokens are wanted.
+
+    Raises:
+        ImageError: If an image cannot be read.
+        ModelError: If the model cannot be loaded, or its tokens are no finite numbers.
+    """
+    pngs = [results / png for png in images["png"].to_pylist()]
+    made = embedding.images(pngs, readers, tokens=tokens)
+    hashes = images["preprocessing_hash"].to_pylist()
+    for group in _groups(zip(images["image_id"].to_pylist(), hashes, made, strict=True)):
+        add(pa.concat_tables([_rows(*one, rows) for one in group]))
+
+
+Image = tuple[str, str, Features]
+
+
+def _groups(images: Iterable[Image]) -> Iterator[list[Image]]:
+    """Images in groups of at least `GROUP_BYTES`, but for the last; where a group ends depends on sizes alone."""
+    group: list[Image] = []
+    size = 0
+    for image in images:
+        group.append(image)
+        found = image[2]
+        size += sum(one.nbytes for one in found.statistics.values()) + (
+            0 if found.tokens is None else found.tokens.nbytes
+        )
+        if size >= GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _rows(image_id: str, preprocessing: str, found: Features, rows: Rows) -> pa.Table:
+    """The rows of one image, one for each place."""
+    places = len(found.statistics["mean"])
+    whose = {
+        "image_id": pa.array([image_id] * places, pa.string()),
+        "place": pa.array(np.arange(places), pa.int64()),
+        "preprocessing_hash": pa.array([preprocessing] * places, pa.string()),
+    }
+    columns = whose | rows.columns(found)
+    return pa.table([columns[name] for name in rows.schema.names], schema=rows.schema.arrow)
+
+
+def record(embedding: Embedding | None, images: int, hash_: str, at: Path, seconds: float, weights: str) -> Embedded:
+    """What was made of a shard; of one without images, nothing is known of the model."""
+    facts = embedding.facts if embedding and images else None
+    computed = embedding.computed if embedding else 0
+    empty = failed(None)
+    if facts is None or embedding is None:
+        return replace(empty, weights_sha256=weights, preprocessing_hash=hash_, seconds=seconds)
+    return replace(
+        empty,
+        architecture=facts.architecture,
+        identity=facts.identity,
+        weights_sha256=weights,
+        parameters=facts.parameters,
+        operations=facts.operations,
+        features=facts.features,
+        rows=facts.rows,
+        prefix=facts.prefix,
+        patch_px=facts.patch_px,
+        places=len(embedding.places),
+        random_weights=facts.random_weights,
+        preprocessing_hash=hash_,
+        images=images,
+        bytes=at.stat().st_size,
+        computed=computed,
+        seconds=seconds,
+        seconds_per_image=embedding.seconds / computed if computed else None,
+    )
+
+
+def failed(failure: Failure | None) -> Embedded:
+    """Record without features."""
+    return Embedded(
+        failure=failure,
+        architecture=None,
+        identity=None,
+        weights_sha256=None,
+        parameters=None,
+        operations=None,
+        features=None,
+        rows=None,
+        prefix=None,
+        patch_px=None,
+        places=None,
+        random_weights=None,
+        preprocessing_hash=None,
+        images=0,
+        bytes=0,
+        computed=0,
+        seconds=0.0,
+        seconds_per_image=None,
+    )
+
+
+def run(
+    args: argparse.Namespace, normalized: pa.Table, row: str, out: Path, rows: Rows, *, tokens: bool = False
+) -> None:
+    """Embed images and write their table and its record.
+
+    Args:
+        args: Arguments of the stage.
+        normalized: The images of this shard, rows of tables.NORMALIZED.
+        row: Name of the features, for errors.
+        out: File of the table.
+        rows: What is written of each image.
+        tokens: Whether patch tokens are wanted.
+    """
+    began = time.monotonic()
+
+    def work() -> None:
+        found = snapshot.read(args.weights)
+        hash_ = preprocessing_hash(normalized)
+        setting = BackboneSetting(
+            row=row,
+            found=found,
+            model=args.params.model,
+            environment=Path(args.environment) if args.environment else None,
+            work=Path(args.work) if args.work else None,
+        )
+        folders = [Path(path) if path else None for path in (args.cache, args.projected)]
+        embedding = Embedding(args.params.backbone, setting, hash_, *folders)
+        try:
+            with row_groups.writing(out, rows.schema) as add:
+                embed(embedding, normalized, Path(args.results), args.params.embed.readers, rows, add, tokens=tokens)
+            seconds = time.monotonic() - began
+            told = record(embedding, normalized.num_rows, hash_, out, seconds, found.sha256)
+        finally:
+            embedding.close()
+        LOG.info("embed: %d images, of which %d passed the model and the others were found", told.images, told.computed)
+        documents.write(args.record, told)
+
+    def give_up(failure: Failure) -> None:
+        tables.write(out, rows.schema.arrow.empty_table(), rows.schema)
+        documents.write(args.record, failed(failure))
+
+    attempt(rows.schema.name if tokens else "embed", row, work, give_up)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read the images of one shard, embed them, write."""
+    args = cli.parse(
+        __doc__,
+        argv,
+        params={
+            "zoo.backbone": BackboneParams,
+            "zoo.embed": Params,
+            "nodules.cohort": CohortParams,
+            "nodules.model": ModelParams,
+        },
+        reads=READS,
+        writes=["features", "record", "projected"],
+        optional=OPTIONAL,
+    )
+    normalized = tables.read(args.normalized, tables.NORMALIZED)
+    if args.split:
+        split, manifest = tables.read(args.split, tables.SPLIT), tables.read(args.manifest, tables.MANIFEST)
+        images = inputs.cohort(split, manifest, args.params.cohort.sources)
+        normalized = inputs.normalized_rows(normalized, images["image_id"].to_pylist())
+    out = Path(args.features)
+    run(args, shards.take(normalized, args.shard), out.parent.name, out, STATISTICS)
+
+
+if __name__ == "__main__":
+    cli.run(main)
