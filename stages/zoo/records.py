@@ -61,12 +61,13 @@ class Fit:
     tried: tuple[Tried, ...]
     chosen: str
     trained_parameters: params.NonNegativeInt
-    parameters: int | None
-    operations: float | None  # of one image in one pass
+    parameters: int | None  # those of its backbone included
+    operations: float | None  # of one image in one pass, those of its backbone included
     passes: params.Count
     random_weights: bool
     notes: tuple[str, ...]
     seconds: params.NonNegativeFloat
+    features: str | None = None  # features that it read, by `record_files.features_name`; null without any
 
 
 @params.section
