@@ -1,6 +1,10 @@
-"""A zoo that was never run: rows, records and scores in agreement, made through the real schemas."""
+"""A zoo that was never run: rows, records and scores in agreement, made through the real schemas.
 
-from collections.abc import Mapping, Sequence
+`write(folder)` makes its files up to the raw scores; `choose` and `measured` run the stages behind them.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +13,8 @@ import pyarrow as pa
 
 from stages.lib.core import documents, tables
 from stages.lib.learn.candidate import Tried
+from stages.nodules import calibrate
+from stages.zoo import measure, select
 from stages.zoo.records import Embedded, Failure, Fit, Inferred
 
 SOURCES = ("nih",)
@@ -42,9 +48,23 @@ DOCUMENT: dict[str, Any] = {
             "seed": 1,
             "confidence": 0.95,
         },
+        "measure": {
+            "draws": 40,
+            "seed": 1,
+            "confidence": 0.95,
+            "ece_bins": 5,
+            "other_prevalence": 0.05,
+            "reference": "qlora",
+            "agreement_at": "specificity_95",
+            "step": 0.01,
+        },
+        "section": {"images": 5},
     },
-    "nodules": {"cohort": {"sources": list(SOURCES)}},
+    "nodules": {"cohort": {"sources": list(SOURCES)}, "calibrate": {"world_prevalence": "validation"}},
+    "data": {"ingest": {"root": "results/data/simulate"}},
+    "report": {"title": "A zoo that was never run"},
 }
+Rows = list[dict[str, Any]]
 
 
 def images() -> list[dict[str, Any]]:
@@ -164,3 +184,72 @@ def write_row(folder: Path, name: str, table: pa.Table | None, fit: Fit, inferre
     tables.write(folder / f"infer/raw/{name}.parquet", empty if table is None else table, tables.INFER)
     documents.write(folder / f"fit/{name}.json", fit)
     documents.write(folder / f"infer/raw/{name}.json", inferred)
+
+
+def write(
+    folder: Path,
+    document: Mapping[str, Any] = DOCUMENT,
+    failures: Mapping[str, Failure] | None = None,
+    tamper: Callable[[Rows], Rows] = lambda rows: rows,
+    fits: Mapping[str, Mapping[str, Any]] | None = None,
+) -> None:
+    """Files of a zoo below `folder`.
+
+    Args:
+        folder: Where.
+        document: Its parameters.
+        failures: Why rows failed, by name.
+        tamper: Changes the rows of the manifest and the split, and no score.
+        fits: Changed fields of records of fits, by name.
+    """
+    rows = images()
+    for seed, (name, row) in enumerate(document["zoo"]["models"].items()):
+        reason = (failures or {}).get(name)
+        table = None if reason else infer(rows, scores(rows, QUALITY[name], seed))
+        facts = {"operations": OPERATIONS[name], "failure": reason, **(fits or {}).get(name, {})}
+        write_row(folder, name, table, fit(name, row["kind"], **facts), inferred(name, failure=reason))
+    tables.write(folder / "manifest.parquet", manifest(tamper(rows)), tables.MANIFEST)
+    tables.write(folder / "split.parquet", split(tamper(rows)), tables.SPLIT)
+    documents.write(folder / "features/siglip.json", embedded())
+
+
+def choose(folder: Path, document: Mapping[str, Any] = DOCUMENT) -> None:
+    """Run `select` on the files below `folder`."""
+    select.main(
+        [
+            *_shared(folder, document),
+            *("--infer", *_each(folder, document, "infer/raw/{}.parquet")),
+            *("--choice", str(folder / "select.json")),
+        ]
+    )
+
+
+def measured(folder: Path, document: Mapping[str, Any] = DOCUMENT) -> None:
+    """Run `calibrate` and `measure` on the files below `folder`."""
+    values = ("--params", json.dumps(document))
+    kept = {
+        "infer": _each(folder, document, "infer/{}.parquet"),
+        "calibration": _each(folder, document, "infer/{}_calibration.json"),
+    }
+    raw = _each(folder, document, "infer/raw/{}.parquet")
+    made = [part for name, paths in kept.items() for part in (f"--{name}", *paths)]
+    calibrate.main([*values, "--raw", *raw, "--manifest", str(folder / "manifest.parquet"), *made])
+    results = {name: str(folder / f"measure/{name}.parquet") for name in ("measures", "curves", "outcomes")}
+    results["notes"] = str(folder / "measure/notes.json")
+    given = [part for name, path in results.items() for part in (f"--{name}", path)]
+    measure.main([*_shared(folder, document), *made, *given, "--choice", str(folder / "select.json")])
+
+
+def _shared(folder: Path, document: Mapping[str, Any]) -> list[str]:
+    """Arguments that select and measure have in common."""
+    return [
+        *("--params", json.dumps(document)),
+        *("--manifest", str(folder / "manifest.parquet"), "--split", str(folder / "split.parquet")),
+        *("--fits", *_each(folder, document, "fit/{}.json")),
+        *("--inferred", *_each(folder, document, "infer/raw/{}.json")),
+        *("--embedded", str(folder / "features/siglip.json")),
+    ]
+
+
+def _each(folder: Path, document: Mapping[str, Any], path: str) -> list[str]:
+    return [str(folder / path.format(name)) for name in document["zoo"]["models"]]

@@ -1,6 +1,5 @@
 """Claims about the choice of a row."""
 
-import json
 from copy import deepcopy
 
 import pytest
@@ -8,35 +7,12 @@ import zoo_tables as fake
 
 from stages.lib.core import documents, tables
 from stages.lib.core.errors import ParamsError, TableError
-from stages.zoo import select
 from stages.zoo.choice import Choice
 
 
-def write(folder, document=fake.DOCUMENT, failures=None, tamper=None):
-    """Files of a zoo, and the arguments that choose among its rows."""
-    rows = fake.images()
-    failures = failures or {}
-    for seed, (name, row) in enumerate(document["zoo"]["models"].items()):
-        reason = failures.get(name)
-        table = None if reason else fake.infer(rows, fake.scores(rows, fake.QUALITY[name], seed))
-        told = fake.fit(name, row["kind"], operations=fake.OPERATIONS[name], failure=reason)
-        fake.write_row(folder, name, table, told, fake.inferred(name, failure=reason))
-    changed = tamper(rows) if tamper else rows
-    tables.write(folder / "manifest.parquet", fake.manifest(changed), tables.MANIFEST)
-    tables.write(folder / "split.parquet", fake.split(changed), tables.SPLIT)
-    names = list(document["zoo"]["models"])
-    return [
-        *("--params", json.dumps(document)),
-        *("--manifest", str(folder / "manifest.parquet"), "--split", str(folder / "split.parquet")),
-        *("--infer", *(str(folder / f"infer/raw/{name}.parquet") for name in names)),
-        *("--fits", *(str(folder / f"fit/{name}.json") for name in names)),
-        *("--inferred", *(str(folder / f"infer/raw/{name}.json") for name in names)),
-        *("--choice", str(folder / "select.json")),
-    ]
-
-
-def chosen(folder, *args, **kwargs):
-    select.main(write(folder, *args, **kwargs))
+def chosen(folder, document=fake.DOCUMENT, **changes):
+    fake.write(folder, document, **changes)
+    fake.choose(folder, document)
     return documents.read(folder / "select.json", Choice)
 
 
@@ -117,17 +93,16 @@ def test_without_both_classes_nothing_is_chosen_and_the_reason_is_told(tmp_path)
 
 
 def test_a_row_without_the_score_of_an_image_is_refused_by_name(tmp_path):
-    arguments = write(tmp_path)
+    fake.write(tmp_path)
     path = tmp_path / "infer/raw/probe.parquet"
     tables.write(path, tables.read(path, tables.INFER).slice(70), tables.INFER)
     with pytest.raises(TableError, match=r"^probe: \d+ of 59 validation images have no score"):
-        select.main(arguments)
+        fake.choose(tmp_path)
 
 
 def test_a_row_that_does_not_say_what_it_has_seen_is_refused(tmp_path):
     document = deepcopy(fake.DOCUMENT)
-    arguments = write(tmp_path, document)
+    fake.write(tmp_path, document)
     del document["zoo"]["models"]["probe"]["seen"]
-    arguments[1] = json.dumps(document)
     with pytest.raises(ParamsError, match=r"zoo\.models\.probe\.seen: missing"):
-        select.main(arguments)
+        fake.choose(tmp_path, document)

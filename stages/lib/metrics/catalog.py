@@ -134,6 +134,10 @@ METRICS: Mapping[str, Metric] = {
         _count("only_first_right", "Images that the first alone calls rightly"),
         _count("only_second_right", "Images that the second alone calls rightly"),
         Metric(name="mcnemar_p", label="McNemar's exact test of the two sets of calls, p"),
+        Metric(name="pr_auc_p", label="Test of the two average precisions over patients, p"),
+        Metric(name="pr_auc_p_holm", label="Test of the two average precisions over patients, p after Holm"),
+        # one of several systems on the same images
+        _count("found_alone", "Positive images that it alone calls so"),
         # merged and unmerged adapter
         _down("margin_change_median", "Change of the margin of the two answers, median", unit="logits"),
         _down("margin_change_largest", "Change of the margin of the two answers, largest", unit="logits"),

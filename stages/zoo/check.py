@@ -1,0 +1,103 @@
+"""Check that all rows stand: silent but for a count, or an error with each row's reason and a command that tries again.
+
+in   fits      records.Fit of each row; the file's name is the row's
+     inferred  records.Inferred of each row, likewise
+     embedded  records.Embedded of the features: features/<name>.json, or tokens/<name>/<purpose>.json
+out  check     JSON: the rows that stand
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from stages.lib.core import cli, documents, params
+from stages.lib.core.errors import ProblemsError
+from stages.lib.core.log import LOG
+from stages.zoo.record_files import features_name
+from stages.zoo.records import Embedded, Failure, Fit, Inferred
+from stages.zoo.rows import failure
+
+AGAIN = "snakemake --cores 2 --forcerun {files} -- zoo_check"
+
+
+@params.section
+class Checked:
+    """Rows that stand."""
+
+    rows: tuple[str, ...]
+
+
+class FailedRowsError(ProblemsError):
+    """Rows failed; the others stand."""
+
+
+def check(fits: Mapping[str, Fit], inferred: Mapping[str, Inferred], embedded: Mapping[str, Embedded]) -> Checked:
+    """Rows that stand, if all do.
+
+    Args:
+        fits: Record of each row's fit, by the path of its file.
+        inferred: Record of each row's scores, likewise.
+        embedded: Record of each features, likewise.
+
+    Raises:
+        FailedRowsError: If a row failed: the row, the stage, the reason and the command, for each.
+    """
+    of_infer = {one.model: one for one in inferred.values()}
+    raw = {one.model: path for path, one in inferred.items()}
+    where = {**raw, **{one.model: path for path, one in fits.items()}}  # the fit's, if there is one
+    of_fit = {one.model: one for one in fits.values()}
+    problems = []
+    for name in where:
+        failed = failure(of_fit.get(name), of_infer.get(name))
+        if failed is not None:
+            files = _files(name, failed, of_fit.get(name), embedded, where, raw)
+            reason = " ".join(failed.reason.split())
+            problems.append(f"{name}: {failed.stage}: {reason}\n    {AGAIN.format(files=' '.join(files))}")
+    if problems:
+        stand = len(where) - len(problems)
+        count = "1 row" if len(problems) == 1 else f"{len(problems)} rows"
+        raise FailedRowsError(f"{count} of zoo.models failed, {stand} stand:", problems)
+    return Checked(rows=tuple(of_fit))
+
+
+def _files(
+    name: str,
+    failed: Failure,
+    fit: Fit | None,
+    embedded: Mapping[str, Embedded],
+    where: Mapping[str, str],
+    raw: Mapping[str, str],
+) -> list[str]:
+    """Files that are to be made again, from where the row failed."""
+    if failed.stage in ("embed", "tokens"):
+        same = [path for path, one in embedded.items() if one.failure == failed]
+        own = [path for path in same if fit is not None and features_name(path) == fit.features]
+        return [shard for path in own or same for shard in shards(path)] or [where[name]]
+    return [raw.get(name, where[name])] if failed.stage == "infer" else [where[name]]
+
+
+def shards(path: str) -> list[str]:
+    """Records of the shards that a record of features was joined from, which are those that are made again."""
+    return sorted(str(one) for one in Path(path).with_suffix("").glob("*.json")) or [path]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read the records, check them, write the names of the rows."""
+    args = cli.parse(
+        __doc__,
+        argv,
+        reads=("fits", "inferred", "embedded"),
+        writes=("check",),
+        many=("fits", "inferred", "embedded"),
+        optional=("embedded",),
+    )
+    found = check(
+        {path: documents.read(path, Fit) for path in args.fits},
+        {path: documents.read(path, Inferred) for path in args.inferred},
+        {path: documents.read(path, Embedded) for path in args.embedded or ()},
+    )
+    LOG.info("check: all %d rows stand", len(found.rows))
+    documents.write(args.check, found)
+
+
+if __name__ == "__main__":
+    cli.run(main)

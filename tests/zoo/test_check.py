@@ -1,0 +1,69 @@
+"""Claims about the check that all rows stand."""
+
+import pytest
+import zoo_tables as fake
+
+from stages.lib.core import cli, documents
+from stages.zoo import check
+from stages.zoo.check import Checked, FailedRowsError
+
+
+def arguments(folder, fits, inferred, embedded=()):
+    """Records below `folder`, and the arguments that check them."""
+    for one in fits:
+        documents.write(folder / f"fit/{one.model}.json", one)
+    for one in inferred:
+        documents.write(folder / f"infer/raw/{one.model}.json", one)
+    for name, one in embedded:
+        documents.write(folder / f"features/{name}.json", one)
+        for shard in ("1-of-2", "2-of-2"):
+            documents.write(folder / f"features/{name}/{shard}.json", one)
+    given = ["--embedded", *(str(folder / f"features/{name}.json") for name, _ in embedded)] if embedded else []
+    return [
+        *("--fits", *(str(folder / f"fit/{one.model}.json") for one in fits)),
+        *("--inferred", *(str(folder / f"infer/raw/{one.model}.json") for one in inferred)),
+        *given,
+        *("--check", str(folder / "check.json")),
+    ]
+
+
+def test_rows_that_all_stand_are_listed(tmp_path, caplog):
+    caplog.set_level("INFO")
+    check.main(arguments(tmp_path, [fake.fit("a"), fake.fit("b")], [fake.inferred("a"), fake.inferred("b")]))
+    assert documents.read(tmp_path / "check.json", Checked).rows == ("a", "b")
+    assert [record.getMessage() for record in caplog.records] == ["check: all 2 rows stand"]
+
+
+def test_each_failed_row_is_told_with_its_stage_its_reason_in_a_line_and_a_command(tmp_path):
+    of_fit, of_infer = fake.failed("fit", "b: features\nof one value"), fake.failed("infer", "out of memory")
+    fits = [fake.fit("a"), fake.fit("b", failure=of_fit), fake.fit("c")]
+    inferred = [fake.inferred("a"), fake.inferred("b", failure=of_fit), fake.inferred("c", failure=of_infer)]
+    with pytest.raises(FailedRowsError) as told:
+        check.main(arguments(tmp_path, fits, inferred))
+    assert str(told.value).splitlines() == [
+        "2 rows of zoo.models failed, 1 stand:",
+        "  - b: fit: b: features of one value",
+        f"    snakemake --cores 2 --forcerun {tmp_path}/fit/b.json -- zoo_check",
+        "  - c: infer: out of memory",
+        f"    snakemake --cores 2 --forcerun {tmp_path}/infer/raw/c.json -- zoo_check",
+    ]
+    assert not (tmp_path / "check.json").exists()
+
+
+def test_a_row_whose_features_failed_is_tried_again_from_the_shards_of_its_own_features(tmp_path):
+    failed = fake.failed("embed")
+    fits = [fake.fit("a", failure=failed, features="features/mine")]
+    embedded = [("other", fake.embedded(failure=failed)), ("mine", fake.embedded(failure=failed))]
+    with pytest.raises(FailedRowsError) as told:
+        check.main(arguments(tmp_path, fits, [fake.inferred("a", failure=failed)], embedded))
+    command = str(told.value).splitlines()[-1]
+    assert f"{tmp_path}/features/mine/1-of-2.json {tmp_path}/features/mine/2-of-2.json --" in command
+    assert "other" not in command
+
+
+def test_the_command_line_ends_with_1(tmp_path, capsys):
+    given = arguments(tmp_path, [fake.fit("a", failure=fake.failed("fit"))], [fake.inferred("a")])
+    with pytest.raises(SystemExit) as ended:
+        cli.run(lambda: check.main(given))
+    assert ended.value.code == 1
+    assert "1 row of zoo.models failed, 0 stand" in capsys.readouterr().err
