@@ -13,7 +13,7 @@ from stages.lib.core import params, tables
 from stages.lib.core.errors import ParamsError
 from stages.lib.learn import answers
 from stages.lib.metrics import evaluation_sets
-from stages.lib.models import prompts
+from stages.lib.models import operations, prompts
 from workflow import costs, stage_costs
 from workflow.bench import architecture, flops
 
@@ -123,7 +123,7 @@ def test_what_an_image_leaves_for_the_backward_pass_is_what_autograd_saves(targe
             saved[id(whole)] = whole
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), architecture.without_values():
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), operations.without_values():
         gemma3.ask(loaded, flops.images(loaded, 1, cached=False), GIVEN.prompt, flops.ANSWERS)
     counted = sum(tensor.numel() * tensor.element_size() for tensor in saved.values())
     found = costs.activation_bytes(targets, checkpointing=checkpointing, cached=False)

@@ -1,8 +1,5 @@
 """The real model's architecture without its weights, to count the operations of an image without computing them."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -90,18 +87,3 @@ def text_tokens(prompt: prompts.PromptParams) -> int:
     blank = np.zeros((1, demo.side_px, demo.side_px), dtype=np.uint8)
     batch = gemma3.encode(demo, blank, prompt.question, image_first=prompt.image_first)
     return int(batch["input_ids"].shape[1]) - demo.image_tokens
-
-
-@contextmanager
-def without_values() -> Iterator[None]:
-    """Let a model run on the meta device: transformers compares numbers of tokens there, which have no values."""
-    name = "TRANSFORMERS_DISABLE_TORCH_CHECK"
-    before = os.environ.get(name)
-    os.environ[name] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before

@@ -1,6 +1,5 @@
 """Operations per image of the real 4B model, counted exactly, for each change of the published recipe."""
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -10,6 +9,7 @@ import numpy as np
 from stages.lib.detect.kinds import attribution
 from stages.lib.learn import answers
 from stages.lib.models import gemma3, lora, prompts
+from stages.lib.models.operations import count
 from workflow.bench import architecture
 from workflow.bench.result import COUNTED, Result
 
@@ -49,29 +49,6 @@ RECIPES = {
     "d_answer_only": (ANSWER, 9.7, "c, with logits of the last token alone"),
     "e_cached_features": (CACHED, 4.3, "d, with the vision features cached"),
 }
-
-
-class _Whole:
-    """In the place of torch's tracker of modules, which refuses `torch.autograd.grad`: counts are not told apart."""
-
-    parents = ("Global",)
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self) -> None:
-        pass
-
-
-def count(work: Callable[[], Any]) -> float:
-    """Floating-point operations of `work`, two per multiply-add."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    counter: Any = FlopCounterMode(display=False)
-    counter.mod_tracker = _Whole()
-    with architecture.without_values(), counter:
-        work()
-    return float(counter.get_total_flops())
 
 
 def images(loaded: gemma3.Loaded, n: int, *, cached: bool) -> Any:

@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stages.lib.models import operations
 from stages.lib.models.lofi import weights
 from stages.lib.models.lofi.params import ModelParams
 from workflow import lofi_costs
-from workflow.bench import architecture
-from workflow.bench.flops import count
 from workflow.bench.result import COUNTED, Result
 from workflow.costs import GB, TERA
 
@@ -172,7 +171,7 @@ def kept(work: Callable[[], Any], made: Any, square: int) -> float:
             seen[storage._cdata] = storage
         return tensor
 
-    with architecture.without_values(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+    with operations.without_values(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         out = work()
     del out
     return float(sum(storage.nbytes() for storage in seen.values()))
@@ -199,8 +198,8 @@ def parts(made: Any, names: Sequence[str]) -> dict[str, Part]:
         found[name] = Part(
             parameters=sum(one.numel() for one in own),
             trained=sum(one.numel() for one in own if one.requires_grad),
-            forward=count(forward),
-            step=count(step),
+            forward=operations.count(forward),
+            step=operations.count(step),
             kept=kept(work, made, squares.get(name, 0)),
             unfused=kept(work, made, 0),
         )
