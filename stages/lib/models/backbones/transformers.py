@@ -1,0 +1,266 @@
+"""Vision models of the locked transformers: SigLIP, DINOv2, DINOv3, EfficientNet, ConvNeXt, ResNet.
+
+Which tokens are no patches differs from class to class, and so does what a side does that the patch does not divide:
+most crop in silence. Both stand here, once for each class.
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.lib.core import params as parameters
+from stages.lib.core.errors import ModelError
+from stages.lib.core.log import LOG
+from stages.lib.models import features, gemma3, operations, preprocessor
+from stages.lib.models.backbone import Backbone, BackboneParams, BackboneSetting, Facts, Tokens
+
+CONFIG = "config.json"
+RANDOM = "random_weights"  # key of config.json: made for a demo, and never trained
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a class has its tokens.
+
+    Attributes:
+        loads: Class of the vision side, without head and text side: that which is loaded.
+        within: Classes that config.json may name, and that hold this vision side.
+        cell_px: Side of the square of pixels that a patch token stands for, from the configuration.
+        prefix: Number of tokens before those of the patches, from the configuration.
+        beside: How the names of those weights of a checkpoint begin that belong to a head or a text side alone.
+    """
+
+    loads: str
+    within: tuple[str, ...]
+    cell_px: Callable[[Any], Any]
+    prefix: Callable[[Any], int] = lambda config: 0
+    beside: tuple[str, ...] = ()
+
+
+def _patch(config: Any) -> Any:
+    return config.patch_size
+
+
+def _with_classifier(name: str, cell_px: Callable[[Any], Any]) -> dict[str, Layout]:
+    """Layouts of a CNN by the name of its bare class and of its classifier; neither loads the classifier's head."""
+    bare, whole = f"{name}Model", f"{name}ForImageClassification"
+    layout = Layout(bare, (bare, whole), cell_px, beside=("classifier.",))
+    return {bare: layout, whole: replace(layout, within=(whole,))}
+
+
+def _stages(config: Any) -> int:
+    return 4 * 2 ** (len(config.depths) - 1)  # DINOv3's stem has no parameter of its own
+
+
+SIGLIP = Layout(
+    "SiglipVisionModel",
+    ("SiglipVisionModel", "SiglipModel"),
+    _patch,
+    beside=("text_model.", "logit_scale", "logit_bias"),
+)
+LAYOUTS: Mapping[str, Layout] = {
+    "SiglipVisionModel": SIGLIP,
+    "SiglipModel": replace(SIGLIP, within=("SiglipModel",)),
+    "Dinov2Model": Layout("Dinov2Model", ("Dinov2Model",), _patch, lambda config: 1),
+    "Dinov2WithRegistersModel": Layout(
+        "Dinov2WithRegistersModel",
+        ("Dinov2WithRegistersModel",),
+        _patch,
+        lambda config: 1 + config.num_register_tokens,
+    ),
+    "DINOv3ViTModel": Layout(
+        "DINOv3ViTModel", ("DINOv3ViTModel",), _patch, lambda config: 1 + config.num_register_tokens
+    ),
+    "DINOv3ConvNextModel": Layout("DINOv3ConvNextModel", ("DINOv3ConvNextModel",), _stages, lambda config: 1),
+    **_with_classifier("EfficientNet", lambda config: 2 * prod(config.strides)),
+    **_with_classifier("ConvNext", lambda config: config.patch_size * 2 ** (len(config.depths) - 1)),
+    **_with_classifier("ConvNextV2", lambda config: config.patch_size * 2 ** (len(config.depths) - 1)),
+    **_with_classifier(
+        "ResNet", lambda config: 4 * 2 ** (len(config.depths) - (0 if config.downsample_in_first_stage else 1))
+    ),
+}
+
+
+def load(params: BackboneParams, setting: BackboneSetting) -> Backbone:
+    """A vision model in float32, in eval mode, on the GPU if there is one.
+
+    Args:
+        params: Which class, and the side of the images.
+        setting: Where its files are.
+
+    Raises:
+        ModelError: If the folder does not hold that class, whole, with its preprocessor file, or the side is not a
+            multiple of its patch.
+    """
+    gemma3.quiet()
+    import torch
+
+    row, folder = setting.row, setting.found.folder
+    layout = layout_of(params.architecture, row)
+    document = check_class(folder, layout.within, row)
+    model = _model(folder, layout, row)
+    config = model.config
+    patch_px = _check_side(params, layout.cell_px(config), row)
+    greys = torch.from_numpy(preprocessor.greys(folder, row, config.num_channels))
+    told = config.to_json_string(use_diff=False)
+    shape, counted = _counted(layout.loads, told, params.side_px)
+    prefix, rows = layout.prefix(config), params.side_px // patch_px
+    wanted = (prefix + rows * rows, shape[1])
+    if shape != wanted:
+        raise ModelError(f"{row}: found {shape[0]} tokens of an image of {params.side_px} px, wanted {wanted[0]}")
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if torch.cuda.is_available() else "cpu"
+    weights = [("greys", greys), *sorted(model.state_dict().items())]
+    facts = Facts(
+        architecture=params.architecture,
+        identity=features.digest((layout.loads, told, config._attn_implementation, device), weights),
+        parameters=sum(one.numel() for one in model.parameters()),
+        operations=counted,
+        features=shape[1],
+        rows=rows,
+        prefix=prefix,
+        patch_px=patch_px,
+        random_weights=bool(document.get(RANDOM, False)),
+    )
+    model, greys = model.to(device), greys.to(device)
+
+    def tokens(images: Sequence[np.ndarray]) -> Tokens:
+        pixels = preprocessor.pixels(greys, images, params.side_px, row)
+        exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+        with torch.inference_mode(), exact:
+            seen = _sequence(model, pixels).float().cpu().numpy()  # (n, prefix + rows * columns, features)
+        odd = int((~np.isfinite(seen).all(axis=(1, 2))).sum())
+        if odd:
+            raise ModelError(
+                f"{row}: found NaN or infinite tokens of {odd} of {len(images)} images, wanted numbers: are the "
+                f"weights in {folder} whole, and of the class {params.architecture}?"
+            )
+        return Tokens(seen[:, prefix:].reshape(len(images), rows, rows, -1), seen[:, :prefix])
+
+    return Backbone(facts, tokens)
+
+
+def layout_of(architecture: str, row: str) -> Layout:
+    """Layout of a class.
+
+    Args:
+        architecture: As the row has it.
+        row: Its name, for the error.
+
+    Raises:
+        ModelError: If it is none of those that are known.
+    """
+    if architecture not in LAYOUTS:
+        raise ModelError(f"{row}: architecture: {parameters.unknown(architecture, LAYOUTS)}")
+    return LAYOUTS[architecture]
+
+
+def check_class(folder: Path, wanted: Sequence[str], row: str) -> Mapping[str, Any]:
+    """Configuration of the model in a folder, as config.json has it, whose class is one of those wanted.
+
+    Args:
+        folder: The model's files.
+        wanted: Classes that are taken.
+        row: Name of the row, for errors.
+
+    Raises:
+        ModelError: If there is no such file, or the model is of another class.
+    """
+    path = folder / CONFIG
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{row}: {folder}: found no {CONFIG}, wanted the folder of a model") from None
+    except (OSError, ValueError):
+        raise ModelError(f"{row}: {path} is not whole JSON; fetch or copy it again") from None
+    named = document.get("architectures") if isinstance(document, dict) else None
+    if not named or not set(named) & set(wanted):
+        found = ", ".join(map(str, named or [])) or "no class"
+        raise ModelError(
+            f"{row}: {path}: found {found}, wanted {' or '.join(wanted)}, as the row's architecture says: layers "
+            "that the weights do not have would be random"
+        )
+    return document
+
+
+def _model(folder: Path, layout: Layout, row: str) -> Any:
+    """The vision side in float32, whose weights are all those of the checkpoint."""
+    import torch
+    import transformers
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    try:
+        model, told = getattr(transformers, layout.loads).from_pretrained(
+            folder,
+            dtype=torch.float32,
+            local_files_only=True,
+            ignore_mismatched_sizes=True,  # they are told, and refused with all else
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise ModelError(f"{row}: {folder}: cannot be loaded as {layout.loads}: {error}") from error
+    left_out = [name for name in map(str, told["unexpected_keys"]) if name.startswith(layout.beside)]
+    problems = {
+        "lacks": sorted(map(str, told["missing_keys"])),
+        "has, and the class has not,": sorted(set(map(str, told["unexpected_keys"])) - set(left_out)),
+        "has in another shape": sorted(str(one[0]) for one in told["mismatched_keys"]),
+    }
+    odd = [f"{what} {', '.join(names[:3])} ({len(names)} such)" for what, names in problems.items() if names]
+    if odd:
+        raise ModelError(
+            f"{row}: {folder}: the checkpoint {'; '.join(odd)}; wanted all weights of {layout.loads} and no others: "
+            "layers without weights would be random"
+        )
+    if left_out:
+        LOG.info("%s: not read, of a head or a text side alone: %s", row, ", ".join(sorted(left_out)))
+    return model.eval()
+
+
+def _check_side(params: BackboneParams, cell_px: Any, row: str) -> int:
+    """Side of a patch; a side of images that it does not divide is refused, which most classes crop in silence."""
+    if not isinstance(cell_px, int):
+        raise ModelError(f"{row}: found patches of {cell_px} px, wanted squares")
+    if params.side_px % cell_px:
+        below = params.side_px // cell_px * cell_px
+        near = " or ".join(str(side) for side in (below, below + cell_px) if side)
+        raise ModelError(
+            f"{row}: side_px {params.side_px}: wanted a multiple of {cell_px} px, the side of a patch of "
+            f"{params.architecture}, such as {near}"
+        )
+    return cell_px
+
+
+def _sequence(model: Any, pixels: Any) -> Any:
+    """Last output of a model, as a sequence of tokens of shape (n, tokens, features)."""
+    options = {}
+    if type(model).__name__ == SIGLIP.loads and pixels.shape[-1] != model.config.image_size:
+        options["interpolate_pos_encoding"] = True  # the others do so by themselves
+    last = model(pixel_values=pixels, **options).last_hidden_state
+    return last if last.ndim == 3 else last.flatten(2).transpose(1, 2)  # of a map (n, features, rows, columns)
+
+
+@cache
+def _counted(name: str, config: str, side_px: int) -> tuple[tuple[int, int], float]:
+    """Shape of an image's tokens, and operations of a pass, from the configuration alone."""
+    import torch
+    import transformers
+
+    cls = getattr(transformers, name)
+    seen = []
+    with torch.device("meta"):
+        made = cls(cls.config_class.from_dict(json.loads(config))).eval()
+        pixels = torch.zeros((1, made.config.num_channels, side_px, side_px))
+
+    def work() -> None:
+        with torch.no_grad():
+            seen.append(tuple(_sequence(made, pixels).shape[1:]))
+
+    counted = operations.count(work)
+    return seen[0], counted
