@@ -66,7 +66,7 @@ class Shipped:
 
 
 def bases(root: Path) -> dict[str, Shipped]:
-    """Bases of a checkout, by their rows.
+    """Bases that a checkout ships, by their rows.
 
     Args:
         root: Folder of the checkout.
@@ -76,6 +76,8 @@ def bases(root: Path) -> dict[str, Shipped]:
     found = {}
     for name, row in rows.items():
         kind = kinds.module(kinds.BASES, row.kind)
+        if kind.FOLDER is None:
+            continue
         found[name] = Shipped(name, kind, row.params, params.parse(document, kind.WANTED))
     return found
 

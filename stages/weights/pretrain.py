@@ -54,7 +54,7 @@ def readme(name: str, kind: str, row: object, given: object, parameters: int) ->
     return README.format(
         about=textwrap.fill(about, WIDTH),
         name=name,
-        folder=base.FOLDER,
+        folder=base.FOLDER or f"results/weights/pretrain/{name}",
         seed=recorded["pretrain"]["seed"],
         parameters=json.dumps(recorded, indent=2),
     )

@@ -112,24 +112,19 @@ def _efficientnet(side_px: int) -> Any:
         num_block_repeats=(1, 1, 1, 1),
         expand_ratios=(1, 4, 4, 4),
         hidden_dim=round(1280 * width),  # of another width, the head's norm fails
-        num_labels=2,
     )
 
 
 def _convnext(side_px: int) -> Any:
     from transformers import ConvNextV2Config
 
-    return ConvNextV2Config(
-        image_size=side_px, num_stages=3, hidden_sizes=[16, 32, 48], depths=[1, 1, 1], patch_size=4, num_labels=2
-    )
+    return ConvNextV2Config(image_size=side_px, num_stages=3, hidden_sizes=[16, 32, 48], depths=[1, 1, 1], patch_size=4)
 
 
 def _resnet(side_px: int) -> Any:
     from transformers import ResNetConfig
 
-    return ResNetConfig(
-        embedding_size=16, hidden_sizes=[16, 32, 48], depths=[1, 1, 1], layer_type="basic", num_labels=2
-    )
+    return ResNetConfig(embedding_size=16, hidden_sizes=[16, 32, 48], depths=[1, 1, 1], layer_type="basic")
 
 
 def _qwen(side_px: int) -> Any:
@@ -184,7 +179,7 @@ def _qwen_tokenizer() -> Any:
     words = [*letters, *dict.fromkeys(left + right for left, right in merges)]
     tokens = Qwen2Tokenizer(
         vocab={word: number for number, word in enumerate((*words, *SPECIAL))},
-        merges=list(merges),
+        merges=list(merges),  # type: ignore[arg-type]
         model_max_length=2048,
         extra_special_tokens=list(SPECIAL[1:]),
     )
