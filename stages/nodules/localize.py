@@ -18,6 +18,7 @@ out  detections  tables.DETECTIONS: an image without detections has no row
 
 import argparse
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from stages.lib.core import cli, kinds, shards, tables
@@ -39,7 +40,8 @@ def run(args: argparse.Namespace, bank: Sequence[str], localizer: Callable[[], d
         bank: All prompts that may be put.
         localizer: Returns the localizer; called only if there is an image to ask about.
     """
-    section: driver.Params = args.params.localize
+    row = args.params.localizers[args.localizer].params
+    section: driver.Params = replace(args.params.localize, views=getattr(row, "VIEWS", args.params.localize.views))
     select = choice.of_localizer(args.params.select, args.params.localizers, args.localizer)
     split = tables.read(args.split, tables.SPLIT) if args.split else None
     points = tables.read(args.points, tables.POINTS) if args.points else None

@@ -341,7 +341,7 @@ def test_train_images_choose_neither_prompt_nor_cutoff_of_a_localizer_with_an_ad
 
 def test_an_adapter_without_validation_images_to_choose_by_is_refused():
     taught = {"tuned": Row("attribution", SimpleNamespace(adapter="some/adapter"))}
-    with pytest.raises(ParamsError, match=r"found \['train'\], wanted val among them: train images taught the adapter"):
+    with pytest.raises(ParamsError, match=r"found \['train'\], wanted val among them: train images taught tuned"):
         choice.of_localizer(replace(HOW, splits=("train",)), taught, "tuned")
     with pytest.raises(ParamsError, match="tune: unknown; did you mean 'tuned'"):
         choice.of_localizer(HOW, taught, "tune")

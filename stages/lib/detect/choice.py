@@ -29,7 +29,9 @@ class SelectParams:
 
 
 def of_localizer(select: SelectParams, rows: Mapping[str, params.Row], name: str) -> SelectParams:
-    """How prompts and cutoff of one localizer are chosen: without train images, if it has an adapter that they taught.
+    """How prompts and cutoff of one localizer are chosen: without train images, if they taught it.
+
+    They taught one with an adapter, and one whose class of parameters says so in `TAUGHT`.
 
     Args:
         select: How those of all localizers are.
@@ -41,11 +43,12 @@ def of_localizer(select: SelectParams, rows: Mapping[str, params.Row], name: str
     """
     if name not in rows:
         raise ParamsError("--localizer:", [params.unknown(name, rows)])
-    if getattr(rows[name].params, "adapter", "none") == "none":
+    given = rows[name].params
+    if getattr(given, "adapter", "none") == "none" and not getattr(given, "TAUGHT", False):
         return select
     splits = evaluation_sets.untaught(select.splits)
     if not splits:
-        wanted = f"val among them: train images taught the adapter of {name}, so they choose nothing for it"
+        wanted = f"val among them: train images taught {name}, so they choose nothing for it"
         raise ParamsError("nodules.select.splits:", [f"found {list(select.splits)}, wanted {wanted}"])
     return replace(select, splits=splits)
 

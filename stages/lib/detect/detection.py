@@ -6,6 +6,8 @@ from itertools import groupby
 
 import numpy as np
 
+from stages.lib.images.geometry import Geometry
+
 
 @dataclass(frozen=True)
 class Query:
@@ -15,11 +17,18 @@ class Query:
         key: Names image, view and prompt; no two queries of a run share it.
         pixels: Returns the image as it is put to the model, uint8 array of shape (side, side).
         prompt: What the model is asked.
+        geometry: Size of the original, for what answers in its pixels; None where it is not known.
     """
 
     key: str
     pixels: Callable[[], np.ndarray]
     prompt: str
+    geometry: Geometry | None = None
+
+    @property
+    def image_id(self) -> str:
+        """The image, the first part of the key."""
+        return self.key.partition("\t")[0]
 
 
 @dataclass(frozen=True)

@@ -102,6 +102,7 @@ def localize(
             key=f"{image['image_id']}\t{view}\t{prompt}",
             pixels=partial(_shown, results / image["png"], view),
             prompt=prompt,
+            geometry=geometries[image["image_id"]],
         )
         for prompt, view, image in asked
     ]
