@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from stages.lib.core import params
+from stages.lib.core.errors import ModelError
 from stages.lib.models.gemma3 import ModelParams
 from stages.lib.models.snapshot import Snapshot
 
@@ -83,6 +84,27 @@ class Tokens:
     patches: np.ndarray
     prefix: np.ndarray
     projected: Any = None
+
+
+def finite(tokens: Tokens, row: str) -> Tokens:
+    """The tokens themselves.
+
+    Args:
+        tokens: What a pass gave.
+        row: Name of the row, for the error.
+
+    Raises:
+        ModelError: If a number of them is NaN or infinite.
+    """
+    axes = (1, 2, 3), (1, 2)
+    both = zip((tokens.patches, tokens.prefix), axes, strict=True)
+    whole = np.all([np.isfinite(part).all(axis=inside) for part, inside in both], axis=0)  # (n,)
+    if not whole.all():
+        raise ModelError(
+            f"{row}: found NaN or infinite tokens of {int((~whole).sum())} of {len(whole)} images, wanted numbers: are "
+            "the weights whole, and of the class that the row names?"
+        )
+    return tokens
 
 
 @dataclass(frozen=True)

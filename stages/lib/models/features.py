@@ -84,19 +84,35 @@ class Store:
 
     def fill_by(self, compute: Callable[[np.ndarray], Any], pngs: Sequence[Path], shift: Shift = UNMOVED) -> None:
         """The same by any function that makes a tensor of an image, uint8 array of shape (side, side)."""
-        from safetensors.torch import save_file
-
         missing = [(png, path) for png in dict.fromkeys(pngs) if not (path := self.path(png, shift)).exists()]
         images = Reader([[png] for png, _ in missing], lambda png: normalized.load(png, shift), READERS)
         work = zip(images, missing, strict=True)
         for [image], (_, path) in progress.track(work, total=len(missing), what="vision features"):
-            found = compute(image).cpu().contiguous()
-            beside = files.beside(path)
-            try:  # not forced to the disk, a thousand times an hour: what a power cut tears, the checksum finds
-                save_file({"features": found}, beside, {"sha256": sha256(_bytes(found)).hexdigest()})
-                beside.replace(path)
-            finally:
-                beside.unlink(missing_ok=True)
+            _write(path, compute(image))
+
+    def put(self, png: Path, shift: Shift, found: Any) -> None:
+        """Write the features of an image that a pass made anyway, whole or not at all, unless they are there.
+
+        Args:
+            png: The normalized image.
+            shift: How far it was moved.
+            found: Its features, tensor of shape (image tokens, hidden), of a pass of the image alone.
+        """
+        path = self.path(png, shift)
+        if not path.exists():
+            _write(path, found)
+
+
+def _write(path: Path, found: Any) -> None:
+    """Write features; not forced to the disk, a thousand times an hour: what a power cut tears, the checksum finds."""
+    from safetensors.torch import save_file
+
+    tensor, beside = found.cpu().contiguous(), files.beside(path)
+    try:
+        save_file({"features": tensor}, beside, {"sha256": sha256(_bytes(tensor)).hexdigest()})
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def store(root: Path | None, loaded: gemma3.Loaded, preprocessing_hash: str) -> Store | None:
@@ -109,7 +125,7 @@ def store(root: Path | None, loaded: gemma3.Loaded, preprocessing_hash: str) -> 
     """
     if root is None or _tuned(loaded):
         return None
-    return Store(root / f"{_digest(loaded)[:16]}-{preprocessing_hash[:16]}")
+    return Store(root / f"{identity(loaded)[:16]}-{preprocessing_hash[:16]}")
 
 
 def _tower(loaded: gemma3.Loaded) -> list[tuple[str, Any]]:
@@ -127,7 +143,7 @@ def _tuned(loaded: gemma3.Loaded) -> bool:
     return any("lora_" in name for name, _ in _tower(loaded))
 
 
-def _digest(loaded: gemma3.Loaded) -> str:
+def identity(loaded: gemma3.Loaded) -> str:
     """Hash of the tower's weights, of its grey values, and of the code and device that compute."""
     attention = loaded.model.config.vision_config._attn_implementation
     return digest((loaded.device, attention), [("greys", loaded.greys), *_tower(loaded)])

@@ -235,11 +235,30 @@ def features(loaded: Loaded, images: Sequence[np.ndarray]) -> Any:
     Raises:
         MismatchError: If an image has not the side that the model takes.
     """
+    return vision(loaded, images).projected
+
+
+@dataclass(frozen=True)
+class Vision:
+    """What the vision tower makes of n images, in the type of the model.
+
+    Attributes:
+        patches: Of each patch, before the projector: tensor of shape (n, patches, hidden of the tower).
+        projected: Of each image token, behind it: tensor of shape (n, image_tokens, hidden).
+    """
+
+    patches: Any
+    projected: Any
+
+
+def vision(loaded: Loaded, images: Sequence[np.ndarray]) -> Vision:
+    """One pass of the vision tower and the projector, as of `features`."""
     import torch
 
     with torch.no_grad():
         pixels = _pixels(loaded, torch.from_numpy(np.stack(images)))
-        return loaded.model.get_image_features(pixels, return_dict=True).pooler_output
+        seen = loaded.model.get_image_features(pixels, return_dict=True)
+    return Vision(seen.last_hidden_state, seen.pooler_output)
 
 
 def _pixels(loaded: Loaded, images: Any) -> Any:

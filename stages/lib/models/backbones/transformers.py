@@ -18,11 +18,8 @@ import numpy as np
 from stages.lib.core import params as parameters
 from stages.lib.core.errors import ModelError
 from stages.lib.core.log import LOG
-from stages.lib.models import features, gemma3, operations, preprocessor
-from stages.lib.models.backbone import Backbone, BackboneParams, BackboneSetting, Facts, Tokens
-
-CONFIG = "config.json"
-RANDOM = "random_weights"  # key of config.json: made for a demo, and never trained
+from stages.lib.models import features, gemma3, model_class, operations, preprocessor
+from stages.lib.models.backbone import Backbone, BackboneParams, BackboneSetting, Facts, Tokens, finite
 
 
 @dataclass(frozen=True)
@@ -104,7 +101,7 @@ def load(params: BackboneParams, setting: BackboneSetting) -> Backbone:
 
     row, folder = setting.row, setting.found.folder
     layout = layout_of(params.architecture, row)
-    document = check_class(folder, layout.within, row)
+    document = model_class.check(folder, layout.within, row)
     model = _model(folder, layout, row)
     config = model.config
     patch_px = _check_side(params, layout.cell_px(config), row)
@@ -126,7 +123,7 @@ def load(params: BackboneParams, setting: BackboneSetting) -> Backbone:
         rows=rows,
         prefix=prefix,
         patch_px=patch_px,
-        random_weights=bool(document.get(RANDOM, False)),
+        random_weights=model_class.has_random_weights(document),
     )
     model, greys = model.to(device), greys.to(device)
 
@@ -135,13 +132,8 @@ def load(params: BackboneParams, setting: BackboneSetting) -> Backbone:
         exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
         with torch.inference_mode(), exact:
             seen = _sequence(model, pixels).float().cpu().numpy()  # (n, prefix + rows * columns, features)
-        odd = int((~np.isfinite(seen).all(axis=(1, 2))).sum())
-        if odd:
-            raise ModelError(
-                f"{row}: found NaN or infinite tokens of {odd} of {len(images)} images, wanted numbers: are the "
-                f"weights in {folder} whole, and of the class {params.architecture}?"
-            )
-        return Tokens(seen[:, prefix:].reshape(len(images), rows, rows, -1), seen[:, :prefix])
+        patches = seen[:, prefix:].reshape(len(images), rows, rows, -1)
+        return finite(Tokens(patches, seen[:, :prefix]), row)
 
     return Backbone(facts, tokens)
 
@@ -159,34 +151,6 @@ def layout_of(architecture: str, row: str) -> Layout:
     if architecture not in LAYOUTS:
         raise ModelError(f"{row}: architecture: {parameters.unknown(architecture, LAYOUTS)}")
     return LAYOUTS[architecture]
-
-
-def check_class(folder: Path, wanted: Sequence[str], row: str) -> Mapping[str, Any]:
-    """Configuration of the model in a folder, as config.json has it, whose class is one of those wanted.
-
-    Args:
-        folder: The model's files.
-        wanted: Classes that are taken.
-        row: Name of the row, for errors.
-
-    Raises:
-        ModelError: If there is no such file, or the model is of another class.
-    """
-    path = folder / CONFIG
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"{row}: {folder}: found no {CONFIG}, wanted the folder of a model") from None
-    except (OSError, ValueError):
-        raise ModelError(f"{row}: {path} is not whole JSON; fetch or copy it again") from None
-    named = document.get("architectures") if isinstance(document, dict) else None
-    if not named or not set(named) & set(wanted):
-        found = ", ".join(map(str, named or [])) or "no class"
-        raise ModelError(
-            f"{row}: {path}: found {found}, wanted {' or '.join(wanted)}, as the row's architecture says: layers "
-            "that the weights do not have would be random"
-        )
-    return document
 
 
 def _model(folder: Path, layout: Layout, row: str) -> Any:
