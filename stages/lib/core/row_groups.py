@@ -88,7 +88,11 @@ class Groups:
             TableError: If the file is damaged there.
         """
         with self._damage():
-            return self._file.read_row_group(group, columns=list(columns))
+            found = self._file.read_row_group(group, columns=list(columns))
+            if found.num_rows != self.rows[group] or found.column_names != list(columns):
+                raise ValueError(f"found {found.num_rows} rows of {found.column_names}, wanted {self.rows[group]}")
+            found.validate(full=True)
+        return found
 
     def close(self) -> None:
         """Close the file."""
