@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from stages.lib.core import params
+from stages.lib.detect.cutoff import Cutoff
 from stages.lib.learn.candidate import Tried
 
 CHAPTER = "zoo"
@@ -82,3 +83,33 @@ class Inferred:
     seconds: params.NonNegativeFloat
     seconds_per_image: float | None
     answer_mass: float | None  # mean over images; null of kinds without two answers
+
+
+@params.section
+class Taught:
+    """What a localizer was trained on."""
+
+    images: params.NonNegativeInt  # with marked nodules
+    patients: params.NonNegativeInt  # of these
+    points: params.NonNegativeInt  # nodules on them
+    negative_images: params.NonNegativeInt
+
+
+@params.section
+class Localized:
+    """Record of a trained localizer."""
+
+    written_by: ClassVar[str] = "zoo.localize"
+
+    localizer: params.Text
+    kind: params.Text
+    failure: Failure | None
+    taught: Taught | None
+    images: params.NonNegativeInt  # that points were looked for on
+    points: params.NonNegativeInt  # that were found
+    trained_parameters: params.NonNegativeInt
+    passes: params.NonNegativeInt  # forward passes of the backbone per image
+    cutoff: Cutoff | None  # chosen on validation images
+    preprocessing_hash: str
+    notes: tuple[str, ...]
+    seconds: params.NonNegativeFloat

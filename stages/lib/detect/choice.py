@@ -46,6 +46,19 @@ def of_localizer(select: SelectParams, rows: Mapping[str, params.Row], name: str
     given = rows[name].params
     if getattr(given, "adapter", "none") == "none" and not getattr(given, "TAUGHT", False):
         return select
+    return untaught(select, name)
+
+
+def untaught(select: SelectParams, name: str) -> SelectParams:
+    """How prompts and cutoff of a localizer are chosen that train images taught: on the other images alone.
+
+    Args:
+        select: How those of all localizers are.
+        name: The localizer, for the error.
+
+    Raises:
+        ParamsError: If no split is left that could choose.
+    """
     splits = evaluation_sets.untaught(select.splits)
     if not splits:
         wanted = f"val among them: train images taught {name}, so they choose nothing for it"

@@ -2,10 +2,11 @@
 
 A kind is a module of `stages.lib.detect.trained` with
 
-    Params   class of the row, `backbone.Row` and `backbone.BackboneParams`
-    READS    what it reads of images: "tokens" or "pixels"
-    fit      fit(params, setting, images) -> Fitted; what `find` needs is written to the setting's folder
-    find     find(params, setting, images) -> Detections of each image, in their order; reads no mark and no label
+    Params    class of the row, `backbone.Row` and `backbone.BackboneParams`
+    READS     what it reads of images: "tokens" or "pixels"
+    teaching  teaching(params, images) -> those of the images of the train split that teach: all marked, some negative
+    fit       fit(params, setting, images) -> Fitted, of images that teach; `find` needs what is in the setting's folder
+    find      find(params, setting, images) -> Detections of each image, in their order; reads no mark and no label
 """
 
 from collections.abc import Callable, Sequence

@@ -271,7 +271,7 @@ def study():
 @pytest.mark.parametrize("supervision", ["marks", "image_labels", "both"])
 def test_planted_nodules_are_found_on_images_that_taught_nothing(tmp_path, supervision):
     row, where = params(supervision=supervision), setting(tmp_path)
-    fitted = heatmap.fit(row, where, study())
+    fitted = heatmap.fit(row, where, heatmap.teaching(row, study()))
     assert fitted.trained_parameters == 3 and "8 nodules on 8 images of 8 patients and 5 negative" in fitted.notes[0]
     new = [np.array([[15.0, 30.0]]), np.array([[36.0, 12.0]])]
     for number, points in enumerate(new):

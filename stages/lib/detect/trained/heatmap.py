@@ -104,27 +104,26 @@ def fit(params: Params, setting: Setting, images: Sequence[Known]) -> Fitted:
     Args:
         params: See `Params`.
         setting: See `Setting`.
-        images: All images of the train split that are marked, or negative and have tokens.
+        images: Those that teach, see `teaching`.
 
     Raises:
         MarksError: If they cannot teach, see `check_marks`, or a spacing is wanted that is not known.
         ModelError: If tokens do not fit the row.
     """
-    taught = teaching(params, images)
-    check_marks(setting.row, taught)
-    prepared = prepare(params, setting, taught)
+    check_marks(setting.row, images)
+    prepared = prepare(params, setting, images)
     head = learn(params, prepared.cells)
     rows = setting.rows or 0
     setting.folder.mkdir(parents=True, exist_ok=True)
     saved = Saved(weights=tuple(head.weights.tolist()), bias=head.bias, rows=rows, shifts=params.shifts)
     documents.write(setting.folder / FILE, saved)
-    marked = [image for image in taught if image.marked]
+    marked = [image for image in images if image.marked]
     points = sum(len(image.points) for image in marked)
     of = "their marks" if params.supervision == "marks" else "labels of images alone, no mark"
     of = "their marks and labels of images" if params.supervision == "both" else of
     note = (
         f"Learned from {points} nodules on {len(marked)} images of {len({one.patient_id for one in marked})} patients "
-        f"and {len(taught) - len(marked)} negative images, by {of}."
+        f"and {len(images) - len(marked)} negative images, by {of}."
     )
     return Fitted(trained_parameters=len(head.weights) + 1, notes=(note,))
 

@@ -1,0 +1,275 @@
+"""A trained localizer of the zoo: who teaches it, whom it looks at, what it writes, and how the study takes it up."""
+
+import json
+
+import numpy as np
+import pytest
+
+from stages.lib.core import documents, tables
+from stages.lib.core.errors import ParamsError
+from stages.lib.core.feature_tables import TOKENS
+from stages.lib.detect.kinds import table as table_kind
+from stages.lib.images.geometry import Geometry
+from stages.lib.images.shifts import places, shifted
+from stages.nodules import combine
+from stages.zoo import check, localize
+from stages.zoo.embed import failed
+from stages.zoo.records import Failure, Localized
+
+PATCH, ROWS, SHIFTS = 8, 4, 2
+SIDE = PATCH * ROWS
+WIDTH, HEIGHT = 2 * SIDE, SIDE  # so that a half of the square is padding
+TRAIN, VAL, TEST = 8, 4, 3  # marked images of each split, and as many negative ones
+ROW = {
+    "kind": "heatmap",
+    "seen": "no",
+    "licence": "none",
+    "commercial": True,
+    "library": "transformers",
+    "source": "folder",
+    "revision": "none",
+    "architecture": "Dinov2Model",
+    "side_px": SIDE,
+    "shifts": SHIFTS,
+    "supervision": "marks",
+    "target_mm": 0.0,
+    "target_fraction": 0.05,
+    "loss": "weighted_cross_entropy",
+    "focus": 0.0,
+    "strength": 1.0,
+    "sharpness": 1.0,
+    "negative_images": 6,
+    "negative_weight": 1.0,
+    "suppression_cells": 2.0,
+    "peak_power": 3.0,
+    "max_peaks": 3,
+    "min_confidence": 0.0,
+    "seed": 1,
+}
+SELECT = {
+    "splits": ["train", "val"],
+    "max_prompts": 1,
+    "negative_images": 3,
+    "false_points_per_image": 0.25,
+    "seed": 1,
+}
+TOLERANCE = {"tight_fraction": 0.02, "tolerant_fraction": 0.05}
+GEOMETRY = Geometry(width_px=WIDTH, height_px=HEIGHT, side_px=SIDE)
+
+
+def tokens_of(number, points):
+    """Tokens of an image whose nodules are bright, in one feature of two; the other is noise."""
+    rng = np.random.default_rng(number)
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    image = np.full((SIDE, SIDE), 40.0)
+    for x, y in points:
+        u, v = GEOMETRY.to_normalized(x, y)
+        image += 150 * np.exp(-((columns - u) ** 2 + (rows - v) ** 2) / (2 * 4.0**2))
+    image[: SIDE // 4] = image[-SIDE // 4 :] = 0
+    seen = [shifted(image, place) for place in places(SHIFTS, PATCH, "shifts")]
+    bright = np.stack([one.reshape(ROWS, PATCH, ROWS, PATCH).mean(axis=(1, 3)) for one in seen]) / 50
+    return np.stack([bright, rng.normal(size=bright.shape)], axis=-1).astype(np.float16)
+
+
+def images():
+    """Rows of the images: name, split, label, points."""
+    rng, rows = np.random.default_rng(3), []
+    for split, count in (("train", TRAIN), ("val", VAL), ("test", TEST)):
+        for number in range(count):
+            point = (float(rng.uniform(6, WIDTH - 6)), float(rng.uniform(6, HEIGHT - 6)))
+            rows.append((f"{split}_p{number}", split, 1, [point]))
+            rows.append((f"{split}_n{number}", split, 0, []))
+    return rows
+
+
+def written(folder, rows, *, shards=2, embedded=None):
+    """The study's tables and the tokens of its images below a folder, and the options that name them."""
+    known = {"path": "x", "source": "lidc", "width_px": WIDTH, "height_px": HEIGHT, "status": "ok", "spacing_mm": 1.0}
+    manifest = [
+        {"image_id": name, "file_name": name, "patient_id": f"of {name}", "label": label, **known}
+        for name, _, label, _ in rows
+    ]
+    square = {"png": "absent.png", "low": 0.0, "high": 1.0, "side_px": SIDE, "preprocessing_hash": "c"}
+    pads = {"pad_x_px": 0, "pad_y_px": HEIGHT // 2, "scale": SIDE / WIDTH}
+    given = {
+        "manifest": (manifest, tables.MANIFEST),
+        "normalized": ([{"image_id": name, **square, **pads} for name, *_ in rows], tables.NORMALIZED),
+        "split": (
+            [
+                {"image_id": name, "patient_id": f"of {name}", "label": label, "split": split}
+                for name, split, label, _ in rows
+            ],
+            tables.SPLIT,
+        ),
+        "points": (
+            [
+                {"image_id": name, "point": number, "x": x, "y": y}
+                for name, _, _, points in rows
+                for number, (x, y) in enumerate(points)
+            ],
+            tables.POINTS,
+        ),
+    }
+    options = []
+    for name, (lines, schema) in given.items():
+        tables.write(folder / f"{name}.parquet", tables.from_rows(lines, schema), schema)
+        options += [f"--{name}", str(folder / f"{name}.parquet")]
+    paths, records = [], []
+    for shard in range(shards):
+        lines = []
+        for number, (name, _, _, points) in list(enumerate(rows))[shard::shards]:
+            found = tokens_of(number, points)
+            shape = {"rows": ROWS, "columns": ROWS, "preprocessing_hash": "c"}
+            lines += [
+                {"image_id": name, "place": place, **shape, "tokens": one.ravel()} for place, one in enumerate(found)
+            ]
+        paths.append(str(folder / f"tokens_{shard}.parquet"))
+        tables.write(paths[-1], tables.from_rows(lines, TOKENS), TOKENS)
+        records.append(str(folder / f"tokens_{shard}.json"))
+        facts = {"rows": ROWS, "patch_px": PATCH, "places": SHIFTS**2, "images": len(lines), "random_weights": False}
+        told = vars(failed(None)) | facts if embedded is None else embedded
+        documents.write(records[-1], type(failed(None))(**told))
+    return [*options, "--tokens", *paths, "--embedded", *records]
+
+
+def run(folder, options, out="out", row=None, **select):
+    document = {
+        "zoo": {"localizers": {"heatmap": ROW | (row or {})}},
+        "nodules": {"select": SELECT | select, "tolerance": TOLERANCE},
+    }
+    where = folder / out
+    where.mkdir()
+    localize.main(
+        [
+            *("--params", json.dumps(document), "--localizer", "heatmap", "--work", str(where / "work")),
+            *options,
+            *("--localize", str(where / "heatmap.parquet"), "--responses", str(where / "heatmap_responses.parquet")),
+            *("--record", str(where / "heatmap.json")),
+        ]
+    )
+    return (
+        tables.read(where / "heatmap.parquet", tables.LOCALIZE),
+        tables.read(where / "heatmap_responses.parquet", tables.RESPONSES),
+        documents.read(where / "heatmap.json", Localized),
+    )
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    options = written(folder, images())
+    return folder, options, run(folder, options)
+
+
+def test_planted_nodules_of_the_test_split_are_found_and_few_others(study):
+    _, _, (table, _, _) = study
+    points = {name: found for name, split, _, found in images() if split == "test" and found}
+    for name, [(x, y)] in points.items():
+        first = min((row for row in table.to_pylist() if row["image_id"] == name), key=lambda row: row["rank"])
+        assert np.hypot(first["x"] - x, first["y"] - y) < 0.06 * GEOMETRY.diagonal_px and first["shown"]
+    shown = [row for row in table.to_pylist() if row["image_id"].startswith("test_n") and row["shown"]]
+    assert len(shown) <= 0.5 * TEST
+
+
+def test_all_images_that_the_study_runs_localizers_on_have_a_response_and_training_ones_alone_teach(study):
+    _, _, (_, responses, record) = study
+    seen = set(responses["image_id"].to_pylist())
+    assert {name for name, split, _, points in images() if split == "test" or points} <= seen
+    assert record.taught is not None and record.failure is None
+    assert (record.taught.images, record.taught.patients, record.taught.points) == (TRAIN, TRAIN, TRAIN)
+    assert record.taught.negative_images == ROW["negative_images"]
+    assert record.cutoff is not None and record.cutoff.splits == ("val",)
+    assert record.cutoff.nodules == VAL and record.cutoff.negatives == SELECT["negative_images"]
+
+
+def test_marks_and_labels_of_test_images_change_nothing_and_those_of_validation_the_cutoff_alone(study, tmp_path):
+    _, _, (table, _, _) = study
+    rows = [
+        (name, split, 1 - label, []) if split == "test" and not points else (name, split, label, points)
+        for name, split, label, points in images()
+    ]
+    found, _, _ = run(tmp_path, written(tmp_path, rows))
+    assert found.equals(table)
+    moved = [
+        (name, split, label, [(x / 2, y) for x, y in points] if split == "val" else points)
+        for name, split, label, points in images()
+    ]
+    options = written(tmp_path, moved)
+    at = options.index("--tokens")  # the tokens of the images as they were
+    again, _, _ = run(tmp_path, [*options[:at], *study[1][study[1].index("--tokens") :]], out="moved")
+    assert again.drop_columns(["shown"]).equals(table.drop_columns(["shown"]))
+
+
+def test_the_same_study_gives_the_same_bytes_however_its_tokens_are_cut_into_shards(study, tmp_path):
+    folder, _, _ = study
+    run(tmp_path, written(tmp_path, images(), shards=3))
+    for name in ("heatmap.parquet", "heatmap_responses.parquet"):
+        assert (tmp_path / "out" / name).read_bytes() == (folder / "out" / name).read_bytes()
+
+
+def test_as_a_localizer_of_the_kind_table_it_is_combined_with_others(study):
+    from stages.lib.detect.detection import Query
+    from stages.lib.detect.detection_rows import LinkParams
+
+    folder, _, (table, responses, _) = study
+    row = table_kind.Params(path=str(folder / "out/heatmap.parquet"))
+    queries = [
+        Query(f"{name}\twhole\t{table_kind.PROMPT}", lambda: pytest.fail("read"), table_kind.PROMPT, GEOMETRY)
+        for name in responses["image_id"].to_pylist()
+    ]
+    answers = list(table_kind.localizer(row, None)(queries))
+    assert sum(len(one.detections) for one in answers) == table.num_rows > 0
+    manifest = tables.read(folder / "manifest.parquet", tables.MANIFEST)
+    link = LinkParams(link="distance", link_fraction=0.05, link_iou=0.3, max_points=6)
+    both = {"heatmap": table, "other": table}
+    combined, said = combine.combine(both, dict.fromkeys(both, responses), dict.fromkeys(both, 1.0), manifest, link)
+    assert combined.num_rows == table.num_rows and said.num_rows == responses.num_rows
+    assert sorted(combined["confidence"].to_pylist()) == pytest.approx(sorted(table["confidence"].to_pylist()))
+
+
+@pytest.mark.parametrize(
+    ("keep", "said"),
+    [
+        (lambda name, split, points: split != "train" or not points, "heatmap: found no image with marked nodules"),
+        (
+            lambda name, split, points: split != "train" or not points or name == "train_p0",
+            "marked images of one patient",
+        ),
+    ],
+)
+def test_marks_that_cannot_teach_are_a_failure_of_the_row_and_leave_its_tables_empty(tmp_path, keep, said):
+    rows = [one for one in images() if keep(one[0], one[1], one[3])]
+    table, responses, record = run(tmp_path, written(tmp_path, rows))
+    assert table.num_rows == responses.num_rows == 0
+    assert record.failure is not None and record.failure.stage == "localize" and said in record.failure.reason
+    with pytest.raises(check.FailedRowsError, match=r"zoo\.localizers failed, 0 stand") as found:
+        check.check({}, {}, {}, {"results/zoo/localize/heatmap.json": record})
+    assert said in str(found.value) and "--forcerun results/zoo/localize/heatmap.json" in str(found.value)
+
+
+def test_tokens_that_failed_are_the_rows_failure_and_random_weights_are_told(tmp_path):
+    reason = Failure(stage="tokens", error="ModelError", reason="gated")
+    _, _, record = run(tmp_path, written(tmp_path, images(), embedded=vars(failed(reason))))
+    assert record.failure == reason
+    options = written(tmp_path, images())
+    told = documents.read(options[-1], type(failed(None)))
+    documents.write(options[-1], type(told)(**{**vars(told), "random_weights": True}))
+    assert localize.RANDOM in run(tmp_path, options, out="random")[2].notes
+    with pytest.raises(check.FailedRowsError, match=r"tokens_0\.json"):
+        check.check({}, {}, {"tokens_0.json": failed(reason)}, {"heatmap.json": record})
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [({"shifts": 1}, "found tokens at 4 places of an image, wanted 1"), ({"side_px": 64}, "4 rows of patches of 8 px")],
+)
+def test_tokens_of_another_row_are_refused(study, tmp_path, row, said):
+    _, _, record = run(tmp_path, study[1], row=row)
+    assert record.failure is not None and said in record.failure.reason
+
+
+def test_a_name_that_is_no_row_is_refused_with_the_nearest(study, tmp_path):
+    options = [*study[1], "--work", "w", "--localize", "l", "--responses", "r", "--record", "d"]
+    document = {"zoo": {"localizers": {"heatmap": ROW}}, "nodules": {"select": SELECT, "tolerance": TOLERANCE}}
+    with pytest.raises(ParamsError, match="did you mean 'heatmap'"):
+        localize.main(["--params", json.dumps(document), "--localizer", "heatmaps", *options])
