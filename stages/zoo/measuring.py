@@ -10,8 +10,9 @@ import pyarrow as pa
 from stages.lib.core import params
 from stages.lib.core.errors import ParamsError, TableError, UndefinedMetricError
 from stages.lib.metrics import binary_suite, choosing, curves, evaluation_sets, outcomes
+from stages.lib.metrics.binary import Ranking
 from stages.lib.metrics.binary_suite import Result, Scored
-from stages.lib.metrics.bootstrap import attempt, percentile, two_sided_p
+from stages.lib.metrics.bootstrap import Outcome, attempt, percentile, two_sided_p
 from stages.lib.metrics.calibration import Calibration
 from stages.lib.metrics.choosing import Priced
 from stages.lib.metrics.cohort import CohortParams, OpenFraction
@@ -22,7 +23,7 @@ from stages.lib.metrics.outcomes import Row
 from stages.zoo.choice import Choice
 from stages.zoo.notes import Alone, RowNotes, Step
 from stages.zoo.records import Embedded, Fit, Inferred
-from stages.zoo.rows import Model, costs, failure
+from stages.zoo.rows import BARS, Model, costs, failure
 
 CLASSIFICATION, COMPARISON = "classification", "comparison"
 VALIDATION, TEST = "val", "test"
@@ -35,6 +36,8 @@ class MeasureParams:
     """How the rows are measured."""
 
     draws: params.Count  # resamples of patients for an interval
+    # resamples behind the p values; after Holm none is below 2 * rows / (test_draws + 1)
+    test_draws: params.Count
     seed: params.Seed  # of the resamples
     confidence: OpenFraction  # of the intervals
     ece_bins: params.Count  # bins of equal mass for the calibration error
@@ -130,8 +133,9 @@ def measure(study: Tables, how: Params) -> Results:
     test = splits[TEST]
     for name, split in splits.items():
         _compare(name, split, standing, how, results)
+    _test(test, how, results)
     _front(test, study, how, results)
-    _agree(test, how, results)
+    _agree(test, study, how, results)
     told = costs(study.rows, study.fits, study.inferred, study.embedded)
     for name, model in study.rows.items():
         fit, inferred = study.fits.get(name), study.inferred.get(name)
@@ -195,33 +199,44 @@ def _constant(scored: Scored) -> bool:
 
 
 def _compare(name: str, split: Split, standing: Sequence[str], params: Params, results: Results) -> None:
-    """Each row minus the reference, with the test of their average precisions, corrected for the number of rows."""
+    """Each row minus the reference."""
     reference = params.reference
     if reference not in split.found:
         return
     settings = replace(params.of_scores, seed=params.seed + (name == VALIDATION))
-    others = [row for row in standing if row != reference]
-    tests = {}
-    for row in others:
-        both = (split.scored[row], split.scored[reference])
-        compared = binary_suite.compare(split.found[row], split.found[reference], both, settings)
-        drawn = split.found[row].draws[PRECISION] - split.found[reference].draws[PRECISION]
-        tests[row] = attempt(two_sided_p, drawn)
-        results.measures[Subject(COMPARISON, row, name, reference)] = compared
-    known = [row for row in others if not isinstance(tests[row], UndefinedMetricError)]
-    corrected = dict(zip(known, holm([float(tests[row]) for row in known]), strict=True))  # type: ignore[arg-type]
-    for row in others:
-        subject = Subject(COMPARISON, row, name, reference)
+    for row in standing:
+        if row != reference:
+            both = (split.scored[row], split.scored[reference])
+            compared = binary_suite.compare(split.found[row], split.found[reference], both, settings)
+            results.measures[Subject(COMPARISON, row, name, reference)] = compared
+
+
+def _test(test: Split, params: Params, results: Results) -> None:
+    """Tests of the average precisions on test images against the reference's, corrected for the number of rows."""
+    reference = params.reference
+    if reference not in test.found:
+        return
+    results.compared = [row for row in test.found if row != reference]
+    first = test.scored[reference]
+    try:
+        rankings = [Ranking(one.labels, one.scores) for one in test.scored.values()]
+    except UndefinedMetricError as reason:
+        p: dict[str, Outcome] = dict.fromkeys(results.compared, reason)
+    else:
+        drawn = choosing.resampled_precision(first.patients, rankings, draws=params.test_draws, seed=params.seed)
+        of_row = dict(zip(test.scored, drawn.T, strict=True))
+        p = {row: attempt(two_sided_p, of_row[row] - of_row[reference]) for row in results.compared}
+    known = {row: value for row, value in p.items() if not isinstance(value, UndefinedMetricError)}
+    corrected: dict[str, Outcome] = {**p, **dict(zip(known, holm([*known.values()]), strict=True))}
+    for row in results.compared:
+        subject = Subject(COMPARISON, row, TEST, reference)
         area = results.measures[subject][PRECISION]
         facts = {"n": area.n, "n_positive": area.n_positive, "n_patients": area.n_patients}
-        p = tests[row]
         results.measures[subject] = {
             **results.measures[subject],
-            Key("pr_auc_p"): estimate(p, **facts),
-            Key("pr_auc_p_holm"): estimate(corrected.get(row, p), **facts),
+            Key("pr_auc_p"): estimate(p[row], **facts),
+            Key("pr_auc_p_holm"): estimate(corrected[row], **facts),
         }
-    if name == TEST:
-        results.compared = others
 
 
 def _front(test: Split, study: Tables, params: Params, results: Results) -> None:
@@ -262,12 +277,15 @@ def _front(test: Split, study: Tables, params: Params, results: Results) -> None
         before = one
 
 
-def _agree(test: Split, params: Params, results: Results) -> None:
-    """Which positive test images each row calls positive at its threshold, and which of them no other row does."""
+def _agree(test: Split, study: Tables, params: Params, results: Results) -> None:
+    """Which positive test images each row calls positive at its threshold, and which of them no other row does.
+
+    Rows that have seen the images are left out, ensembles, which would find with their members, and constants.
+    """
     called = {}
     for row, scored in test.scored.items():
-        at = binary_suite.calls(scored)
-        if params.agreement_at in at and not _constant(scored):
+        at, model = binary_suite.calls(scored), study.rows[row]
+        if params.agreement_at in at and not (_constant(scored) or model.seen in BARS or model.members):
             called[row] = at[params.agreement_at]
     if not called:
         return
@@ -310,7 +328,7 @@ def warnings(study: Tables, results: Results, params: Params) -> list[str]:
     failed = [label[one.model] for one in results.rows if one.failure]
     if failed:
         found.append(
-            f"{len(failed)} of {len(results.rows)} rows failed and have no number: {', '.join(failed)}. zoo_check "
+            f"{len(failed)} of {len(results.rows)} rows failed and have no number: {'; '.join(failed)}. zoo_check "
             "tells why, and the command that tries each again."
         )
     if params.reference not in {one.model for one in results.rows if not one.failure}:
@@ -318,7 +336,7 @@ def warnings(study: Tables, results: Results, params: Params) -> list[str]:
     random = [label[one.model] for one in results.rows if one.random_weights and not one.failure]
     if random:
         found.append(
-            f"Random weights, not pretrained: {', '.join(random)}. These rows show that their code runs, and nothing "
+            f"Random weights, not pretrained: {'; '.join(random)}. These rows show that their code runs, and nothing "
             "about their architectures."
         )
     for one in results.rows:

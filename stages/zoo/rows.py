@@ -9,7 +9,7 @@ from stages.lib.core.errors import ParamsError
 from stages.lib.report.systems import spoken
 from stages.zoo.records import Embedded, Failure, Fit, Inferred
 
-SEEN = {"labels": "with its labels", "pixels": "its pixels", "no": "no", "unknown": "not known"}
+SEEN = {"labels": "with its labels", "pixels": "its pixels", "no": "no", "unknown": "unknown"}
 BARS = ("labels", "pixels")  # values of `seen` that keep a row from being chosen
 
 

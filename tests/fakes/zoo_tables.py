@@ -1,6 +1,6 @@
 """A zoo that was never run: rows, records and scores in agreement, made through the real schemas.
 
-`write(folder)` makes its files up to the raw scores; `choose` and `measured` run the stages behind them.
+`write(folder)` makes its files up to the raw scores; `choose`, `measured` and `shown` run the stages behind them.
 """
 
 import json
@@ -14,7 +14,7 @@ import pyarrow as pa
 from stages.lib.core import documents, tables
 from stages.lib.learn.candidate import Tried
 from stages.nodules import calibrate
-from stages.zoo import measure, select
+from stages.zoo import measure, section, select
 from stages.zoo.records import Embedded, Failure, Fit, Inferred
 
 SOURCES = ("nih",)
@@ -50,6 +50,7 @@ DOCUMENT: dict[str, Any] = {
         },
         "measure": {
             "draws": 40,
+            "test_draws": 99,
             "seed": 1,
             "confidence": 0.95,
             "ece_bins": 5,
@@ -58,7 +59,7 @@ DOCUMENT: dict[str, Any] = {
             "agreement_at": "specificity_95",
             "step": 0.01,
         },
-        "section": {"images": 5},
+        "section": {"images": 5, "card": "RTX 4090", "card_tflops": 165.2},
     },
     "nodules": {"cohort": {"sources": list(SOURCES)}, "calibrate": {"world_prevalence": "validation"}},
     "data": {"ingest": {"root": "results/data/simulate"}},
@@ -238,6 +239,14 @@ def measured(folder: Path, document: Mapping[str, Any] = DOCUMENT) -> None:
     results["notes"] = str(folder / "measure/notes.json")
     given = [part for name, path in results.items() for part in (f"--{name}", path)]
     measure.main([*_shared(folder, document), *made, *given, "--choice", str(folder / "select.json")])
+
+
+def shown(folder: Path, document: Mapping[str, Any] = DOCUMENT, *more: str) -> None:
+    """Run `section` on the files below `folder`."""
+    files = {name: folder / f"measure/{name}.parquet" for name in ("measures", "curves")}
+    files |= {"notes": folder / "measure/notes.json", "choice": folder / "select.json"}
+    given = [part for name, path in files.items() for part in (f"--{name}", str(path))]
+    section.main(["--params", json.dumps(document), *given, "--section", str(folder / "section.json"), *more])
 
 
 def _shared(folder: Path, document: Mapping[str, Any]) -> list[str]:

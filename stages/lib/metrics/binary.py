@@ -233,6 +233,19 @@ def areas(tp: Floats, fp: Floats) -> Floats:
     return ratio(steps, 2 * tp[:, -1] * fp[:, -1], "one class has no image")
 
 
+def average_precisions(tp: Floats, fp: Floats) -> Floats:
+    """`average_precision` of each of b resamples, shape (b,), from `Ranking.cumulate`, each (b, u); NaN without both
+    classes.
+
+    >>> average_precisions(np.array([[1.0, 2.0, 2.0]]), np.array([[0.0, 1.0, 2.0]]))
+    array([0.83333333])
+    """
+    gains = np.diff(tp, axis=1, prepend=0.0)
+    reached = np.einsum("bu,bu->b", gains, tp / np.maximum(tp + fp, 1e-300))
+    whole = np.where(fp[:, -1] > 0, tp[:, -1], 0.0)
+    return ratio(np.where(whole > 0, reached, 0.0), whole, "one class has no image")
+
+
 def checked(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.int64], Floats]:
     """Labels and scores as arrays of one length.
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.lib.core.errors import MetricInputError, UndefinedMetricError
-from stages.lib.metrics.binary import Ranking
+from stages.lib.metrics.binary import Ranking, average_precisions
 from stages.lib.metrics.bootstrap import percentile, resamples
 
 Floats = NDArray[np.float64]
@@ -112,7 +112,7 @@ def choose(
     """
     rankings = [_ranking(labels, one) for one in candidates]
     values = np.array([ranking.average_precision() for ranking in rankings])
-    drawn = _resampled(labels, patients, rankings, draws, seed)  # (draws, models)
+    drawn = resampled_precision(patients, rankings, draws=draws, seed=seed)  # (draws, models)
     free = [place for place, one in enumerate(candidates) if not one.barred]
     best = max(free, key=lambda place: (values[place], -place), default=None)
     standings = []
@@ -167,17 +167,24 @@ def _ranking(labels: NDArray[np.int64], one: Candidate) -> Ranking:
         raise MetricInputError(f"{one.name}: {error}") from error
 
 
-def _resampled(
-    labels: NDArray[np.int64], patients: NDArray[Any], rankings: Sequence[Ranking], draws: int, seed: int
-) -> Floats:
-    """Average precision of each model on each resample, shape (draws, models); NaN where a class was lost."""
-    rows = []
-    for block in resamples(patients, draws=draws, seed=seed):
-        for weights in block:
-            positives = weights @ labels
-            whole = 0 < positives < weights.sum()
-            rows.append([ranking.average_precision(weights) if whole else np.nan for ranking in rankings])
-    return np.array(rows, np.float64).reshape(len(rows), len(rankings))
+def resampled_precision(patients: NDArray[Any], rankings: Sequence[Ranking], *, draws: int, seed: int) -> Floats:
+    """Average precision of each model on each resample of patients, NaN where a class was lost.
+
+    Args:
+        patients: Patient of each image, shape (n,).
+        rankings: Of each model, on these images.
+        draws: Number of resamples.
+        seed: Of the resamples.
+
+    Returns:
+        Shape (draws, models).
+    """
+    blocks = [
+        np.stack([average_precisions(*ranking.cumulate(weights)) for ranking in rankings], axis=1)
+        for weights in resamples(patients, draws=draws, seed=seed)
+        if rankings
+    ]
+    return np.concatenate([np.zeros((0, len(rankings))), *blocks])
 
 
 @dataclass(frozen=True, kw_only=True)

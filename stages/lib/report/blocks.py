@@ -85,6 +85,7 @@ class Row:
     hint: str = ""
     selected: bool = False
     look: Look | None = None  # of the system that it is about
+    failed: str = ""  # why it has no cells
 
 
 @block

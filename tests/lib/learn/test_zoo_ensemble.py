@@ -1,6 +1,7 @@
 """Claims about ensembles of rows, and about a classifier of the study as a row."""
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -29,7 +30,7 @@ SCORES = {"a": drawn(1.5, 1), "b": drawn(1.5, 2)}
 def setting(scores=SCORES, labels=LABELS, ids=None):
     ids = ids or [f"i{number:03d}" for number in range(N)]
     images = Inputs(ids=ids, patients=PATIENTS[: len(ids)], labels=labels, scores=scores)
-    return SimpleNamespace(row="both", images=images, seed=1)
+    return SimpleNamespace(row="both", images=images, seed=1, found=None)
 
 
 def params(method="rank_mean", **changes):
@@ -223,3 +224,22 @@ def test_a_classifier_without_scores_of_all_images_is_refused(tmp_path):
     given.images = replace(given.images, labels=None)
     with pytest.raises(ModelError, match="no finite scores of the classifier tuned of all 80 images"):
         study.score(own, given, tmp_path)
+
+
+def test_operations_of_a_classifier_are_those_of_its_base_on_a_processor(tmp_path):
+    """Counted without weights, they are those of the demo's base with them; of sdpa a CPU counts nothing."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from stages.lib.models import gemma3
+
+    base, question = Path("workflow/demo_base"), "Is there a nodule?"
+    held = gemma3.ModelParams(dtype="float32", attention="eager", quantization="none", cache_features=False)
+    loaded = gemma3.load(base, held)
+    image = np.zeros((1, loaded.side_px, loaded.side_px), np.uint8)
+    with FlopCounterMode(display=False) as counter:
+        gemma3.last_logits(loaded, gemma3.encode(loaded, image, question, image_first=False), (0, 1))
+    given = setting({"tuned": SCORES["a"]})
+    given.found, given.bank = SimpleNamespace(folder=str(base)), SimpleNamespace(questions=(question,))
+    told = study.fit(study.Params(**SAID, classifier="tuned", shifts=2), given, tmp_path)
+    assert told.operations == pytest.approx(counter.get_total_flops(), rel=0.01)
+    assert told.parameters == sum(one.numel() for one in loaded.model.parameters())

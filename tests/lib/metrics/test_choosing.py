@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stages.lib.core.errors import MetricInputError, UndefinedMetricError
-from stages.lib.metrics.binary import average_precision
+from stages.lib.metrics.binary import Ranking, average_precision, average_precisions
 from stages.lib.metrics.bootstrap import resamples
 from stages.lib.metrics.choosing import Candidate, Priced, choose, front, price, standard_error
 
@@ -131,3 +131,13 @@ def test_what_is_not_better_has_no_price():
     first, second = (Priced(name=name, operations=x, value=0.5) for name, x in (("a", 1.0), ("b", 2.0)))
     with pytest.raises(UndefinedMetricError, match="b is not better than a"):
         price(first, second, 0.01)
+
+
+def test_average_precision_of_many_resamples_is_that_of_each():
+    ranking = Ranking(LABELS, np.round(RANDOM, 1))
+    weights = next(resamples(PATIENTS, draws=60, seed=2))
+    weights[3] *= LABELS  # no negative image is left
+    found = average_precisions(*ranking.cumulate(weights))
+    assert np.isnan(found[3])
+    for number in set(range(60)) - {3}:
+        assert found[number] == pytest.approx(ranking.average_precision(weights[number]))

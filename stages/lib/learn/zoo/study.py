@@ -8,6 +8,7 @@ from stages.lib.core import params
 from stages.lib.core.errors import ModelError, UndefinedMetricError
 from stages.lib.learn.candidate import Fitted, Scores, Setting, Tried
 from stages.lib.metrics.binary import average_precision
+from stages.lib.models import gemma3_size
 from stages.lib.models.backbone import Row
 
 READS = "scores"
@@ -24,6 +25,8 @@ class Params(Row):
 def fit(params: Params, setting: Setting, folder: Path) -> Fitted:
     """Tell what the classifier reaches on validation; there is nothing to fit.
 
+    Its operations are counted if it is given the base that the classifier asks.
+
     Raises:
         ModelError: If the table lacks scores of these images.
     """
@@ -34,10 +37,18 @@ def fit(params: Params, setting: Setting, folder: Path) -> Fitted:
     except UndefinedMetricError:
         reached = None
     option = f"{params.classifier}, shifts {params.shifts}"
+    size = gemma3_size.of_answer(Path(setting.found.folder), setting.bank.questions[0]) if setting.found else None
     return Fitted(
         tried=(Tried(option=option, average_precision=reached),),
+        parameters=size.parameters if size else None,
+        operations=size.operations if size else None,
         passes=params.shifts**2,
-        notes=("What the study chose for this classifier it chose on the same validation images.",),
+        notes=("What the study chose for this classifier it chose on the same validation images.",)
+        + (
+            ("Operations are those of the base with the first question of zoo.bank; an adapter adds few.",)
+            if size
+            else ()
+        ),
     )
 
 
