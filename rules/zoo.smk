@@ -6,7 +6,7 @@ in   results/data/  results/weights/  results/nodules/: what the study's own cla
 out  results/zoo/report.html  metrics.json, and a Parquet file per step
 """
 
-ZOO_SHOWN = ("zoo.section", "zoo.models", "zoo.localizers", "zoo.bank", "zoo.select", "zoo.measure")
+ZOO_SHOWN = ("zoo.section", "zoo.models", "zoo.localizers", "zoo.bank", "zoo.select", "zoo.measure", "data.ingest")
 
 
 rule zoo_normalize_shard:
@@ -306,6 +306,7 @@ rule zoo_select:
     input:
         infer=expand("results/zoo/infer/raw/{model}.parquet", model=MODELS),
         fits=expand("results/zoo/fit/{model}.json", model=MODELS),
+        inferred=expand("results/zoo/infer/raw/{model}.json", model=MODELS),
         embedded=EMBEDDED,
         manifest="results/data/manifest.parquet",
         split="results/data/split.parquet",
@@ -381,7 +382,6 @@ rule zoo_section:
     input:
         measures="results/zoo/measure/measures.parquet",
         curves="results/zoo/measure/curves.parquet",
-        outcomes="results/zoo/measure/outcomes.parquet",
         notes="results/zoo/measure/notes.json",
         choice="results/zoo/select.json",
         code=code("zoo.section"),

@@ -198,8 +198,12 @@ def folders_of_pixels(wildcards):
 
 
 def own_weights(wildcards):
-    """Record of the model of a row that loads one when it is fitted or asked."""
-    return weights_of(model_row(wildcards)) if READS[wildcards.model] == "pixels" else []
+    """Record of the model of a row that loads one when it is fitted or asked, or whose operations are counted."""
+    row = model_row(wildcards)
+    if row["kind"] == "study":
+        counted = NODULES["classifiers"].get(row["classifier"], {}).get("kind") == "medgemma"
+        return ["results/weights/fetch.json"] if counted else []
+    return weights_of(row) if READS[wildcards.model] == "pixels" else []
 
 
 def own_environment(wildcards):
