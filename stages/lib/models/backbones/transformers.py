@@ -10,14 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from stages.lib.core import params as parameters
 from stages.lib.core.errors import ModelError
-from stages.lib.core.log import LOG
 from stages.lib.models import features, gemma3, model_class, operations, preprocessor
 from stages.lib.models.backbone import Backbone, BackboneParams, BackboneSetting, Facts, Tokens, finite
 
@@ -102,7 +100,7 @@ def load(params: BackboneParams, setting: BackboneSetting) -> Backbone:
     row, folder = setting.row, setting.found.folder
     layout = layout_of(params.architecture, row)
     document = model_class.check(folder, layout.within, row)
-    model = _model(folder, layout, row)
+    model = model_class.load(folder, layout.loads, row, beside=layout.beside)
     config = model.config
     patch_px = _check_side(params, layout.cell_px(config), row)
     greys = torch.from_numpy(preprocessor.greys(folder, row, config.num_channels))
@@ -151,40 +149,6 @@ def layout_of(architecture: str, row: str) -> Layout:
     if architecture not in LAYOUTS:
         raise ModelError(f"{row}: architecture: {parameters.unknown(architecture, LAYOUTS)}")
     return LAYOUTS[architecture]
-
-
-def _model(folder: Path, layout: Layout, row: str) -> Any:
-    """The vision side in float32, whose weights are all those of the checkpoint."""
-    import torch
-    import transformers
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()
-    try:
-        model, told = getattr(transformers, layout.loads).from_pretrained(
-            folder,
-            dtype=torch.float32,
-            local_files_only=True,
-            ignore_mismatched_sizes=True,  # they are told, and refused with all else
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise ModelError(f"{row}: {folder}: cannot be loaded as {layout.loads}: {error}") from error
-    left_out = [name for name in map(str, told["unexpected_keys"]) if name.startswith(layout.beside)]
-    problems = {
-        "lacks": sorted(map(str, told["missing_keys"])),
-        "has, and the class has not,": sorted(set(map(str, told["unexpected_keys"])) - set(left_out)),
-        "has in another shape": sorted(str(one[0]) for one in told["mismatched_keys"]),
-    }
-    odd = [f"{what} {', '.join(names[:3])} ({len(names)} such)" for what, names in problems.items() if names]
-    if odd:
-        raise ModelError(
-            f"{row}: {folder}: the checkpoint {'; '.join(odd)}; wanted all weights of {layout.loads} and no others: "
-            "layers without weights would be random"
-        )
-    if left_out:
-        LOG.info("%s: not read, of a head or a text side alone: %s", row, ", ".join(sorted(left_out)))
-    return model.eval()
 
 
 def _check_side(params: BackboneParams, cell_px: Any, row: str) -> int:
