@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from stages.lib.core import cli, documents, params, row_groups, shards, tables
+from stages.lib.core import cli, documents, row_groups, shards, tables
 from stages.lib.core.feature_tables import FEATURES
 from stages.lib.core.log import LOG
 from stages.lib.core.tables import Schema
@@ -35,8 +35,9 @@ from stages.lib.models import snapshot
 from stages.lib.models.backbone import BackboneParams, BackboneSetting
 from stages.lib.models.embedding import Embedding, Features
 from stages.lib.models.gemma3 import ModelParams
-from stages.zoo import inputs
+from stages.zoo.embed_params import EmbedParams
 from stages.zoo.failures import attempt
+from stages.zoo.images import cohort, normalized_rows
 from stages.zoo.records import Embedded, Failure
 
 GROUP_BYTES = 8_000_000  # of a row group: what is in memory at once
@@ -44,14 +45,7 @@ READS = ("manifest", "split", "normalized", "weights", "environment", "shard", "
 OPTIONAL = ("manifest", "split", "environment", "work", "cache", "projected")
 
 
-@params.section
-class Params:
-    """How images are embedded, and read by kinds that see them."""
-
-    batch_size: params.Count  # images in one forward pass of kinds that read pixels; to be embedded, each passes alone
-    readers: params.NonNegativeInt  # threads that read images ahead; 0 reads them between the passes
-    negative_images: params.NonNegativeInt  # of the train split, whose tokens are kept for localizers
-    seed: params.Seed  # of these, and of fits
+Params = EmbedParams
 
 
 @dataclass(frozen=True)
@@ -244,8 +238,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     normalized = tables.read(args.normalized, tables.NORMALIZED)
     if args.split:
         split, manifest = tables.read(args.split, tables.SPLIT), tables.read(args.manifest, tables.MANIFEST)
-        images = inputs.cohort(split, manifest, args.params.cohort.sources)
-        normalized = inputs.normalized_rows(normalized, images["image_id"].to_pylist())
+        images = cohort(split, manifest, args.params.cohort.sources)
+        normalized = normalized_rows(normalized, images["image_id"].to_pylist())
     out = Path(args.features)
     run(args, shards.take(normalized, args.shard), out.parent.name, out, STATISTICS)
 

@@ -1,38 +1,185 @@
 """Inputs of the chapter's steps: which images they are about, and what a row's kind reads of them."""
 
+import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from stages.lib.core.errors import TableError
-from stages.lib.metrics import evaluation_sets
+from stages.lib.core import documents, params, tables
+from stages.lib.core.errors import DataError, MismatchError, ParamsError
+from stages.lib.images.normalized import preprocessing_hash
+from stages.lib.learn import feature_files
+from stages.lib.learn.candidate import Inputs, Reads, Setting
+from stages.lib.models import snapshot
+from stages.zoo.images import normalized_rows, rows_at
+from stages.zoo.records import Embedded, Failure, Fit
 
-SPLITS = ("train", "val", "test")
+LEAST_PATIENTS = 2  # of each class in training, and in validation
+FILES = ("features", "tokens", "scores", "members", "member_fits", "embedded")
+READS = ("model", "manifest", "split", "normalized", "results", "weights", "environment", "work", *FILES)
+OPTIONAL = ("normalized", "results", "weights", "environment", *FILES)
 
 
-def cohort(split: pa.Table, manifest: pa.Table, sources: Sequence[str], splits: Sequence[str] = SPLITS) -> pa.Table:
-    """Images of the cohort in some splits: rows of `split` with source and patient, sorted by image_id."""
-    found = [evaluation_sets.classifier_images(split, manifest, sources, one) for one in splits]
-    return pa.concat_tables(found).sort_by("image_id")
+@dataclass(frozen=True)
+class Given:
+    """What the rule gives to a row beside the images, and what is known of it.
+
+    Attributes:
+        row: Name of the row.
+        files: Arguments of the stage.
+        embedded: Records of the features or tokens that it reads.
+        members: Records of the fits of an ensemble's members.
+    """
+
+    row: str
+    files: argparse.Namespace
+    embedded: Sequence[Embedded]
+    members: Sequence[Fit]
+
+    @property
+    def failures(self) -> list[Failure]:
+        """Failures of what it stands on, in the order of the steps."""
+        own = [one.failure for one in self.embedded if one.failure]
+        return [*own, *(_of_member(one.model, one.failure) for one in self.members if one.failure)]
 
 
-def normalized_rows(normalized: pa.Table, ids: Sequence[str]) -> pa.Table:
-    """Rows of some images, in their order.
+def _of_member(member: str, failure: Failure) -> Failure:
+    return Failure(stage=failure.stage, error=failure.error, reason=f"its member {member} failed: {failure.reason}")
 
-    Args:
-        normalized: Table of tables.NORMALIZED.
-        ids: Images, in ascending order.
+
+def given(args: argparse.Namespace) -> Given:
+    """What the arguments of the stage name."""
+    return Given(
+        args.model,
+        args,
+        [documents.read(path, Embedded) for path in args.embedded or ()],
+        [documents.read(path, Fit) for path in args.member_fits or ()],
+    )
+
+
+def row_of(args: argparse.Namespace) -> params.Row:
+    """The row that is asked for.
 
     Raises:
-        TableError: If one of them was not normalized.
+        ParamsError: If there is none of that name.
     """
-    wanted = pa.array(ids, pa.string())
-    where = pc.index_in(wanted, normalized["image_id"].combine_chunks())
-    lacking = wanted.filter(pc.is_null(where)).to_pylist()
-    if lacking:
-        raise TableError(
-            f"normalized: lacks {len(lacking)} images ({', '.join(lacking[:5])}), wanted each image of the cohort; run "
-            "normalize again"
-        )
-    return normalized.take(where)
+    rows = args.params.models
+    if args.model not in rows:
+        raise ParamsError("--model:", [params.unknown(args.model, rows)])
+    row: params.Row = rows[args.model]
+    return row
+
+
+def of_images(
+    given: Given, reads: Reads, images: pa.Table, wanted_hash: str | None, *, labelled: bool, scored: bool = True
+) -> tuple[Inputs, str]:
+    """What a kind reads of images, and their preprocessing hash; empty of a kind that reads no pixels.
+
+    Args:
+        given: Files of the row.
+        reads: What its kind reads.
+        images: Table with image_id, in ascending order, patient_id and label.
+        wanted_hash: Preprocessing hash that the images must be of; None for any one.
+        labelled: Whether labels are handed on.
+        scored: Whether members have scored these images; they have not scored those of the train split.
+
+    Raises:
+        TableError: If a file lacks an image, or cannot be read.
+        MismatchError: If images are not of one preprocessing hash, or not of the one that is wanted.
+    """
+    args, row = given.files, given.row
+    ids: list[str] = images["image_id"].to_pylist()
+    bare = Inputs(
+        ids=ids,
+        patients=np.array(images["patient_id"].to_pylist(), str),
+        labels=images["label"].to_numpy().astype(np.int64) if labelled else None,
+    )
+    told = next((one.preprocessing_hash for one in given.embedded if one.preprocessing_hash), None)
+    hash_ = wanted_hash or told
+    if reads == "features":
+        _has(row, "--features", args.features)
+        found = feature_files.features(row, [Path(path) for path in args.features], ids, hash_)
+        return replace(bare, features=found), hash_ or ""
+    if reads == "tokens":
+        _has(row, "--tokens", args.tokens)
+        tokens = feature_files.TokenFiles(row, [Path(path) for path in args.tokens], ids, hash_)
+        return replace(bare, tokens=tokens), hash_ or ""
+    if reads == "pixels":
+        _has(row, "--normalized", args.normalized)
+        rows = normalized_rows(tables.read(args.normalized, tables.NORMALIZED), ids)
+        seen = preprocessing_hash(rows)
+        if wanted_hash and ids and seen != wanted_hash:
+            raise MismatchError(
+                f"{row}: {args.normalized} is of images of the preprocessing hash {seen}, wanted {wanted_hash}, which "
+                "the row was fitted on; run zoo.fit again"
+            )
+        return replace(bare, pixels=[Path(args.results or ".") / png for png in rows["png"].to_pylist()]), seen
+    if reads == "scores" and scored:
+        _has(row, "--scores", args.scores)
+        made = {Path(path).stem: _scores(Path(path), ids) for path in args.scores}
+        return replace(bare, scores=made), ""
+    return bare, ""
+
+
+def _scores(path: Path, ids: Sequence[str]) -> NDArray[np.float64]:
+    """Score of each image by one table of tables.INFER."""
+    table = tables.read(path, tables.INFER)
+    where = rows_at(
+        ids, table, f"scores of {path.stem}", "that row failed, or was asked about other images; run it again"
+    )
+    return table["score"].take(where).to_numpy().astype(np.float64)
+
+
+def _has(row: str, option: str, found: object) -> None:
+    if not found:
+        raise ParamsError(f"{option}:", [f"found none, wanted the files that {row} reads"])
+
+
+def check_classes(row: str, train: Inputs, val: Inputs) -> None:
+    """Refuse a row that has too little to learn from or to choose by.
+
+    Raises:
+        DataError: If training or validation has fewer than two patients of a class; all problems at once.
+    """
+    problems = []
+    for name, images in (("training", train), ("validation", val)):
+        for label, what in ((1, "with a nodule"), (0, "without one")):
+            found = 0 if images.labels is None else len(np.unique(images.patients[images.labels == label]))
+            if found < LEAST_PATIENTS:
+                problems.append(
+                    f"{name}: found {found} patients with images {what}, wanted at least {LEAST_PATIENTS}; look at "
+                    "data.split and nodules.cohort.sources"
+                )
+    if problems:
+        raise DataError(f"{row}: cannot be fitted:", problems)
+
+
+def setting(given: Given, images: Inputs, train: Inputs | None, preprocessing: str) -> Setting:
+    """What `fit` and `score` of a kind get.
+
+    Raises:
+        DocumentError: If the record of the model's files is missing.
+        ModelError: If they could not be had.
+    """
+    args, asked = given.files, given.files.params
+    work = Path(args.work)
+    work.mkdir(parents=True, exist_ok=True)
+    return Setting(
+        row=given.row,
+        images=images,
+        train=train,
+        found=snapshot.read(args.weights) if args.weights else None,
+        model=asked.model,
+        bank=asked.bank,
+        preprocessing_hash=preprocessing,
+        batch_size=asked.embed.batch_size,
+        readers=asked.embed.readers,
+        seed=asked.embed.seed,
+        environment=Path(args.environment) if args.environment else None,
+        work=work,
+        members={Path(path).name: Path(path) for path in args.members or ()},
+    )

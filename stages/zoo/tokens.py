@@ -24,11 +24,13 @@ from stages.lib.metrics.cohort import CohortParams
 from stages.lib.models.backbone import BackboneParams
 from stages.lib.models.embedding import Features
 from stages.lib.models.gemma3 import ModelParams
-from stages.zoo import embed, inputs
+from stages.zoo import embed
+from stages.zoo.embed_params import EmbedParams
+from stages.zoo.images import cohort, normalized_rows
 
 
 @params.section
-class Params(embed.Params):
+class Params(EmbedParams):
     """How images are embedded, and what for."""
 
     purpose: Literal["cohort", "located"]  # whose tokens are kept; the rule says it
@@ -85,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.split:
         split = tables.read(args.split, tables.SPLIT)
         if asked.purpose == "cohort":
-            images = inputs.cohort(split, tables.read(args.manifest, tables.MANIFEST), args.params.cohort.sources)
+            images = cohort(split, tables.read(args.manifest, tables.MANIFEST), args.params.cohort.sources)
             ids = images["image_id"].to_pylist()
         elif args.points:
             points = tables.read(args.points, tables.POINTS)
@@ -93,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             ids = sorted(located(split, points, args.params.select, asked) & there)
         else:
             raise ParamsError("--points:", ["found none, wanted the marked nodules, which the purpose located needs"])
-        normalized = inputs.normalized_rows(normalized, ids)
+        normalized = normalized_rows(normalized, ids)
     out, rows = Path(args.tokens), embed.Rows(TOKENS, columns)
     embed.run(args, shards.take(normalized, args.shard), out.parent.parent.name, out, rows, tokens=True)
 

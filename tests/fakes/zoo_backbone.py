@@ -1,6 +1,7 @@
 """A backbone by hand, whose tokens a reader can compute: numbers of the grey values of each patch."""
 
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -64,7 +65,8 @@ def facts(**changed) -> Facts:
 
 def plant(patch, library: ByHand) -> ByHand:
     """Let the library be the one that every row names; `patch(object, name, value)` is pytest's or setattr."""
-    patch(kinds, "module", lambda package, kind: library)
+    found = kinds.module
+    patch(kinds, "module", lambda package, kind: library if package == kinds.BACKBONES else found(package, kind))
     patch(embedding, "closure", lambda module: [])
     return library
 
@@ -101,3 +103,30 @@ def snapshot(path: Path, folder: Path, sha256: str | None = None) -> None:
     digest = sha256 or hashlib.sha256(b"weights").hexdigest()
     found = Snapshot(base="a/model", revision="main", commit=None, folder=folder, sha256=digest, files={})
     documents.write(path, found)
+
+
+def embed_options(study: Path, out: Path, *, stage="features", purpose="", without=(), readers=0, **how) -> list[str]:
+    """Command line of `stages.zoo.embed`, or of `stages.zoo.tokens`.
+
+    Args:
+        study: As `study` made it.
+        out: The table; its record lies beside.
+        stage: features, or tokens.
+        purpose: Of tokens.
+        without: Options that are left out.
+        readers: As the parameter.
+        how: Further options if they are paths, or keys of the backbone.
+    """
+    own = {key: value for key, value in how.items() if key in BACKBONE}
+    asked = EMBED | {"readers": readers} | ({"purpose": purpose} if purpose else {})
+    document = {
+        "zoo": {"backbone": BACKBONE | own, "embed": asked},
+        "nodules": {"cohort": {"sources": ["nih"]}, "model": MODEL, "select": SELECT},
+    }
+    names = ("normalized", "split", "manifest", *(("points",) if stage == "tokens" else ()))
+    named = {name: study / f"{name}.parquet" for name in names}
+    named |= {"weights": study / "weights.json", "shard": "1-of-1", "results": study, stage: out}
+    named |= {"record": out.with_suffix(".json")} | {name: value for name, value in how.items() if name not in own}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    words = [text for name, v in named.items() if name not in without for text in (f"--{name}", str(v))]
+    return ["--params", json.dumps(document), *words]

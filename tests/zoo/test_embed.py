@@ -1,6 +1,5 @@
 """Claims about stages.zoo.embed, with a backbone by hand whose tokens numpy computes."""
 
-import json
 import subprocess
 import sys
 import time
@@ -33,22 +32,8 @@ def library(monkeypatch: pytest.MonkeyPatch) -> ByHand:
     return fake.plant(monkeypatch.setattr, ByHand())
 
 
-def options(study: Path, out: Path, *, shard="1-of-1", cache: Path | None = None, bare=False, weights=None, **changed):
-    readers = changed.pop("readers", 0)
-    document = {
-        "zoo": {"backbone": fake.BACKBONE | changed, "embed": fake.EMBED | {"readers": readers}},
-        "nodules": {"cohort": {"sources": ["nih"]}, "model": fake.MODEL},
-    }
-    named = {"normalized": study / "normalized.parquet", "weights": weights or study / "weights.json", "shard": shard}
-    named |= {"results": study, "features": out, "record": out.with_suffix(".json")}
-    named |= {} if bare else {"split": study / "split.parquet", "manifest": study / "manifest.parquet"}
-    named |= {"cache": cache} if cache else {}
-    return ["--params", json.dumps(document), *(text for name, v in named.items() for text in (f"--{name}", str(v)))]
-
-
 def run(study: Path, out: Path, **how) -> tuple[list[dict], Embedded]:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    embed.main(options(study, out, **how))
+    embed.main(fake.embed_options(study, out, **how))
     return tables.read(out, FEATURES).to_pylist(), documents.read(out.with_suffix(".json"), Embedded)
 
 
@@ -95,7 +80,7 @@ def test_features_depend_on_no_shard_and_no_other_image(study, library, tmp_path
 
 
 def test_without_a_split_every_image_is_embedded(study, library, tmp_path):
-    rows, _ = run(study, tmp_path / "f/1.parquet", bare=True)
+    rows, _ = run(study, tmp_path / "f/1.parquet", without=("split", "manifest"))
     assert len(rows) == 12
 
 
@@ -174,8 +159,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(study, library, tmp_p
     environment = {"PYTHONPATH": f"{root}:{root / 'tests/fakes'}", "PATH": "/usr/bin:/bin"}
 
     def start(out: Path, cache: Path) -> subprocess.Popen:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, str(driver), *options(study, out, shifts=2, cache=cache)]
+        command = [sys.executable, str(driver), *fake.embed_options(study, out, shifts=2, cache=cache)]
         return subprocess.Popen(command, env=environment, cwd=root)
 
     run(study, tmp_path / "whole/1.parquet", shifts=2)
