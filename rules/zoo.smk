@@ -421,6 +421,7 @@ rule zoo_check:
         fits=expand("results/zoo/fit/{model}.json", model=MODELS),
         inferred=expand("results/zoo/infer/raw/{model}.json", model=MODELS),
         embedded=EMBEDDED,
+        weights=expand("results/weights/zoo/{source}.json", source=SOURCES),
         templates="results/zoo/report.html",
         code=code("zoo.check"),
     output:

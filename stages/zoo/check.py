@@ -1,10 +1,11 @@
 """Check that all rows stand: silent but for a count, or an error with each row's reason and a command that tries again.
 
-in   fits      records.Fit of each row; the file's name is the row's
-     inferred  records.Inferred of each row, likewise
-     embedded  records.Embedded of the features: features/<name>.json, or tokens/<name>/<purpose>.json
+in   fits       records.Fit of each row; the file's name is the row's
+     inferred   records.Inferred of each row, likewise
+     embedded   records.Embedded of the features: features/<name>.json, or tokens/<name>/<purpose>.json
      localized  records.Localized of each trained localizer
-out  check     JSON: the rows that stand
+     weights    JSON of each model, as lib.models.snapshot.Snapshot or Missing
+out  check      JSON: the rows that stand
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 from stages.lib.core import cli, documents, params
 from stages.lib.core.errors import ProblemsError
 from stages.lib.core.log import LOG
+from stages.lib.models.snapshot import Missing, Snapshot
 from stages.zoo.record_files import features_name
 from stages.zoo.records import Embedded, Failure, Fit, Inferred, Localized
 from stages.zoo.rows import failure
@@ -36,6 +38,7 @@ def check(
     inferred: Mapping[str, Inferred],
     embedded: Mapping[str, Embedded],
     localized: Mapping[str, Localized] | None = None,
+    weights: Mapping[str, Snapshot | Missing] | None = None,
 ) -> Checked:
     """Rows that stand, if all do.
 
@@ -44,6 +47,7 @@ def check(
         inferred: Record of each row's scores, likewise.
         embedded: Record of each features, likewise.
         localized: Record of each trained localizer, likewise.
+        weights: Record of each model, likewise; one that could not be had is looked for again.
 
     Raises:
         FailedRowsError: If a row failed: the row, the stage, the reason and the command, for each.
@@ -52,45 +56,36 @@ def check(
     raw = {one.model: path for path, one in inferred.items()}
     where = {**raw, **{one.model: path for path, one in fits.items()}}  # the fit's, if there is one
     of_fit = {one.model: one for one in fits.values()}
+    failures = [(name, failure(of_fit.get(name), of_infer.get(name)), where[name]) for name in where]
+    failures += [(one.localizer, one.failure, path) for path, one in (localized or {}).items()]
     problems = []
-    for name in where:
-        failed = failure(of_fit.get(name), of_infer.get(name))
+    for name, failed, path in failures:
         if failed is not None:
-            files = _files(name, failed, of_fit.get(name), embedded, where, raw)
+            lacking = [file for file, one in (weights or {}).items() if _is_missing(one, failed)]
+            files = lacking or _files(failed, of_fit.get(name), embedded, path, raw.get(name, path))
             reason = " ".join(failed.reason.split())
             problems.append(f"{name}: {failed.stage}: {reason}\n    {AGAIN.format(files=' '.join(files))}")
-    found = localized or {}
-    for path, one in found.items():
-        if one.failure is not None:
-            same = [file for file, its in embedded.items() if its.failure == one.failure]
-            files = [shard for file in same for shard in shards(file)] or [path]
-            reason = " ".join(one.failure.reason.split())
-            problems.append(
-                f"{one.localizer}: {one.failure.stage}: {reason}\n    {AGAIN.format(files=' '.join(files))}"
-            )
     if problems:
-        stand = len(where) + len(found) - len(problems)
+        stand = len(failures) - len(problems)
         count = "1 row" if len(problems) == 1 else f"{len(problems)} rows"
         raise FailedRowsError(
-            f"{count} of zoo.models{' and zoo.localizers' * bool(found)} failed, {stand} stand:", problems
+            f"{count} of zoo.models{' and zoo.localizers' * bool(localized)} failed, {stand} stand:", problems
         )
-    return Checked(rows=(*of_fit, *(one.localizer for one in found.values())))
+    return Checked(rows=tuple(name for name, _, _ in failures))
 
 
-def _files(
-    name: str,
-    failed: Failure,
-    fit: Fit | None,
-    embedded: Mapping[str, Embedded],
-    where: Mapping[str, str],
-    raw: Mapping[str, str],
-) -> list[str]:
+def _is_missing(found: Snapshot | Missing, failed: Failure) -> bool:
+    """Whether a row failed as a model could not be had."""
+    return isinstance(found, Missing) and found.missing in failed.reason
+
+
+def _files(failed: Failure, fit: Fit | None, embedded: Mapping[str, Embedded], fitted: str, scored: str) -> list[str]:
     """Files that are to be made again, from where the row failed."""
     if failed.stage in ("embed", "tokens"):
         same = [path for path, one in embedded.items() if one.failure == failed]
         own = [path for path in same if fit is not None and features_name(path) == fit.features]
-        return [shard for path in own or same for shard in shards(path)] or [where[name]]
-    return [raw.get(name, where[name])] if failed.stage == "infer" else [where[name]]
+        return [shard for path in own or same for shard in shards(path)] or [fitted]
+    return [scored] if failed.stage == "infer" else [fitted]
 
 
 def shards(path: str) -> list[str]:
@@ -103,16 +98,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = cli.parse(
         __doc__,
         argv,
-        reads=("fits", "inferred", "embedded", "localized"),
+        reads=("fits", "inferred", "embedded", "localized", "weights"),
         writes=("check",),
-        many=("fits", "inferred", "embedded", "localized"),
-        optional=("embedded", "localized"),
+        many=("fits", "inferred", "embedded", "localized", "weights"),
+        optional=("embedded", "localized", "weights"),
     )
     found = check(
         {path: documents.read(path, Fit) for path in args.fits},
         {path: documents.read(path, Inferred) for path in args.inferred},
         {path: documents.read(path, Embedded) for path in args.embedded or ()},
         {path: documents.read(path, Localized) for path in args.localized or ()},
+        {path: documents.read_either(path, Snapshot, Missing) for path in args.weights or ()},
     )
     LOG.info("check: all %d rows stand", len(found.rows))
     documents.write(args.check, found)

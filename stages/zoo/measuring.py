@@ -129,7 +129,8 @@ def measure(study: Tables, how: Params) -> Results:
     results = Results()
     failures = {name: failure(study.fits.get(name), study.inferred.get(name)) for name in study.rows}
     standing = [name for name in study.rows if failures[name] is None and name in study.infer]
-    splits = {name: _split(name, standing, study, how, results) for name in evaluation_sets.MEASURED_SPLITS}
+    redrawn: dict[str, Mapping[str, choosing.Floats]] = {}
+    splits = {name: _split(name, standing, study, how, results, redrawn) for name in evaluation_sets.MEASURED_SPLITS}
     test = splits[TEST]
     for name, split in splits.items():
         _compare(name, split, standing, how, results)
@@ -159,21 +160,24 @@ def measure(study: Tables, how: Params) -> Results:
     return results
 
 
-def _split(name: str, standing: Sequence[str], study: Tables, params: Params, results: Results) -> Split:
-    """Measure the rows on one split."""
+def _split(
+    name: str,
+    standing: Sequence[str],
+    study: Tables,
+    params: Params,
+    results: Results,
+    redrawn: dict[str, Mapping[str, choosing.Floats]],
+) -> Split:
+    """Measure the rows on one split; thresholds that were chosen anew on validation are kept for the test split."""
     settings = replace(params.of_scores, seed=params.seed + (name == VALIDATION))  # drawn apart from test patients
-    of_val = replace(params.of_scores, seed=params.seed + 1)
     images = evaluation_sets.classifier_images(study.split, study.manifest, params.sources, name)
     scored, found = {}, {}
     for row in standing:
         own = _own(row, study, params.sources, name, images)
         scored[row] = binary_suite.with_scores(own, study.calibration.get(row))
-        validation = scored[row]
-        if name != VALIDATION:
-            of_split = evaluation_sets.classifier_images(study.infer[row], study.manifest, params.sources, VALIDATION)
-            validation = binary_suite.with_scores(of_split, study.calibration.get(row))
-        redrawn = binary_suite.redraw(validation, study.calibration.get(row), of_val)
-        found[row] = binary_suite.measure(scored[row], settings, redrawn)
+        if name == VALIDATION:
+            redrawn[row] = binary_suite.redraw(scored[row], study.calibration.get(row), settings)
+        found[row] = binary_suite.measure(scored[row], settings, redrawn[row])
         subject = Subject(CLASSIFICATION, row, name)
         results.measures[subject] = found[row].measured
         results.outcomes[subject] = outcomes.of_classifier(scored[row])

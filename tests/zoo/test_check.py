@@ -4,6 +4,7 @@ import pytest
 import zoo_tables as fake
 
 from stages.lib.core import cli, documents
+from stages.lib.models.snapshot import Missing
 from stages.zoo import check
 from stages.zoo.check import Checked, FailedRowsError
 
@@ -59,6 +60,16 @@ def test_a_row_whose_features_failed_is_tried_again_from_the_shards_of_its_own_f
     command = str(told.value).splitlines()[-1]
     assert f"{tmp_path}/features/mine/1-of-2.json {tmp_path}/features/mine/2-of-2.json --" in command
     assert "other" not in command
+
+
+def test_a_row_whose_model_cannot_be_had_is_tried_again_from_the_look_for_it(tmp_path):
+    failed = fake.failed("embed", "results/weights/x: found no config.json, wanted the folder of a model")
+    path = tmp_path / "weights/x.json"
+    documents.write(path, Missing(base="x", revision="none", missing=failed.reason))
+    given = arguments(tmp_path, [fake.fit("a", failure=failed)], [fake.inferred("a", failure=failed)])
+    with pytest.raises(FailedRowsError) as told:
+        check.main([*given, "--weights", str(path)])
+    assert str(told.value).splitlines()[-1] == f"    snakemake --cores 2 --forcerun {path} -- zoo_check"
 
 
 def test_the_command_line_ends_with_1(tmp_path, capsys):
