@@ -5,16 +5,18 @@ images and reads tokens runs through the same classes.
 """
 
 from collections.abc import Callable, Mapping
+from math import log
 from pathlib import Path
 from typing import Any
 
 from stages.lib.core import files
-from stages.lib.demo.lofi import models as lofi_models
 from stages.lib.models.preprocessor import FILE
 
 WIDTH, HEADS, DEPTH = 32, 2, 2
 PATCH_PX = 14  # of SigLIP, DINOv2 and Qwen2.5-VL
 CELL_PX = 16  # of DINOv3's patches and of the last map of the CNNs, whose originals have 32
+PAD, END = 0, 1  # of SigLIP's tokens
+LENGTH = 128  # tokens that SigLIP's text side reads, a byte each; 64 words in the original
 MERGED = 2  # patches along a side of an image token of Qwen2.5-VL
 IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 KERAS = ([0.485, 0.456, 0.406], [0.47853944, 0.4732864, 0.47434163])  # as Google's EfficientNets have it
@@ -87,14 +89,30 @@ def _siglip(side_px: int) -> Any:
         "num_attention_heads": HEADS,
     }
     text = {
-        "vocab_size": len(lofi_models.tower_tokenizer()),
-        "max_position_embeddings": lofi_models.LENGTH,
+        "vocab_size": len(_siglip_tokenizer()),
+        "max_position_embeddings": LENGTH,
         "projection_size": WIDTH,
-        "pad_token_id": lofi_models.PAD,
-        "bos_token_id": lofi_models.END,
-        "eos_token_id": lofi_models.END,
+        "pad_token_id": PAD,
+        "bos_token_id": END,
+        "eos_token_id": END,
     }
     return SiglipConfig(text_config=shape | text, vision_config=shape | {"image_size": side_px, "patch_size": PATCH_PX})
+
+
+def _siglip_tokenizer() -> Any:
+    """A token for each byte of a text in lower case, the end, then padding on the right: no two texts read alike."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    pad, end = "<pad>", "</s>"
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    found = Tokenizer(models.BPE({token: number for number, token in enumerate((pad, end, *letters))}, []))
+    found.normalizer = normalizers.Lowercase()
+    found.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    found.post_processor = processors.TemplateProcessing(single=f"$A {end}", special_tokens=[(end, END)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=found, pad_token=pad, eos_token=end, padding_side="right", model_max_length=LENGTH
+    )
 
 
 def _efficientnet(side_px: int) -> Any:
@@ -238,14 +256,21 @@ def build(folder: Path, architecture: str, seed: int, side_px: int) -> None:
     model.float().eval().save_pretrained(folder)
     files.write_json(folder / FILE, _processor(architecture, side_px))
     if architecture == "SiglipModel":
-        lofi_models.tower_tokenizer().save_pretrained(folder)
+        _siglip_tokenizer().save_pretrained(folder)
     if architecture.startswith("Qwen2_5_VL"):
         _qwen_tokenizer().save_pretrained(folder)
 
 
 def _liven(model: Any) -> None:
-    """Give convolutions and their norms values of which an image's features depend; as made, EfficientNet's do not."""
+    """Values that let outputs depend on inputs, where those that a class begins with do not.
+
+    EfficientNet's norms begin near 0. SigLIP's scale and bias begin as its training does (Zhai et al., 2023, 3.2).
+    """
     from torch import nn
+
+    if hasattr(model, "logit_scale"):
+        nn.init.constant_(model.logit_scale, log(10))
+        nn.init.constant_(model.logit_bias, -10.0)
 
     for module in model.modules():
         if isinstance(module, nn.Conv2d) and type(model).__name__.startswith("EfficientNet"):

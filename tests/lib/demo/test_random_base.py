@@ -75,7 +75,7 @@ def test_its_features_are_numbers_that_tell_images_apart_in_half_precision(name:
     assert (apart > 0).mean() > 0.5
 
 
-def test_a_siglip_reads_text_with_its_own_tokenizer(folders: dict[str, Path]) -> None:
+def test_a_siglip_compares_images_with_texts_and_no_two_texts_read_alike(folders: dict[str, Path]) -> None:
     import torch
     from transformers import SiglipModel
 
@@ -83,11 +83,14 @@ def test_a_siglip_reads_text_with_its_own_tokenizer(folders: dict[str, Path]) ->
 
     model = SiglipModel.from_pretrained(folders["SiglipModel"], local_files_only=True)
     words = tower_words(folders["SiglipModel"], model.config.text_config.max_position_embeddings)
-    ids = words.encode(["a nodule in the left lung", "no nodule"])
+    ids = words.encode(["A chest X-ray with a lung nodule", "A chest X-ray without a lung nodule"])
+    assert (ids == words.encode(["a chest x-ray with a lung nodule"])[0]).all(axis=1).tolist() == [True, False]
+    pixels = torch.from_numpy(np.stack([[image] * 3 for image in IMAGES]).astype(np.float32)) / 127.5 - 1
     with torch.no_grad():
-        vectors = model.get_text_features(input_ids=torch.from_numpy(ids)).pooler_output
-    assert torch.isfinite(vectors).all()
-    assert not torch.allclose(vectors[0], vectors[1])
+        logits = model(input_ids=torch.from_numpy(ids), pixel_values=pixels).logits_per_image  # (images, texts)
+    contrast = logits[:, 0] - logits[:, 1]
+    assert torch.isfinite(logits).all()
+    assert (contrast.abs() > 1e-4).all() and (contrast[0] - contrast[1]).abs() > 1e-5
 
 
 def test_a_qwen_answers_a_conversation_with_an_image_and_each_answer_is_one_token(folders: dict[str, Path]) -> None:
