@@ -86,6 +86,31 @@ class Inferred:
 
 
 @params.section
+class Drawn:
+    """One fit of a learning curve."""
+
+    fraction: params.PositiveFloat  # of the training patients
+    draw: params.NonNegativeInt
+    patients: params.NonNegativeInt
+    images: params.NonNegativeInt
+    positive_images: params.NonNegativeInt
+    chosen: str
+    validation_average_precision: float | None  # of what was chosen, by which it was chosen
+    notes: tuple[str, ...]
+    failure: str | None  # why there is no fit
+
+
+@params.section
+class Learned:
+    """Record of a learning curve."""
+
+    written_by: ClassVar[str] = "zoo.curve"
+
+    model: params.Text
+    draws: tuple[Drawn, ...]
+
+
+@params.section
 class Taught:
     """What a localizer was trained on."""
 

@@ -4,11 +4,14 @@ in   measures  tables.MEASURES
      curves    tables.CURVES
      notes     JSON of `zoo measure`: warnings, rows, costs, agreement, provenance
      choice    JSON of `zoo select`
-     learning  tables.MEASURES of `zoo curve`: task learning_curve, subset test/<training patients>, a seed per draw
+     learning  tables.MEASURES of `zoo curve`, one of each row: task learning_curve, subset test/<training patients>, a
+               seed per draw
 out  section   JSON, see `blocks.Section`
 """
 
 from collections.abc import Sequence
+
+import pyarrow as pa
 
 from stages.lib.core import cli, documents, params, tables
 from stages.lib.metrics import curves, measures
@@ -68,10 +71,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         params={"zoo.section": Params},
         reads=("measures", "curves", "notes", "choice", "learning"),
         writes=("section",),
+        many=("learning",),
         optional=("learning",),
     )
     rows = models(args.document)
-    learning = measures.by_seed(tables.read(args.learning, tables.MEASURES), CHAPTER) if args.learning else {}
+    drawn = [tables.read(path, tables.MEASURES) for path in args.learning or ()]
+    learning = measures.by_seed(pa.concat_tables(drawn), CHAPTER) if drawn else {}
     study = Study(
         measures=measures.from_table(tables.read(args.measures, tables.MEASURES)).get(CHAPTER, {}),
         curves=curves.from_table(tables.read(args.curves, tables.CURVES)),
