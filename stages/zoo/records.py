@@ -138,3 +138,50 @@ class Localized:
     preprocessing_hash: str
     notes: tuple[str, ...]
     seconds: params.NonNegativeFloat
+
+
+@params.section
+class Fold:
+    """One fit, of the images of all patients but one."""
+
+    patient_id: params.Text
+    cutoff: float | None  # chosen on negative images that taught nothing; null if all points are shown
+    choosing_images: params.NonNegativeInt  # that chose it
+
+
+@params.section
+class RivalNotes:
+    """A localizer of the study on the images of the folds, and which of these chose for it."""
+
+    localizer: params.Text
+    images: params.NonNegativeInt  # that it was asked about
+    chose_marked: params.NonNegativeInt  # annotated images that chose its prompt or its cutoff
+    chose_negative: params.NonNegativeInt  # negative ones
+
+
+@params.section
+class CrossValidated:
+    """What stands beside the measures of heatmaps that leave one patient out."""
+
+    written_by: ClassVar[str] = "zoo.localizer_cv"
+
+    localizer: params.Text
+    systems: tuple[str, ...]  # in the order of the page
+    trained: tuple[str, ...]  # those of the systems that leave one patient out
+    images: params.NonNegativeInt  # annotated images that are measured
+    patients: params.NonNegativeInt
+    points: params.NonNegativeInt
+    sources: tuple[str, ...]
+    left_out: params.NonNegativeInt  # images that some rival was not asked about
+    teaching_negatives: params.NonNegativeInt
+    choosing_negatives: params.NonNegativeInt
+    measured_negatives: params.NonNegativeInt
+    unchosen_images: params.NonNegativeInt  # annotated images that chose nothing for any rival
+    false_points_per_image: params.PositiveFloat  # that was wanted
+    tight_fraction: params.Fraction
+    tolerant_fraction: params.Fraction
+    confidence: params.Fraction
+    folds: dict[str, tuple[Fold, ...]]  # by system
+    rivals: tuple[RivalNotes, ...]
+    random_weights: bool
+    seconds: params.NonNegativeFloat

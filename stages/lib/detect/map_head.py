@@ -17,7 +17,7 @@ from stages.lib.core.errors import TrainingError
 
 Floats = NDArray[np.float64]
 Loss = Literal["weighted_cross_entropy", "focal"]
-ROWS = 1 << 14  # cells that are in memory as float64 at once
+AT_ONCE = 1 << 18  # numbers of tokens that are turned into float64 at once: they stay in a core's cache
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ def _moments(cells: Cells) -> tuple[Floats, Floats]:
     used = teaches.astype(np.float64)
     mean = _transposed(cells.tokens, used) / n
     squares = np.zeros_like(mean)
-    for part in _parts(len(used)):
+    for part in _parts(cells.tokens):
         squares += used[part] @ (cells.tokens[part].astype(np.float64) - mean) ** 2
     deviation = np.sqrt(squares / n)
     if not (np.isfinite(mean).all() and np.isfinite(deviation).all()):
@@ -215,18 +215,19 @@ def _moments(cells: Cells) -> tuple[Floats, Floats]:
     return mean, np.where(deviation > 0, deviation, 1.0)
 
 
-def _parts(n: int) -> list[slice]:
-    return [slice(start, start + ROWS) for start in range(0, n, ROWS)]
+def _parts(tokens: NDArray[np.float32]) -> list[slice]:
+    rows = max(AT_ONCE // tokens.shape[1], 1)
+    return [slice(start, start + rows) for start in range(0, len(tokens), rows)]
 
 
 def _product(tokens: NDArray[np.float32], vector: Floats) -> Floats:
     """Tokens times a vector in float64, shape (n,)."""
-    return np.concatenate([np.zeros(0), *(tokens[part].astype(np.float64) @ vector for part in _parts(len(tokens)))])
+    return np.concatenate([np.zeros(0), *(tokens[part].astype(np.float64) @ vector for part in _parts(tokens))])
 
 
 def _transposed(tokens: NDArray[np.float32], vector: Floats) -> Floats:
     """Transposed tokens times a vector in float64, shape (features,)."""
     found: Any = np.zeros(tokens.shape[1])
-    for part in _parts(len(tokens)):
+    for part in _parts(tokens):
         found += vector[part] @ tokens[part].astype(np.float64)
     return np.asarray(found)
