@@ -25,6 +25,7 @@ class Model:
         licence: Of its weights.
         commercial: Whether that allows commercial use.
         members: Rows that an ensemble is made of; empty of others.
+        read: Whether its scores are read from a table of the study, so that no time of an image was measured.
         row: The row itself.
     """
 
@@ -35,6 +36,7 @@ class Model:
     licence: str
     commercial: bool
     members: tuple[str, ...] = ()
+    read: bool = False
     row: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
@@ -59,6 +61,7 @@ def models(document: Mapping[str, Any]) -> dict[str, Model]:
                 licence=row["licence"],
                 commercial=row["commercial"],
                 members=tuple(row.get("members") or ()),
+                read="classifier" in row,
                 row=row,
             )
     if problems:
@@ -71,14 +74,16 @@ class Cost:
     """What one row costs.
 
     Attributes:
-        parameters: All that score an image; of an ensemble the sum over its members. Null if not known.
+        parameters: All that score an image; of an ensemble the sum over its members, those with the same features
+            counted once. Null if not known.
         trained_parameters: Those that were fitted here.
         operations: Floating-point operations of one image in one pass; null of an ensemble, and if not known.
-        passes: Forward passes per image; of an ensemble the sum over its members.
-        whole: Operations of one image in all its passes; of an ensemble the sum over its members.
+        passes: Forward passes per image; of an ensemble likewise.
+        whole: Operations of one image in all its passes; of an ensemble likewise.
         feature_bytes: Of the frozen features on disk, which rows share; null without any.
         fit_seconds: Of the fit on this machine.
-        image_seconds: Of one image on this machine, model and head together; null if not known.
+        image_seconds: Of one image on this machine, model and head together; null if not known, as of scores that
+            were read from a table.
     """
 
     parameters: int | None
@@ -105,54 +110,61 @@ def costs(
         inferred: Record of each row's scores.
         embedded: Record of each features, by their name.
     """
-    made: dict[str, Cost] = {}
-    for name in rows:
-        _cost(name, rows, fits, inferred, embedded, made, ())
-    return made
+    alone = {
+        name: _cost(model, fits[name], inferred.get(name), embedded.get(fits[name].features or ""))
+        for name, model in rows.items()
+        if name in fits
+    }
+    return {
+        name: _together(name, rows, fits, inferred.get(name), alone) if rows[name].members else one
+        for name, one in alone.items()
+    }
 
 
-def _cost(
-    name: str,
-    rows: Mapping[str, Model],
-    fits: Mapping[str, Fit],
-    inferred: Mapping[str, Inferred],
-    embedded: Mapping[str, Embedded],
-    made: dict[str, Cost],
-    above: tuple[str, ...],
-) -> Cost | None:
-    """Cost of a row, its members' first; an ensemble that is within itself has none."""
-    if name in made or name not in fits or name not in rows or name in above:
-        return made.get(name)
-    fit, tower = fits[name], embedded.get(fits[name].features or "")
-    members = [_cost(one, rows, fits, inferred, embedded, made, (*above, name)) for one in rows[name].members]
-    head = inferred[name].seconds_per_image if name in inferred else None
-    if members:
-        parts = [one for one in members if one is not None]
-        complete = len(parts) == len(members)
-        whole = _total([one.whole for one in parts]) if complete else None
-        made[name] = Cost(
-            parameters=_total([one.parameters for one in parts]) if complete else None,
-            trained_parameters=fit.trained_parameters,
-            operations=None,
-            passes=sum(one.passes for one in parts) or fit.passes,
-            whole=None if whole is None else float(whole),
-            feature_bytes=None,
-            fit_seconds=fit.seconds,
-            image_seconds=_total([head, *(one.image_seconds for one in parts)]) if complete else None,
-        )
-        return made[name]
-    operations = fit.operations
-    made[name] = Cost(
+def _cost(model: Model, fit: Fit, inferred: Inferred | None, tower: Embedded | None) -> Cost:
+    """Cost of a row by itself, without members."""
+    head = inferred.seconds_per_image if inferred and not model.read else None
+    return Cost(
         parameters=fit.parameters,
         trained_parameters=fit.trained_parameters,
-        operations=operations,
+        operations=fit.operations,
         passes=fit.passes,
-        whole=None if operations is None else operations * fit.passes,
+        whole=None if fit.operations is None else fit.operations * fit.passes,
         feature_bytes=tower.bytes if tower else None,
         fit_seconds=fit.seconds,
         image_seconds=_total([head, tower.seconds_per_image if tower else None]) if fit.features else head,
     )
-    return made[name]
+
+
+def _together(
+    name: str, rows: Mapping[str, Model], fits: Mapping[str, Fit], inferred: Inferred | None, alone: Mapping[str, Cost]
+) -> Cost:
+    """Cost of an ensemble: of all rows within it, those with the same features counted once."""
+    leaves = [one for one in _leaves(name, rows, ()) if one != name]
+    by_model = {(fits[one].features if one in fits else None) or f"row {one}": alone.get(one) for one in leaves}
+    known = [one for one in by_model.values() if one is not None]
+    complete = bool(known) and len(known) == len(by_model)
+    head = inferred.seconds_per_image if inferred else None
+    return Cost(
+        parameters=_total([one.parameters for one in known]) if complete else None,
+        trained_parameters=fits[name].trained_parameters,
+        operations=None,
+        passes=sum(one.passes for one in known) or fits[name].passes,
+        whole=_total([one.whole for one in known]) if complete else None,
+        feature_bytes=None,
+        fit_seconds=fits[name].seconds,
+        image_seconds=_total([head, *(one.image_seconds for one in known)]) if complete else None,
+    )
+
+
+def _leaves(name: str, rows: Mapping[str, Model], above: tuple[str, ...]) -> list[str]:
+    """Rows that an ensemble comes down to, itself if it is none; a row within itself has none."""
+    if name in above:
+        return []
+    if name not in rows or not rows[name].members:
+        return [name]
+    found = [leaf for one in rows[name].members for leaf in _leaves(one, rows, (*above, name))]
+    return list(dict.fromkeys(found))
 
 
 def _total(values: Sequence[Any]) -> Any:

@@ -1,6 +1,7 @@
 """Claims about what is measured of the rows of the zoo."""
 
 from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -178,6 +179,31 @@ def test_costs_count_passes_and_members_and_are_unknown_where_a_part_is():
     assert found["probe"].feature_bytes == 4096
     assert found["probe"].image_seconds == pytest.approx(0.075)
     assert found["both"].image_seconds == pytest.approx(0.125)
+    shared = {**fits, "qlora": fake.fit("qlora", operations=5.0, features="features/siglip")}
+    assert costs(rows, shared, inferred, {"features/siglip": fake.embedded()})["both"].whole == 5.0
     unknown = costs(rows, {**fits, "qlora": fake.fit("qlora", operations=None)}, inferred, {})
     assert unknown["both"].whole is None
     assert unknown["probe"].image_seconds is None
+
+
+def test_an_ensemble_of_an_ensemble_costs_what_is_within_it_once_and_one_within_itself_ends():
+    rows = models(fake.DOCUMENT)
+    more = {
+        "all": replace(rows["both"], name="all", members=("both", "small", "probe")),
+        "ring": replace(rows["both"], name="ring", members=("ring", "probe")),
+    }
+    values = {"qlora": 7.0, "probe": 5.0, "small": 2.0, "both": None, "all": None, "ring": None}
+    fits = {name: fake.fit(name, operations=value) for name, value in values.items()}
+    found = costs({**rows, **more}, fits, {}, {})
+    assert found["all"].whole == 14.0
+    assert found["ring"].whole == 5.0
+
+
+def test_no_time_is_told_of_scores_that_are_read_from_a_table():
+    rows = models(fake.DOCUMENT)
+    read = {**rows, "qlora": replace(rows["qlora"], read=True)}
+    fits = {name: fake.fit(name) for name in ("qlora", "probe", "both")}
+    found = costs(read, fits, {name: fake.inferred(name) for name in fits}, {})
+    assert found["qlora"].image_seconds is None
+    assert found["both"].image_seconds is None
+    assert found["probe"].image_seconds == 0.025

@@ -190,9 +190,10 @@ def _costs(study: Study, card: Card) -> Fold:
         rows.append(Row(title=study.label(name), look=study.systems[name].look, key=name, cells=cells))
     said = Note(
         text=(
-            "An ensemble costs what its members cost together, whatever they share. Rows with the same model, side and "
-            f"shifts share their features on disk. The last column is no measurement: operations over the "
-            f"{amount(card.flops, 'FLOP')} a second that the maker of the {card.name} names; real times are longer.",
+            "An ensemble costs what its members cost together, those with the same features counted once. Rows with "
+            "the same model, side and shifts share their features on disk. The last column is no measurement: "
+            f"operations over the {amount(card.flops, 'FLOP')} a second that the maker of the {card.name} names; real "
+            "times are longer.",
         )
     )
     columns = tuple(Column(title=title, count=True) for title in titles)
