@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -357,6 +358,27 @@ def test_the_identity_follows_weights_preprocessing_and_class(tmp_path: Path) ->
     assert first == load(tmp_path / "one", "Dinov2Model").facts.identity
     rewrite(tmp_path / "one", "preprocessor_config.json", image_mean=[0.1, 0.2, 0.3])
     assert len({first, other, load(tmp_path / "one", "Dinov2Model").facts.identity}) == 3
+
+
+def test_the_identity_is_that_of_a_copy_in_another_folder_that_was_written_by_another_version(tmp_path: Path) -> None:
+    build(tmp_path / "one", "Dinov2Model")
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    rewrite(tmp_path / "two", "config.json", transformers_version="4.40.0")
+    one, two = (load(tmp_path / name, "Dinov2Model").facts for name in ("one", "two"))
+    assert one == two
+
+
+def test_what_the_small_files_tell_is_refused_before_weights_are_read(tmp_path: Path) -> None:
+    build(tmp_path, "Dinov2Model")
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match="my_row: side_px 66: wanted a multiple of 16 px"):
+        load(tmp_path, "Dinov2Model", 66)
+    (tmp_path / "preprocessor_config.json").unlink()
+    with pytest.raises(ModelError, match=r"my_row: .*found no preprocessor_config.json"):
+        load(tmp_path, "Dinov2Model")
+    rewrite(tmp_path, "config.json", num_hidden_layers="many")
+    with pytest.raises(ModelError, match=r"my_row: .*config.json cannot be read as that of Dinov2Model"):
+        load(tmp_path, "Dinov2Model")
 
 
 def test_random_weights_are_told_by_the_folder(tmp_path: Path) -> None:

@@ -83,6 +83,60 @@ LAYOUTS: Mapping[str, Layout] = {
 }
 
 
+UNTOLD = ("_name_or_path", "architectures", "transformers_version", "dtype")  # of a configuration: decides no token
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What a model's small files say, before its weights are read.
+
+    Attributes:
+        layout: Of its class.
+        config: Configuration of the vision side.
+        patch_px: Side of a patch, which divides the side of the row.
+        greys: Of `preprocessor.greys`.
+        random_weights: Whether the weights were never trained.
+    """
+
+    layout: Layout
+    config: Any
+    patch_px: int
+    greys: np.ndarray
+    random_weights: bool
+
+
+def examine(params: BackboneParams, setting: BackboneSetting) -> Examined:
+    """Refuse from the small files what `load` would refuse, but for the weights themselves.
+
+    Args:
+        params: See `load`.
+        setting: See `load`.
+
+    Raises:
+        ModelError: If the class is unknown or another, the side is not a multiple of its patch, or there is no
+            preprocessor file.
+    """
+    gemma3.quiet()
+    import transformers
+    from huggingface_hub.errors import StrictDataclassError
+
+    row, folder = setting.row, setting.found.folder
+    layout = layout_of(params.architecture, row)
+    document = model_class.check(folder, layout.within, row)
+    kind = getattr(transformers, layout.loads).config_class
+    try:
+        config = kind.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, TypeError, StrictDataclassError) as error:
+        raise ModelError(f"{row}: {folder}: config.json cannot be read as that of {layout.loads}: {error}") from error
+    return Examined(
+        layout=layout,
+        config=config,
+        patch_px=_check_side(params, layout.cell_px(config), row),
+        greys=preprocessor.greys(folder, row, config.num_channels),
+        random_weights=model_class.has_random_weights(document),
+    )
+
+
 def load(params: BackboneParams, setting: BackboneSetting) -> Backbone:
     """A vision model in float32, in eval mode, on the GPU if there is one.
 
@@ -98,14 +152,12 @@ def load(params: BackboneParams, setting: BackboneSetting) -> Backbone:
     import torch
 
     row, folder = setting.row, setting.found.folder
-    layout = layout_of(params.architecture, row)
-    document = model_class.check(folder, layout.within, row)
-    model = model_class.load(folder, layout.loads, row, beside=layout.beside)
-    config = model.config
-    patch_px = _check_side(params, layout.cell_px(config), row)
-    greys = torch.from_numpy(preprocessor.greys(folder, row, config.num_channels))
-    told = config.to_json_string(use_diff=False)
+    found = examine(params, setting)
+    layout, config, patch_px = found.layout, found.config, found.patch_px
+    greys = torch.from_numpy(found.greys)
+    told = json.dumps({name: one for name, one in config.to_dict().items() if name not in UNTOLD}, sort_keys=True)
     shape, counted = _counted(layout.loads, told, params.side_px)
+    model = model_class.load(folder, layout.loads, row, beside=layout.beside)
     prefix, rows = layout.prefix(config), params.side_px // patch_px
     wanted = (prefix + rows * rows, shape[1])
     if shape != wanted:
@@ -114,14 +166,14 @@ def load(params: BackboneParams, setting: BackboneSetting) -> Backbone:
     weights = [("greys", greys), *sorted(model.state_dict().items())]
     facts = Facts(
         architecture=params.architecture,
-        identity=features.digest((layout.loads, told, config._attn_implementation, device), weights),
+        identity=features.digest((layout.loads, told, model.config._attn_implementation, device), weights),
         parameters=sum(one.numel() for one in model.parameters()),
         operations=counted,
         features=shape[1],
         rows=rows,
         prefix=prefix,
         patch_px=patch_px,
-        random_weights=model_class.has_random_weights(document),
+        random_weights=found.random_weights,
     )
     model, greys = model.to(device), greys.to(device)
 
