@@ -40,7 +40,7 @@ from stages.zoo.failures import attempt
 from stages.zoo.images import cohort, normalized_rows
 from stages.zoo.records import Embedded, Failure
 
-GROUP_BYTES = 8_000_000  # of a row group: what is in memory at once
+GROUP_BYTES, GROUP_IMAGES = 8_000_000, 256  # of a row group, at most: what is in memory at once
 READS = ("manifest", "split", "normalized", "weights", "environment", "shard", "results", "work", "cache")
 OPTIONAL = ("manifest", "split", "environment", "work", "cache", "projected")
 
@@ -50,7 +50,7 @@ Params = EmbedParams
 
 @dataclass(frozen=True)
 class Rows:
-    """A table of features to be written: its schema, and the columns of one image, one row for each place."""
+    """A table of features to be written: its schema, and its columns of some images."""
 
     schema: Schema
     columns: Callable[[Features], dict[str, pa.Array]]
@@ -85,41 +85,37 @@ def embed(
         ModelError: If the model cannot be loaded, or its tokens are no finite numbers.
     """
     pngs = [results / png for png in images["png"].to_pylist()]
-    made = embedding.images(pngs, readers, tokens=tokens)
-    hashes = images["preprocessing_hash"].to_pylist()
-    for group in _groups(zip(images["image_id"].to_pylist(), hashes, made, strict=True)):
-        add(pa.concat_tables([_rows(*one, rows) for one in group]))
+    names, hashes = images["image_id"].to_pylist(), images["preprocessing_hash"].to_pylist()
+    start = 0
+    for group in _groups(embedding.images(pngs, readers, tokens=tokens)):
+        end = start + len(group)
+        add(_rows(names[start:end], hashes[start:end], group, rows))
+        start = end
 
 
-Image = tuple[str, str, Features]
-
-
-def _groups(images: Iterable[Image]) -> Iterator[list[Image]]:
-    """Images in groups of at least `GROUP_BYTES`, but for the last; where a group ends depends on sizes alone."""
-    group: list[Image] = []
+def _groups(images: Iterable[Features]) -> Iterator[list[Features]]:
+    """Images in groups, each as large as fits a row group; where one ends depends on sizes alone."""
+    group: list[Features] = []
     size = 0
     for image in images:
         group.append(image)
-        found = image[2]
-        size += sum(one.nbytes for one in found.statistics.values()) + (
-            0 if found.tokens is None else found.tokens.nbytes
-        )
-        if size >= GROUP_BYTES:
+        size += image.nbytes
+        if size >= GROUP_BYTES or len(group) == GROUP_IMAGES:
             yield group
             group, size = [], 0
     if group:
         yield group
 
 
-def _rows(image_id: str, preprocessing: str, found: Features, rows: Rows) -> pa.Table:
-    """The rows of one image, one for each place."""
-    places = len(found.statistics["mean"])
+def _rows(names: Sequence[str], hashes: Sequence[str], images: Sequence[Features], rows: Rows) -> pa.Table:
+    """The rows of some images, one for each place."""
+    places = len(images[0].statistics["mean"])
     whose = {
-        "image_id": pa.array([image_id] * places, pa.string()),
-        "place": pa.array(np.arange(places), pa.int64()),
-        "preprocessing_hash": pa.array([preprocessing] * places, pa.string()),
+        "image_id": pa.array(np.repeat(names, places).tolist(), pa.string()),
+        "place": pa.array(np.tile(np.arange(places), len(images)), pa.int64()),
+        "preprocessing_hash": pa.array(np.repeat(hashes, places).tolist(), pa.string()),
     }
-    columns = whose | rows.columns(found)
+    columns = whose | rows.columns(Features.of(images))
     return pa.table([columns[name] for name in rows.schema.names], schema=rows.schema.arrow)
 
 

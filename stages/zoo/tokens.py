@@ -55,7 +55,7 @@ def located(split: pa.Table, points: pa.Table, select: SelectParams, params: Par
 
 
 def columns(found: Features) -> dict[str, pa.Array]:
-    """Columns of TOKENS of one image."""
+    """Columns of TOKENS."""
     tokens = found.tokens
     if tokens is None:
         raise ValueError("features without tokens, wanted their tokens")

@@ -105,7 +105,9 @@ def snapshot(path: Path, folder: Path, sha256: str | None = None) -> None:
     documents.write(path, found)
 
 
-def embed_options(study: Path, out: Path, *, stage="features", purpose="", without=(), readers=0, **how) -> list[str]:
+def embed_options(
+    study: Path, out: Path, *, stage="features", purpose="", without=(), readers=0, model=MODEL, **how
+) -> list[str]:
     """Command line of `stages.zoo.embed`, or of `stages.zoo.tokens`.
 
     Args:
@@ -115,13 +117,14 @@ def embed_options(study: Path, out: Path, *, stage="features", purpose="", witho
         purpose: Of tokens.
         without: Options that are left out.
         readers: As the parameter.
+        model: Section nodules.model.
         how: Further options if they are paths, or keys of the backbone.
     """
     own = {key: value for key, value in how.items() if key in BACKBONE}
     asked = EMBED | {"readers": readers} | ({"purpose": purpose} if purpose else {})
     document = {
         "zoo": {"backbone": BACKBONE | own, "embed": asked},
-        "nodules": {"cohort": {"sources": ["nih"]}, "model": MODEL, "select": SELECT},
+        "nodules": {"cohort": {"sources": ["nih"]}, "model": model, "select": SELECT},
     }
     names = ("normalized", "split", "manifest", *(("points",) if stage == "tokens" else ()))
     named = {name: study / f"{name}.parquet" for name in names}

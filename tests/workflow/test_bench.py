@@ -20,6 +20,7 @@ from workflow.bench import (
     architecture,
     chat,
     chat_server,
+    embed,
     findings,
     flops,
     interleave,
@@ -216,3 +217,12 @@ def test_the_tables_of_reports_that_the_bench_reads_are_read_without_a_problem(t
     (tmp_path / "PadChest_GR.zip.002").unlink()
     with pytest.raises(ValueError, match="002 are missing"):
         reports.read(tmp_path)
+
+
+def test_embedding_is_timed_against_the_pass_alone_and_features_are_read_in_a_process_of_its_own(tmp_path):
+    found = embed.ratio(tmp_path / "time", rounds=2, piece=2, size="least")
+    assert 0.5 < found.value < 100
+    assert (found.at_most, len(found.runs)) == (1.1, 2)
+    read = embed.reading(tmp_path / "reading", images=2000, features=8)
+    assert 0 < read["embed.reading_memory"].value < 1000
+    assert "2000 images, 4 statistics of 8 features" in read["embed.reading"].note

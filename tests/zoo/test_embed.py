@@ -15,7 +15,10 @@ from zoo_backbone import ByHand
 from stages.lib.core import documents, files, tables
 from stages.lib.core.errors import MismatchError
 from stages.lib.core.feature_tables import FEATURES
+from stages.lib.demo import tiny
 from stages.lib.images import normalized
+from stages.lib.images.shifts import Shift
+from stages.lib.models import features, first_use, gemma3
 from stages.zoo import embed
 from stages.zoo.records import Embedded
 
@@ -220,3 +223,27 @@ def test_the_facts_of_a_model_come_back_as_they_were(tmp_path):
     made = replace(fake.facts(), operations=1.25e12)
     documents.write(tmp_path / "facts.json", made)
     assert documents.read(tmp_path / "facts.json", type(made)) == made
+
+
+def test_the_study_s_own_tower_gives_features_and_fills_what_training_keeps(tiny_study, tiny_base, tmp_path):
+    own = {"library": "medgemma", "source": "base", "revision": "none", "architecture": first_use.ARCHITECTURE}
+    model = fake.MODEL | {"cache_features": True}
+    more = {"weights": tiny_study / "fetch.json", "cache": tmp_path / "kept", "projected": tmp_path / "projected"}
+    out = tmp_path / "base/1.parquet"
+    line = fake.embed_options(tiny_study, out, side_px=tiny.SIDE_PX, shifts=2, model=model, **own, **more)
+    embed.main(line)
+    record = documents.read(out.with_suffix(".json"), Embedded)
+    assert (record.failure, record.images, record.places, record.prefix) == (None, 22, 4, 0)
+    loaded = gemma3.load(tiny_base.folder, gemma3.ModelParams(**model))
+    store = features.store(tmp_path / "projected", loaded, "c0ffee")
+    half = record.patch_px // 2
+    png = tiny_study / "normalized/image03.png"
+    for shift in (Shift(0, 0), Shift(half, half)):
+        wanted = gemma3.features(loaded, [normalized.load(png, shift)])[0]
+        assert (store.load(png, shift) == wanted).all()
+    seen = gemma3.vision(loaded, [normalized.load(png)]).patches[0].detach().numpy()
+    row = next(row for row in tables.read(out, FEATURES).to_pylist() if row["image_id"] == "image03")
+    np.testing.assert_allclose(row["largest"], seen.max(0), rtol=1e-3)
+    np.testing.assert_allclose(row["deviation"], seen.std(0), rtol=2e-3, atol=1e-4)
+    embed.main(line)
+    assert documents.read(out.with_suffix(".json"), Embedded).computed == 0

@@ -22,6 +22,7 @@ from stages.lib.learn import answers
 from stages.lib.models import prompts
 from workflow.bench import (
     chat,
+    embed,
     findings,
     flops,
     grounding,
@@ -51,7 +52,7 @@ NAMES = (
     "chat",
     "findings",
     "search",
-    *("grounding", "in_context", "lofi"),
+    *("grounding", "in_context", "lofi", "embed"),
 )
 
 
@@ -77,6 +78,7 @@ def benches(study: Callable[[], images.Study]) -> dict[str, Callable[[], dict[st
         "grounding": grounding.bench,
         "in_context": in_context.bench,
         "lofi": lofi.bench,
+        "embed": embed.bench,
         "reports": reports.bench,
         "chat": chat.bench,
         "findings": lambda: findings.bench(yaml.safe_load((PRESETS / "demo.yaml").read_text())),

@@ -36,7 +36,7 @@ ROOM = "stages/lib/models/"  # code of other rooms reaches features by the prepr
 
 @dataclass(frozen=True)
 class Features:
-    """What a backbone makes of one image.
+    """What a backbone makes of one image, or of some, one behind another.
 
     Attributes:
         statistics: By name of `feature_tables.STATISTICS` and "prefix", float16 of shape (places, numbers).
@@ -45,6 +45,22 @@ class Features:
 
     statistics: dict[str, NDArray[np.float16]]
     tokens: NDArray[np.float16] | None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all numbers."""
+        arrays = [*self.statistics.values(), *([] if self.tokens is None else [self.tokens])]
+        return sum(one.nbytes for one in arrays)
+
+    @classmethod
+    def of(cls, images: Sequence["Features"]) -> "Features":
+        """Those of several images, one behind another."""
+        names = images[0].statistics
+        tokens = [one.tokens for one in images if one.tokens is not None]
+        return cls(
+            {name: np.concatenate([one.statistics[name] for one in images]) for name in names},
+            np.concatenate(tokens) if tokens else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -100,7 +116,7 @@ class Embedding:
         if self._facts is None and self._folder:
             with suppress(DocumentError):
                 self._facts = documents.read(self._folder / "facts.json", Facts)
-        return self._facts or self._loaded().facts
+        return self._facts or self.backbone.facts
 
     @property
     def places(self) -> list[Shift]:
@@ -144,7 +160,14 @@ class Embedding:
         if self._backbone:
             self._backbone.close()
 
-    def _loaded(self) -> Backbone:
+    @property
+    def backbone(self) -> Backbone:
+        """The model, loaded when it is first asked for.
+
+        Raises:
+            ModelError: If it cannot be loaded.
+            MismatchError: If features are kept of another model under the same name.
+        """
         if self._backbone is None:
             library = kinds.module(kinds.BACKBONES, self._params.library)
             self._backbone = library.load(self._params, self._setting)
@@ -195,7 +218,7 @@ class Embedding:
         pixels = np.asarray(image.pixels)
         if pixels.shape != (side, side):
             raise MismatchError(f"{row}: {image.png} is of shape {pixels.shape}, wanted side_px: {(side, side)}")
-        backbone = self._loaded()
+        backbone = self.backbone
         began = time.perf_counter()
         made = backbone.tokens([shifted(pixels, place)])
         self.seconds += time.perf_counter() - began
@@ -242,7 +265,9 @@ def key(params: BackboneParams, setting: BackboneSetting, preprocessing_hash: st
     environment = setting.environment if params.library in VISION else None
     facts = {
         "model": own,
-        "held": asdict(setting.model) if setting.model and params.library == "medgemma" else None,
+        "held": [setting.model.dtype, setting.model.attention]
+        if setting.model and params.library == "medgemma"
+        else None,
         "weights": setting.found.sha256,
         "pixels": preprocessing_hash,
         "libraries": {name: version(name) for name in ("torch", "transformers", "numpy")},
