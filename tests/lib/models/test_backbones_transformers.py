@@ -396,3 +396,33 @@ def test_operations_are_two_for_each_multiply_add(folders: dict[str, tuple[Path,
     head = width * width + 2 * tokens * width * width + 2 * tokens * width + width * width + 2 * width * hidden
     found = load(folders["SiglipVisionModel"][0], "SiglipVisionModel").facts.operations
     assert found == pytest.approx(2 * (patches + layer + head), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "side_px", "tera"),
+    [
+        (
+            "SiglipVisionModel",  # MedSigLIP
+            {"hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 27, "num_attention_heads": 16}
+            | {"image_size": 448, "patch_size": 14},
+            448,
+            0.97,
+        ),
+        ("Dinov2Model", {"image_size": 518, "patch_size": 14}, 518, 0.30),  # RAD-DINO
+        (
+            "DINOv3ViTModel",  # ViT-B
+            {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12, "num_register_tokens": 4},
+            512,
+            0.21,
+        ),
+    ],
+)
+def test_operations_of_published_sizes_are_within_three_percent_of_those_that_were_computed_before(
+    name: str, given: dict[str, Any], side_px: int, tera: float
+) -> None:
+    import transformers
+
+    config = getattr(transformers, name).config_class(**given)
+    shape, found = library._counted(name, json.dumps(config.to_dict()), side_px)
+    assert found / 1e12 == pytest.approx(tera, rel=0.03)
+    assert shape[0] == (side_px // config.patch_size) ** 2 + library.LAYOUTS[name].prefix(config)
