@@ -18,10 +18,13 @@ from stages.lib.detect.trainable import MarksError, Setting
 from stages.lib.metrics import measures
 from stages.lib.metrics.localization_suite import Settings
 from stages.lib.metrics.measures import Key, Subject
+from stages.lib.report import page
+from stages.lib.report.blocks import Note, Section, Table
 from stages.zoo import localizer_cv as cv
-from stages.zoo import marks
+from stages.zoo import localizer_cv_section, marks
 from stages.zoo.embed import failed
 from stages.zoo.records import CrossValidated, Embedded, Failure
+from workflow.bench import localizer_cv as localizer_cv_bench
 
 CV = {
     "localizer": "heatmap",
@@ -252,6 +255,33 @@ def test_systems_and_rivals_are_measured_on_the_same_images_in_subsets_of_their_
     assert pc.sum(pc.is_null(done.table["low"])).as_py() < done.table.num_rows
 
 
+def test_the_section_says_that_it_is_the_exception_and_which_images_chose_for_a_rival(tmp_path):
+    rows = fake.images()
+    run(tmp_path, rows, [rival(tmp_path, "perfect", rows)], rivals=["perfect"])
+    document = {
+        "zoo": {"localizer_cv": CV | {"rivals": ["perfect"]}, "localizers": {"heatmap": ROW | {"label": "Heat"}}},
+        "nodules": {"localizers": {"perfect": {"label": "A perfect one"}}},
+        "data": {"ingest": {"root": "results/data/simulate"}},
+    }
+    files = [part for name in ("measures", "curves") for part in (f"--{name}", str(tmp_path / f"{name}.parquet"))]
+    files += ["--notes", str(tmp_path / "notes.json"), "--section", str(tmp_path / "section.json")]
+    localizer_cv_section.main(["--params", json.dumps(document), *files])
+    section = documents.read(tmp_path / "section.json", Section)
+    blocks = section.parts[0].blocks
+    assert localizer_cv_section.EXCEPTION in [text for one in blocks if isinstance(one, Note) for text in one.text]
+    table = next(one for one in blocks if isinstance(one, Table))
+    assert [row.title for row in table.groups[0].rows] == [
+        "Heat, by marks",
+        "Heat, by labels of images alone",
+        "A perfect one",
+    ]
+    assert all(cell.value is not None for group in table.groups[:2] for row in group.rows for cell in row.cells)
+    assert any("12 of the annotated" in str(one.text) for one in blocks if isinstance(one, Note))
+    assert "simulated" in section.warnings[0] and "leave" not in section.title
+    html = page.render("Title", [section])
+    assert "A perfect one" in html and "FROC" in html
+
+
 def test_one_annotated_patient_and_a_row_of_another_name_are_refused(tmp_path):
     one = [row for row in fake.images() if not row[3] or row[0] == "test_p0"]
     with pytest.raises(MarksError, match="1 marked images of one patient"):
@@ -271,3 +301,8 @@ def test_rivals_without_files_or_without_a_common_image_and_failed_tokens_are_re
         run(tmp_path, rows, [deaf], rivals=["deaf"], supervision=["marks"])
     with pytest.raises(TableError, match="found no tokens, as tokens failed: gated"):
         run(tmp_path, rows, embedded=vars(failed(Failure(stage="tokens", error="ModelError", reason="gated"))))
+
+
+def test_the_bench_fits_once_for_each_patient_and_keeps_its_bound():
+    found = localizer_cv_bench.bench(patients=3, negatives=4)["localizer_cv.seconds"]
+    assert found.kept and "3 fits" in found.note and f"{7 * 256:,} cells" in found.note

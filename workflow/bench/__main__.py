@@ -29,6 +29,7 @@ from workflow.bench import (
     images,
     in_context,
     ingest,
+    localizer_cv,
     lofi,
     matching,
     memory,
@@ -52,7 +53,7 @@ NAMES = (
     "chat",
     "findings",
     "search",
-    *("grounding", "in_context", "lofi", "embed"),
+    *("grounding", "in_context", "lofi", "embed", "localizer_cv"),
 )
 
 
@@ -79,6 +80,7 @@ def benches(study: Callable[[], images.Study]) -> dict[str, Callable[[], dict[st
         "in_context": in_context.bench,
         "lofi": lofi.bench,
         "embed": embed.bench,
+        "localizer_cv": localizer_cv.bench,
         "reports": reports.bench,
         "chat": chat.bench,
         "findings": lambda: findings.bench(yaml.safe_load((PRESETS / "demo.yaml").read_text())),
