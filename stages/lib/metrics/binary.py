@@ -355,6 +355,19 @@ def calibration_error(
     return ratio(float(np.abs(gaps).sum()), float(w.sum()), "there is no image")
 
 
+def calibration_errors(
+    labels: NDArray[np.int64], scores: Floats, where: NDArray[np.intp], weights: NDArray[Any]
+) -> Floats:
+    """`calibration_error` of each of b resamples, shape (b,); arguments as there, weights of shape (b, n).
+
+    >>> calibration_errors(np.array([1, 0]), np.array([0.75, 0.5]), np.array([1, 0]), np.array([[1, 1], [0, 2]]))
+    array([0.375, 0.5  ])
+    """
+    gaps = np.zeros((len(scores), int(where.max(initial=-1)) + 1))
+    gaps[np.arange(len(scores)), where] = scores - labels
+    return ratio(np.abs(weights @ gaps).sum(axis=1), weights.sum(axis=1), "there is no image")
+
+
 def reliability(labels: ArrayLike, scores: ArrayLike, bins: int, confidence: float) -> list[dict[str, float]]:
     """Reliability curve: for each bin that holds images, what was said and what came true.
 

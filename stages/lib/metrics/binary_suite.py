@@ -1,6 +1,6 @@
 """Measures of a classifier on the images of one split, and of two classifiers against each other."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from stages.lib.core.errors import UndefinedMetricError
 from stages.lib.metrics import binary as c
 from stages.lib.metrics import thresholds as choices
-from stages.lib.metrics.bootstrap import Outcome, attempt, replicate, resamples
+from stages.lib.metrics.bootstrap import Outcome, attempt, resamples
 from stages.lib.metrics.calibration import Calibration, column
 from stages.lib.metrics.comparison import delong, mcnemar
 from stages.lib.metrics.measures import Estimate, Key, difference, estimate, estimates, paired
+from stages.lib.metrics.ratios import ratio
 from stages.lib.metrics.thresholds import HALF
 
 Floats = NDArray[np.float64]
@@ -144,10 +145,7 @@ def measure(images: Scored, settings: Settings, redrawn: Mapping[str, Floats] | 
     call = partial(_evaluate, images, at, _ranking(images), _bins(images, settings), settings.other_prevalence)
     n, n_positive = len(images.labels), int(images.labels.sum())
     facts = {"n": n, "n_positive": n_positive, "n_patients": len(np.unique(images.patients))}
-    everywhere = partial(_evaluate, images, {}, _ranking(images), _bins(images, settings), settings.other_prevalence)
-    draws = replicate(
-        partial(_unless_one_class, everywhere, images.labels), images.patients, draws=settings.draws, seed=settings.seed
-    )
+    draws = _everywhere(images, _ranking(images), _bins(images, settings), settings)
     nested, known = _at_thresholds(images, at, redrawn or {}, settings)
     draws |= nested
     confusions = {name: c.confusion(images.labels, one.positive) for name, one in at.items()}
@@ -273,13 +271,28 @@ def _by_bayes(number: int, confusion: c.Confusion, prevalence: float) -> float:
     return c.predictive_values(c.sensitivity(confusion), c.specificity(confusion), prevalence)[number]
 
 
-def _unless_one_class(
-    call: Callable[[NDArray[Any]], dict[Key, Outcome]], labels: NDArray[np.int64], weights: NDArray[Any]
-) -> dict[Key, Outcome]:
-    """Metrics of a resample, all undefined if it lost a class that the sample has."""
-    outcomes = call(weights)
-    lost = bool(_lost_a_class(labels, weights))
-    return dict.fromkeys(outcomes, UndefinedMetricError("the resample has one class")) if lost else outcomes
+def _everywhere(
+    images: Scored,
+    ranking: c.Ranking | UndefinedMetricError,
+    bins: Mapping[str, tuple[Floats, NDArray[np.intp]]],
+    settings: Settings,
+) -> dict[Key, Floats]:
+    """Metrics without a threshold on resamples of patients, shape (draws,); NaN where a class was lost."""
+    blocks: list[dict[Key, Floats]] = []
+    for counts in resamples(images.patients, draws=settings.draws, seed=settings.seed):
+        whole, none = counts.sum(axis=1).astype(np.float64), np.full(len(counts), np.nan)
+        made = {Key("roc_auc"): none, Key("pr_auc"): none}
+        if isinstance(ranking, c.Ranking):
+            reached = ranking.cumulate(counts)
+            made = {Key("roc_auc"): c.areas(*reached), Key("pr_auc"): c.average_precisions(*reached)}
+        for ending, (scores, where) in bins.items():
+            made[Key(f"brier{ending}")] = ratio(counts @ (scores - images.labels) ** 2, whole, "there is no image")
+            made[Key(f"ece{ending}")] = c.calibration_errors(images.labels, scores, where, counts)
+        made[Key("prevalence")] = ratio((counts @ images.labels).astype(np.float64), whole, "there is no image")
+        made |= dict.fromkeys(_missing(images), none)
+        lost = _lost_a_class(images.labels, counts)
+        blocks.append({key: np.where(lost, np.nan, values) for key, values in made.items()})
+    return {key: np.concatenate([block[key] for block in blocks]) for key in (blocks[0] if blocks else {})}
 
 
 def _lost_a_class(labels: NDArray[np.int64], weights: NDArray[Any]) -> Any:

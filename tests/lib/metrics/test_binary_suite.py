@@ -211,6 +211,26 @@ def test_a_resample_that_lost_a_class_of_the_sample_has_no_values():
         assert np.array_equal(np.isnan(draws[key]), lost), key
 
 
+def test_values_on_resamples_are_those_of_repeated_images():
+    """All resamples are measured at once; one by one, with each image as often as it was drawn, is the same."""
+    images, _, _ = study(4)
+    images = replace(images, scores=np.round(images.scores, 1))
+    draws = binary_suite.measure(images, SETTINGS).draws
+    where = binary.equal_mass_bins(images.scores, SETTINGS.ece_bins)
+    for number, counts in enumerate(next(resamples(images.patients, draws=SETTINGS.draws, seed=SETTINGS.seed))):
+        drawn = np.repeat(np.arange(len(counts)), counts)
+        labels, scores = images.labels[drawn], images.scores[drawn]
+        expected = {
+            "roc_auc": binary.roc_auc(labels, scores),
+            "pr_auc": binary.average_precision(labels, scores),
+            "brier": binary.brier(labels, scores),
+            "ece": binary.calibration_error(labels, scores, where[drawn]),
+            "prevalence": labels.mean(),
+        }
+        for metric, value in expected.items():
+            assert draws[Key(metric)][number] == pytest.approx(value), metric
+
+
 def test_a_sample_of_one_class_keeps_its_resamples():
     negatives = replace(
         BY_HAND,
