@@ -18,7 +18,7 @@ from stages.lib.core.feature_tables import FEATURES
 from stages.lib.demo import tiny
 from stages.lib.images import normalized
 from stages.lib.images.shifts import Shift
-from stages.lib.models import features, first_use, gemma3
+from stages.lib.models import embedding, features, first_use, gemma3
 from stages.zoo import embed
 from stages.zoo.records import Embedded
 
@@ -217,6 +217,18 @@ def test_memory_holds_one_row_group_at_a_time(study, library, tmp_path, monkeypa
 def test_a_shard_without_images_has_an_empty_table_and_loads_nothing(study, library, tmp_path):
     rows, record = run(study, tmp_path / "f/1.parquet", shard="11-of-11")
     assert (rows, record.images, record.failure, record.architecture, library.loads) == ([], 0, None, None, [])
+
+
+def test_features_that_another_device_made_are_made_anew(study, library, tmp_path, monkeypatch):
+    monkeypatch.setattr(embedding, "GPUS", (str(study / "weights.json"),))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    run(study, tmp_path / "f/1.parquet", cache=tmp_path / "kept")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    _, record = run(study, tmp_path / "g/1.parquet", cache=tmp_path / "kept")
+    assert record.computed == 10
+    monkeypatch.setattr(embedding, "GPUS", ())
+    _, record = run(study, tmp_path / "h/1.parquet", cache=tmp_path / "kept")
+    assert record.computed == 0
 
 
 def test_the_facts_of_a_model_come_back_as_they_were(tmp_path):

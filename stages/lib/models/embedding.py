@@ -8,6 +8,7 @@ can be deleted at any time. To find features, no model is loaded.
 Each image passes alone, at one place at a time, so that its features depend on no other image.
 """
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -30,6 +31,7 @@ from stages.lib.images.shifts import Shift, places, shifted
 from stages.lib.models import kept, token_statistics
 from stages.lib.models.backbone import VISION, Backbone, BackboneParams, BackboneSetting, Facts
 
+GPUS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # of NVIDIA, AMD, and of Windows below Linux
 PREFIX = "prefix"
 ROOM = "stages/lib/models/"  # code of other rooms reaches features by the preprocessing hash, or not at all
 
@@ -257,11 +259,10 @@ def key(params: BackboneParams, setting: BackboneSetting, preprocessing_hash: st
         setting: Its files.
         preprocessing_hash: Of the images.
     """
-    import torch
-
     own = {name: value for name, value in asdict(params).items() if name not in ("source", "revision", "shifts")}
     library = f"{kinds.BACKBONES}.{params.library}"
-    code = [path for path in closure(library) if path.startswith(ROOM)] + closure(token_statistics.__name__)
+    code = [path for path in closure(library) if path.startswith(ROOM)]
+    code += [*closure(token_statistics.__name__), *closure(shifted.__module__)]
     environment = setting.environment if params.library in VISION else None
     facts = {
         "model": own,
@@ -272,7 +273,16 @@ def key(params: BackboneParams, setting: BackboneSetting, preprocessing_hash: st
         "pixels": preprocessing_hash,
         "libraries": {name: version(name) for name in ("torch", "transformers", "numpy")},
         "environment": files.sha256_file(environment) if environment else None,
-        "device": "cuda" if torch.cuda.is_available() else "cpu",
+        "device": _device(),
         "code": sha256(b"\0".join((ROOT / path).read_bytes() for path in sorted(set(code)))).hexdigest(),
     }
     return files.sha256_json(facts)
+
+
+def _device() -> str:
+    """Whether this machine shows a GPU, asked without torch, whose import takes longer than all features are found in.
+
+    If torch sees it otherwise, the model's own identity tells, which is compared when the model is loaded.
+    """
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES", "all") not in ("", "-1")
+    return "gpu" if shown and any(Path(name).exists() for name in GPUS) else "cpu"
