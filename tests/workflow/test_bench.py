@@ -26,6 +26,7 @@ from workflow.bench import (
     interleave,
     matching,
     memory,
+    probe,
     reports,
     result,
     search,
@@ -164,6 +165,15 @@ def test_the_search_that_is_measured_is_the_project_s_own_in_a_process_of_its_ow
     assert 0 < found["search.seconds"].value < 40
     assert found["search.memory"].at_most == 2000
     assert "first 5 of 3000 x 64 for 50 queries" in found["search.seconds"].note
+
+
+def test_the_probe_that_is_measured_is_the_project_s_own_and_all_its_fits_converge():
+    found = probe.bench(train=600, val=200, width=16)
+    assert set(found) == {"probe.seconds", "probe.memory", "probe.unfinished"}
+    assert 0 < found["probe.seconds"].value < found["probe.seconds"].at_most == 60
+    assert found["probe.memory"].at_most == 4000
+    assert found["probe.unfinished"].value == 0
+    assert "10 strengths on 600 x 32 features" in found["probe.seconds"].note
 
 
 def test_scoring_again_measures_all_arms_and_resamples_are_faster_than_a_loop():

@@ -6,7 +6,6 @@ each place of a training image is a sample, and the logits of an image's places 
 of row; by `features`, the statistics are taken over the tokens of all places together.
 """
 
-import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from stages.lib.core import documents, params
 from stages.lib.core.errors import ModelError, TrainingError
 from stages.lib.core.progress import track
-from stages.lib.learn import pooled_features
+from stages.lib.learn import logistic, pooled_features
 from stages.lib.learn.candidate import Fitted, Inputs, Scores, Setting, Tried
 from stages.lib.metrics import binary
 from stages.lib.metrics.calibration import sigmoid
@@ -26,7 +25,6 @@ from stages.lib.models.backbone import BackboneParams, Row
 
 READS = "features"
 FILE = "probe.json"
-ITERATIONS, TOLERANCE = 2000, 1e-5
 Places = Literal["logits", "features"]
 Features = Mapping[str, NDArray[np.float16]]
 
@@ -85,7 +83,7 @@ def fit(params: Params, setting: Setting, folder: Path) -> Fitted:
         for option, head, precision, converged in _of(params, setting, pool, places):
             tried.append(Tried(option=option, average_precision=precision, note="" if converged else "not converged"))
             if not converged:
-                notes.append(f"{option}: the fit did not converge in {ITERATIONS} iterations")
+                notes.append(f"{option}: the fit did not converge in {logistic.ITERATIONS} iterations")
             if precision is not None and (best is None or precision > best[0]):
                 best = (precision, head, option)
     if best is None:
@@ -109,6 +107,8 @@ def _of(params: Params, setting: Setting, pool: str, places: Places) -> Iterator
     train = setting.train
     if train is None or train.labels is None or setting.images.labels is None:
         raise TrainingError(f"{setting.row}: wanted training and validation images with labels")
+    if len(np.unique(train.labels)) < 2:
+        raise TrainingError(f"{setting.row}: found training images of one class, wanted both")
     samples, labels, owners = _samples(train, pool, places, setting.row)
     centre, scale = pooled_features.spread(samples)
     pooled_features.standardized(samples, centre, scale)
@@ -117,13 +117,10 @@ def _of(params: Params, setting: Setting, pool: str, places: Places) -> Iterator
     seen, _, images = _samples(setting.images, pool, places, setting.row)
     pooled_features.standardized(seen, centre, scale)
     for weight in params.class_weight:
-        fits = {
-            strength: (found, converged)
-            for strength, found, converged in _regressions(samples, labels, owners, sorted(params.strengths), weight)
-        }
+        fits = dict(_regressions(samples, labels, owners, sorted(params.strengths), weight))
         for strength in params.strengths:
-            (weights, bias), converged = fits[strength]
-            logits = _means(seen @ weights + bias, images, len(setting.images))
+            found = fits[strength]
+            logits = _means(seen @ found.weights + found.bias, images, len(setting.images))
             precision = None
             if np.isfinite(logits).all() and len(np.unique(setting.images.labels)) == 2:
                 precision = binary.average_precision(setting.images.labels, logits)
@@ -132,10 +129,11 @@ def _of(params: Params, setting: Setting, pool: str, places: Places) -> Iterator
                 places=places,
                 centre=tuple(map(float, centre)),
                 scale=tuple(map(float, scale)),
-                weights=tuple(map(float, weights)),
-                bias=float(bias),
+                weights=tuple(map(float, found.weights)),
+                bias=found.bias,
             )
-            yield f"pool {pool}, places {places}, class weight {weight}, C {strength:g}", head, precision, converged
+            option = f"pool {pool}, places {places}, class weight {weight}, C {strength:g}"
+            yield option, head, precision, found.converged
 
 
 def _samples(
@@ -165,28 +163,18 @@ def _regressions(
     owners: NDArray[np.intp],
     strengths: list[float],
     class_weight: str,
-) -> Iterator[tuple[float, tuple[NDArray[np.float32], float], bool]]:
+) -> Iterator[tuple[float, logistic.Solution]]:
     """Logistic regressions from the strongest penalty to the weakest, each from where the last one ended.
 
     An image weighs 1, however many places it is seen at.
     """
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-
-    model = LogisticRegression(
-        class_weight=None if class_weight == "none" else class_weight,
-        max_iter=ITERATIONS,
-        tol=TOLERANCE,
-        warm_start=True,
-    )
-    each = np.full(len(samples), 1.0 / np.bincount(owners).max())
+    counts = np.full(len(samples), 1.0 / np.bincount(owners).max())
+    if class_weight == "balanced":
+        counts = logistic.balanced(labels, counts)
+    found = None
     for strength in strengths:
-        model.set_params(C=strength)
-        with warnings.catch_warnings(record=True) as told:
-            warnings.simplefilter("always", ConvergenceWarning)
-            model.fit(samples, labels, sample_weight=each)
-        found = model.coef_[0].astype(np.float32).copy(), float(model.intercept_[0])
-        yield strength, found, not any(issubclass(one.category, ConvergenceWarning) for one in told)
+        found = logistic.fit(samples, labels, counts, strength, found)
+        yield strength, found
 
 
 def _means(values: NDArray[Any], owners: NDArray[np.intp], count: int) -> NDArray[np.float64]:
