@@ -144,7 +144,7 @@ def record(embedding: Embedding | None, images: int, hash_: str, at: Path, secon
         bytes=at.stat().st_size,
         computed=computed,
         seconds=seconds,
-        seconds_per_image=embedding.seconds / computed if computed else None,
+        seconds_per_image=embedding.seconds_per_image,
     )
 
 

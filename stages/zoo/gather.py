@@ -32,14 +32,16 @@ def embedded(found: Sequence[Embedded]) -> Embedded:
             raise MismatchError(f"found shards of features whose {name} differs: {sorted(map(str, different))}")
     first = next((one for one in found if one.images), found[0])
     computed = sum(one.computed for one in found)
-    passes = sum((one.seconds_per_image or 0.0) * one.computed for one in found)
+    timed = [(one.seconds_per_image, one.computed) for one in found if one.seconds_per_image is not None]
+    if not computed:  # all was found: each shard tells what was kept
+        timed = [(value, 1) for value, _ in timed]
     return replace(
         first,
         images=sum(one.images for one in found),
         bytes=sum(one.bytes for one in found),
         computed=computed,
         seconds=sum(one.seconds for one in found),
-        seconds_per_image=passes / computed if computed else None,
+        seconds_per_image=_mean(timed),
     )
 
 

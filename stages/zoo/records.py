@@ -41,7 +41,7 @@ class Embedded:
     bytes: params.NonNegativeInt  # of the file of features
     computed: params.NonNegativeInt  # images that passed the model; the others were found
     seconds: params.NonNegativeFloat  # wall clock, loading included
-    seconds_per_image: float | None  # wall clock of the passes alone, per image of those computed
+    seconds_per_image: float | None  # wall clock of an image's passes alone, measured when they were made
 
 
 @params.section

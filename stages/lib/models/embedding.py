@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.lib.core import documents, files, kinds, progress
+from stages.lib.core import documents, files, kinds, params, progress
 from stages.lib.core.closure import ROOT, closure
 from stages.lib.core.errors import DocumentError, MismatchError, ModelError
 from stages.lib.core.feature_tables import STATISTICS
@@ -65,6 +65,14 @@ class Features:
         )
 
 
+@params.section
+class Timing:
+    """How long passes took, kept with the features, as those who find them made none."""
+
+    passes: params.Count
+    seconds: params.NonNegativeFloat
+
+
 @dataclass(frozen=True)
 class _Read:
     """An image as it is read ahead: its digest, what is kept of it by place, and its pixels if something is missing."""
@@ -79,8 +87,7 @@ class Embedding:
     """The features that one backbone makes of images of one preprocessing hash.
 
     Attributes:
-        computed: Images that passed the model so far; the others were found.
-        seconds: Wall clock of their passes, from the image in memory to its tokens.
+        computed: Images that passed the model so far, at one place at least; the others were found.
     """
 
     def __init__(
@@ -106,7 +113,7 @@ class Embedding:
         self._folder = cache / key(params, setting, preprocessing_hash)[:32] if cache else None
         self._backbone: Backbone | None = None
         self._facts: Facts | None = None
-        self.computed, self.seconds = 0, 0.0
+        self.computed, self._passes, self._seconds = 0, 0, 0.0
 
     @property
     def facts(self) -> Facts:
@@ -157,8 +164,22 @@ class Embedding:
             self.computed += image.pixels is not None
             yield self._whole([self._at(image, number, where, tokens) for number in range(len(where))], tokens)
 
+    @property
+    def seconds_per_image(self) -> float | None:
+        """Wall clock of an image at all its places, from the image in memory to its tokens; of what was found, as kept.
+
+        None if there was no pass, and none is kept.
+        """
+        timing = Timing(passes=self._passes, seconds=self._seconds) if self._passes else None
+        if timing is None and self._folder:
+            with suppress(DocumentError):
+                timing = documents.read(self._folder / "timing.json", Timing)
+        return timing.seconds / timing.passes * len(self.places) if timing else None
+
     def close(self) -> None:
-        """End what the model holds, if it was loaded."""
+        """Keep how long passes took, and end what the model holds, if it was loaded."""
+        if self._folder and self._passes:
+            documents.write(self._folder / "timing.json", Timing(passes=self._passes, seconds=self._seconds))
         if self._backbone:
             self._backbone.close()
 
@@ -223,7 +244,8 @@ class Embedding:
         backbone = self.backbone
         began = time.perf_counter()
         made = backbone.tokens([shifted(pixels, place)])
-        self.seconds += time.perf_counter() - began
+        self._seconds += time.perf_counter() - began
+        self._passes += 1
         facts = backbone.facts
         wanted = (1, facts.rows, facts.rows, facts.features), (1, facts.prefix, facts.features)
         if (made.patches.shape, made.prefix.shape) != wanted:
