@@ -189,7 +189,8 @@ def _outcome(standings: Sequence[Standing], chosen: choosing.Chosen, rows: Mappi
         return f"{said}, no row is tied with it, and it is chosen."
     others = "one row is" if len(tied) == 2 else f"{len(tied) - 1} rows are"
     if taken.model == best.model:
-        return f"{said}; {others} tied with it, none of them with fewer operations, and it is chosen."
+        fewer = "not" if len(tied) == 2 else "none of them"
+        return f"{said}; {others} tied with it, {fewer} with fewer operations, and it is chosen."
     known = (
         ", with the fewest operations of these,"
         if taken.operations is not None

@@ -120,6 +120,15 @@ def shown(key: Key, estimate: Estimate | None, *, signed: bool = False) -> Numbe
     return replace(made, interval=made.interval.replace(", ", ",\N{NO-BREAK SPACE}", 1))
 
 
+def unbroken(text: str) -> str:
+    """A number and its unit on one line.
+
+    >>> unbroken("78 MFLOP") == "78\N{NO-BREAK SPACE}MFLOP"
+    True
+    """
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
+
+
 def amount(value: float | None, unit: str = "") -> str:
     """A large number with three digits and its prefix.
 
@@ -139,9 +148,12 @@ def duration(seconds: float | None) -> str:
 
     >>> duration(0.0123), duration(75.0), duration(4000.0), duration(None)
     ('12.3 ms', '75 s', '1.1 h', '—')
+    >>> duration(4.7e-7), duration(0.0)
+    ('470 ns', '0 s')
     """
     if seconds is None:
         return DASH
-    if seconds < 1:
-        return f"{1000 * seconds:.3g} ms"
-    return f"{seconds:.3g} s" if seconds < 600 else f"{seconds / 3600:.1f} h"
+    for size, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "\N{MICRO SIGN}s"), (1e-9, "ns")):
+        if 0 < size * 0.9995 <= seconds < 600:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / 3600:.1f} h" if seconds >= 600 else f"{1e9 * seconds:.3g} ns" if seconds else "0 s"

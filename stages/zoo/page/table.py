@@ -1,27 +1,28 @@
 """The part with all rows: what each reaches on test images, at which cost, with which right, and what it has seen."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from stages.lib.metrics.measures import Key
 from stages.lib.report.blocks import Block, Column, Fold, Heading, Note, Number, Part, Row, Rows, Table
 from stages.lib.report.numbers import DASH
-from stages.zoo.page.study import AREA, F1, PRECISION, Study, amount, duration, shown
+from stages.zoo.page.study import AREA, F1, PRECISION, Study, amount, duration, shown, unbroken
 from stages.zoo.rows import SEEN
 
+BEFORE, AFTER = Key("ece"), Key("ece_calibrated")
 MEASURED = {
     PRECISION: "Average precision",
     AREA: "ROC AUC",
     F1: "F1 at 0.5",
-    Key("ece"): "ECE before",
-    Key("ece_calibrated"): "ECE calibrated",
+    AFTER: "ECE, calibrated",
 }
 COLUMNS = (
     *(Column(title=title) for title in MEASURED.values()),
-    Column(title="Operations of an image", count=True),
+    Column(title="Operations", count=True),
     Column(title="Parameters", count=True),
-    Column(title="Time of an image", count=True),
+    Column(title="Time", count=True),
     Column(title="Licence"),
-    Column(title="Seen ChestX-ray14"),
+    Column(title="Seen"),
 )
 
 
@@ -36,9 +37,9 @@ def _of(study: Study) -> Iterator[Block]:
     yield Note(
         text=(
             f"Below each number its {how['confidence']:.0%} interval over patients ({how['draws']:,} resamples). "
-            "Calibration errors are those of the scores before and after they were calibrated on validation. "
-            "Operations are counted, two per multiply-add, over all passes of an image; times are those of this "
-            "machine, whatever else it did.",
+            "Calibration errors (ECE) are those of the scores after and before they were calibrated on validation. "
+            "Operations are those of one image in all its passes, counted, two per multiply-add; times are of one "
+            "image on this machine, whatever else it did. Seen: whether the weights have seen ChestX-ray14.",
         )
     )
     own = [name for name in study.models if not study.seen(name)]
@@ -82,15 +83,18 @@ def _row(study: Study, name: str) -> Row:
     hints += ["random weights, not pretrained"] if behind.random_weights else []
     hints += ["chosen"] if name == study.choice.chosen else []
     hints += ["reference"] if name == study.notes.reference else []
+    measured = {key: shown(key, found.get(key)) for key in MEASURED}
     failed, cost, cells = "", behind.cost, list[str | Number]()
     if behind.failure is not None:
         failed = f"{behind.failure.stage}: {behind.failure.reason}"
     else:
-        cells += [shown(key, found.get(key)) for key in MEASURED]
+        before = shown(BEFORE, found.get(BEFORE))
+        told = f"before {before.text} {before.interval}".strip()
+        cells += [replace(one, beside=told) if key == AFTER else one for key, one in measured.items()]
         cells += [
             operations(study, name),
-            DASH if cost is None else amount(cost.parameters),
-            DASH if cost is None else duration(cost.image_seconds),
+            DASH if cost is None else unbroken(amount(cost.parameters)),
+            DASH if cost is None else unbroken(duration(cost.image_seconds)),
             model.licence,
             SEEN.get(model.seen, model.seen),
         ]
@@ -110,8 +114,8 @@ def operations(study: Study, name: str) -> str:
     cost = study.rows[name].cost
     if cost is None or cost.whole is None:
         return "not counted"
-    text = amount(cost.whole, "FLOP")
-    return f"{text}, {cost.passes} passes" if cost.passes > 1 else text
+    text = unbroken(amount(cost.whole, "FLOP"))
+    return f"{text}, {unbroken(f'{cost.passes} passes')}" if cost.passes > 1 else text
 
 
 def _what(study: Study) -> Iterator[Block]:
