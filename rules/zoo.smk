@@ -134,7 +134,7 @@ rule zoo_tokens_shard:
         mem_mb=16000,
         runtime=720,
     params:
-        values=features_values(purpose=lambda wildcards: wildcards.purpose),
+        values=features_values("nodules.select", purpose=lambda wildcards: wildcards.purpose),
         paths=paths,
     shell:
         "python -m stages.zoo.tokens --params {params.values:q} {params.paths} --shard {wildcards.scatteritem}"

@@ -134,11 +134,11 @@ def side_values(wildcards):
     return section("data.normalize", side_px=int(wildcards.side))(wildcards)
 
 
-def features_values(**changed):
+def features_values(*more, **changed):
     """Parameters of embed: the keys of a row that decide its features, whatever the row is called."""
 
     def values(wildcards):
-        document = json.loads(section("zoo.embed", "nodules.cohort", "nodules.model")(wildcards))
+        document = json.loads(section("zoo.embed", "nodules.cohort", "nodules.model", *more)(wildcards))
         document["zoo"]["backbone"] = zoo_names.backbone(FEATURED[wildcards.features])
         document["zoo"]["embed"].update({key: value(wildcards) for key, value in changed.items()})
         return json.dumps(document)
@@ -292,3 +292,62 @@ EMBEDDED = sorted(  # records of all features and tokens that rows of zoo.models
         if READS[name] in ("features", "tokens")
     }
 )
+
+
+def predicted_at(side_px):
+    """Table of the images of predict at a side."""
+    whole = side_px == STUDY_SIDE
+    return "results/predict/normalized.parquet" if whole else f"results/predict/zoo/pixels/{side_px}.parquet"
+
+
+def predicted_images(side_px):
+    """Folders of the images of predict at a side."""
+    folder = "results/predict/normalized" if side_px == STUDY_SIDE else f"results/predict/zoo/pixels/{side_px}"
+    return [str(path) for path in gather.shard(f"{folder}/{{scatteritem}}")]
+
+
+def moved(path):
+    """The file of the images of predict that stands for one of the study's images."""
+    return path.replace("results/zoo/", "results/predict/zoo/", 1).replace("/infer/raw/", "/raw/", 1)
+
+
+def elsewhere(found):
+    """Files of a row, of the images of predict."""
+    return lambda row: [moved(path) for path in found(row)]
+
+
+def embedded_elsewhere(wildcards):
+    """Record of the features or tokens that a model's kind reads, of the images of predict."""
+    return [moved(path) for path in embedded_of(wildcards)]
+
+
+def pixels_elsewhere(wildcards):
+    """Table of the images of predict that a model sees."""
+    return [predicted_at(model_row(wildcards)["side_px"])] if READS[wildcards.model] == "pixels" else []
+
+
+def folders_elsewhere(wildcards):
+    """Folders of the images of predict that a model sees."""
+    return predicted_images(model_row(wildcards)["side_px"]) if READS[wildcards.model] == "pixels" else []
+
+
+def scores_elsewhere(wildcards):
+    """Scores that a row reads, of the images of predict."""
+    row = model_row(wildcards)
+    if row["kind"] == "study" and f"{row['classifier']}_{row['shifts']}" not in ASKED:
+        return [f"results/predict/raw/{row['classifier']}.parquet"]
+    return [moved(path) for path in scores_of(wildcards)]
+
+
+def fitted_elsewhere(wildcards):
+    """Fingerprint of what a row was fitted to."""
+    return files.fingerprint(f"results/zoo/fit/{wildcards.model}")
+
+
+def asked_elsewhere(wildcards):
+    """Parameters of a classifier of the study on images of predict, with the adapter that predict reads."""
+    document = json.loads(asked_values(wildcards))
+    for row in document["nodules"]["classifiers"].values():
+        if row.get("adapter", "none") != "none":
+            row["adapter"] = config["predict"]["adapter"]
+    return json.dumps(document)
