@@ -59,12 +59,12 @@ rule zoo_weights:
     localrule: True
     params:
         values=source_values,
-        keys=source_keys,
+        parameters=source_keys,
         wants=source_wants,
         paths=paths,
         folder=source_watched,
     shell:
-        "python -m stages.weights.fetch_model --params {params.values:q} --keys {params.keys} --wants {params.wants}"
+        "python -m stages.weights.fetch_model --params {params.values:q} --keys {params.parameters} --wants {params.wants}"
         " {params.paths} --missing 2>&1 | tee {log}"
 
 

@@ -308,7 +308,7 @@ def predicted_images(side_px):
 
 def moved(path):
     """The file of the images of predict that stands for one of the study's images."""
-    return path.replace("results/zoo/", "results/predict/zoo/", 1).replace("/infer/raw/", "/raw/", 1)
+    return path.replace("results/zoo/infer/raw", "results/zoo/raw", 1).replace("results/zoo", "results/predict/zoo", 1)
 
 
 def elsewhere(found):

@@ -12,7 +12,7 @@ from stages.findings import arms, judges, retrieve
 from stages.lib.core import kinds, params
 from stages.lib.core.errors import ParamsError
 from stages.lib.models.chat import checks
-from workflow import lofi_checks, renamed
+from workflow import lofi_checks, renamed, zoo_checks
 from workflow.chapters import CHAPTERS, ROOTS
 
 NAME = r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$"
@@ -94,6 +94,14 @@ HOMES = {
     "nodules.audit": "stages.lib.images.variants:AuditParams",
     "nodules.audit_measure": "stages.nodules.audit_measure:Params",
     "nodules.section": "stages.nodules.section:Params",
+    "zoo.models": kinds.MODELS,
+    "zoo.localizers": kinds.TRAINED_LOCALIZERS,
+    "zoo.embed": "stages.zoo.embed:Params",
+    "zoo.bank": "stages.lib.learn.candidate:Bank",
+    "zoo.select": "stages.zoo.select:SelectParams",
+    "zoo.measure": "stages.zoo.measuring:MeasureParams",
+    "zoo.section": "stages.zoo.section:Params",
+    "zoo.report": "stages.report:Params",
     "findings.simulate": "stages.findings.simulate:Params",
     "findings.ingest": "stages.findings.ingest:Params",
     "findings.sample": "stages.findings.sample:Params",
@@ -135,6 +143,8 @@ APART = (
     "nodules.audit",
     "nodules.audit_measure",
     "nodules.section",
+    "zoo.section",
+    "zoo.report",
     "findings.section",
     "findings.report",
     "findings.client",
@@ -205,12 +215,12 @@ def check(document: Any) -> None:
     problems = renamed.moved_paths(document)
     for chapter, unknown in WRONG.items():
         inside = {name: cls for name, cls in wanted.items() if name.startswith(f"{chapter}.")}
-        problems += unknown(params.parse(document, inside)) if inside else []
+        problems += unknown(params.parse(document, inside), document) if inside else []
     if problems:
         raise ParamsError(f"{len(problems)} problem(s) in the parameters:", problems)
 
 
-def _wrong_systems(given: SimpleNamespace) -> list[str]:
+def _wrong_systems(given: SimpleNamespace, document: Mapping[str, Any]) -> list[str]:
     """A sentence for each thing that is wrong with the systems of the chapter findings, and each that is not there."""
     named = {"findings.measure.primary_judge": (given.measure.primary_judge, [*given.judges])}
     named |= {
@@ -240,7 +250,7 @@ def _not_there(named: Mapping[str, tuple[str, Collection[str]]]) -> list[str]:
     ]
 
 
-def _unknown_systems(given: SimpleNamespace) -> list[str]:
+def _unknown_systems(given: SimpleNamespace, document: Mapping[str, Any]) -> list[str]:
     """A sentence for each system of the chapter nodules that is named and is not there."""
     derived = ("combined", "cascade")
     localizers, classifiers = (*given.localizers, *derived), tuple(given.classifiers)
@@ -267,9 +277,14 @@ def _unknown_systems(given: SimpleNamespace) -> list[str]:
     ]
 
 
-def _wrong_lofi(given: SimpleNamespace) -> list[str]:
+def _wrong_lofi(given: SimpleNamespace, document: Mapping[str, Any]) -> list[str]:
     """A sentence for each encoder or grounder of the chapter lofi that is named and is not there, or does not fit."""
     return [*_not_there(lofi_checks.named(given)), *lofi_checks.problems(given)]
 
 
-WRONG = {"nodules": _unknown_systems, "findings": _wrong_systems, "lofi": _wrong_lofi}
+def _wrong_zoo(given: SimpleNamespace, document: Mapping[str, Any]) -> list[str]:
+    """A sentence for each row of the chapter zoo that is named and is not there, or does not fit."""
+    return [*_not_there(zoo_checks.named(given)), *zoo_checks.problems(given, document)]
+
+
+WRONG = {"nodules": _unknown_systems, "findings": _wrong_systems, "lofi": _wrong_lofi, "zoo": _wrong_zoo}

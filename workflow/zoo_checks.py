@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
+from stages.lib.learn.zoo import ensemble
+
 
 def named(given: SimpleNamespace) -> Mapping[str, tuple[str, tuple[str, ...]]]:
     """What is named and what is there, by the parameter.
@@ -12,14 +14,7 @@ def named(given: SimpleNamespace) -> Mapping[str, tuple[str, tuple[str, ...]]]:
         given: Checked sections of the chapter, by the last part of their names.
     """
     models = tuple(given.models)
-    found = {"zoo.measure.reference": (given.measure.reference, models)}
-    found |= {
-        f"zoo.models.{name}.members.{number}": (member, tuple(one for one in models if one != name))
-        for name, row in given.models.items()
-        for number, member in enumerate(getattr(row.params, "members", ()))
-    }
-    found |= {f"zoo.curve.rows.{number}": (row, models) for number, row in enumerate(given.curve.rows)}
-    return found
+    return {"zoo.measure.reference": (given.measure.reference, models)}
 
 
 def problems(given: SimpleNamespace, document: Mapping[str, Any]) -> Iterator[str]:
@@ -29,6 +24,9 @@ def problems(given: SimpleNamespace, document: Mapping[str, Any]) -> Iterator[st
         given: As for `named`.
         document: All parameters: the classifiers of the study, and whether it is commercial.
     """
+    yield from (f"zoo.models.{one}" for one in ensemble.problems(document["zoo"]["models"]))
+    if "nodules" not in document:
+        yield "zoo: found no section nodules, wanted it: the zoo compares its rows on the study's split and images"
     classifiers = tuple(document.get("nodules", {}).get("classifiers", {}))
     forbidden = document.get("study", {}).get("commercial", False)
     for section in ("models", "localizers"):
