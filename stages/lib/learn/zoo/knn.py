@@ -17,11 +17,11 @@ from stages.lib.core.progress import track
 from stages.lib.learn import pooled_features
 from stages.lib.learn.candidate import Fitted, Inputs, Scores, Setting, Tried
 from stages.lib.metrics import binary
+from stages.lib.models import search as nearest
 from stages.lib.models.backbone import BackboneParams, Row
 
 READS = "features"
 FILE, VECTORS = "knn.json", "vectors.safetensors"
-QUERIES = 256  # images that look at a time
 
 
 @params.section
@@ -122,24 +122,25 @@ def search(
     Raises:
         TrainingError: If an image has no neighbour of another patient.
     """
+    own = nearest.pairs_of_equal(query_patients.tolist(), patients.tolist())
+    left = len(index) - np.bincount(own[:, 0], minlength=len(queries))
+    if len(queries) and left.min() < 1:
+        raise TrainingError("an image has no training image of another patient, wanted one or more")
     scores = [np.zeros(len(queries)) for _ in ks]
-    most = min(max(ks), len(index))
-    for start in range(0, len(queries), QUERIES):
-        part = slice(start, start + QUERIES)
-        own = query_patients[part, None] == patients[None]  # (q, m)
-        if own.all(axis=1).any():
-            raise TrainingError("an image has no training image of another patient, wanted one or more")
+    reach = np.minimum(left, max(ks))  # fewer than k of an image alone whose patient has most of the training images
+    for most in np.unique(reach):
+        some = np.flatnonzero(reach == most)
+        place_of = np.full(len(queries), -1)
+        place_of[some] = np.arange(len(some))
+        blocked = np.stack([place_of[own[:, 0]], own[:, 1]], axis=1)
+        blocked = blocked[blocked[:, 0] >= 0]
         for place in range(queries.shape[1]):
-            cosine = queries[part, place].astype(np.float32) @ index[:, place].astype(np.float32).T  # (q, m)
-            cosine[own] = -np.inf
-            near = np.argsort(-cosine, axis=1, kind="stable")[:, :most]  # (q, most)
-            found = np.take_along_axis(cosine, near, axis=1)
-            weight = np.maximum(found, 0.0)
+            found = nearest.search(queries[some, place], index[:, place], int(most), blocked=blocked)
+            weight = np.maximum(found.similarities, 0.0)
             weight[weight.max(axis=1) == 0] = 1.0  # nothing is alike: each counts the same
-            weight[~np.isfinite(found)] = 0.0
             for number, k in enumerate(ks):
-                voted = (weight[:, :k] * labels[near[:, :k]]).sum(axis=1)
-                scores[number][part] += voted / weight[:, :k].sum(axis=1) / queries.shape[1]
+                voted = (weight[:, :k] * labels[found.places[:, :k]]).sum(axis=1)
+                scores[number][some] += voted / weight[:, :k].sum(axis=1) / queries.shape[1]
     return scores
 
 
