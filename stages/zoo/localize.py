@@ -22,6 +22,7 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -38,9 +39,11 @@ from stages.lib.detect.fusion import Candidate
 from stages.lib.detect.trainable import Known
 from stages.lib.images.geometry import Geometry
 from stages.lib.images.normalized import preprocessing_hash
+from stages.lib.learn.task import LoopParams
 from stages.lib.metrics import evaluation_sets
 from stages.lib.metrics.cohort import ToleranceParams
-from stages.lib.models import snapshot
+from stages.lib.models import box_model, snapshot
+from stages.lib.models.snapshot import Snapshot
 from stages.zoo import marks
 from stages.zoo.failures import attempt
 from stages.zoo.marks import Study
@@ -49,6 +52,7 @@ from stages.zoo.records import Embedded, Failure, Localized, Taught
 READS = ("localizer", "manifest", "split", "points", "normalized", "tokens", "embedded", "results", "weights", "work")
 OPTIONAL = ("tokens", "embedded", "results", "weights")
 VIEW = "whole"
+CHECKPOINT_STEPS = 100
 RANDOM = "The weights of its backbone are random: what it finds says nothing of a trained one."
 
 
@@ -96,6 +100,44 @@ def localize(
     return detection_rows.table(found, most), tables.from_rows(responses, tables.RESPONSES), fitted
 
 
+def tune_boxes(
+    row: str, found: Snapshot, work: Path, preprocessing_hash: str, asked: trainable.BoxTraining
+) -> box_model.Loaded:
+    """A detector, tuned by the project's loop; a run that was stopped goes on.
+
+    Args:
+        row: Name of the row, for errors.
+        found: Files of the detector.
+        work: Folder for checkpoints.
+        preprocessing_hash: Of the images.
+        asked: What it is tuned on, and how.
+
+    Raises:
+        TrainingError: As `loop.fit`.
+    """
+    from stages.lib.learn import box_task, loop
+
+    params = LoopParams(
+        per_device_train_batch_size=asked.batch_size,
+        gradient_accumulation_steps=1,
+        learning_rate=asked.learning_rate,
+        warmup_ratio=asked.warmup_ratio,
+        max_steps=asked.max_steps,
+        max_grad_norm=asked.max_grad_norm,
+        weight_decay=asked.weight_decay,
+        eval_steps=min(CHECKPOINT_STEPS, asked.max_steps),
+        save_steps=min(CHECKPOINT_STEPS, asked.max_steps),
+        select_by="last",
+        patience=0,
+        save_total_limit=2,
+        dataloader_num_workers=0,
+        seed=asked.seed,
+    )
+    images = tuple(box_task.Boxes(png, boxes) for png, boxes in asked.images)
+    task = box_task.Task(params, found, asked.architecture, asked.side_px, row, images, preprocessing_hash)
+    return box_task.tuned(task, loop.fit(task, work).checkpoint)
+
+
 def taught(images: Sequence[Known]) -> Taught:
     """What images teach that are known as these are."""
     marked = [image for image in images if image.marked]
@@ -138,7 +180,8 @@ def run(args: argparse.Namespace, row: Row, study: Study, embedded: Sequence[Emb
         else:
             pngs = tables.mapping(study.normalized, "png")
             images = [marks.with_(image, pixels=Path(args.results) / pngs[image.image_id]) for image in images]
-        setting = trainable.Setting(row=args.localizer, folder=Path(args.work), found=found, rows=rows)
+        tune = partial(tune_boxes, args.localizer, found, Path(args.work), hash_) if found else None
+        setting = trainable.Setting(row=args.localizer, folder=Path(args.work), found=found, rows=rows, tune=tune)
         teach = kind.teaching(row.params, [image for image in images if image.image_id in set(training)])
         looked_at = [image for image in images if image.image_id in seen]
         points, responses, fitted = localize(row, setting, teach, looked_at)

@@ -2,9 +2,11 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
-from zoo_marks import GEOMETRY, ROW, SELECT, TEST, TOLERANCE, TRAIN, VAL, images, written
+from tiny_detector import folder_of
+from zoo_marks import GEOMETRY, ROW, SELECT, SIDE, TEST, TOLERANCE, TRAIN, VAL, images, written
 
 from stages.lib.core import documents, tables
 from stages.lib.core.errors import ParamsError
@@ -156,3 +158,45 @@ def test_a_name_that_is_no_row_is_refused_with_the_nearest(study, tmp_path):
     document = {"zoo": {"localizers": {"heatmap": ROW}}, "nodules": {"select": SELECT, "tolerance": TOLERANCE}}
     with pytest.raises(ParamsError, match="did you mean 'heatmap'"):
         localize.main(["--params", json.dumps(document), "--localizer", "heatmaps", *options])
+
+
+def test_a_detector_reads_pixels_and_goes_the_same_way(tmp_path):
+    options = written(tmp_path, images())
+    cv2.imwrite(str(tmp_path / "absent.png"), np.full((SIDE, SIDE), 90, np.uint8))
+    (tmp_path / "model").mkdir()
+    documents.write(tmp_path / "weights.json", folder_of(tmp_path / "model", classes=2))
+    backbone = {
+        name: ROW[name] for name in ("seen", "licence", "commercial", "library", "source", "revision", "side_px")
+    }
+    row = {
+        **backbone,
+        "kind": "detector",
+        "architecture": "RTDetrV2ForObjectDetection",
+        "shifts": 1,
+        "box_fraction": 0.2,
+        "negative_images": 2,
+        "batch_size": 2,
+        "learning_rate": 0.001,
+        "weight_decay": 0.0,
+        "warmup_ratio": 0.0,
+        "max_grad_norm": 1.0,
+        "max_steps": 1,
+        "max_boxes": 2,
+        "min_confidence": 0.0,
+        "seed": 1,
+    }
+    given = [
+        *options[: options.index("--tokens")],
+        "--results",
+        str(tmp_path),
+        "--weights",
+        str(tmp_path / "weights.json"),
+    ]
+    document = {"zoo": {"localizers": {"boxes": row}}, "nodules": {"select": SELECT, "tolerance": TOLERANCE}}
+    out = [f"--{name}={tmp_path / f'boxes_{name}'}" for name in ("localize", "responses", "record")]
+    work = ["--work", str(tmp_path / "work")]
+    localize.main(["--params", json.dumps(document), "--localizer", "boxes", *work, *given, *out])
+    record = documents.read(tmp_path / "boxes_record", Localized)
+    assert record.failure is None and record.taught is not None and record.taught.negative_images == 2
+    table = tables.read(tmp_path / "boxes_localize", tables.LOCALIZE)
+    assert table["x0"].null_count == 0 and set(table["rank"].to_pylist()) <= {0, 1}

@@ -10,7 +10,7 @@ A kind is a module of `stages.lib.detect.trained` with
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from stages.lib.core.errors import ProblemsError
 from stages.lib.images.geometry import Geometry
+from stages.lib.metrics.evaluation_sets import of_many_patients
 from stages.lib.models.snapshot import Snapshot
 
 Reads = Literal["tokens", "pixels"]
@@ -67,6 +68,31 @@ class Known:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BoxTraining:
+    """What a detector is tuned on, and how; the loop that does it stands beside this part of the library.
+
+    Attributes:
+        images: Normalized image and boxes of each, the latter (u, v, width, height) in fractions of the padded square,
+            shape (m, 4).
+        architecture: Class of the detector.
+        side_px: Side of the images.
+        batch_size: Images of an optimizer step.
+        learning_rate, weight_decay, warmup_ratio, max_grad_norm, max_steps, seed: As of `learn.task.LoopParams`.
+    """
+
+    images: tuple[tuple[Path, NDArray[np.float64]], ...]
+    architecture: str
+    side_px: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    warmup_ratio: float
+    max_grad_norm: float
+    max_steps: int
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Setting:
     """What `fit` and `find` get beside the row.
 
@@ -75,12 +101,16 @@ class Setting:
         folder: Of what was fitted.
         found: The model's files; None for a kind that reads tokens.
         rows: Rows of patch tokens; None for a kind that reads pixels.
+        tune: Tunes a detector, `box_model.Loaded`; None for a kind that reads tokens.
+        tuned: What was tuned, the last one behind.
     """
 
     row: str
     folder: Path
     found: Snapshot | None = None
     rows: int | None = None
+    tune: Callable[[BoxTraining], Any] | None = None
+    tuned: list[Any] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,3 +155,17 @@ def check_marks(row: str, images: Sequence[Known]) -> None:
         )
     if problems:
         raise MarksError("a localizer cannot be trained:", problems)
+
+
+def with_negatives(images: Sequence[Known], negative_images: int, seed: int) -> list[Known]:
+    """Marked images, and a sample of the negative ones, of as many patients as there are, in the order of the images.
+
+    Args:
+        images: Images of the train split.
+        negative_images: Size of the sample; all of them if there are fewer.
+        seed: Of the sample.
+    """
+    negative = [image for image in images if image.negative]
+    names, patients = [image.image_id for image in negative], [image.patient_id for image in negative]
+    drawn = set(of_many_patients(names, patients, negative_images, seed))
+    return [image for image in images if image.marked or image.image_id in drawn]

@@ -16,8 +16,7 @@ from stages.lib.core.errors import ModelError
 from stages.lib.detect import map_head, map_peaks, token_grid
 from stages.lib.detect.detection import Detection
 from stages.lib.detect.map_head import Cells, Head
-from stages.lib.detect.trainable import Fitted, Known, MarksError, Reads, Setting, check_marks
-from stages.lib.metrics.evaluation_sets import of_many_patients
+from stages.lib.detect.trainable import Fitted, Known, MarksError, Reads, Setting, check_marks, with_negatives
 from stages.lib.models.backbone import BackboneParams, Row
 
 READS: Reads = "tokens"
@@ -142,10 +141,7 @@ def find(params: Params, setting: Setting, images: Sequence[Known]) -> Iterator[
 
 def teaching(params: Params, images: Sequence[Known]) -> list[Known]:
     """Marked images, and the sample of negative ones, in the order of the images."""
-    negative = [image for image in images if image.negative]
-    names, patients = [image.image_id for image in negative], [image.patient_id for image in negative]
-    drawn = set(of_many_patients(names, patients, params.negative_images, params.seed))
-    return [image for image in images if image.marked or image.image_id in drawn]
+    return with_negatives(images, params.negative_images, params.seed)
 
 
 def prepare(params: Params, setting: Setting, images: Sequence[Known]) -> Prepared:
