@@ -69,8 +69,9 @@ def infer(given: inputs.Given, row: params.Row, fitted: Fit, images: pa.Table, f
     made: Scores = kind.score(row.params, inputs.setting(given, found, None, hash_), folder)
     ids = images["image_id"].to_pylist()
     logits = np.full((len(ids), 2), np.nan) if made.logits is None else made.logits
-    mass = np.full(len(ids), np.nan) if made.answer_mass is None else made.answer_mass
     _check(given.row, ids, made)
+    mass = inputs.read_mass(given, ids) if made.answer_mass is None else made.answer_mass
+    mass = np.full(len(ids), np.nan) if mass is None else mass
     columns = {
         "image_id": images["image_id"],
         "split": images["split"],

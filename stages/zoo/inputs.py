@@ -128,10 +128,25 @@ def of_images(
 def _scores(path: Path, ids: Sequence[str]) -> NDArray[np.float64]:
     """Score of each image by one table of tables.INFER."""
     table = tables.read(path, tables.INFER)
-    where = rows_at(
-        ids, table, f"scores of {path.stem}", "that row failed, or was asked about other images; run it again"
-    )
-    return table["score"].take(where).to_numpy().astype(np.float64)
+    return table["score"].take(_rows_of_scores(path, table, ids)).to_numpy().astype(np.float64)
+
+
+def _rows_of_scores(path: Path, table: pa.Table, ids: Sequence[str]) -> pa.Array:
+    remedy = "that row failed, or was asked about other images; run it again"
+    return rows_at(ids, table, f"scores of {path.stem}", remedy)
+
+
+def read_mass(given: Given, ids: Sequence[str]) -> NDArray[np.float64] | None:
+    """Probability of the two answers together, of each image, where a row's scores are those of one table; else None.
+
+    Shape (n,); NaN where the table has none.
+    """
+    paths: Sequence[str] = given.files.scores or []
+    if len(paths) != 1:
+        return None
+    table = tables.read(paths[0], tables.INFER)
+    found = table["answer_mass"].take(_rows_of_scores(Path(paths[0]), table, ids))
+    return found.to_numpy().astype(np.float64)
 
 
 def _has(row: str, option: str, found: object) -> None:

@@ -154,6 +154,7 @@ def test_a_classifier_of_the_study_as_a_row_has_its_own_scores(study, tmp_path):
     scored = [row for row in split if row["split"] in ("val", "test")]
     rows = [
         {"image_id": row["image_id"], "split": row["split"], "label": row["label"], "score": number / 100}
+        | {"answer_mass": 0.75}
         for number, row in enumerate(scored)
     ]
     path = tmp_path / "nodules/tuned.parquet"
@@ -162,6 +163,7 @@ def test_a_classifier_of_the_study_as_a_row_has_its_own_scores(study, tmp_path):
     row = {"kind": "study", "classifier": "tuned", "shifts": 2, "seen": "unknown", "licence": "x", "commercial": True}
     record = kind.run_fit(study, tmp_path, "qlora", row, scores=[path])
     assert (record.failure, record.passes) == (None, 4)
-    found, _ = kind.run_infer(study, tmp_path, "qlora", row, scores=[path])
+    found, inferred = kind.run_infer(study, tmp_path, "qlora", row, scores=[path])
+    assert inferred.answer_mass == 0.75  # of the two answers, as it was asked
     known = {row["image_id"]: row["score"] for row in rows}
     assert [row["score"] for row in found] == [known[row["image_id"]] for row in found]
