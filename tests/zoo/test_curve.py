@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from stages.lib.core import documents, row_groups, tables
 from stages.lib.core.errors import DataError, ParamsError, TrainingError
-from stages.lib.core.feature_tables import FEATURES, STATISTICS
+from stages.lib.core.feature_tables import FEATURES, STATISTICS, TOKENS
 from stages.lib.learn.zoo import probe
 from stages.lib.metrics import measures
 from stages.lib.metrics.measures import Key, Subject
@@ -67,6 +67,11 @@ def study(tmp_path_factory):
     columns |= {name: row_groups.halves(found[name][:, 0]) for name in (*STATISTICS, "prefix")}
     with row_groups.writing(folder / "features.parquet", FEATURES) as add:
         add(pa.table([columns[name] for name in FEATURES.names], schema=FEATURES.arrow))
+    columns = {name: columns[name] for name in ("image_id", "place", "preprocessing_hash")}
+    columns |= {"rows": [4] * len(rows), "columns": [4] * len(rows)}
+    columns["tokens"] = row_groups.halves(tokens.reshape(len(rows), -1).astype(np.float16))
+    with row_groups.writing(folder / "tokens.parquet", TOKENS) as add:
+        add(pa.table([columns[name] for name in TOKENS.names], schema=TOKENS.arrow))
     return folder
 
 
@@ -144,6 +149,16 @@ def test_wrong_test_labels_change_no_fit_and_no_choice(study, made, tmp_path):
     found, record = run(study, tmp_path / "out", tables_in=tmp_path)
     assert record == made[1]
     assert found[0][at(80)][AREA].value == pytest.approx(1 - made[0][0][at(80)][AREA].value)
+
+
+def test_a_learned_pooling_of_patch_tokens_has_a_curve_too(study, tmp_path):
+    row = {**zoo_features.BACKBONE, "kind": "pooled", "method": "log_sum_exp", "width": 0, "sharpness": 4.0}
+    row |= {"learning_rates": [0.05], "weight_decay": 0.01, "epochs": 5, "batch_size": 16, "repeats": 1, "seed": 1}
+    how = HOW | {"fractions": [0.1, 1.0], "draws": 2}
+    found, record = run(study, tmp_path, row=row, how=how, features=study / "none", tokens=study / "tokens.parquet")
+    assert [one.failure for one in record.draws] == [None] * 4
+    assert found[None][at(80)][AREA].value > 0.8
+    assert [*(tmp_path / "work").iterdir()] == []
 
 
 def test_draws_keep_whole_patients_of_both_classes_and_grow_by_adding():
