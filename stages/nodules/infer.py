@@ -12,7 +12,6 @@ out  infer       tables.INFER, score_calibrated not fitted yet
      features    folder that vision features are kept in, if model.cache_features is on
 """
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from stages.lib.core import cli, kinds, params, progress, shards, tables
+from stages.lib.core import cli, kinds, params, shards, tables
 from stages.lib.core.errors import ModelError, ParamsError
-from stages.lib.core.log import LOG
 from stages.lib.images.normalized import load, preprocessing_hash
-from stages.lib.images.prefetch import Reader
 from stages.lib.metrics import calibration
 from stages.lib.models import classify, gemma3, prompts
 from stages.lib.models.classify import Setting
@@ -62,16 +59,12 @@ def infer(
         ImageError: If an image cannot be read.
     """
     rows = chosen(normalized, split, params)
-    batches = [rows[start : start + params.batch_size] for start in range(0, len(rows), params.batch_size)]
-    images = Reader([[results / row.pop("png") for row in batch] for batch in batches], load, params.readers)
-    began = time.monotonic()
-    work = zip(batches, images, strict=True)
-    for batch, inputs in progress.track(work, total=len(rows), what="infer", size=params.batch_size):
-        for row, (negative, positive, mass) in zip(batch, ask(inputs).tolist(), strict=True):
-            row.update(logit_negative=negative, logit_positive=positive, answer_mass=min(mass, 1.0))
-            row["score"] = score(negative, positive)
-    fraction = images.waited / max(time.monotonic() - began, 1e-9)
-    LOG.info("infer: the model waited for images %.1f %% of the time", 100 * fraction)
+    found = classify.in_batches(
+        [results / row.pop("png") for row in rows], ask, load, params.batch_size, params.readers
+    )  # (n, 3)
+    for row, (negative, positive, mass) in zip(rows, found.tolist(), strict=True):
+        row.update(logit_negative=negative, logit_positive=positive, answer_mass=min(mass, 1.0))
+        row["score"] = score(negative, positive)
     odd = [row["image_id"] for row in rows if not np.isfinite([row["score"], row["answer_mass"]]).all()]
     if odd:
         raise ModelError(f"the model's answer is not a finite number for {len(odd)} images: {', '.join(odd[:10])}")

@@ -1,5 +1,6 @@
 """Interface of classifiers: the logits of two answers for a batch of images, and their mean over sub-token shifts."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,8 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from stages.lib.core import params
+from stages.lib.core import params, progress
+from stages.lib.core.log import LOG
 from stages.lib.images import shifts
+from stages.lib.images.prefetch import Reader
 from stages.lib.models.gemma3 import ModelParams
 from stages.lib.models.prompts import PromptParams
 
@@ -73,7 +76,7 @@ class Setting:
 
 
 def averaged(
-    classifier: Classifier, count: int
+    classifier: Classifier, count: int, parameter: str = "nodules.infer.shifts"
 ) -> tuple[Callable[[Path], list[Any]], Callable[[list[Any]], np.ndarray]]:
     """Reader of an image at all its places, and the logits of images read so: the mean over the places.
 
@@ -83,11 +86,12 @@ def averaged(
     Args:
         classifier: Asked once for each place, about a batch at a time.
         count: Places along a side of a token; 1 leaves each image where it is.
+        parameter: Name of the parameter that says so, for the error.
 
     Raises:
         ModelError: If the places do not divide a token.
     """
-    places = shifts.places(count, classifier.token_px, "nodules.infer.shifts")
+    places = shifts.places(count, classifier.token_px, parameter)
 
     def load(path: Path) -> list[Any]:
         return [classifier.load(path, place) for place in places]
@@ -97,3 +101,31 @@ def averaged(
         return np.mean(np.asarray(found, np.float64), axis=0)  # (places, n, 3) -> (n, 3)
 
     return load, logits
+
+
+def in_batches(
+    paths: Sequence[Path],
+    ask: Callable[[list[Any]], np.ndarray],
+    load: Callable[[Path], Any],
+    batch_size: int,
+    readers: int,
+) -> np.ndarray:
+    """Answers about images, read ahead and put to a classifier batch after batch, in their order.
+
+    Args:
+        paths: Of the normalized images, n of them.
+        ask: Takes some images as `load` made them; returns float array of shape (images, 3), as `Classifier.logits`.
+        load: Reads an image, at one place or at all.
+        batch_size: Images in one pass.
+        readers: Threads that read ahead; 0 reads each batch when it is needed.
+
+    Returns:
+        Float array of shape (n, 3).
+    """
+    batches = [paths[start : start + batch_size] for start in range(0, len(paths), batch_size)]
+    images = Reader(batches, load, readers)
+    began = time.monotonic()
+    found = [ask(read) for read in progress.track(images, total=len(paths), what="infer", size=batch_size)]
+    fraction = images.waited / max(time.monotonic() - began, 1e-9)
+    LOG.info("infer: the model waited for images %.1f %% of the time", 100 * fraction)
+    return np.concatenate(found) if found else np.zeros((0, 3))
