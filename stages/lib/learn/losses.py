@@ -65,3 +65,78 @@ def text_loss(logits: "Tensor", targets: "Tensor", samples: int) -> "Tensor":
     each = torch.nn.functional.cross_entropy(logits.float().transpose(1, 2), targets, reduction="none")  # (n, tokens)
     wanted = targets != IGNORED
     return (each.sum(dim=1) / wanted.sum(dim=1)).sum() / samples
+
+
+def asymmetric_loss(
+    logits: "Tensor", labels: "Tensor", gamma_negative: float, gamma_positive: float, clip: float, samples: int
+) -> "Tensor":
+    """Asymmetric loss of one logit, as this micro-batch's fraction of the optimizer step's loss.
+
+    With p the sigmoid of the logit, a positive image has the loss -(1 - p)^gamma_positive ln p, and a negative one
+    -q^gamma_negative ln(1 - q) with q = max(p - clip, 0): a negative image below `clip` has none. Without focus and
+    clip it is the cross-entropy.
+
+    Source: Ridnik et al., Asymmetric Loss For Multi-Label Classification, 2021 (arXiv 2009.14119), equations 4 to 7.
+    The gradient goes through the focus too.
+
+    Args:
+        logits: Float tensor of shape (n,).
+        labels: Int tensor of shape (n,), 0 or 1.
+        gamma_negative: Focus of negative images; 0 is none.
+        gamma_positive: Focus of positive images.
+        clip: Probability that is taken off a negative image's, [0, 1).
+        samples: Images of the optimizer step, over all micro-batches and processes.
+
+    Returns:
+        Float tensor of shape ().
+
+    See Also:
+        focal_loss: The same focus for both, and no clip.
+
+    >>> import torch
+    >>> loss = asymmetric_loss(torch.zeros(2), torch.tensor([0, 1]), 2.0, 1.0, 0.25, samples=2)
+    >>> f"{loss:.4f}"  # (0.25^2 (-ln 0.75) + 0.5 ln 2) / 2
+    '0.1823'
+    """
+    import torch
+    from torch.nn.functional import logsigmoid
+
+    logits = logits.float()
+    p, rest = torch.sigmoid(logits), torch.sigmoid(-logits)  # (n,), rest = 1 - p
+    positive = -(_above_zero(rest) ** gamma_positive) * logsigmoid(logits)
+    if clip:
+        inside = p > clip
+        shifted = torch.where(inside, p - clip, 0.5)  # 0.5 in the place of 0, whose powers may have no gradient
+        negative = torch.where(inside, -(shifted**gamma_negative) * torch.log1p(-shifted), 0.0)
+    else:
+        negative = -(_above_zero(p) ** gamma_negative) * logsigmoid(-logits)
+    return torch.where(labels == 1, positive, negative).sum() / samples
+
+
+def focal_loss(logits: "Tensor", labels: "Tensor", gamma: float, samples: int) -> "Tensor":
+    """Focal loss of one logit, -(1 - p_t)^gamma ln p_t, as this micro-batch's fraction of the optimizer step's loss.
+
+    Source: Lin et al., Focal Loss for Dense Object Detection, 2017 (arXiv 1708.02002), equation 4: without a weight of
+    the classes, which the order of the images balances.
+
+    Args:
+        logits: Float tensor of shape (n,).
+        labels: Int tensor of shape (n,), 0 or 1.
+        gamma: Focus on images that are not yet told apart; 0 is the cross-entropy.
+        samples: Images of the optimizer step, over all micro-batches and processes.
+
+    Returns:
+        Float tensor of shape ().
+
+    >>> import torch
+    >>> f"{focal_loss(torch.zeros(1), torch.tensor([1]), 2.0, samples=1):.4f}"  # 0.5^2 ln 2
+    '0.1733'
+    """
+    return asymmetric_loss(logits, labels, gamma, gamma, 0.0, samples)
+
+
+def _above_zero(p: "Tensor") -> "Tensor":
+    """Probabilities of which a power has a gradient: those that rounding made 0 are the smallest number above it."""
+    import torch
+
+    return p.clamp(min=torch.finfo(p.dtype).tiny)
