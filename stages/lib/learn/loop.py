@@ -27,7 +27,7 @@ from stages.lib.core.errors import PreemptedError, TrainingError
 from stages.lib.core.log import LOG
 from stages.lib.learn import callbacks, checkpoints, curve, loader, schedule, selection
 from stages.lib.learn.curve import Row
-from stages.lib.learn.task import Batch, Learner, LoopParams, Sample, Task
+from stages.lib.learn.task import Batch, Follower, Learner, LoopParams, Sample, Task
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -208,6 +208,8 @@ def _attempt(
             batches = [next(read) for _ in range(passes)]
             waited += time.monotonic() - asked
             row = _step(len(rows) + 1, learner, model, optimizer, batches, params, accelerator)
+            if isinstance(learner, Follower):
+                learner.follow()
             bad = 0 if math.isfinite(row.loss) and math.isfinite(row.grad_norm) else bad + 1
             if bad == BAD_STEPS:
                 raise TrainingError(

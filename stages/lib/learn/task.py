@@ -5,7 +5,7 @@ A new objective is one `Task` and one `Learner`; resume, preemption, memory, sel
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -123,6 +123,14 @@ class Learner(Protocol[Sample, Batch]):
 
     def count(self) -> tuple[int, int]:
         """Numbers of parameters: those that are trained, and all."""
+
+
+@runtime_checkable
+class Follower(Protocol):
+    """What a learner has besides if it follows its weights from step to step, as a moving average does."""
+
+    def follow(self) -> None:
+        """Take in the weights after an optimizer step."""
 
 
 class Task(Protocol[Sample, Batch]):
