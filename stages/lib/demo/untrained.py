@@ -264,19 +264,17 @@ def build(folder: Path, architecture: str, seed: int, side_px: int) -> None:
 def _liven(model: Any) -> None:
     """Values that let outputs depend on inputs, where those that a class begins with do not.
 
-    EfficientNet's norms begin near 0. SigLIP's scale and bias begin as its training does (Zhai et al., 2023, 3.2).
+    Of CNNs see `image_network.liven`. SigLIP's scale and bias begin as its training does (Zhai et al., 2023, 3.2).
     """
     from torch import nn
+
+    from stages.lib.models import image_network
 
     if hasattr(model, "logit_scale"):
         nn.init.constant_(model.logit_scale, log(10))
         nn.init.constant_(model.logit_bias, -10.0)
 
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d) and type(model).__name__.startswith("EfficientNet"):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.ones_(module.weight)
+    image_network.liven(model)
 
 
 def _processor(architecture: str, side_px: int) -> dict[str, Any]:

@@ -72,11 +72,20 @@ def pixels(values: Any, images: Sequence[np.ndarray], side_px: int, row: str) ->
     """
     import torch
 
+    check_sides(images, side_px, row)
+    stack = torch.from_numpy(np.stack(images)).to(values.device)
+    return values[:, stack.long()].transpose(0, 1).contiguous()
+
+
+def check_sides(images: Sequence[np.ndarray], side_px: int, row: str) -> None:
+    """Refuse images that do not have the side of the row.
+
+    Raises:
+        MismatchError: If there are some.
+    """
     odd = sorted({image.shape for image in images if image.shape != (side_px, side_px)})
     if odd:
         raise MismatchError(f"{row}: found images of shape {odd[0]}, wanted {(side_px, side_px)}, the side of the row")
-    stack = torch.from_numpy(np.stack(images)).to(values.device)
-    return values[:, stack.long()].transpose(0, 1).contiguous()
 
 
 def _read(folder: Path, row: str) -> tuple[Mapping[str, Any], str]:
