@@ -60,6 +60,8 @@ if "zoo" in config and "nodules" in config:
 
     include: "rules/zoo_systems.smk"
     include: "rules/zoo.smk"
+    include: "rules/zoo_more.smk"
+    include: "rules/zoo_predict.smk"
 
 
 if "nodules" in config and config["data"]["external"]["roots"]:

@@ -69,6 +69,7 @@ WAITED_FOR = (
     "templates",
     "prompts",
     "rated",
+    "table",
 )  # inputs that a rule waits for and its command does not name
 
 

@@ -19,6 +19,7 @@ rule nodules_select_shard:
         fetched=fetched_of,
         environment=environment_of,
         adapter=adapter_of_localizer,
+        table=table_of,
         manifest="results/data/manifest.parquet",
         normalized="results/data/normalized.parquet",
         images=gather.shard("results/data/normalized/{scatteritem}"),
@@ -31,7 +32,7 @@ rule nodules_select_shard:
     log:
         "results/logs/nodules_select/{localizer}/{scatteritem}.log",
     resources:
-        gpu=1,
+        gpu=gpu_of_localizer,
         mem_mb=16000,
         runtime=1440,
     params:
@@ -73,6 +74,7 @@ use rule nodules_select_shard as nodules_localize_shard with:
         fetched=fetched_of,
         environment=environment_of,
         adapter=adapter_of_localizer,
+        table=table_of,
         manifest="results/data/manifest.parquet",
         normalized="results/data/normalized.parquet",
         images=gather.shard("results/data/normalized/{scatteritem}"),

@@ -9,7 +9,13 @@ out  results/predict/submission/  results/predict/unanswered.csv  results/predic
 
 PREDICT = config["predict"]
 PREDICTED = "results/predict/localize"
-ADAPTER_BEHIND = [PREDICT["adapter"]] if adapted(SUBMIT["classifier"], SUBMIT["localizer"]) else []
+ROW = PREDICT["model"]  # of the zoo; none: the classifier of the submission
+SCORED = (
+    f"results/predict/raw/{SUBMIT['classifier']}.parquet" if ROW == "none" else f"results/predict/zoo/raw/{ROW}.parquet"
+)
+CALIBRATION = PREDICT["calibration"] if ROW == "none" else f"results/zoo/infer/{ROW}_calibration.json"
+ASKED_BEHIND = [SUBMIT["classifier"]] if ROW == "none" else classifiers_behind(ROW)
+ADAPTER_BEHIND = [PREDICT["adapter"]] if any(adapted(name, SUBMIT["localizer"]) for name in ASKED_BEHIND) else []
 SUBMITTED = expand("results/predict/submission/{task}_test_results.csv", task=["classification", "localization"])
 OBJECTS = "results/predict/objects"
 ASKED = [*(SUBMITTED if "csv" in PREDICT["outputs"] else []), *([OBJECTS] if {*PREDICT["outputs"]} - {"csv"} else [])]
@@ -123,7 +129,7 @@ use rule nodules_infer_points as predict_infer_points with:
 
 use rule nodules_calibrate as predict_calibrate with:
     input:
-        raw=f"results/predict/raw/{SUBMIT['classifier']}.parquet",
+        raw=SCORED,
         code=code("nodules.calibrate"),
     output:
         infer="results/predict/infer.parquet",
@@ -131,8 +137,8 @@ use rule nodules_calibrate as predict_calibrate with:
         "results/logs/predict/calibrate.log",
     params:
         values=section("nodules.calibrate", "nodules.cohort"),
-        paths=paths_and(fitted=[PREDICT["calibration"]]),
-        given=files.fingerprint(PREDICT["calibration"]),
+        paths=paths_and(fitted=[CALIBRATION]),
+        given=files.fingerprint(CALIBRATION),
 
 
 use rule nodules_localize_shard as predict_localize_shard with:
@@ -205,8 +211,8 @@ use rule nodules_cascade as predict_cascade with:
         "results/logs/predict/cascade.log",
     params:
         values=section("nodules.cascade"),
-        paths=paths_and(calibration=[PREDICT["calibration"]]),
-        given=files.fingerprint(PREDICT["calibration"]),
+        paths=paths_and(calibration=[CALIBRATION]),
+        given=files.fingerprint(CALIBRATION),
 
 
 use rule nodules_submit as predict_submit with:
@@ -223,8 +229,8 @@ use rule nodules_submit as predict_submit with:
         "results/logs/predict/submit.log",
     params:
         values=section("nodules.submit"),
-        paths=paths_and(calibration=[PREDICT["calibration"]]),
-        given=files.fingerprint(PREDICT["calibration"]),
+        paths=paths_and(calibration=[CALIBRATION]),
+        given=files.fingerprint(CALIBRATION),
 
 
 rule predict_export:
@@ -243,8 +249,8 @@ rule predict_export:
     localrule: True
     params:
         values=section("nodules.submit"),
-        paths=paths_and(calibration=[PREDICT["calibration"]], adapter_folder=ADAPTER_BEHIND),
-        given=[files.fingerprint(path) for path in (PREDICT["calibration"], *ADAPTER_BEHIND)],
+        paths=paths_and(calibration=[CALIBRATION], adapter_folder=ADAPTER_BEHIND),
+        given=[files.fingerprint(path) for path in (CALIBRATION, *ADAPTER_BEHIND)],
         outputs=PREDICT["outputs"],
     shell:
         "python -m stages.nodules.export --params {params.values:q} {params.paths} --outputs {params.outputs}"

@@ -4,6 +4,7 @@ NODULES = config["nodules"]
 CLASSIFIERS, LOCALIZERS = list(NODULES["classifiers"]), list(NODULES["localizers"])
 RANKED = {name: row["localizer"] for name, row in NODULES["classifiers"].items() if row["kind"] == "points"}
 OWN_MODEL = [name for name, row in NODULES["localizers"].items() if row["kind"] == "chexagent"]
+TABLES = {name: row["path"] for name, row in NODULES["localizers"].items() if row["kind"] == "table"}
 LOFI_MAPS = [name for name, row in NODULES["localizers"].items() if row["kind"] == "lofi_map"]
 TUNED = [name for name, row in NODULES["classifiers"].items() if row.get("adapter") == TRAINED]
 EXTERNAL = config["data"]["external"]["roots"]
@@ -76,6 +77,16 @@ def adapted(classifier, localizer):
     return any(row.get("adapter", "none") != "none" for row in rows)
 
 
+def classifiers_behind(row):
+    """Classifiers of the study behind the scores of a row of the zoo; an ensemble has those of its members."""
+    models = config["zoo"]["models"]
+    return [
+        name
+        for one in (row, *models[row].get("members", ()))
+        for name in ([models[one]["classifier"]] if models[one]["kind"] == "study" else [])
+    ]
+
+
 def given_adapter(wildcards):
     """Fingerprint of the adapter that predict reads, for a localizer that has one."""
     own = localizer_row(wildcards).get("adapter", "none")
@@ -84,7 +95,7 @@ def given_adapter(wildcards):
 
 def base_of(wildcards):
     """The base model's record, for a localizer that uses the base model."""
-    return [] if wildcards.localizer in OWN_MODEL + LOFI_MAPS else ["results/weights/fetch.json"]
+    return [] if wildcards.localizer in [*OWN_MODEL, *LOFI_MAPS, *TABLES] else ["results/weights/fetch.json"]
 
 
 def fetched_of(wildcards):
@@ -92,6 +103,17 @@ def fetched_of(wildcards):
     if wildcards.localizer in LOFI_MAPS:
         return ["results/weights/lofi/encoder.json"]
     return ["results/weights/{localizer}.json"] if wildcards.localizer in OWN_MODEL else []
+
+
+def table_of(wildcards):
+    """Points and responses that another chapter made, for a localizer that is read from them."""
+    path = TABLES.get(wildcards.localizer)
+    return [path, f"{path.removesuffix('.parquet')}_responses.parquet"] if path else []
+
+
+def gpu_of_localizer(wildcards):
+    """Whether a job loads a model."""
+    return int(wildcards.localizer not in TABLES)
 
 
 def environment_of(wildcards):

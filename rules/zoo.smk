@@ -326,10 +326,12 @@ rule zoo_select:
 rule zoo_localize:
     """Fit a localizer on marked training images of training patients, and let it find points."""
     input:
-        tokens=of_localizer(tokens_of("located")),
-        embedded=of_localizer(lambda row: f"results/zoo/tokens/{zoo_names.features(row)}/located.json"),
+        tokens=of_localizer(tokens_of_localizer),
+        embedded=of_localizer(embedded_of_localizer),
+        weights=of_localizer(weights_of_localizer),
         manifest="results/data/manifest.parquet",
         normalized=of_localizer(lambda row: normalized_at(row["side_px"])),
+        images=of_localizer(lambda row: images_at(row["side_px"])),
         split="results/data/split.parquet",
         points="results/data/points.parquet",
         code=code_of_trained("zoo.localize"),
@@ -340,14 +342,15 @@ rule zoo_localize:
     log:
         "results/logs/zoo_localize/{zoo_localizer}.log",
     resources:
+        gpu=of_localizer(lambda row: int(row["kind"] in ON_GPU)),
         mem_mb=8000,
-        runtime=240,
+        runtime=1440,
     params:
-        values=with_row("zoo_localizer", "nodules.cohort"),
+        values=with_row("zoo_localizer", "nodules.select", "nodules.tolerance"),
         paths=paths,
     shell:
         "python -m stages.zoo.localize --params {params.values:q} --localizer {wildcards.zoo_localizer} {params.paths}"
-        " --work results/zoo/work/{wildcards.zoo_localizer} 2>&1 | tee {log}"
+        " --results results --work results/zoo/work/{wildcards.zoo_localizer} 2>&1 | tee {log}"
 
 
 rule zoo_measure:

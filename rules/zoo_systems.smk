@@ -12,7 +12,7 @@ STUDY_SHIFTS = NODULES["infer"]["shifts"]
 ZOO_FOUND = "results/zoo/localize"
 VISION_ENVIRONMENT = "results/weights/zoo/vision_environment.json"
 VISION_LIBRARIES = ("timm", "torchxrayvision", "open_clip")
-ON_GPU = ("pooled", "tuned", "vlm", "published")  # kinds whose fit or scores load a model
+ON_GPU = ("pooled", "tuned", "vlm", "published", "detector")  # kinds whose fit or scores load a model
 
 
 SOURCES = {  # rows by the name of their model's files; those of the study's base are the study's
@@ -351,3 +351,23 @@ def asked_elsewhere(wildcards):
         if row.get("adapter", "none") != "none":
             row["adapter"] = config["predict"]["adapter"]
     return json.dumps(document)
+
+
+def tokens_of_localizer(row):
+    """Patch tokens that a localizer learns from, if it reads them."""
+    return tokens_of("located")(row) if trained_reads(row) == "tokens" else []
+
+
+def embedded_of_localizer(row):
+    """Their record."""
+    return [f"results/zoo/tokens/{zoo_names.features(row)}/located.json"] if trained_reads(row) == "tokens" else []
+
+
+def weights_of_localizer(row):
+    """Record of the model of a localizer that loads one itself."""
+    return weights_of(row) if trained_reads(row) == "pixels" else []
+
+
+def trained_reads(row):
+    """What a kind of trained localizers reads: tokens or pixels."""
+    return kinds.module(kinds.TRAINED_LOCALIZERS, row["kind"]).READS

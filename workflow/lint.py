@@ -22,6 +22,8 @@ EXCUSED = {
         "lofi_ablations",
         "zoo",
         "zoo_fetch",
+        "zoo_curve",
+        "zoo_localizer_cv",
     },
 }
 

@@ -57,6 +57,7 @@ class PredictParams:
     max_pixels: params.Count  # pixels of one image beyond which it is not decoded
     outputs: tuple[Literal["csv", "json", "sr", "gsps"], ...]  # kinds of files; sr and gsps of DICOM images alone
     list_rejected: bool  # whether images without an answer have rows in classification_test_results.csv
+    model: params.Text  # row of zoo.models, as it was fitted here, that says whether; none: nodules.submit.classifier
     adapter: params.Text  # folder of the trained adapter
     calibration: params.Text  # calibration that was fitted with it
     localize: params.Text  # folder of the chosen prompts and cutoffs; none: whole banks, and no cutoff
@@ -100,6 +101,8 @@ HOMES = {
     "zoo.bank": "stages.lib.learn.candidate:Bank",
     "zoo.select": "stages.zoo.select:SelectParams",
     "zoo.measure": "stages.zoo.measuring:MeasureParams",
+    "zoo.curve": "stages.zoo.curve:CurveParams",
+    "zoo.localizer_cv": "stages.zoo.localizer_cv:Params",
     "zoo.section": "stages.zoo.section:Params",
     "zoo.report": "stages.report:Params",
     "findings.simulate": "stages.findings.simulate:Params",
@@ -212,12 +215,19 @@ def check(document: Any) -> None:
         if name not in left_out and (name not in DEMO or has(document, name))
     }
     params.parse(document, wanted, whole=True, renamed=renamed.everywhere())
-    problems = renamed.moved_paths(document)
+    problems = [*renamed.moved_paths(document), *_unknown_row(document)]
     for chapter, unknown in WRONG.items():
         inside = {name: cls for name, cls in wanted.items() if name.startswith(f"{chapter}.")}
         problems += unknown(params.parse(document, inside), document) if inside else []
     if problems:
         raise ParamsError(f"{len(problems)} problem(s) in the parameters:", problems)
+
+
+def _unknown_row(document: Mapping[str, Any]) -> list[str]:
+    """A sentence if predict names a row of the zoo that is not there."""
+    row = document.get("predict", {}).get("model", "none")
+    rows = document.get("zoo", {}).get("models", {})
+    return [] if row == "none" else _not_there({"predict.model": (row, [*rows])})
 
 
 def _wrong_systems(given: SimpleNamespace, document: Mapping[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
+from stages.lib.core import kinds
 from stages.lib.learn.zoo import ensemble
 
 
@@ -14,7 +15,17 @@ def named(given: SimpleNamespace) -> Mapping[str, tuple[str, tuple[str, ...]]]:
         given: Checked sections of the chapter, by the last part of their names.
     """
     models = tuple(given.models)
-    return {"zoo.measure.reference": (given.measure.reference, models)}
+    cheap = tuple(
+        name
+        for name, row in given.models.items()
+        if kinds.module(kinds.MODELS, row.kind).READS in ("features", "tokens")
+    )
+    heatmaps = tuple(name for name, row in given.localizers.items() if row.kind == "heatmap")
+    return {
+        "zoo.measure.reference": (given.measure.reference, models),
+        "zoo.localizer_cv.localizer": (given.localizer_cv.localizer, heatmaps),
+        **{f"zoo.curve.rows.{number}": (row, cheap) for number, row in enumerate(given.curve.rows)},
+    }
 
 
 def problems(given: SimpleNamespace, document: Mapping[str, Any]) -> Iterator[str]:
