@@ -24,7 +24,7 @@ class Model:
         seen: Whether its weights have seen ChestX-ray14, see `backbone.Seen`.
         licence: Of its weights.
         commercial: Whether that allows commercial use.
-        members: Rows that an ensemble is made of; empty of others.
+        members: Rows that an ensemble or a soup is made of; empty of others.
         read: Whether its scores are read from a table of the study, so that no time of an image was measured.
         row: The row itself.
     """
@@ -38,6 +38,11 @@ class Model:
     members: tuple[str, ...] = ()
     read: bool = False
     row: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """Rows that score an image before it does: its members, but of a soup, which is one network."""
+        return () if self.kind == "soup" else self.members
 
 
 def models(document: Mapping[str, Any]) -> dict[str, Model]:
@@ -116,7 +121,7 @@ def costs(
         if name in fits
     }
     return {
-        name: _together(name, rows, fits, inferred.get(name), alone) if rows[name].members else one
+        name: _together(name, rows, fits, inferred.get(name), alone) if rows[name].asks else one
         for name, one in alone.items()
     }
 
@@ -161,9 +166,9 @@ def _leaves(name: str, rows: Mapping[str, Model], above: tuple[str, ...]) -> lis
     """Rows that an ensemble comes down to, itself if it is none; a row within itself has none."""
     if name in above:
         return []
-    if name not in rows or not rows[name].members:
+    if name not in rows or not rows[name].asks:
         return [name]
-    found = [leaf for one in rows[name].members for leaf in _leaves(one, rows, (*above, name))]
+    found = [leaf for one in rows[name].asks for leaf in _leaves(one, rows, (*above, name))]
     return list(dict.fromkeys(found))
 
 

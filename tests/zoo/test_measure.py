@@ -199,6 +199,17 @@ def test_an_ensemble_of_an_ensemble_costs_what_is_within_it_once_and_one_within_
     assert found["ring"].whole == 5.0
 
 
+def test_a_soup_costs_what_one_network_costs_also_within_an_ensemble():
+    rows = models(fake.DOCUMENT)
+    soup = replace(rows["both"], name="soup", kind="soup", members=("qlora", "small"))
+    within = replace(rows["both"], name="within", members=("soup", "probe"))
+    values = {"qlora": 7.0, "small": 7.0, "probe": 5.0, "soup": 7.0, "within": None}
+    fits = {name: fake.fit(name, operations=value) for name, value in values.items()}
+    found = costs({**rows, "soup": soup, "within": within}, fits, {}, {})
+    assert found["soup"].whole == 7.0
+    assert found["within"].whole == 12.0
+
+
 def test_no_time_is_told_of_scores_that_are_read_from_a_table():
     rows = models(fake.DOCUMENT)
     read = {**rows, "qlora": replace(rows["qlora"], read=True)}
