@@ -121,12 +121,6 @@ def test_all_strengths_are_told_and_the_best_on_held_out_patients_is_taken(tmp_p
     assert told.trained_parameters == 3
 
 
-@pytest.mark.parametrize("method", ["uniform_soup", "greedy_soup"])
-def test_a_soup_is_refused_until_it_is_made(tmp_path, method):
-    with pytest.raises(ModelError, match=f"both: {method} is not made yet"):
-        ensemble.fit(params(method), setting(), tmp_path)
-
-
 @pytest.mark.parametrize(
     ("scores", "said"),
     [
@@ -169,11 +163,16 @@ def test_a_row_that_makes_no_sense_alone_is_refused(changes, said):
 
 
 PROBE = {"kind": "probe", **SAID}
-TUNED = {"kind": "tuned", "architecture": "Dinov2Model", "source": "x", **SAID}
+TUNED = {"kind": "tuned", "architecture": "Dinov2Model", "source": "x", "start": "pretrained", "side_px": 56, **SAID}
+RANDOM = {**TUNED, "start": "random", "seed": 1}
 
 
 def made(*members, method="rank_mean", **changes):
     return {"kind": "ensemble", "members": list(members), "method": method, **SAID, **changes}
+
+
+def soup(*members, method="greedy_soup", side_px=56):
+    return made(*members, method=method, kind="soup", side_px=side_px)
 
 
 @pytest.mark.parametrize(
@@ -191,13 +190,17 @@ def made(*members, method="rank_mean", **changes):
         ),
         ({"a": {**PROBE, "commercial": False}, "b": PROBE, "e": made("a", "b")}, "e: commercial, but its members a"),
         (
-            {"a": PROBE, "b": TUNED, "e": made("a", "b", method="greedy_soup")},
+            {"a": PROBE, "b": TUNED, "e": soup("a", "b")},
             "e: greedy_soup of a; wanted rows of kind",
         ),
         (
-            {"a": TUNED, "b": {**TUNED, "source": "y"}, "e": made("a", "b", method="uniform_soup")},
+            {"a": TUNED, "b": {**TUNED, "source": "y"}, "e": soup("a", "b", method="uniform_soup")},
             "wanted one architecture from one source",
         ),
+        ({"a": RANDOM, "b": {**RANDOM, "seed": 2}, "e": soup("a", "b")}, "random weights of one seed"),
+        ({"a": RANDOM, "b": TUNED, "e": soup("a", "b")}, "wanted members that start alike"),
+        ({"a": TUNED, "b": TUNED, "e": soup("a", "b", side_px=28)}, "e: side_px 28, but of its members a 56, b 56"),
+        ({"a": TUNED, "e": soup("a", "e")}, "e: names itself"),
     ],
 )
 def test_what_does_not_fit_together_is_told_before_anything_runs(rows, said):
@@ -207,6 +210,7 @@ def test_what_does_not_fit_together_is_told_before_anything_runs(rows, said):
 
 def test_an_ensemble_of_an_ensemble_is_in_order():
     assert ensemble.problems({"a": PROBE, "b": PROBE, "e": made("a", "b"), "f": made("e", "a")}) == []
+    assert ensemble.problems({"a": TUNED, "b": TUNED, "e": soup("a", "b"), "f": made("e", "a")}) == []
 
 
 def test_a_classifier_of_the_study_keeps_its_scores_and_costs_its_shifts(tmp_path):

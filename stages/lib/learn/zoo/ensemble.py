@@ -20,7 +20,7 @@ from stages.lib.models.backbone import Row
 
 READS = "scores"
 FILE = "ensemble.json"
-SOUPS = ("uniform_soup", "greedy_soup")
+SOUP = "soup"  # kind of rows that have members too, and average their weights
 SOUPED = "tuned"  # kind of rows whose weights can be averaged
 SEEN_ORDER = ("no", "unknown", "pixels", "labels")  # how much weights have seen of the test images
 EDGE = 1e-6  # scores nearer to 0 or 1 have the logit of this one
@@ -32,7 +32,7 @@ class Params(Row):
     """Which rows, and how they are put together."""
 
     members: tuple[params.Text, ...]  # names of other rows
-    method: Literal["rank_mean", "stacking", "uniform_soup", "greedy_soup"]
+    method: Literal["rank_mean", "stacking"]
     strengths: tuple[params.PositiveFloat, ...]  # of stacking: inverse strengths of the penalty that are tried
     folds: params.NonNegativeInt  # of stacking: folds of validation patients for scores that no fit has seen
 
@@ -94,7 +94,7 @@ class Ensemble:
 
 
 def problems(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What is wrong with the ensembles among the rows of a section, taken together.
+    """What is wrong with the ensembles and soups among the rows of a section, taken together.
 
     Args:
         rows: All rows, as the parameters have them.
@@ -104,7 +104,7 @@ def problems(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """
     found = []
     for name, row in rows.items():
-        if row.get("kind") != "ensemble":
+        if row.get("kind") not in ("ensemble", SOUP):
             continue
         members = [str(one) for one in row.get("members") or ()]
         known = [one for one in members if one in rows and one != name]
@@ -120,8 +120,8 @@ def problems(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
         barred = [one for one in known if rows[one].get("commercial") is False]
         if barred and row.get("commercial") is True:
             found.append(f"{name}: commercial, but its members {', '.join(barred)} are not; write commercial: false")
-        if row.get("method") in SOUPS:
-            found += _soup_problems(name, str(row["method"]), {one: rows[one] for one in known})
+        if row.get("kind") == SOUP:
+            found += _soup_problems(name, row, {one: rows[one] for one in known})
     return found
 
 
@@ -141,27 +141,38 @@ def _ring(name: str, rows: Mapping[str, Mapping[str, Any]], way: list[str]) -> l
     return []
 
 
-def _soup_problems(name: str, method: str, members: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """A soup averages weights, which only networks of one shape have in common."""
-    other = [one for one, row in members.items() if row.get("kind") != SOUPED]
+def _soup_problems(name: str, row: Mapping[str, Any], members: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A soup averages weights, which only networks of one shape that began alike have in common."""
+    method = row.get("method")
+    other = [one for one, member in members.items() if member.get("kind") != SOUPED]
     found = [f"{name}: {method} of {', '.join(other)}; wanted rows of kind {SOUPED} alone"] if other else []
-    shapes = {one: (row.get("architecture"), row.get("source")) for one, row in members.items() if one not in other}
+    tuned = {one: member for one, member in members.items() if one not in other}
+    shapes = {one: (member.get("architecture"), member.get("source")) for one, member in tuned.items()}
     if len(set(shapes.values())) > 1:
         told = ", ".join(f"{one} ({architecture} of {source})" for one, (architecture, source) in shapes.items())
         found.append(f"{name}: {method} of {told}; wanted one architecture from one source")
+    starts = {one: (member.get("start"), _seed_of(member)) for one, member in tuned.items()}
+    if len(set(starts.values())) > 1:
+        told = ", ".join(f"{one} ({start}, seed {tuned[one].get('seed')})" for one, (start, _) in starts.items())
+        found.append(f"{name}: {method} of {told}; wanted members that start alike: random weights of one seed")
+    sides = {one: member.get("side_px") for one, member in tuned.items() if member.get("side_px") != row.get("side_px")}
+    if sides:
+        told = ", ".join(f"{one} {side}" for one, side in sides.items())
+        found.append(f"{name}: side_px {row.get('side_px')}, but of its members {told}; wanted one side of all")
     return found
+
+
+def _seed_of(row: Mapping[str, Any]) -> Any:
+    """Seed of a row's first weights; None where they are those of its source."""
+    return row.get("seed") if row.get("start") == "random" else None
 
 
 def fit(params: Params, setting: Setting, folder: Path) -> Fitted:
     """Fit on validation images; see the module.
 
     Raises:
-        ModelError: If a member has no scores, or the method is a soup.
+        ModelError: If a member has no scores.
     """
-    if params.method in SOUPS:
-        raise ModelError(
-            f"{setting.row}: {params.method} is not made yet; wanted rank_mean or stacking: write one of them as method"
-        )
     scores = _scores(params, setting)  # (n, members)
     if params.method == "rank_mean":
         return _fit_ranks(params, setting, scores, folder)

@@ -8,11 +8,11 @@ import shutil
 from pathlib import Path
 
 from stages.lib.core import params as parameters
-from stages.lib.core.errors import MismatchError, ModelError, TrainingError
+from stages.lib.core.errors import TrainingError
 from stages.lib.learn import loop
 from stages.lib.learn.candidate import Fitted, Scores, Setting, Tried
 from stages.lib.learn.image_task import AVERAGE, WEIGHTS, ImageTask, TuneParams
-from stages.lib.learn.network_scores import score_images
+from stages.lib.learn.network_scores import score_folder
 from stages.lib.models.backbone import BackboneParams, Row
 
 READS = "pixels"
@@ -91,14 +91,4 @@ def score(params: Params, setting: Setting, folder: Path) -> Scores:
         ModelError: If the weights are not all and only those of the class.
         MismatchError: If another class, or another side, was fitted.
     """
-    from stages.lib.models import image_network
-
-    told = image_network.described(folder)
-    if (told.architecture, told.side_px) != (params.architecture, params.side_px):
-        raise MismatchError(
-            f"{setting.row}: fitted as {told.architecture} at {told.side_px} px, wanted {params.architecture} at "
-            f"{params.side_px} px; run zoo.fit of this row again"
-        )
-    if setting.images.pixels is None:
-        raise ModelError(f"{setting.row}: found no images, wanted normalized ones at {params.side_px} px")
-    return score_images(image_network.read(folder, setting.row), params.shifts, setting)
+    return score_folder(folder, params.architecture, params.side_px, params.shifts, setting)
