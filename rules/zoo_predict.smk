@@ -108,6 +108,7 @@ use rule zoo_study as predict_zoo_study with:
 
 use rule zoo_infer_shard as predict_zoo_infer_shard with:
     input:
+        manifest="results/predict/manifest.parquet",
         features=reads_of("features", elsewhere(features_of)),
         tokens=reads_of("tokens", elsewhere(tokens_of("cohort"))),
         embedded=embedded_elsewhere,

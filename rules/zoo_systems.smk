@@ -322,8 +322,9 @@ def embedded_elsewhere(wildcards):
 
 
 def pixels_elsewhere(wildcards):
-    """Table of the images of predict that a model sees."""
-    return [predicted_at(model_row(wildcards)["side_px"])] if READS[wildcards.model] == "pixels" else []
+    """Table of the images of predict: those that a model sees, or a list of the images of a row that sees none."""
+    pixels = READS[wildcards.model] == "pixels"
+    return predicted_at(model_row(wildcards)["side_px"] if pixels else STUDY_SIDE)
 
 
 def folders_elsewhere(wildcards):
