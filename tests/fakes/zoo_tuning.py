@@ -62,6 +62,11 @@ def model(folder: Path, architecture: str = ROW["architecture"], seed: int = 0, 
     """A tiny model of that class, as `fetch_model` finds it."""
     if not folder.exists():
         untrained.build(folder, architecture, seed, side)
+    return snapshot(folder)
+
+
+def snapshot(folder: Path) -> Snapshot:
+    """A model's folder, as `fetch_model` finds it."""
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     return Snapshot(base=str(folder), revision="none", commit=None, folder=folder, sha256=digest, files={})
 

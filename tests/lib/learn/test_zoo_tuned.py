@@ -1,5 +1,7 @@
 """Full fine-tuning: each class from its folder to scores, resume bit by bit, the average of weights, refusals."""
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -78,6 +80,71 @@ def test_each_class_goes_from_its_folder_to_scores(architecture: str, study: Any
     assert told.chosen == "step 2"
 
 
+@pytest.mark.parametrize(
+    ("architecture", "config", "given"),
+    [
+        ("ConvNextForImageClassification", "ConvNextConfig", {"num_stages": 2}),
+        ("DINOv3ConvNextModel", "DINOv3ConvNextConfig", {}),
+        (
+            "Dinov2WithRegistersModel",
+            "Dinov2WithRegistersConfig",
+            {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 32, "patch_size": 16},
+        ),
+    ],
+)
+def test_classes_that_the_demo_has_no_model_of_learn_and_are_read_back(
+    architecture: str, config: str, given: dict[str, Any], tmp_path: Path
+) -> None:
+    import torch
+    import transformers
+
+    from stages.lib.models import image_network
+
+    small = given if "hidden_size" in given else {**given, "hidden_sizes": [8, 16], "depths": [1, 1]}
+    torch.manual_seed(0)
+    getattr(transformers, architecture)(getattr(transformers, config)(**small)).save_pretrained(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.5] * 3, "image_std": [0.2] * 3}))
+    row = params(architecture=architecture)
+    snapshot = zoo_tuning.snapshot(tmp_path)
+    loaded = image_network.start(row, "row", snapshot, "pretrained", 1)
+    assert not loaded.described.random_weights
+    images = torch.randint(0, 256, (4, SIDE, SIDE), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    loaded.network(images).sum().backward()
+    without = {name for name, one in loaded.network.named_parameters() if one.requires_grad and one.grad is None}
+    assert not without
+    image_network.write(loaded, tmp_path)
+    with torch.no_grad():
+        again = image_network.read(tmp_path, "row").network(images)
+        assert torch.equal(again, loaded.network.eval()(images))
+    assert again.std() > 1e-6
+
+
+@pytest.mark.parametrize("architecture", CLASSES[:3])
+def test_random_weights_come_from_configuration_and_seed_and_let_images_differ(
+    architecture: str, tmp_path: Path
+) -> None:
+    import torch
+
+    from stages.lib.models import image_network
+
+    found = zoo_tuning.model(tmp_path / "model", architecture)
+    row = params(architecture=architecture)
+    before = torch.get_rng_state()
+    one, same, other = (
+        image_network.start(row, "row", found, "random", seed).network.state_dict() for seed in (1, 1, 2)
+    )
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert not torch.equal(one["head.weight"], other["head.weight"])
+    theirs = image_network.start(row, "row", found, "pretrained", 1).network.state_dict()
+    changed = [name for name in one if not torch.equal(one[name], theirs[name])]
+    assert any(name.startswith("inner.") for name in changed)
+    network = image_network.start(row, "row", found, "random", 1).network.eval()
+    images = torch.randint(0, 256, (4, SIDE, SIDE), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        assert network(images).std() > 1e-4
+
+
 def test_a_network_from_random_weights_learns_to_see_a_disc(study: Any, resnet: Any, tmp_path: Path) -> None:
     row = params(start="random", max_steps=60, eval_steps=20, save_steps=20, learning_rate=0.01)
     told, out = fit(row, tmp_path, resnet, study)
@@ -109,6 +176,9 @@ def test_a_run_that_is_interrupted_goes_on_bit_by_bit(
     for name in ("network.safetensors", "network.json"):
         assert (out / name).read_bytes() == (kept / name).read_bytes()
     assert len(list((tmp_path / "checkpoints").iterdir())) == 1
+    shutil.rmtree(out)
+    again, _ = fit(params(), tmp_path, resnet, study)  # from the last checkpoint: nothing is left to train
+    assert again == told
 
 
 def test_what_is_written_is_the_average_that_validation_measured(whole: Any, study: Any) -> None:
