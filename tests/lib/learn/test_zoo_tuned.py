@@ -366,6 +366,7 @@ def test_a_model_that_cannot_be_tuned_is_refused(
         ({"average_decay": 1.0}, "at 1 nothing is learned"),
         ({"clip": 1.0}, "at 1 no negative image has a loss"),
         ({"max_shift_fraction": 0.2}, "wanted at least 0.8"),
+        ({"per_device_train_batch_size": 1}, "wanted 2 or more: ResNetForImageClassification has norms"),
         ({"save_steps": 3}, "save_steps that is a multiple of eval_steps"),
     ],
 )

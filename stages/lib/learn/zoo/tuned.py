@@ -11,11 +11,12 @@ from stages.lib.core import params as parameters
 from stages.lib.core.errors import TrainingError
 from stages.lib.learn import loop
 from stages.lib.learn.candidate import Fitted, Scores, Setting, Tried
-from stages.lib.learn.image_task import AVERAGE, WEIGHTS, ImageTask, TuneParams
+from stages.lib.learn.image_task import AVERAGE, BATCH_NORMED, WEIGHTS, ImageTask, TuneParams
 from stages.lib.learn.network_scores import score_folder
 from stages.lib.models.backbone import BackboneParams, Row
 
 READS = "pixels"
+OWN_PLACE = "images at their own place alone"  # by which checkpoints are compared
 
 
 @parameters.section
@@ -32,6 +33,11 @@ class Params(Row, BackboneParams, TuneParams):
                 problems.append(str(error))
         if self.library != "transformers":
             problems.append(f"library {self.library}, wanted transformers, whose classes alone can be tuned")
+        if self.architecture in BATCH_NORMED and self.per_device_train_batch_size < 2:
+            problems.append(
+                f"per_device_train_batch_size {self.per_device_train_batch_size}, wanted 2 or more: "
+                f"{self.architecture} has norms of the batch"
+            )
         if problems:
             raise ValueError("; ".join(problems))
 
@@ -63,8 +69,9 @@ def fit(params: Params, setting: Setting, folder: Path) -> Fitted:
     image_network.describe(began, folder)
     shutil.copyfile(weights, folder / image_network.WEIGHTS)
     image_network.read(folder, setting.row)  # what was written is whole
+    note = OWN_PLACE if params.shifts > 1 else ""
     tried = tuple(
-        Tried(option=_name(row.step), average_precision=row.validation.get("average_precision"))
+        Tried(option=_name(row.step), average_precision=row.validation.get("average_precision"), note=note)
         for row in outcome.table
     )
     return Fitted(
