@@ -1,6 +1,7 @@
 """Write requirements.lock: the exact version and the hashes of every package that pyproject.toml leads to.
 
-The same is done for CheXagent-2's own environment, from workflow/envs/chexagent2/requirements.in.
+The same is done for environments of their own, from the requirements.in in each: CheXagent-2's, and that of vision
+models of other libraries.
 
     python -m workflow.lock [--upgrade]
 
@@ -20,7 +21,7 @@ from stages.lib.core import cli, files
 from stages.lib.core.errors import NoduleflowError
 
 LOCK, TORCH = "requirements.lock", "requirements-torch.lock"
-OWN = "workflow/envs/chexagent2"
+OWN = ("workflow/envs/chexagent2", "workflow/envs/vision")
 PYTHON = "3.11"
 OF_TORCH = re.compile(r"torch|torchvision|triton|cuda-.*|nvidia-(?!ml-py$).*")
 HEADER = """\
@@ -76,7 +77,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--upgrade", action="store_true", help="take the newest versions")
     args = parser.parse_args(argv)
     files.write_bytes(LOCK, lock(Path(), args.upgrade).encode())
-    files.write_bytes(Path(OWN) / LOCK, lock(Path(OWN), args.upgrade, "requirements.in").encode())
+    for folder in map(Path, OWN):
+        files.write_bytes(folder / LOCK, lock(folder, args.upgrade, "requirements.in").encode())
 
 
 if __name__ == "__main__":
