@@ -16,11 +16,11 @@ import numpy as np
 
 from stages.lib.core import params
 from stages.lib.core.errors import MismatchError, ModelError
-from stages.lib.models import prompts
+from stages.lib.models import last_token, prompts
+from stages.lib.models.last_token import Last
 
 # llm_int8_skip_modules replaces the library's own list, so the head is named too; names are matched from the left.
 # The vision tower stays as it is: it is a tenth of the weights (0.6 GB more than in 4 bits) and sees the nodule.
-FLOAT32_BYTES = 4
 UNQUANTIZED = ("lm_head", "model.vision_tower", "model.multi_modal_projector")
 
 
@@ -273,20 +273,6 @@ def _pixels(loaded: Loaded, images: Any) -> Any:
     return greys.transpose(0, 1).to(loaded.model.dtype)
 
 
-@dataclass(frozen=True)
-class Last:
-    """Logits after the last token.
-
-    Attributes:
-        pair: Of two tokens, multiplied in float32: float32 tensor of shape (n, 2). In bfloat16 a logit has 8 bits, so
-            that the difference of two has few values and many images tie.
-        all: Of the vocabulary, rounded as the model does: float32 tensor of shape (n, vocabulary).
-    """
-
-    pair: Any
-    all: Any
-
-
 def last_logits(loaded: Loaded, batch: Mapping[str, Any], tokens: Sequence[int], *, through: Any = None) -> Last:
     """Logits after the last token of a batch, those of two tokens in float32.
 
@@ -296,17 +282,7 @@ def last_logits(loaded: Loaded, batch: Mapping[str, Any], tokens: Sequence[int],
         tokens: Ids of the two tokens.
         through: The model in a wrapper, such as DistributedDataParallel, if the pass has to go through it.
     """
-    head, hidden = loaded.model.get_output_embeddings(), []
-    hook = head.register_forward_pre_hook(lambda module, inputs: hidden.append(inputs[0]))
-    try:
-        model = loaded.model if through is None else through
-        logits = model(**batch, logits_to_keep=1, use_cache=False).logits[:, -1, :]
-    finally:
-        hook.remove()
-    tokens = list(tokens)
-    if logits.dtype == head.weight.dtype == hidden[-1].dtype and logits.element_size() >= FLOAT32_BYTES:
-        return Last(logits[:, tokens], logits)
-    return Last(hidden[-1][:, -1].float() @ head.weight[tokens].float().T, logits.float())
+    return last_token.logits(loaded.model, batch, tokens, through=through)
 
 
 def ask(loaded: Loaded, images: Any, prompt: prompts.PromptParams, pair: Sequence[int], *, through: Any = None) -> Last:
@@ -345,10 +321,7 @@ def answer_logits(
 
     pair = list(answer_ids(loaded, prompt))
     with torch.inference_mode():
-        last = ask(loaded, images, prompt, pair)
-        whole = last.all.double()
-        mass = (whole[:, pair].logsumexp(dim=1) - whole.logsumexp(dim=1)).exp()
-        return torch.cat([last.pair.double(), mass[:, None]], dim=1).cpu().numpy()
+        return ask(loaded, images, prompt, pair).answers(pair)
 
 
 @dataclass(frozen=True)

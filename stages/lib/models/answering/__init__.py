@@ -1,0 +1,1 @@
+"""Models that are asked about an image: a module for each class, with `load(params, setting) -> Answerer`."""
