@@ -12,7 +12,7 @@ STUDY_SHIFTS = NODULES["infer"]["shifts"]
 ZOO_FOUND = "results/zoo/localize"
 VISION_ENVIRONMENT = "results/weights/zoo/vision_environment.json"
 VISION_LIBRARIES = ("timm", "torchxrayvision", "open_clip")
-ON_GPU = ("pooled", "tuned", "vlm", "published", "detector")  # kinds whose fit or scores load a model
+ON_GPU = ("pooled", "tuned", "soup", "vlm", "published", "detector")  # kinds whose fit or scores load a model
 
 
 SOURCES = {  # rows by the name of their model's files; those of the study's base are the study's
@@ -217,7 +217,8 @@ def scores_of(wildcards):
     if row["kind"] == "study":
         name = f"{row['classifier']}_{row['shifts']}"
         return [f"results/zoo/study/{name}.parquet" if name in ASKED else study_scores(row["classifier"])]
-    return expand("results/zoo/infer/raw/{member}.parquet", member=row.get("members", []))
+    members = row["members"] if READS[wildcards.model] == "scores" else []
+    return expand("results/zoo/infer/raw/{member}.parquet", member=members)
 
 
 def study_scores(classifier):
