@@ -62,6 +62,9 @@ VITS: Mapping[str, Vit] = {  # by the name of the model on the hub
     "dinov3-vitb16-pretrain-lvd1689m": BASE,
     "dinov3-vitl16-pretrain-lvd1689m": Vit(24, 1024, 4096, 16, 5),
 }
+# Operations of one pixel, by the name of the model on the hub: those of a CNN grow with the area of the image. A test
+# holds them to what torch counts on the architecture itself.
+CNNS: Mapping[str, float] = {"efficientnet-b0": 15_307.0, "convnextv2-tiny-22k-384": 177_566.0}
 TOWER = Vit(costs.TOWER_LAYERS, costs.TOWER_HIDDEN, costs.TOWER_INNER, 14, 0)  # MedGemma's
 # Qwen2.5-VL-3B, which CheXOne is made of: a tower with gated MLPs whose layers but four look within windows, merged
 # four patches to a token, and a language model of 36 layers.
@@ -102,12 +105,33 @@ def flops(row: Mapping[str, Any]) -> float | None:
         if name(row) in QWEN:
             return qwen_flops(row["side_px"])
     found = vit(row)
+    if found is None and name(row) in CNNS:
+        return CNNS[name(row)] * row["side_px"] ** 2
     return found.flops(row["side_px"]) if found else None
+
+
+def sides(document: Mapping[str, Any]) -> list[int]:
+    """Sides of the images that are made for the chapter alone, pixels, in ascending order.
+
+    >>> rows = {"a": {"side_px": 896}, "b": {"side_px": 448}, "c": {"side_px": 448}, "d": {}}
+    >>> sides({"zoo": {"models": rows, "localizers": {}}, "data": {"normalize": {"side_px": 896}}})
+    [448]
+    """
+    rows = (*document["zoo"]["models"].values(), *document["zoo"]["localizers"].values())
+    return sorted({row["side_px"] for row in rows if "side_px" in row} - {document["data"]["normalize"]["side_px"]})
 
 
 @dataclass(frozen=True)
 class Part:
-    """Part of the chapter's work: what, operations of an image in a pass, how often, and bytes that it leaves."""
+    """Part of the chapter's work.
+
+    Attributes:
+        what: Its name.
+        operations: Of an image in a pass.
+        passes: How often.
+        bytes: Of its table of features or tokens; results/zoo/kept holds as many beside, from which a killed run, other
+            shards or a renamed row take them.
+    """
 
     what: str
     operations: float
@@ -115,15 +139,16 @@ class Part:
     bytes: float = 0.0
 
 
-def parts(zoo: Mapping[str, Any], images: stage_costs.Images) -> tuple[list[Part], list[str]]:
+def parts(document: Mapping[str, Any], images: stage_costs.Images) -> tuple[list[Part], list[str]]:
     """What the rows take, and the rows whose models are not known here.
 
-    Features are computed once for all rows that share them.
+    Features are computed once for all rows that share them. Scores that the study has anyway cost nothing.
 
     Args:
-        zoo: Parameters of the chapter.
+        document: The parameters.
         images: How many there are.
     """
+    zoo = document["zoo"]
     made: dict[str, Part] = {}
     unknown: list[str] = []
     rows = [
@@ -131,6 +156,9 @@ def parts(zoo: Mapping[str, Any], images: stage_costs.Images) -> tuple[list[Part
         *((f"localizer {label}", {**row}, "located") for label, row in zoo["localizers"].items()),
     ]
     for label, row, reads in rows:
+        if row["kind"] == "study" and row["shifts"] != document["nodules"]["infer"]["shifts"]:
+            key = f"{row['classifier']} at {row['shifts'] ** 2} place(s)"
+            made.setdefault(key, Part(key, costs.forward_flops(), row["shifts"] ** 2 * images.asked))
         if "source" not in row:
             continue
         operations = flops({**row, "kind": row["kind"] if reads == "pixels" else "features"})
@@ -142,7 +170,8 @@ def parts(zoo: Mapping[str, Any], images: stage_costs.Images) -> tuple[list[Part
             made[label] = _asked(label, row, operations, places, zoo, images)
         else:
             key = f"{reads} {zoo_names.features(row)}"
-            made.setdefault(key, _kept(key, row, reads, operations, places, images))
+            many = images.measured + zoo["embed"]["negative_images"] if reads == "located" else images.total
+            made.setdefault(key, _kept(key, row, reads, operations, places * many))
     return list(made.values()), unknown
 
 
@@ -155,19 +184,17 @@ def _asked(
         samples = row["max_steps"] * row["per_device_train_batch_size"] * row["gradient_accumulation_steps"]
         measured = row["max_steps"] / row["eval_steps"] * images.validation
         return Part(f"{label}: training and scores", operations, BACKWARD * samples + measured + asked)
-    wordings = len(zoo["bank"]["questions"]) if row["kind"] == "vlm" else 1
+    wordings = len(zoo["bank"]["text_pairs" if row["architecture"] == "SiglipModel" else "questions"])
     return Part(f"{label}: wordings and scores", operations, wordings * places * images.validation + asked)
 
 
-def _kept(
-    key: str, row: Mapping[str, Any], reads: str, operations: float, places: int, images: stage_costs.Images
-) -> Part:
-    """Images whose features or tokens are computed and kept."""
-    size = vit(row)
-    width = size.hidden if size else 0
-    count = images.marked + images.choosing if reads == "located" else images.total
-    numbers = (size.patches(row["side_px"]) if size else 0) if reads in ("tokens", "located") else STATISTICS
-    return Part(key, operations, count * places, float(count * places * numbers * width * HALF_BYTES))
+def _kept(key: str, row: Mapping[str, Any], reads: str, operations: float, passes: int) -> Part:
+    """Images whose features or tokens are computed and kept, each at each of its places."""
+    size, numbers = vit(row), 0
+    if size:
+        patches = size.patches(row["side_px"])
+        numbers = size.hidden * (STATISTICS + size.prefix if reads == "features" else patches)
+    return Part(key, operations, passes, float(passes * numbers * HALF_BYTES))
 
 
 def lines(document: Mapping[str, Any], on: costs.Gpu, results: Path) -> Iterator[str]:
@@ -179,18 +206,22 @@ def lines(document: Mapping[str, Any], on: costs.Gpu, results: Path) -> Iterator
         results: Folder of results, where images are counted that are there.
     """
     images = stage_costs.count_images(results, document)
-    found, unknown = parts(document["zoo"], images)
+    found, unknown = parts(document, images)
     yield f"zoo, computed, not measured, on one {on.name}; {images.source}"
     for part in found:
         hours = [part.passes * part.operations / (use * on.flops) / 3600 for use in reversed(UTILISATION)]
         disk = f", {part.bytes / GB:.2f} GB on the disk" if part.bytes else ""
         yield (
             f"  {part.what:44} {hours[0]:.3g} to {hours[1]:.3g} h: {part.passes:,.0f} passes x "
-            f"{part.operations / TERA:.2f} TFLOP{disk}"
+            f"{part.operations / TERA:.3g} TFLOP{disk}"
         )
     total = sum(part.passes * part.operations for part in found)
     low, high = (total / (use * on.flops) / 3600 for use in reversed(UTILISATION))
     whole = sum(part.bytes for part in found) / GB
-    yield f"  in all {low:.3g} to {high:.3g} h and {whole:.1f} GB; probes and other heads take minutes of a processor"
+    yield f"  in all {low:.3g} to {high:.3g} h; probes and other heads take minutes of a processor"
+    yield f"  {whole:.1f} GB of tables, and as many in results/zoo/kept, which may be deleted at any time"
+    if made := sides(document):
+        png = [images.total * sum(side**2 for side in made) * each / GB for each in costs.PNG_BYTES_PER_PIXEL]
+        yield f"  {png[0]:.3g} to {png[1]:.3g} GB of images at {', '.join(map(str, made))} px"
     if unknown:
         yield f"  not counted, as their sizes are not built in: {', '.join(unknown)}"
