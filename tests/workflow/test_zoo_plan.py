@@ -1,0 +1,175 @@
+"""Plans of the chapter zoo: it costs nothing where it is not wanted, rows share features, wrong rows are refused."""
+
+from pathlib import Path
+from typing import Any
+
+import checkout as checkouts
+import pytest
+import yaml
+import zoo_study
+
+from stages.lib.core.errors import ParamsError
+from stages.lib.core.params import document as read_document
+from workflow import dvc_sync, registry, zoo_names
+
+ROOT = Path(__file__).parents[2]
+
+
+def jobs(folder: Path, *targets: str) -> list[dvc_sync.Job]:
+    return dvc_sync.jobs(dvc_sync.dry_run(folder, "--", *targets))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    changes = zoo_study.small() | {"study": {"shards": 2, "chapters": ["nodules", "zoo"]}}
+    return checkouts.copy(tmp_path_factory.mktemp("zoo") / "checkout", changes)
+
+
+@pytest.fixture
+def shipped() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
+    return found
+
+
+def test_outside_of_the_study_s_chapters_it_changes_neither_the_plan_nor_dvc_yaml(tmp_path: Path) -> None:
+    assert yaml.safe_load((ROOT / "params.yaml").read_text())["study"]["chapters"] == ["nodules"]
+    without = dvc_sync.jobs(dvc_sync.dry_run(checkouts.copy(tmp_path / "without", {"zoo": None})))
+    found = dvc_sync.jobs(dvc_sync.dry_run(ROOT))
+    assert len(found) > 10
+    assert sorted(map(repr, without)) == sorted(map(repr, found))
+
+
+def test_rows_that_show_the_same_images_to_the_same_model_share_its_features(folder: Path) -> None:
+    found = jobs(folder, "zoo")
+    rules = [job.rule for job in found]
+    rows = yaml.safe_load((folder / "params.yaml").read_text())["zoo"]["models"]
+    featured = {zoo_names.features(row) for row in rows.values() if zoo_names.has_features(row)}
+    assert rules.count("zoo_embed") + rules.count("zoo_tokens") >= len(featured) - 1
+    assert rules.count("zoo_fit") == len(rows)
+    assert rules.count("zoo_infer_shard") == 2 * len(rows)
+    assert rules.count("zoo_normalize_shard") == 2  # one other side, two shards
+    for one in ("zoo_calibrate", "zoo_select", "zoo_measure", "zoo_section", "zoo_report", "zoo_check"):
+        assert rules.count(one) == 1
+    assert not {"zoo_curve_row", "zoo_localize", "zoo_localizer_cv_measure"} & set(rules)
+
+
+def test_each_row_and_each_backbone_is_a_stage_of_dvc_whose_parameters_exist(folder: Path) -> None:
+    document = yaml.safe_load((folder / "params.yaml").read_text())
+    stages = yaml.safe_load(dvc_sync.render(folder))["stages"]
+    rows = document["zoo"]["models"]
+    assert {f"zoo_fit-{name}" for name in rows} <= set(stages)
+    assert "results/zoo/section.json" in stages["report"]["deps"]
+    assert stages["zoo_fit-probe_largest"]["params"] == [
+        "nodules.cohort",
+        "nodules.model",
+        "zoo.bank",
+        "zoo.embed",
+        "zoo.models.probe_largest",
+    ]
+    for name, stage in stages.items():
+        for key in stage.get("params", ()):
+            inside = document
+            for part in key.split("."):
+                assert part in inside, f"{name}: {key}"
+                inside = inside[part]
+    made = [path for stage in stages.values() for path in (*stage["outs"], *stage.get("metrics", ()))]
+    assert len(made) == len(set(made))
+
+
+def test_a_renamed_row_keeps_the_names_of_its_features_and_files(shipped: dict[str, Any]) -> None:
+    row = shipped["zoo"]["models"]["dinov2"]
+    assert zoo_names.features(row) == zoo_names.features({**row, "label": "another", "pool": ["prefix"]})
+    for key, value in (("side_px", 224), ("shifts", 2), ("source", "other"), ("revision", "abc"), ("library", "timm")):
+        assert zoo_names.features(row) != zoo_names.features({**row, key: value})
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("zoo.models.neighbours.kind", "knnn", "zoo.models.neighbours.kind knnn"),
+        ("zoo.models.dinov2.library", "transfomers", "zoo.models.dinov2.library"),
+        ("zoo.models.dinov2.pool", ["largst"], "did you mean 'largest'"),
+        ("zoo.models.dinov2.seen", "maybe", "zoo.models.dinov2.seen"),
+        ("zoo.models.together.members", ["together", "qlora"], "names itself"),
+        ("zoo.models.together.members", ["qlora", "qlorra"], "did you mean 'qlora'"),
+        ("zoo.models.qlora.classifier", "tunned", "zoo.models.qlora.classifier"),
+        ("zoo.measure.reference", "nobody", "zoo.measure.reference: found 'nobody'"),
+        ("zoo.curve.rows", ["qlora"], "zoo.curve.rows.0: found 'qlora'"),
+        ("predict.model", "nobody", "predict.model: found 'nobody'"),
+        ("zoo.models.qwen.source", "base", "wanted source 'base'"),
+        ("zoo.models.probe_mean.source", "a/b", "library medgemma with source 'a/b'"),
+    ],
+)
+def test_a_wrong_row_is_refused_with_its_name(shipped: dict[str, Any], path: str, value: Any, said: str) -> None:
+    inside, *names = shipped, *path.split(".")
+    for name in names[:-1]:
+        inside = inside[name]
+    inside[names[-1]] = value
+    with pytest.raises(ParamsError) as told:
+        registry.check(shipped)
+    assert said in str(told.value)
+
+
+def test_all_wrong_rows_are_told_at_once(shipped: dict[str, Any]) -> None:
+    models = shipped["zoo"]["models"]
+    models["dinov2"]["pool"] = ["largst"]
+    models["siglip"]["shifts"] = 0
+    models["resnet"]["loss"] = "hinge"
+    with pytest.raises(ParamsError) as told:
+        registry.check(shipped)
+    for name in ("dinov2", "siglip", "resnet"):
+        assert f"zoo.models.{name}" in str(told.value)
+
+
+def test_a_row_without_a_licence_for_commercial_use_is_refused_where_the_study_is_commercial(
+    shipped: dict[str, Any],
+) -> None:
+    shipped["zoo"]["models"]["siglip"] |= {"commercial": False, "licence": "cc-by-nc-4.0"}
+    registry.check(shipped)
+    shipped["study"]["commercial"] = True
+    with pytest.raises(ParamsError, match=r"zoo.models.siglip: found a licence .*cc-by-nc-4.0"):
+        registry.check(shipped)
+
+
+def test_two_rows_of_one_name_are_refused_before_yaml_drops_one(tmp_path: Path) -> None:
+    text = (ROOT / "params.yaml").read_text().replace("    neighbours:\n", "    probe_mean:\n", 1)
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(ParamsError, match=r"zoo.models.probe_mean: found twice, in lines \d+ and \d+"):
+        read_document(str(tmp_path / "params.yaml"))
+
+
+def test_the_zoo_wants_the_study_beside_it(shipped: dict[str, Any]) -> None:
+    for root in ("data", "weights", "nodules", "predict", "findings", "lofi"):
+        shipped.pop(root)
+    shipped["study"]["chapters"] = ["zoo"]
+    with pytest.raises(ParamsError, match="zoo: found no section nodules"):
+        registry.check(shipped)
+
+
+def test_snakemake_itself_refuses_a_name_that_stands_twice(folder: Path) -> None:
+    path = folder / "params.yaml"
+    kept = path.read_text()
+    try:
+        path.write_text(kept.replace("    dinov2:\n", "    probe_largest:\n", 1))
+        assert "zoo.models.probe_largest: found twice" in checkouts.run(folder, "snakemake", "-n", fails=True)
+    finally:
+        path.write_text(kept)
+
+
+def test_other_images_by_an_ensemble_bring_its_members_and_train_nothing(folder: Path) -> None:
+    path = folder / "params.yaml"
+    kept = path.read_text()
+    try:
+        document = yaml.safe_load(kept)
+        document["predict"]["model"] = "both"
+        path.write_text(yaml.safe_dump(document, sort_keys=False))
+        found = jobs(folder, "results/predict/infer.parquet")
+    finally:
+        path.write_text(kept)
+    rules = {job.rule for job in found}
+    assert {"predict_zoo_infer", "predict_zoo_embed_shard", "predict_calibrate"} <= rules
+    assert not {"zoo_fit", "nodules_train", "predict_infer_shard"} & rules
+    [calibrate] = [job for job in found if job.rule == "predict_calibrate"]
+    assert "results/zoo/infer/both_calibration.json" in calibrate.command
+    shards = [job for job in found if job.rule == "predict_zoo_infer_shard"]
+    assert len(shards) == 2 * 3  # two members and the ensemble, two shards
