@@ -1,0 +1,187 @@
+"""A small study through the chapter zoo: rows that stand, one that fails, rows that come, go and are renamed."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import checkout as checkouts
+import pytest
+import yaml
+import zoo_study
+from chromium import Browser
+
+from stages.lib.core import files, tables
+
+pytestmark = pytest.mark.slow
+
+COLLECT = {"zoo_calibrate", "zoo_select", "zoo_measure", "zoo_section", "zoo_report", "zoo_check", "zoo"}
+RUN = ("snakemake", "--cores", "2", "--resources", "gpu=2", "--nocolor", "--keep-going")
+
+
+def run(folder: Path, *targets: str, fails: bool = False) -> str:
+    return checkouts.run(folder, *RUN, "--", *(targets or ("zoo",)), fails=fails)
+
+
+def ran(text: str) -> set[str]:
+    """Rules of the jobs that were run."""
+    return {line.split()[1].rstrip(":") for line in text.splitlines() if re.match(r"(local)?rule \w+:$", line)}
+
+
+def models(folder: Path, change: Any) -> None:
+    """Change the rows of a checkout."""
+    path = folder / "params.yaml"
+    document = yaml.safe_load(path.read_text())
+    document["zoo"]["models"] = change(document["zoo"]["models"])
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+
+
+def fits(folder: Path) -> dict[str, dict[str, Any]]:
+    return {path.stem: json.loads(path.read_text()) for path in (folder / "results/zoo/fit").glob("*.json")}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    folder = checkouts.copy(tmp_path_factory.mktemp("zoo") / "checkout", zoo_study.small())
+    return folder, run(folder, fails=True)
+
+
+def test_a_row_that_fails_is_told_with_its_reason_and_what_tries_it_again_and_the_others_stand(
+    study: tuple[Path, str],
+) -> None:
+    folder, said = study
+    found = fits(folder)
+    assert found["lost"]["failure"]["stage"] == "embed"
+    assert "no/folder/here" in found["lost"]["failure"]["reason"]
+    assert not [name for name, one in found.items() if one["failure"] and name != "lost"]
+    assert "1 row of zoo.models failed, 6 stand" in said
+    again = re.search(r"snakemake --cores 2 --forcerun (.*) -- zoo_check", said)
+    assert again and all((folder / path).exists() for path in again[1].split())
+    page = (folder / "results/zoo/report.html").read_text()
+    assert "no/folder/here" in page
+    choice = json.loads((folder / "results/zoo/select.json").read_text())
+    standings = {one["model"]: one for one in choice["rows"]}
+    assert not standings["lost"]["choosable"]
+    assert choice["chosen"] in set(found) - {"lost", "prevalence"}
+    assert not (folder / "results/zoo/check.json").exists()
+
+
+def test_every_row_has_scores_of_the_same_images_and_each_measure_its_n_and_interval(study: tuple[Path, str]) -> None:
+    folder, _ = study
+    infer = {path.stem: tables.read(path, tables.INFER) for path in (folder / "results/zoo/infer").glob("*.parquet")}
+    assert infer["lost"].num_rows == 0
+    ids = {tuple(table["image_id"].to_pylist()) for name, table in infer.items() if name != "lost"}
+    assert len(ids) == 1 and len(next(iter(ids))) > 20
+    metrics = json.loads((folder / "results/zoo/metrics.json").read_text())["zoo"]["classification"]
+    assert "lost" not in metrics
+    for name, found in metrics.items():
+        entry = found["test"]["pr_auc"]
+        assert entry["n"] > 0 and (entry["low"] <= entry["value"] <= entry["high"]), name
+
+
+def test_a_mended_row_an_added_one_and_one_that_is_taken_out_run_their_own_steps_alone(
+    study: tuple[Path, str], tmp_path: Path
+) -> None:
+    source, _ = study
+    folder = tmp_path / "checkout"
+    checkouts.run(source.parent, "cp", "-a", str(source), str(folder))
+    before = {path: files.sha256_file(path) for path in (folder / "results/zoo/fit").glob("*.json")}
+    models(folder, lambda rows: {name: row for name, row in rows.items() if name != "lost"})
+    assert ran(run(folder)) == COLLECT
+    assert "Nothing to be done" in run(folder)
+    models(folder, lambda rows: {**rows, "renamed": {**rows["dinov2"], "label": "By another name"}})
+    assert ran(run(folder)) == COLLECT | {"zoo_fit", "zoo_infer_shard", "zoo_infer"}
+    models(folder, lambda rows: {**rows, "again": {**rows["dinov2"], "shifts": 2, "places": ["features"]}})
+    added = ran(run(folder))
+    assert added == COLLECT | {"zoo_embed_shard", "zoo_embed", "zoo_fit", "zoo_infer_shard", "zoo_infer"}
+    [record] = [
+        json.loads(path.read_text())
+        for path in (folder / "results/zoo/features").glob("*.json")
+        if json.loads(path.read_text())["places"] == 4
+    ]
+    assert record["images"] == record["computed"] > 0
+    now = {path: files.sha256_file(path) for path in before if path.stem != "lost"}
+    assert now == {path: digest for path, digest in before.items() if path.stem != "lost"}
+
+
+def test_a_wrong_test_label_changes_no_fit_no_score_and_no_choice(study: tuple[Path, str], tmp_path: Path) -> None:
+    source, _ = study
+    folder = tmp_path / "checkout"
+    checkouts.run(source.parent, "cp", "-a", str(source), str(folder))
+    path = folder / "results/data/split.parquet"
+    rows = tables.read(path, tables.SPLIT).to_pylist()
+    for row in rows:
+        if row["split"] == "test" and row["label"] is not None:
+            row["label"] = 1 - row["label"]
+    tables.write(path, tables.from_rows(rows, tables.SPLIT), tables.SPLIT)
+    kept = [*(folder / "results/zoo/fit").glob("*/*.json"), folder / "results/zoo/select.json"]
+    before = {one: files.sha256_file(one) for one in kept}
+    scores = {
+        one: tables.read(one, tables.INFER)["score"].to_pylist()
+        for one in (folder / "results/zoo/infer").glob("*.parquet")
+    }
+    said = ran(run(folder, fails=True))
+    assert {"zoo_fit", "zoo_infer", "zoo_select", "zoo_measure"} <= said
+    assert {one: files.sha256_file(one) for one in kept} == before
+    assert {one: tables.read(one, tables.INFER)["score"].to_pylist() for one in scores} == scores
+
+
+def test_a_killed_run_comes_to_the_same_features_and_fits(study: tuple[Path, str], tmp_path: Path) -> None:
+    source, _ = study
+    folder = tmp_path / "checkout"
+    checkouts.run(source.parent, "cp", "-a", str(source), str(folder))
+    features = sorted((folder / "results/zoo/features").glob("*/*.parquet"))
+    wanted = {path: files.sha256_file(path) for path in features}
+    fitted = {path: files.sha256_file(path) for path in sorted((folder / "results/zoo/fit").glob("*/*"))}
+    for name in ("features", "tokens", "fit", "kept", "work"):
+        checkouts.run(folder, "rm", "-rf", f"results/zoo/{name}")
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [*RUN, "--", "zoo"],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not list((folder / "results/zoo").glob("kept/*/*")):
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert list((folder / "results/zoo").glob("kept/*/*"))
+    checkouts.run(folder, "snakemake", "--unlock")
+    checkouts.run(folder, *RUN, "--rerun-incomplete", "--", "zoo", fails=True)
+    assert {path: files.sha256_file(path) for path in features} == wanted
+    assert {path: files.sha256_file(path) for path in fitted} == fitted
+
+
+def test_a_row_of_the_zoo_scores_other_images(study: tuple[Path, str], tmp_path: Path) -> None:
+    source, _ = study
+    folder = tmp_path / "checkout"
+    checkouts.run(source.parent, "cp", "-a", str(source), str(folder))
+    path = folder / "params.yaml"
+    document = yaml.safe_load(path.read_text())
+    document["predict"]["model"] = "both"
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    said = ran(run(folder, "results/predict/infer.parquet"))
+    assert "predict_zoo_infer" in said and not {"zoo_fit", "nodules_train"} & said
+    table = tables.read(folder / "results/predict/infer.parquet", tables.INFER)
+    assert table.num_rows == 4
+    assert table["score_calibrated"].null_count == 0
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_fits_the_window_and_the_browser_has_no_complaint(
+    browser: Browser, study: tuple[Path, str], width: int
+) -> None:
+    folder, _ = study
+    session = browser.show(folder / "results/zoo/report.html", width=width)
+    assert browser.value(session, "document.documentElement.scrollWidth") <= width
+    assert browser.value(session, "document.querySelectorAll('tr').length") > 20
+    assert not browser.complaints()
