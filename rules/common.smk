@@ -21,6 +21,7 @@ from workflow import chapters, costs, devices, estimate, findings_run, registry,
 try:
     for configfile in workflow.configfiles:
         parameters.document(str(configfile))  # for what Snakemake's own reading drops in silence
+    zoo_names.plain(config)
     registry.check(config)
 except ParamsError as error:
     raise WorkflowError(str(error)) from None

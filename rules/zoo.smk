@@ -59,12 +59,11 @@ rule zoo_weights:
     localrule: True
     params:
         values=source_values,
-        parameters=source_keys,
         wants=source_wants,
         paths=paths,
         folder=source_watched,
     shell:
-        "python -m stages.weights.fetch_model --params {params.values:q} --keys {params.parameters} --wants {params.wants}"
+        "python -m stages.weights.fetch_model --params {params.values:q} --keys 'zoo.models.*.source' 'zoo.models.*.revision' --wants {params.wants}"
         " {params.paths} --missing 2>&1 | tee {log}"
 
 

@@ -55,17 +55,10 @@ def source_row(wildcards):
     return ZOO[section][name]
 
 
-def source_keys(wildcards):
-    """Parameters that hold a model's id and its revision."""
-    section, name = SOURCES[wildcards.source]
-    return f"zoo.{section}.{name}.source zoo.{section}.{name}.revision"
-
-
 def source_values(wildcards):
-    """A model's id and revision alone, so that nothing else is a reason to look for it again."""
-    section, name = SOURCES[wildcards.source]
-    row = ZOO[section][name]
-    return json.dumps({"zoo": {section: {name: {key: row[key] for key in ("source", "revision")}}}})
+    """A model's id and revision alone, under no row's name: rows share it, and may be renamed."""
+    row = source_row(wildcards)
+    return json.dumps({"zoo": {"models": {"*": {key: row[key] for key in ("source", "revision")}}}})
 
 
 def source_made(wildcards):

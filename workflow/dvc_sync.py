@@ -219,6 +219,9 @@ def _sections(job: Job, params: Mapping[str, Mapping[str, Any]]) -> list[str]:
             if (chapter, name) == ("zoo", "backbone"):
                 found += _backbone(values, params["zoo"])
                 continue
+            if "*" in values:  # a model that rows share
+                found += _backbone(values["*"], params["zoo"])
+                continue
             rows = _rows(values, params[chapter][name]) if name in ROWS else [""]
             found += [".".join(filter(None, (chapter, name, row))) for row in rows]
     chapter = job.rule.removesuffix("_report")
@@ -228,7 +231,7 @@ def _sections(job: Job, params: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _backbone(given: Mapping[str, Any], zoo: Mapping[str, Any]) -> list[str]:
-    """Parameters that decide features: those keys of the first row that names them."""
+    """Parameters that rows share: those keys of the first row that has these values."""
     for section in ("models", "localizers"):
         for name, row in zoo[section].items():
             if given.items() <= row.items():

@@ -39,6 +39,22 @@ def backbone(row: Mapping[str, Any]) -> dict[str, Any]:
     return {key: row[key] for key in BACKBONE_KEYS}
 
 
+def plain(document: dict[str, Any]) -> None:
+    """Write `seen: no` as the text that it is, in every row: YAML reads it as false where DVC wrote it without quotes.
+
+    >>> document = {"zoo": {"models": {"a": {"seen": False}}, "localizers": {}}}
+    >>> plain(document)
+    >>> document["zoo"]["models"]["a"]["seen"]
+    'no'
+    """
+    zoo = document.get("zoo")
+    for section in ("models", "localizers") if isinstance(zoo, dict) else ():
+        rows = zoo.get(section)
+        for row in rows.values() if isinstance(rows, dict) else ():
+            if isinstance(row, dict) and row.get("seen") is False:
+                row["seen"] = "no"
+
+
 def features(row: Mapping[str, Any]) -> str:
     """Name of the features of a row: model, side of the images, shifts, and a hash of all that decides them."""
     return f"{Path(row['source']).name.lower()}-{row['side_px']}px-{row['shifts']}-{short(backbone(row))}"

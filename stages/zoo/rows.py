@@ -6,6 +6,7 @@ from typing import Any
 
 from stages.lib.core import params
 from stages.lib.core.errors import ParamsError
+from stages.lib.models.backbone import seen
 from stages.lib.report.systems import spoken
 from stages.zoo.records import Embedded, Failure, Fit, Inferred
 
@@ -62,7 +63,7 @@ def models(document: Mapping[str, Any]) -> dict[str, Model]:
                 name=name,
                 label=str(row.get("label") or spoken(name)),
                 kind=row["kind"],
-                seen=row["seen"],
+                seen=str(seen(row["seen"])),
                 licence=row["licence"],
                 commercial=row["commercial"],
                 members=tuple(row.get("members") or ()),

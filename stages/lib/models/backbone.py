@@ -7,16 +7,29 @@ A backbone is named by keys of a row of `zoo.models` or `zoo.localizers`. Its li
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import BeforeValidator
 
 from stages.lib.core import params
 from stages.lib.core.errors import ModelError
 from stages.lib.models.gemma3 import ModelParams
 from stages.lib.models.snapshot import Snapshot
 
-Seen = Literal["labels", "pixels", "no", "unknown"]
+NOT_SEEN = "no"
+
+
+def seen(value: object) -> object:
+    """What a row says of `seen`: YAML 1.1 reads a bare `no` as false, and DVC writes it bare.
+
+    >>> seen(False), seen("labels")
+    ('no', 'labels')
+    """
+    return NOT_SEEN if value is False else value
+
+
+Seen = Annotated[Literal["labels", "pixels", "no", "unknown"], BeforeValidator(seen)]
 LIBRARIES = ("transformers", "medgemma", "timm", "torchxrayvision", "open_clip")
 VISION = ("timm", "torchxrayvision", "open_clip")  # of the vision environment, in a process of its own
 STUDY_BASE = "base"  # source of the library medgemma: the base model of the study
