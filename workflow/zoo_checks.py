@@ -1,5 +1,6 @@
 """What does not fit together in the chapter zoo, though each section is right by itself."""
 
+import re
 from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -47,8 +48,20 @@ def problems(given: SimpleNamespace, document: Mapping[str, Any]) -> Iterator[st
                     f"zoo.{section}.{name}: found a licence that forbids commercial use ({row.params.licence}) with "
                     "study.commercial: true; take the row out, or set study.commercial: false"
                 )
+            if getattr(row.params, "mirror", False) and (told := _sided(given, document)):
+                yield (
+                    f"zoo.{section}.{name}.mirror: found true, wanted false: {told!r} speaks of a side, which a "
+                    "mirrored image has on the other"
+                )
             if row.kind == "study" and row.params.classifier not in classifiers:
                 yield (
                     f"zoo.{section}.{name}.classifier: found {row.params.classifier!r}, wanted one of "
                     f"{', '.join(classifiers) or 'nodules.classifiers, which has none'}"
                 )
+
+
+def _sided(given: SimpleNamespace, document: Mapping[str, Any]) -> str:
+    """The first text put to a model that speaks of left or right; empty if none does."""
+    prompt = document.get("nodules", {}).get("prompt", {}).get("question", "")
+    texts = [str(prompt), *given.bank.questions, *(text for pair in given.bank.text_pairs for text in pair)]
+    return next((text for text in texts if re.search(r"\b(left|right)\b", text, re.IGNORECASE)), "")

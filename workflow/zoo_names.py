@@ -48,8 +48,8 @@ def plain(document: dict[str, Any]) -> None:
     'no'
     """
     zoo = document.get("zoo")
-    for section in ("models", "localizers") if isinstance(zoo, dict) else ():
-        rows = zoo.get(section)
+    for section in ("models", "localizers"):
+        rows = zoo.get(section) if isinstance(zoo, dict) else None
         for row in rows.values() if isinstance(rows, dict) else ():
             if isinstance(row, dict) and row.get("seen") is False:
                 row["seen"] = "no"

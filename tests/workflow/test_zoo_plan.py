@@ -131,6 +131,21 @@ def test_a_row_without_a_licence_for_commercial_use_is_refused_where_the_study_i
         registry.check(shipped)
 
 
+def test_images_are_not_mirrored_where_a_text_speaks_of_a_side(shipped: dict[str, Any]) -> None:
+    shipped["zoo"]["models"]["resnet"]["mirror"] = True
+    registry.check(shipped)
+    shipped["zoo"]["bank"]["questions"][1] = "Is there a nodule in the left lung?"
+    with pytest.raises(ParamsError, match=r"zoo.models.resnet.mirror: found true, wanted false: 'Is there a nodule"):
+        registry.check(shipped)
+
+
+def test_a_bare_no_of_yaml_is_the_word(shipped: dict[str, Any]) -> None:
+    shipped["zoo"]["models"]["dinov2"]["seen"] = False
+    registry.check(shipped)
+    zoo_names.plain(shipped)
+    assert shipped["zoo"]["models"]["dinov2"]["seen"] == "no"
+
+
 def test_two_rows_of_one_name_are_refused_before_yaml_drops_one(tmp_path: Path) -> None:
     text = (ROOT / "params.yaml").read_text().replace("    neighbours:\n", "    probe_mean:\n", 1)
     (tmp_path / "params.yaml").write_text(text)
