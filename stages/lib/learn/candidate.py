@@ -64,9 +64,12 @@ class Bank:
         """Check what the types do not say."""
         if not self.questions or len(self.questions) != len(self.answers):
             raise ValueError(f"{len(self.questions)} questions and {len(self.answers)} answers, wanted as many of both")
-        wrong = [pair for pair in self.answers if len(pair.split("/")) != 2 or not all(pair.split("/"))]
-        if wrong:
-            raise ValueError(f"answers {wrong}, wanted two of each question, as Yes/No")
+        pairs = {f"answers {pair!r}": tuple(pair.split("/")) for pair in self.answers}
+        pairs |= {f"text_pairs {list(pair)}": tuple(pair) for pair in self.text_pairs}
+        for what, parts in pairs.items():
+            words = [part.strip() for part in parts]
+            if len(words) != 2 or not all(words) or words[0] == words[1]:
+                raise ValueError(f"{what}, wanted two different ones, as Yes/No: of equal ones none can be told")
         if not self.text_pairs:
             raise ValueError("text_pairs that is empty, wanted at least one pair")
 

@@ -133,3 +133,11 @@ def test_the_study_s_base_is_asked_as_a_row(tmp_path: Path) -> None:
     fitted = vlm.fit(row, setting, tmp_path)
     assert fitted.operations is not None and fitted.operations > 1e7
     assert len(np.unique(vlm.score(row, setting, tmp_path).score)) == 4
+
+
+@pytest.mark.parametrize(
+    "changes", [{"answers": ("Yes/Yes ",) * 3}, {"answers": ("Yes",) * 3}, {"text_pairs": (("a nodule", "a nodule"),)}]
+)
+def test_two_equal_answers_or_texts_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="wanted two different ones"):
+        replace(BANK, **changes)
