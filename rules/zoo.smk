@@ -442,7 +442,7 @@ rule zoo_fetch:
     input:
         expand("results/weights/zoo/{source}.json", source=SOURCES),
         ["results/weights/fetch.json"],
-        [VISION_ENVIRONMENT] if any(row.get("library") in VISION_LIBRARIES for row in ZOO_ROWS.values()) else [],
+        [VISION_ENVIRONMENT] if any(zoo_names.needs_vision(row) for _, _, row in ZOO_ROWS) else [],
     localrule: True
 
 

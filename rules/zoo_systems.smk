@@ -2,36 +2,25 @@
 
 ZOO = config["zoo"]
 MODELS, ZOO_LOCALIZERS = list(ZOO["models"]), list(ZOO["localizers"])
-ZOO_ROWS = {
-    **ZOO["models"],
-    **ZOO["localizers"],
-}  # a localizer may be called like a model: only its backbone counts here
+ZOO_ROWS = zoo_names.rows(config)  # section, name, row
 READS = {name: kinds.module(kinds.MODELS, row["kind"]).READS for name, row in ZOO["models"].items()}
 STUDY_SIDE = config["data"]["normalize"]["side_px"]
 STUDY_SHIFTS = NODULES["infer"]["shifts"]
 ZOO_FOUND = "results/zoo/localize"
 VISION_ENVIRONMENT = "results/weights/zoo/vision_environment.json"
-VISION_LIBRARIES = ("timm", "torchxrayvision", "open_clip")
 ON_GPU = ("pooled", "tuned", "soup", "vlm", "published", "detector")  # kinds whose fit or scores load a model
 
 
 SOURCES = {  # rows by the name of their model's files; those of the study's base are the study's
-    zoo_names.weights(row): (section, name)
-    for section, rows in (("localizers", ZOO["localizers"]), ("models", ZOO["models"]))
-    for name, row in rows.items()
-    if zoo_names.own_weights(row)
+    zoo_names.weights(row): (section, name) for section, name, row in ZOO_ROWS if zoo_names.own_weights(row)
 }
-FEATURED = {
-    zoo_names.features(row): row
-    for name, row in [*ZOO["models"].items(), *ZOO["localizers"].items()]
-    if zoo_names.has_features(row)
-}
+FEATURED = {zoo_names.features(row): row for _, _, row in ZOO_ROWS if zoo_names.has_features(row)}
 ASKED = {  # classifiers of the study with another number of shifts than the study's
     f"{row['classifier']}_{row['shifts']}": row
     for row in ZOO["models"].values()
     if row["kind"] == "study" and row["shifts"] != STUDY_SHIFTS
 }
-SIDES = sorted({row["side_px"] for row in ZOO_ROWS.values() if "side_px" in row} - {STUDY_SIDE})
+SIDES = zoo_names.sides(config)
 
 
 wildcard_constraints:
@@ -73,7 +62,7 @@ def source_watched(wildcards):
 
 def source_wants(wildcards):
     """What a model's folder has to have."""
-    named = [row for row in ZOO_ROWS.values() if zoo_names.own_weights(row)]
+    named = [row for _, _, row in ZOO_ROWS if zoo_names.own_weights(row)]
     asked = any(row["kind"] == "vlm" for row in named if zoo_names.weights(row) == wildcards.source)
     return "config.json weights tokenizer" if asked else "config.json weights"
 
@@ -93,7 +82,7 @@ def weights_of(row):
 
 def environment_of_row(row):
     """Record of the environment that a row's library needs, beside the locked one."""
-    return [VISION_ENVIRONMENT] if row.get("library") in VISION_LIBRARIES else []
+    return [VISION_ENVIRONMENT] if zoo_names.needs_vision(row) else []
 
 
 def normalized_at(side_px):

@@ -1,6 +1,7 @@
 """A line of doctor about one model: whether its folder is whole, or the hub would hand it out."""
 
 import os
+from collections.abc import Sequence
 
 from stages.lib.core.errors import ModelError
 from workflow.chapters import Line
@@ -13,7 +14,9 @@ SAID = {
 }
 
 
-def model(name: str, model: str, revision: str, *, keys: tuple[str, str], asked: bool = True) -> Line:
+def model(
+    name: str, model: str, revision: str, *, keys: tuple[str, str], asked: bool = True, whole: Sequence[str] = ()
+) -> Line:
     """What stands in the way of a model that a row of the parameters names.
 
     Args:
@@ -22,10 +25,11 @@ def model(name: str, model: str, revision: str, *, keys: tuple[str, str], asked:
         revision: Commit, tag or branch; "none" for a folder.
         keys: Parameters that hold model and revision, for what is said to be done.
         asked: Whether it is one of MedGemma's classes that is asked, so that its first use would refuse more.
+        whole: What its folder has to have, of `fetch.WHOLE`; empty for what `asked` says.
     """
     from stages.weights import fetch
 
-    source = fetch.Source(model, revision, keys, whole=fetch.BASE if asked else fetch.WHOLE)
+    source = fetch.Source(model, revision, keys, whole=whole or (fetch.BASE if asked else fetch.WHOLE))
     try:
         if not source.on_hub:
             fetch.check(source)

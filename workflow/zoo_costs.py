@@ -110,17 +110,6 @@ def flops(row: Mapping[str, Any]) -> float | None:
     return found.flops(row["side_px"]) if found else None
 
 
-def sides(document: Mapping[str, Any]) -> list[int]:
-    """Sides of the images that are made for the chapter alone, pixels, in ascending order.
-
-    >>> rows = {"a": {"side_px": 896}, "b": {"side_px": 448}, "c": {"side_px": 448}, "d": {}}
-    >>> sides({"zoo": {"models": rows, "localizers": {}}, "data": {"normalize": {"side_px": 896}}})
-    [448]
-    """
-    rows = (*document["zoo"]["models"].values(), *document["zoo"]["localizers"].values())
-    return sorted({row["side_px"] for row in rows if "side_px" in row} - {document["data"]["normalize"]["side_px"]})
-
-
 @dataclass(frozen=True)
 class Part:
     """Part of the chapter's work.
@@ -159,6 +148,8 @@ def parts(document: Mapping[str, Any], images: stage_costs.Images) -> tuple[list
         if row["kind"] == "study" and row["shifts"] != document["nodules"]["infer"]["shifts"]:
             key = f"{row['classifier']} at {row['shifts'] ** 2} place(s)"
             made.setdefault(key, Part(key, costs.forward_flops(), row["shifts"] ** 2 * images.asked))
+        if row["kind"] == "soup":
+            unknown.append(f"{label} (a soup)")
         if "source" not in row:
             continue
         operations = flops({**row, "kind": row["kind"] if reads == "pixels" else "features"})
@@ -220,7 +211,7 @@ def lines(document: Mapping[str, Any], on: costs.Gpu, results: Path) -> Iterator
     whole = sum(part.bytes for part in found) / GB
     yield f"  in all {low:.3g} to {high:.3g} h; probes and other heads take minutes of a processor"
     yield f"  {whole:.1f} GB of tables, and as many in results/zoo/kept, which may be deleted at any time"
-    if made := sides(document):
+    if made := zoo_names.sides(document):
         png = [images.total * sum(side**2 for side in made) * each / GB for each in costs.PNG_BYTES_PER_PIXEL]
         yield f"  {png[0]:.3g} to {png[1]:.3g} GB of images at {', '.join(map(str, made))} px"
     if unknown:

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from stages.lib.core import params
-from stages.lib.core.errors import ModelError, NoduleflowError
+from stages.lib.core.errors import NoduleflowError
 from workflow import hub_line, zoo_names
 from workflow.chapters import Line
 from workflow.costs import GB
 
-VISION_LIBRARIES = ("timm", "torchxrayvision", "open_clip")
 ENVIRONMENT = Path("results/weights/zoo/vision_environment.json")
 RECORDS = Path("results/weights/zoo")
 
@@ -30,16 +29,10 @@ def lines(document: Mapping[str, Any]) -> list[Line]:
     return [*_models(document), *_licences(document), *_environments(document)]
 
 
-def _rows(zoo: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    for section in ("models", "localizers"):
-        for name, row in zoo[section].items():
-            yield section, name, row
-
-
 def _models(document: Mapping[str, Any]) -> Iterator[Line]:
     """A line for each model, once, however many rows name it."""
     seen = set()
-    for section, name, row in _rows(document["zoo"]):
+    for section, name, row in zoo_names.rows(document):
         if not zoo_names.own_weights(row) or zoo_names.weights(row) in seen:
             continue
         seen.add(zoo_names.weights(row))
@@ -47,8 +40,13 @@ def _models(document: Mapping[str, Any]) -> Iterator[Line]:
         if row["source"].startswith("results/"):
             yield f"{name}: {row['source']} is made by the pipeline itself", None
             continue
-        what, mend = hub_line.model(name, row["source"], row["revision"], keys=keys, asked=False)
+        what, mend = hub_line.model(name, row["source"], row["revision"], keys=keys, whole=_whole(row))
         yield f"{what}{_size(row)}; licence {row['licence']}", mend
+
+
+def _whole(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a model's folder has to have: a model that reads no text has no tokenizer."""
+    return ("config.json", "weights", *(("tokenizer",) if row["kind"] == "vlm" else ()))
 
 
 def _size(row: Mapping[str, Any]) -> str:
@@ -60,7 +58,7 @@ def _size(row: Mapping[str, Any]) -> str:
         return ""
     try:
         found = snapshot.read(path)
-    except (ModelError, NoduleflowError):
+    except NoduleflowError:
         return ""
     size = sum((found.folder / name).stat().st_size for name in found.files if (found.folder / name).is_file())
     return f" ({size / GB:.2f} GB on the disk)"
@@ -68,7 +66,7 @@ def _size(row: Mapping[str, Any]) -> str:
 
 def _licences(document: Mapping[str, Any]) -> Iterator[Line]:
     """A line for the rows whose licence forbids commercial use."""
-    bound = [name for _, name, row in _rows(document["zoo"]) if not row.get("commercial", True)]
+    bound = [name for _, name, row in zoo_names.rows(document) if not row.get("commercial", True)]
     if bound:
         forbidden = document["study"]["commercial"]
         yield (
@@ -79,7 +77,7 @@ def _licences(document: Mapping[str, Any]) -> Iterator[Line]:
 
 def _environments(document: Mapping[str, Any]) -> Iterator[Line]:
     """A line for the vision environment, if a row needs it."""
-    rows = [name for _, name, row in _rows(document["zoo"]) if row.get("library") in VISION_LIBRARIES]
+    rows = [name for _, name, row in zoo_names.rows(document) if zoo_names.needs_vision(row)]
     if rows:
         state = "is built" if ENVIRONMENT.is_file() else "is built when it is first needed (gigabytes)"
         yield f"vision environment, of {', '.join(rows)}: {state}", None

@@ -7,6 +7,7 @@ from typing import Any
 from stages.lib.core import files
 
 BACKBONE_KEYS = ("library", "source", "revision", "architecture", "side_px", "shifts")
+VISION = ("timm", "torchxrayvision", "open_clip")  # libraries that are not in the locked environment
 BASE = "base"  # source of a row that takes the study's own base model
 
 
@@ -37,6 +38,28 @@ def has_features(row: Mapping[str, Any]) -> bool:
 def backbone(row: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of a row that decide its features."""
     return {key: row[key] for key in BACKBONE_KEYS}
+
+
+def needs_vision(row: Mapping[str, Any]) -> bool:
+    """Whether a row's library is one of the vision environment, and runs in a process of its own."""
+    return row.get("library") in VISION
+
+
+def rows(document: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:
+    """Every row of the chapter that may bring a model: its section, its name, and itself; models come first."""
+    zoo = document["zoo"]
+    return [(section, name, row) for section in ("models", "localizers") for name, row in zoo[section].items()]
+
+
+def sides(document: Mapping[str, Any]) -> list[int]:
+    """Sides of the images that are made for the chapter alone, pixels, in ascending order.
+
+    >>> models = {"a": {"side_px": 896}, "b": {"side_px": 448}, "c": {"side_px": 448}, "d": {}}
+    >>> sides({"zoo": {"models": models, "localizers": {}}, "data": {"normalize": {"side_px": 896}}})
+    [448]
+    """
+    found = {row["side_px"] for _, _, row in rows(document) if "side_px" in row}
+    return sorted(found - {document["data"]["normalize"]["side_px"]})
 
 
 def plain(document: dict[str, Any]) -> None:

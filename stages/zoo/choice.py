@@ -41,7 +41,7 @@ class Choice:
     """Outcome of the rule.
 
     Attributes:
-        rule: The rule in words.
+        rule: The rule as a sentence.
         outcome: What it came to, in a sentence.
         images: Validation images.
         positive_images: Those with a nodule.

@@ -45,7 +45,7 @@ class SelectParams:
 
     @property
     def text(self) -> str:
-        """The rule in words."""
+        """The rule as sentences."""
         errors = NUMBERS.get(self.standard_errors, f"{self.standard_errors:g} paired standard errors")
         return (
             "The row with the highest average precision on validation images is the best of those that may be chosen. "

@@ -84,27 +84,26 @@ def test_every_row_has_scores_of_the_same_images_and_each_measure_its_n_and_inte
         assert entry["n"] > 0 and (entry["low"] <= entry["value"] <= entry["high"]), name
 
 
-def test_a_mended_row_an_added_one_and_one_that_is_taken_out_run_their_own_steps_alone(
+def test_a_mended_row_one_taken_out_an_added_and_a_renamed_one_run_their_own_steps_alone(
     study: tuple[Path, str], tmp_path: Path
 ) -> None:
     source, _ = study
     folder = tmp_path / "checkout"
     checkouts.run(source.parent, "cp", "-a", str(source), str(folder))
     before = {path: files.sha256_file(path) for path in (folder / "results/zoo/fit").glob("*.json")}
+    fitted = {"zoo_fit", "zoo_infer_shard", "zoo_infer"}
+    models(folder, lambda rows: {**rows, "lost": {**rows["lost"], "source": rows["dinov2"]["source"]}})
+    assert ran(run(folder)) == COLLECT | fitted  # its features are those of another row
     models(folder, lambda rows: {name: row for name, row in rows.items() if name != "lost"})
     assert ran(run(folder)) == COLLECT
     assert "Nothing to be done" in run(folder)
-    models(folder, lambda rows: {**rows, "renamed": {**rows["dinov2"], "label": "By another name"}})
-    assert ran(run(folder)) == COLLECT | {"zoo_fit", "zoo_infer_shard", "zoo_infer"}
-    models(folder, lambda rows: {**rows, "again": {**rows["dinov2"], "shifts": 2, "places": ["features"]}})
-    added = ran(run(folder))
-    assert added == COLLECT | {"zoo_embed_shard", "zoo_embed", "zoo_fit", "zoo_infer_shard", "zoo_infer"}
-    [record] = [
-        json.loads(path.read_text())
-        for path in (folder / "results/zoo/features").glob("*.json")
-        if json.loads(path.read_text())["places"] == 4
-    ]
+    models(folder, lambda rows: {**rows, "added": {**rows["dinov2"], "shifts": 2, "places": ["features"]}})
+    assert ran(run(folder)) == COLLECT | fitted | {"zoo_embed_shard", "zoo_embed"}
+    told = [json.loads(path.read_text()) for path in (folder / "results/zoo/features").glob("*.json")]
+    [record] = [one for one in told if one["places"] == 4]
     assert record["images"] == record["computed"] > 0
+    models(folder, lambda rows: {{"added": "renamed"}.get(name, name): row for name, row in rows.items()})
+    assert ran(run(folder)) == COLLECT | fitted
     now = {path: files.sha256_file(path) for path in before if path.stem != "lost"}
     assert now == {path: digest for path, digest in before.items() if path.stem != "lost"}
 
@@ -125,8 +124,11 @@ def test_a_wrong_test_label_changes_no_fit_no_score_and_no_choice(study: tuple[P
         one: tables.read(one, tables.INFER)["score"].to_pylist()
         for one in (folder / "results/zoo/infer").glob("*.parquet")
     }
-    said = ran(run(folder, fails=True))
+    measured = folder / "results/zoo/measure/measures.parquet"
+    numbers = files.sha256_file(measured)
+    said = ran(run(folder, "results/zoo/measure/measures.parquet"))
     assert {"zoo_fit", "zoo_infer", "zoo_select", "zoo_measure"} <= said
+    assert files.sha256_file(measured) != numbers
     assert {one: files.sha256_file(one) for one in kept} == before
     assert {one: tables.read(one, tables.INFER)["score"].to_pylist() for one in scores} == scores
 
@@ -135,14 +137,18 @@ def test_a_killed_run_comes_to_the_same_features_and_fits(study: tuple[Path, str
     source, _ = study
     folder = tmp_path / "checkout"
     checkouts.run(source.parent, "cp", "-a", str(source), str(folder))
-    features = sorted((folder / "results/zoo/features").glob("*/*.parquet"))
-    wanted = {path: files.sha256_file(path) for path in features}
-    fitted = {path: files.sha256_file(path) for path in sorted((folder / "results/zoo/fit").glob("*/*"))}
-    for name in ("features", "tokens", "fit", "kept", "work"):
+    targets = [f"results/zoo/fit/{name}.json" for name in ("probe_largest", "dinov2")]
+    parts = [
+        *(folder / "results/zoo/features").glob("*/*.parquet"),
+        *(path for target in targets for path in (folder / target).with_suffix("").glob("*")),
+    ]
+    for name in ("features", "fit", "kept", "work"):
+        if name in ("features", "fit"):
+            checkouts.run(folder, "cp", "-a", f"results/zoo/{name}", f"results/before_{name}")
         checkouts.run(folder, "rm", "-rf", f"results/zoo/{name}")
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
-        [*RUN, "--", "zoo"],
+        [*RUN, "--", *targets],
         cwd=folder,
         env=environment,
         stdout=subprocess.DEVNULL,
@@ -155,10 +161,14 @@ def test_a_killed_run_comes_to_the_same_features_and_fits(study: tuple[Path, str
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert list((folder / "results/zoo").glob("kept/*/*"))
+    assert not any((folder / target).exists() for target in targets)
     checkouts.run(folder, "snakemake", "--unlock")
-    checkouts.run(folder, *RUN, "--rerun-incomplete", "--", "zoo", fails=True)
-    assert {path: files.sha256_file(path) for path in features} == wanted
-    assert {path: files.sha256_file(path) for path in fitted} == fitted
+    checkouts.run(folder, *RUN, "--rerun-incomplete", "--", *targets)
+    made = [path for path in parts if path.exists()]
+    assert len(made) >= 6  # two shards of two backbones, and what two heads were fitted to
+    for path in made:
+        _, kind, *rest = path.relative_to(folder / "results").parts
+        assert files.sha256_file(path) == files.sha256_file(folder / "results" / f"before_{kind}" / Path(*rest))
 
 
 def test_a_row_of_the_zoo_scores_other_images(study: tuple[Path, str], tmp_path: Path) -> None:

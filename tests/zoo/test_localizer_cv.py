@@ -124,11 +124,15 @@ def test_an_images_own_mark_moved_changes_no_bit_of_what_is_said_of_it(small, su
 
 def test_a_second_image_of_the_patient_who_is_left_out_teaches_nothing(small):
     study, images, row, setting = small
-    twin = [replace(image, patient_id="of test_p0") if image.image_id == "val_p0" else image for image in images]
-    moved = [replace(image, points=image.points * 0.5) if image.image_id == "val_p0" else image for image in twin]
+    same_patient = [
+        replace(image, patient_id="of test_p0") if image.image_id == "val_p0" else image for image in images
+    ]
+    moved = [
+        replace(image, points=image.points * 0.5) if image.image_id == "val_p0" else image for image in same_patient
+    ]
     said = [
         cv.leave_out(row, setting, cv.parts(study, some, row, params().localizer_cv), 0.25, 1)[0]["test_p0"]
-        for some in (twin, moved)
+        for some in (same_patient, moved)
     ]
     assert (said[0].confidence == said[1].confidence).all()
 

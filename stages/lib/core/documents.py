@@ -73,7 +73,8 @@ def read_either(path: str | Path, kind: type[T], other: type[U]) -> T | U:
     Raises:
         DocumentError: As `read`; what is neither is read as the first.
     """
-    keys = set(other.__dataclass_fields__) - set(kind.__dataclass_fields__)  # type: ignore[attr-defined]
+    fields, others = (set(getattr(one, "__dataclass_fields__", ())) for one in (kind, other))
+    keys = others - fields
     try:
         told = set(json.loads(Path(path).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""The part on all that was tried on validation, and its twin on fewer training patients."""
+"""The parts on all that was tried on validation, and on fewer training patients."""
 
 from collections.abc import Iterator
 

@@ -88,8 +88,9 @@ def fit(params: Params, setting: Setting, folder: Path) -> Fitted:
         )
     tried: list[Tried] = []
     best: tuple[float, Wording] | None = None
+    digests = [files.sha256_file(path) for path in setting.images.pixels or ()]
     for wording in wordings(setting.bank, compares=answerer.compares):
-        found = _asked(params, setting, answerer, wording)
+        found = _asked(params, setting, answerer, wording, digests)
         precision = binary.average_precision(labels, found[:, 1] - found[:, 0])
         outside = f"{1 - float(found[:, 2].mean()):.3f} of the probability outside the two answers"
         note = "" if answerer.compares else outside
@@ -129,9 +130,10 @@ def score(params: Params, setting: Setting, folder: Path) -> Scores:
     )
 
 
-def _asked(params: Params, setting: Setting, answerer: Answerer, wording: Wording) -> NDArray[np.float64]:
+def _asked(
+    params: Params, setting: Setting, answerer: Answerer, wording: Wording, digests: Sequence[str]
+) -> NDArray[np.float64]:
     """Logits of the validation images, shape (n, 3); found again if the same were asked before."""
-    digests = [files.sha256_file(path) for path in setting.images.pixels or ()]
     facts = [answerer.identity, params.shifts, wording.name, wording.question is None, *digests]
     at = kept.path(setting.work / "asked", sha256("\0".join(map(str, facts)).encode()).hexdigest())
     known = kept.read(at)

@@ -110,7 +110,7 @@ def patches(pixels: Any, patch: int, merged: int, frames: int) -> Any:
         pixels: Float tensor of shape (n, channels, side, side).
         patch: Side of a patch, pixels.
         merged: Patches along a side of an image token.
-        frames: How often the image stands as if it were a film.
+        frames: Frames of one patch in time; an image is repeated for each.
 
     Returns:
         Tensor of shape (n * patches, channels * frames * patch * patch).

@@ -1,0 +1,72 @@
+"""What the rows of the zoo lack on a machine, offline."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from stages.lib.demo import untrained
+from workflow import zoo_costs, zoo_doctor
+from workflow.costs import GPUS
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def shipped() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
+    return found
+
+
+def test_the_demo_lacks_nothing(shipped: dict[str, Any]) -> None:
+    found = zoo_doctor.lines(shipped)
+    assert len(found) == 7  # one for each tiny model, however many rows name it
+    assert all(mend is None and "is made by the pipeline itself" in what for what, mend in found)
+
+
+def test_a_model_that_cannot_be_had_is_told_with_what_to_do(
+    shipped: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    rows = shipped["zoo"]["models"]
+    rows["dinov2"] |= {"source": "microsoft/rad-dino", "revision": "main", "licence": "MSRLA"}
+    rows["siglip"] |= {"source": str(tmp_path / "nowhere")}
+    told = {what.partition(":")[0]: (what, mend) for what, mend in zoo_doctor.lines(shipped)}
+    what, mend = told["dinov2"]
+    assert "microsoft/rad-dino may not be had" in what and "licence MSRLA" in what
+    assert mend and "HF_HUB_OFFLINE" in mend
+    _, mend = told["siglip"]
+    assert mend and "zoo.models.siglip.source: there is no folder" in mend
+
+
+def test_a_vision_model_needs_no_tokenizer_and_one_that_is_asked_does(shipped: dict[str, Any], tmp_path: Path) -> None:
+    rows = shipped["zoo"]["models"]
+    for name, architecture in (("dinov2", "Dinov2Model"), ("qwen", "Qwen2_5_VLForConditionalGeneration")):
+        (tmp_path / name).mkdir()
+        untrained.build(tmp_path / name, architecture, 1, 112)
+        for path in [*(tmp_path / name).glob("tokenizer*"), *(tmp_path / name).glob("vocab*")]:
+            path.unlink()
+        rows[name]["source"] = str(tmp_path / name)
+    told = {what.partition(":")[0]: mend for what, mend in zoo_doctor.lines(shipped)}
+    assert told["dinov2"] is None
+    assert told["qwen"] and "there is no tokenizer" in told["qwen"]
+
+
+def test_licences_that_forbid_commercial_use_are_a_fault_of_a_commercial_study_alone(shipped: dict[str, Any]) -> None:
+    shipped["zoo"]["models"]["siglip"]["commercial"] = False
+    for commercial in (False, True):
+        shipped["study"]["commercial"] = commercial
+        [mend] = [mend for what, mend in zoo_doctor.lines(shipped) if what == "non-commercial licence: siglip"]
+        assert (mend is not None) == commercial
+
+
+def test_the_estimate_of_the_demo_names_the_rows_that_it_does_not_count(
+    shipped: dict[str, Any], tmp_path: Path
+) -> None:
+    shipped["zoo"]["models"]["soup"] = {"kind": "soup", "members": ["resnet", "convnext"], "side_px": 112, "shifts": 1}
+    *_, last = zoo_costs.lines(shipped, GPUS["RTX 4090"], tmp_path)
+    assert "not counted" in last
+    for name in ("dinov2 (tiny_dinov2)", "resnet (tiny_resnet)", "soup (a soup)"):
+        assert name in last
