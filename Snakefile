@@ -59,6 +59,8 @@ if "lofi" in config and "nodules" in config:
 if "zoo" in config and "nodules" in config:
 
     include: "rules/zoo_systems.smk"
+    include: "rules/zoo_weights.smk"
+    include: "rules/zoo_features.smk"
     include: "rules/zoo.smk"
     include: "rules/zoo_more.smk"
     include: "rules/zoo_predict.smk"

@@ -14,6 +14,7 @@ ON_GPU = ("pooled", "tuned", "soup", "vlm", "published", "detector")  # kinds wh
 SOURCES = {  # rows by the name of their model's files; those of the study's base are the study's
     zoo_names.weights(row): (section, name) for section, name, row in ZOO_ROWS if zoo_names.own_weights(row)
 }
+CONVERTED = [name for name, (section, row) in SOURCES.items() if zoo_names.is_pickled(ZOO[section][row])]
 FEATURED = {zoo_names.features(row): row for _, _, row in ZOO_ROWS if zoo_names.has_features(row)}
 ASKED = {  # classifiers of the study with another number of shifts than the study's
     f"{row['classifier']}_{row['shifts']}": row
@@ -23,13 +24,18 @@ ASKED = {  # classifiers of the study with another number of shifts than the stu
 SIDES = zoo_names.sides(config)
 
 
+def one_of(names):
+    """Pattern of a wildcard that is one of some names; of none, it fits nothing."""
+    return "|".join(re.escape(str(name)) for name in names) or NONE
+
+
 wildcard_constraints:
-    model="|".join(MODELS) or NONE,
-    zoo_localizer="|".join(ZOO_LOCALIZERS) or NONE,
-    source="|".join(map(re.escape, SOURCES)) or NONE,
-    features="|".join(map(re.escape, FEATURED)) or NONE,
-    side="|".join(map(str, SIDES)) or NONE,
-    asked="|".join(ASKED) or NONE,
+    model=one_of(MODELS),
+    zoo_localizer=one_of(ZOO_LOCALIZERS),
+    source=one_of(SOURCES),
+    features=one_of(FEATURED),
+    side=one_of(SIDES),
+    asked=one_of(ASKED),
     purpose="cohort|located",
 
 

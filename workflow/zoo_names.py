@@ -45,6 +45,11 @@ def needs_vision(row: Mapping[str, Any]) -> bool:
     return row.get("library") in VISION
 
 
+def is_pickled(row: Mapping[str, Any]) -> bool:
+    """Whether a row's weights are published as pickled files, which are converted before they are read."""
+    return row.get("library") == "torchxrayvision"
+
+
 def rows(document: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:
     """Every row of the chapter that may bring a model: its section, its name, and itself; models come first."""
     zoo = document["zoo"]
