@@ -20,8 +20,8 @@ from pathlib import Path
 from stages.lib.core import cli, documents, files
 from stages.lib.core.errors import DocumentError, EnvironmentBuildError
 from stages.lib.core.log import LOG
-from stages.lib.detect.chexagent import worker
-from stages.lib.detect.chexagent.records import Environment, Kind
+from stages.lib.models.chexagent import worker
+from stages.lib.models.chexagent.records import Environment, Kind
 
 LOCKS = Path(__file__).parent / "envs" / "chexagent2"
 FOLDER = Path(".venv-chexagent2")

@@ -4,7 +4,7 @@ The model loads its vision encoder from a second repository, and runs code of it
 nothing is fetched, and no other code found, when it runs.
 
 in   folders, or ids and full commit hashes on huggingface.co
-out  JSON, as lib.detect.chexagent.records.Parts: model, code and encoder, each like fetch.json
+out  JSON, as lib.models.chexagent.records.Parts: model, code and encoder, each like fetch.json
 """
 
 import json
@@ -15,8 +15,8 @@ from pathlib import Path
 from stages.lib.core import cli, documents, kinds
 from stages.lib.core.errors import ModelError, ParamsError
 from stages.lib.core.log import LOG
-from stages.lib.detect.chexagent.client import ChexagentParams
-from stages.lib.detect.chexagent.records import Parts
+from stages.lib.models.chexagent.client import ChexagentParams
+from stages.lib.models.chexagent.records import Parts
 from stages.weights import fetch
 
 # Its tokenizer's words and its code have names that the base model's files do not have.

@@ -39,12 +39,12 @@ from stages.lib.core.errors import (
     WorkerError,
 )
 from stages.lib.core.params import parse
-from stages.lib.detect.chexagent import client, worker
-from stages.lib.detect.chexagent.boxes import FAILED, TRUNCATED
-from stages.lib.detect.chexagent.records import Environment, Parts
-from stages.lib.detect.detection import Query
+from stages.lib.detect.chexagent import boxes
 from stages.lib.images.geometry import Geometry
 from stages.lib.models import isolation
+from stages.lib.models.chexagent import client, worker
+from stages.lib.models.chexagent.client import FAILED, TRUNCATED, Question
+from stages.lib.models.chexagent.records import Environment, Parts
 from stages.nodules import localize
 from stages.weights import fetch_chexagent
 from workflow import chexagent_env
@@ -93,9 +93,9 @@ def ask(environment, tmp_path) -> Callable[..., Any]:
     return make
 
 
-def queries(places: Sequence[tuple[float, float]] = PLACES, prompt: str = REQUEST) -> list[Query]:
+def queries(places: Sequence[tuple[float, float]] = PLACES, prompt: str = REQUEST) -> list[Question]:
     return [
-        Query(f"image{number}", lambda number=number, place=place: standin.image(*place, seed=number), prompt)
+        Question(f"image{number}", lambda number=number, place=place: standin.image(*place, seed=number), prompt)
         for number, place in enumerate(places)
     ]
 
@@ -110,7 +110,7 @@ def starts(checkpoints: Path) -> list[dict[str, Any]]:
 
 
 def near(words: str, place: tuple[float, float]) -> bool:
-    parsed = client.read(words)
+    parsed = boxes.read(words)
     (detection,) = parsed.detections
     return parsed.parsed == "ok" and np.hypot(detection.u - place[0], detection.v - place[1]) < 0.05
 
@@ -130,7 +130,7 @@ def test_the_stand_in_finds_a_bright_disc_on_every_image_and_the_journal_says_ho
     asked = queries()
     said = list(client.answer(asked, params, where, tmp_path / "journals"))
     assert [near(words, place) for words, place in zip(said, PLACES, strict=True)] == [True] * len(PLACES)
-    assert client.read(said[0]).detections[0].phrase == "nodule/mass"
+    assert boxes.read(said[0]).detections[0].phrase == "nodule/mass"
     (start,) = starts(tmp_path / "journals")
     assert start["versions"]["transformers"] == "4.40.0"
     assert start["code"] == {path.name: files.sha256_file(path) for path in standin.CODE.glob("*.py")}
@@ -263,7 +263,7 @@ def test_a_model_that_ignores_the_image_is_refused_and_nothing_is_written(ask, t
 def test_a_model_that_denies_everywhere_is_not_blind_if_its_scores_follow_the_image(ask, tmp_path):
     params, where = ask("denies")
     said = list(client.answer(queries(), params, where, tmp_path / "journals"))
-    assert {client.read(words).parsed for words in said} == {"empty"}
+    assert {boxes.read(words).parsed for words in said} == {"empty"}
     assert "scores behind them differ" in starts(tmp_path / "journals")[0]["probe"]
 
 
@@ -272,7 +272,7 @@ def test_an_answer_that_never_ends_is_recorded_and_read_as_cut(ask, tmp_path):
     params, where = ask("endless")
     said = list(client.answer(queries(), params, where, tmp_path / "journals"))
     assert all(words.endswith(TRUNCATED) for words in said)
-    assert {client.read(words).parsed for words in said} == {"cut"}
+    assert {boxes.read(words).parsed for words in said} == {"cut"}
     assert near(said[0].removesuffix(TRUNCATED).split("<|/box|>")[0] + "<|/box|>", PLACES[0])
     lines = [line for line in journal(tmp_path / "journals") if line["kind"] == "answer"]
     assert {(line["truncated"], line["tokens"]) for line in lines} == {(True, params.max_new_tokens)}
@@ -307,7 +307,7 @@ def test_a_image_that_makes_the_model_fail_is_recorded_and_asked_about_again_nex
     asked[1] = replace(asked[1], pixels=lambda: spoilt)
     said = list(client.answer(asked, params, where, tmp_path / "journals"))
     assert said[1] == f"{FAILED}ValueError: a white corner"
-    assert client.read(said[1]).parsed == "malformed"
+    assert boxes.read(said[1]).parsed == "malformed"
     assert all(near(said[number], PLACES[number]) for number in range(len(PLACES)) if number != 1)
     assert list(client.answer(asked, params, where, tmp_path / "journals")) == said
     keys = [line["key"] for line in journal(tmp_path / "journals") if line["kind"] == "answer"]
@@ -359,7 +359,7 @@ def test_another_transformers_is_refused_before_anything_is_loaded(anywhere, tmp
     assert list((tmp_path / "journals").glob("*/answers.jsonl")) == []
     program = (
         f"import sys; sys.path.insert(0, {str(standin.CODE.parents[2])!r})\n"
-        "from stages.lib.detect.chexagent import worker as w\n"
+        "from stages.lib.models.chexagent import worker as w\n"
         "try: w.main(w.Path('absent'), w.Path('absent'))\n"
         "except w.RefusalError: print(sorted({'torch', 'transformers'} & set(sys.modules)))"
     )
@@ -447,7 +447,7 @@ def test_all_that_decides_the_answers_names_the_journal(anywhere, tmp_path):
 
 
 def test_a_image_that_is_no_square_of_grey_is_refused(anywhere, tmp_path):
-    wide = Query("wide", lambda: np.zeros((4, 5), np.uint8), REQUEST)
+    wide = Question("wide", lambda: np.zeros((4, 5), np.uint8), REQUEST)
     with pytest.raises(ModelError, match="wanted a square of 8-bit grey values"):
         list(client.answer([wide], *anywhere, tmp_path / "journals"))
 

@@ -1,1 +1,1 @@
-"""CheXagent-2 in a process of its own."""
+"""What CheXagent-2 writes, as detections; it is asked by `lib.models.chexagent`."""

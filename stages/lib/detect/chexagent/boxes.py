@@ -23,11 +23,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from stages.lib.detect.detection import Response, boxed
+from stages.lib.models.chexagent.client import FAILED, TRUNCATED
+
 UNITS = 100
 SLACK = 5  # per cent outside of the square that are still taken for its edge
 REF, REF_END, BOX, BOX_END = "<|ref|>", "<|/ref|>", "<|box|>", "<|/box|>"
-TRUNCATED = "<|truncated|>"  # put behind an answer that was cut; the model has no such token
-FAILED = "<|failed|>"  # put before the error of a query that has no answer
 MARK = re.compile(r"<\|\s{0,2}(/?)(ref|box)\s{0,2}\|>", re.IGNORECASE)
 HALF = re.compile(r"<(?:\|\s{0,2}/?\w{0,12}\|?)?\Z")  # a mark that the answer ends in
 NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)"
@@ -136,6 +137,17 @@ def parse(answer: str) -> Parsed:
     if lost or not (boxes or nothing):
         return Parsed("malformed", tuple(boxes))
     return Parsed("ok" if boxes else "empty", tuple(boxes))
+
+
+def read(words: str) -> Response:
+    """An answer in CheXagent-2's format as detections; the point is the centre of the box.
+
+    >>> read("<|ref|>nodule/mass<|/ref|><|box|>(30,40),(35,50)<|/box|>").detections
+    (Detection(u=0.325, v=0.45, box=(0.3, 0.4, 0.35, 0.5), confidence=None, phrase='nodule/mass'),)
+    """
+    parsed = parse(words)
+    detections = tuple(boxed((box.x0, box.y0, box.x1, box.y1), UNITS, box.name) for box in parsed.boxes)
+    return Response(words, parsed.status, detections)
 
 
 def _read(text: str, name: str | None, boxes: list[Box]) -> bool:

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from stages.lib.detect import driver
-from stages.lib.detect.chexagent import client
+from stages.lib.detect.chexagent import boxes
 from stages.lib.detect.detection import Query, Response
+from stages.lib.models.chexagent import client
 
 Params = client.ChexagentParams
 
@@ -21,6 +22,7 @@ def localizer(params: Params, setting: driver.Setting) -> driver.Localizer:
     journals = setting.path("journals")
 
     def ask(queries: Sequence[Query]) -> Iterator[Response]:
-        return map(client.read, client.answer(queries, params, where, journals))
+        questions = [client.Question(query.key, query.pixels, query.prompt) for query in queries]
+        return map(boxes.read, client.answer(questions, params, where, journals))
 
     return ask

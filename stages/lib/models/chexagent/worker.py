@@ -86,7 +86,7 @@ def check_version(found: str) -> None:
 
     >>> check_version("5.23.0")
     Traceback (most recent call last):
-    stages.lib.detect.chexagent.worker.RefusalError: found transformers 5.23.0, wanted exactly 4.40.0: with another \
+    stages.lib.models.chexagent.worker.RefusalError: found transformers 5.23.0, wanted exactly 4.40.0: with another \
 one the words have nothing to do with the image; run 'make setup-chexagent'
     """
     if found != TRANSFORMERS:

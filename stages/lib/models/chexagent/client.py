@@ -1,4 +1,4 @@
-"""CheXagent-2 as a localizer: queries in, its words out, from a process in an environment of its own.
+"""CheXagent-2, asked about images: questions in, its words out, from a process in an environment of its own.
 
 Its licence, and that of its vision encoder, forbid commercial use (cc-by-nc-4.0). It runs only under transformers
 4.40.0 and with its own code, so it is asked by `chexagent.worker`: without a network, a token or the user's
@@ -13,7 +13,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -27,17 +27,17 @@ from stages.lib.core import documents, files, params
 from stages.lib.core.errors import BlindModelError, EnvironmentBuildError, ModelError, ParamsError, WorkerError
 from stages.lib.core.log import LOG
 from stages.lib.core.progress import track
-from stages.lib.detect.chexagent import boxes, worker
-from stages.lib.detect.chexagent.boxes import FAILED, TRUNCATED
-from stages.lib.detect.chexagent.records import Environment, Parts
-from stages.lib.detect.detection import Query, Response, boxed
 from stages.lib.models import isolation, snapshot
+from stages.lib.models.chexagent import worker
+from stages.lib.models.chexagent.records import Environment, Parts
 
 FOLDER = "none"
 COMMIT = r"[0-9a-f]{40}"
 GREY = 128
 SECONDS_BETWEEN_LOOKS = 0.2
 LAST_WORDS, LAST_WORDS_S = 2000, 10.0
+TRUNCATED = "<|truncated|>"  # put behind an answer that was cut; the model has no such token
+FAILED = "<|failed|>"  # put before the error of a question that has no answer
 
 
 @params.section
@@ -76,6 +76,21 @@ class ChexagentParams:
             wrong.append(f"probe_images of at least 2, found {self.probe_images}")
         if wrong:
             raise ValueError("; ".join(wrong))
+
+
+@dataclass(frozen=True)
+class Question:
+    """One prompt for one image.
+
+    Attributes:
+        key: Names image and prompt; no two questions of a run share it.
+        pixels: Returns the image as it is put to the model, uint8 array of shape (side, side).
+        prompt: What the model is asked.
+    """
+
+    key: str
+    pixels: Callable[[], np.ndarray]
+    prompt: str
 
 
 @dataclass(frozen=True)
@@ -130,28 +145,33 @@ def setting(fetched: str | Path, built: str | Path) -> Setting:
     return Setting(model, environment)
 
 
-def answer(queries: Sequence[Query], params: ChexagentParams, where: Setting, checkpoints: str | Path) -> Iterator[str]:
-    """Yield the model's words about each query, in order, as they arrive.
+def answer(
+    questions: Sequence[Question], params: ChexagentParams, where: Setting, checkpoints: str | Path
+) -> Iterator[str]:
+    """Yield the model's words about each question, in order, as they arrive.
 
-    Words that were cut at `max_new_tokens` end with `chexagent_boxes.TRUNCATED`; a query that failed alone gives
-    `chexagent_boxes.FAILED` and its error. `read` counts the first as cut, the second as malformed.
+    Words that were cut at `max_new_tokens` end with `TRUNCATED`; a question that failed alone gives `FAILED` and its
+    error.
 
     Args:
-        queries: Images and prompts; all keys different.
-        params: See `ChexagentParams`; `prompts` is for the caller, who makes queries of it.
+        questions: Images and prompts; all keys different.
+        params: See `ChexagentParams`; `prompts` is for the caller, who makes questions of it.
         where: Model and environment.
         checkpoints: Folder of the journals; each run has one below it.
 
     Raises:
-        ParamsError: If a prompt holds marks of special tokens, or two queries share a key.
+        ParamsError: If a prompt holds marks of special tokens, or two questions share a key.
         BlindModelError: If the model gives one answer to every image and to a grey square.
         WorkerError: If the process refuses, dies or hangs. What it has answered is kept, and the next run goes on.
     """
-    check(queries)
-    if not queries:
+    check(questions)
+    if not questions:
         return
-    digests = [sha256(_image(query).tobytes()).hexdigest() for query in track(queries, total=len(queries), what="hash")]
-    asked = [[query.key, query.prompt, digest] for query, digest in zip(queries, digests, strict=True)]
+    digests = [
+        sha256(_image(question).tobytes()).hexdigest()
+        for question in track(questions, total=len(questions), what="hash")
+    ]
+    asked = [[question.key, question.prompt, digest] for question, digest in zip(questions, digests, strict=True)]
     decides = {
         "max_new_tokens": params.max_new_tokens,
         "dtype": params.dtype,
@@ -163,26 +183,26 @@ def answer(queries: Sequence[Query], params: ChexagentParams, where: Setting, ch
     files.write_json(folder / "decides.json", decides)
     journal = folder / "answers.jsonl"
     known = _answers(worker.read_journal(journal)[0])
-    left = [number for number, query in enumerate(queries) if not _final(known.get(query.key))]
+    left = [number for number, question in enumerate(questions) if not _final(known.get(question.key))]
     if not left:
-        yield from (_words(known[query.key]) for query in queries)
+        yield from (_words(known[question.key]) for question in questions)
         return
     with tempfile.TemporaryDirectory(prefix=worker.PRIVATE) as private:
-        task = prepare(Path(private), queries, left, digests, params, where)
-        yield from _follow(queries, Path(private), task, journal, params, where)
+        task = prepare(Path(private), questions, left, digests, params, where)
+        yield from _follow(questions, Path(private), task, journal, params, where)
 
 
-def check(queries: Sequence[Query]) -> None:
-    """Refuse queries that the worker would misread.
+def check(questions: Sequence[Question]) -> None:
+    """Refuse questions that the worker would misread.
 
     Raises:
         ParamsError: With every problem.
     """
-    keys = [query.key for query in queries]
+    keys = [question.key for question in questions]
     problems = [f"{len(keys) - len(set(keys))} keys are not unique"] if len(set(keys)) < len(keys) else []
     problems += [
         f"found the prompt {prompt!r}, wanted one without '<|' and '|>', which begin special tokens"
-        for prompt in sorted({query.prompt for query in queries})
+        for prompt in sorted({question.prompt for question in questions})
         if any(mark in prompt for mark in worker.MARKS)
     ]
     if problems:
@@ -191,7 +211,7 @@ def check(queries: Sequence[Query]) -> None:
 
 def prepare(
     private: Path,
-    queries: Sequence[Query],
+    questions: Sequence[Question],
     left: Sequence[int],
     digests: Sequence[str],
     params: ChexagentParams,
@@ -201,9 +221,9 @@ def prepare(
 
     Args:
         private: An empty folder.
-        queries: All queries.
+        questions: All questions.
         left: Numbers of those that have no answer yet.
-        digests: Hash of each query's pixels.
+        digests: Hash of each question's pixels.
         params: See `ChexagentParams`.
         where: Model and environment.
     """
@@ -213,10 +233,10 @@ def prepare(
     probes = _spread(digests, params.probe_images)
     wanted = sorted({*left, *probes})
     for number in track(wanted, total=len(wanted), what="write images"):
-        _write_image(private / _png(number), _image(queries[number]))
-    first = queries[left[0]]
+        _write_image(private / _png(number), _image(questions[number]))
+    first = questions[left[0]]
     _write_image(private / "images/grey.png", np.full(_image(first).shape, GREY, np.uint8))
-    longest = max((queries[number].prompt for number in left), key=lambda text: (len(text), text))
+    longest = max((questions[number].prompt for number in left), key=lambda text: (len(text), text))
     head = {
         "model": "model",
         "encoder": "encoder",
@@ -232,22 +252,10 @@ def prepare(
             {"png": _png(probes[-1]), "request": longest},
         ],
     }
-    rows = [{"key": queries[n].key, "png": _png(n), "request": queries[n].prompt} for n in range(len(queries))]
+    rows = [{"key": questions[n].key, "png": _png(n), "request": questions[n].prompt} for n in range(len(questions))]
     task = private / "task.jsonl"
     task.write_text("".join(json.dumps(row) + "\n" for row in [head, *rows]))
     return task
-
-
-def read(words: str) -> Response:
-    """An answer in CheXagent-2's format as detections; the point is the centre of the box.
-
-    >>> read("<|ref|>nodule/mass<|/ref|><|box|>(30,40),(35,50)<|/box|>").detections
-    (Detection(u=0.325, v=0.45, box=(0.3, 0.4, 0.35, 0.5), confidence=None, phrase='nodule/mass'),)
-    """
-    parsed = boxes.parse(words)
-    units = boxes.UNITS
-    detections = tuple(boxed((box.x0, box.y0, box.x1, box.y1), units, box.name) for box in parsed.boxes)
-    return Response(words, parsed.status, detections)
 
 
 def command(where: Setting, task: Path, journal: Path) -> list[str]:
@@ -264,7 +272,7 @@ def command(where: Setting, task: Path, journal: Path) -> list[str]:
 
 
 def _follow(
-    queries: Sequence[Query],
+    questions: Sequence[Question],
     private: Path,
     task: Path,
     journal: Path,
@@ -277,7 +285,7 @@ def _follow(
     process = isolation.start(command(where, task, journal), private, log, os.environ)
     began = told = log.stat().st_size
     deadline = time.monotonic() + params.start_timeout_s
-    waiting = list(queries)[::-1]
+    waiting = list(questions)[::-1]
     try:
         while waiting:
             ended = process.poll() is not None
@@ -335,7 +343,7 @@ def _tell(log: Path, told: int) -> int:
 
 
 def _answers(lines: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Last answer to each query by key."""
+    """Last answer to each question by key."""
     return {line["key"]: line for line in lines if line["kind"] == "answer"}
 
 
@@ -349,11 +357,11 @@ def _words(line: dict[str, Any]) -> str:
     return str(line["words"]) + (TRUNCATED if line["truncated"] else "")
 
 
-def _image(query: Query) -> np.ndarray:
-    image = np.ascontiguousarray(query.pixels())
+def _image(question: Question) -> np.ndarray:
+    image = np.ascontiguousarray(question.pixels())
     if image.dtype != np.uint8 or image.ndim != 2 or image.shape[0] != image.shape[1]:
         raise ModelError(
-            f"{query.key}: found {image.dtype} of shape {image.shape}, wanted a square of 8-bit grey values"
+            f"{question.key}: found {image.dtype} of shape {image.shape}, wanted a square of 8-bit grey values"
         )
     return image
 
@@ -370,7 +378,7 @@ def _png(number: int) -> str:
 
 
 def _spread(digests: Sequence[str], count: int) -> list[int]:
-    """`count` of the queries, spread evenly over all images that differ; fewer if there are not so many.
+    """`count` of the questions, spread evenly over all images that differ; fewer if there are not so many.
 
     >>> _spread(["a", "a", "b", "c", "d", "e"], 3), _spread(["a", "a"], 3)
     ([0, 3, 5], [0])
