@@ -66,6 +66,15 @@ def test_rows_stand_by_whether_they_may_be_chosen_and_seen_ones_in_a_table_of_th
     assert keys(table(section, "zoo.seen")) == {"": ["published"]}
 
 
+def test_published_rows_on_other_data_stay_in_a_table_of_their_own(section):
+    (aside,) = [one for one in blocks(section, Table) if one.style == "aside"]
+    published, ours = (
+        {row.title for group in found.groups for row in group.rows} for found in (aside, table(section, "zoo.rows"))
+    )
+    assert published == {"Published, zero-shot", "Published, tuned"}
+    assert ours and not published & ours
+
+
 def test_a_failed_row_is_red_with_its_reason_and_escaped(section):
     row = next(row for group in table(section, "zoo.rows").groups for row in group.rows if row.key == "small")
     assert row.failed == f"fit: {REASON}"

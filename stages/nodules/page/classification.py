@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from stages.lib.metrics import catalog
 from stages.lib.metrics.evaluation_sets import MEASURED_SPLITS
 from stages.lib.metrics.measures import Estimate, Key
+from stages.lib.report import published
 from stages.lib.report.blocks import (
     Block,
     Charts,
@@ -22,7 +23,6 @@ from stages.lib.report.blocks import (
     Table,
 )
 from stages.lib.report.numbers import KNOWN, decimal, label, note, number
-from stages.nodules import published
 from stages.nodules.page import curves, subgroups
 from stages.nodules.page.study import Study
 from stages.nodules.page.words import name
@@ -57,7 +57,7 @@ def part(study: Study) -> Part:
         known = "The model, its calibration and its thresholds are the study's; nothing was chosen on these images."
         title = f"External data: {name(subset.removeprefix('external/'))}"
         blocks += [Heading(title=title, note=known), *_split(study, subset)]
-    blocks += [*subgroups.blocks(study), *_adapter(study), *_published()]
+    blocks += [*subgroups.blocks(study), *_adapter(study), *published.classifiers()]
     marked = f"test images; full dots are the {catalog.at_label(chosen)}, open ones the score 0.5"
     blocks.append(Heading(title="Curves", note=marked))
     charts = curves.of_classifiers(study)
@@ -190,18 +190,6 @@ def _adapter(study: Study) -> Iterator[Block]:
         )
         table = Table(columns=columns, groups=(Rows(rows=rows),), style="measured")
         yield Fold(title="Merged and unmerged adapter, validation images", blocks=(Note(text=(text,)), table))
-
-
-def _published() -> Iterator[Block]:
-    """Published numbers of classifiers, apart."""
-    rows = tuple(
-        Row(title=f"Published, {system}", cells=tuple(decimal(value) for value in values.values()))
-        for system, values in published.CLASSIFICATION.items()
-    )
-    columns = tuple(Column(title=label(metric)) for metric in next(iter(published.CLASSIFICATION.values())))
-    yield Heading(title="Published, other data: not comparable")
-    yield Table(columns=columns, groups=(Rows(rows=rows),), style="aside")
-    yield Note(text=(f"{published.NOTE}. Read these beside ours; do not rank them with ours.",))
 
 
 def matrices(study: Study) -> Iterator[Matrix]:

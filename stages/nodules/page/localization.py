@@ -7,9 +7,9 @@ from stages.lib.detect.choice import Choice
 from stages.lib.detect.cutoff import Cutoff
 from stages.lib.metrics import catalog
 from stages.lib.metrics.measures import Estimate, Key
+from stages.lib.report import published
 from stages.lib.report.blocks import Block, Charts, Column, Fold, Heading, Note, Number, Part, Row, Rows, Table
 from stages.lib.report.numbers import decimal, fact, label, number
-from stages.nodules import published
 from stages.nodules.notes import Division
 from stages.nodules.page import curves
 from stages.nodules.page.study import Study

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from stages.lib.metrics.measures import Key
+from stages.lib.report import published
 from stages.lib.report.blocks import Block, Column, Fold, Heading, Note, Number, Part, Row, Rows, Table
 from stages.lib.report.numbers import DASH
 from stages.zoo.page.study import AREA, F1, PRECISION, Study, amount, duration, shown, unbroken
@@ -65,6 +66,7 @@ def _of(study: Study) -> Iterator[Block]:
         )
         groups = [Rows(rows=rows(study, study.ranked(seen)))]
         yield Table(name="zoo.seen", corner="Model", columns=COLUMNS, groups=tuple(groups), style="systems")
+    yield from published.classifiers()
     yield Fold(title="What each row is", blocks=tuple(_what(study)))
 
 

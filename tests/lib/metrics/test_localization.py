@@ -6,7 +6,7 @@ import pytest
 from stages.lib.core.errors import UndefinedMetricError
 from stages.lib.metrics import localization as loc
 from stages.lib.metrics import strata
-from stages.nodules.published import LOCALIZATION
+from stages.lib.report.published import LOCALIZATION
 
 
 def image(points, predictions, patient="a", width=300, height=400):

@@ -1,7 +1,10 @@
 """What the published system reported, for the reader's eye: measured on other images, so never ranked against ours."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+
+from stages.lib.report.blocks import Block, Column, Heading, Note, Row, Rows, Table
+from stages.lib.report.numbers import decimal, label
 
 
 @dataclass(frozen=True)
@@ -76,3 +79,15 @@ LOCALIZATION: Mapping[str, Mapping[str, float]] = {
         "median_radial_error_px": 66.73,
     },
 }
+
+
+def classifiers() -> Iterator[Block]:
+    """Published numbers of classifiers, apart."""
+    rows = tuple(
+        Row(title=f"Published, {system}", cells=tuple(decimal(value) for value in values.values()))
+        for system, values in CLASSIFICATION.items()
+    )
+    columns = tuple(Column(title=label(metric)) for metric in next(iter(CLASSIFICATION.values())))
+    yield Heading(title="Published, other data: not comparable")
+    yield Table(columns=columns, groups=(Rows(rows=rows),), style="aside")
+    yield Note(text=(f"{NOTE}. Read these beside ours; do not rank them with ours.",))
