@@ -14,6 +14,7 @@ from real_server import real_server  # noqa: F401
 from slurm_cluster import slurm_cluster  # noqa: F401
 from tiny_base import tiny_base, tiny_study, trained  # noqa: F401
 from tiny_cases import tiny_cases  # noqa: F401
+from vision_env import vision_environment  # noqa: F401
 
 from stages.lib.images import pseudonym
 

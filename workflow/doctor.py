@@ -416,10 +416,10 @@ def chexagent(document: Mapping[str, Any]) -> tuple[str | None, str | None]:
     from stages.lib.core import kinds, params
     from stages.lib.core.errors import ModelError
     from stages.weights import fetch, fetch_chexagent
-    from workflow import chexagent_env
+    from workflow import chexagent_env, own_env
 
-    state = "absent" if chexagent_env.fit_python() else "no python"
-    if chexagent_env.ready(chexagent_env.FOLDER):
+    state = "absent" if own_env.fit_python(chexagent_env.ENV) else "no python"
+    if own_env.ready(chexagent_env.ENV, chexagent_env.ENV.folder):
         state = "ready"
     parsed = params.parse({"nodules": {"localizers": rows}}, {"nodules.localizers": kinds.rows(kinds.LOCALIZERS)})
     found = []

@@ -44,10 +44,11 @@ from stages.lib.images.geometry import Geometry
 from stages.lib.models import isolation
 from stages.lib.models.chexagent import client, worker
 from stages.lib.models.chexagent.client import FAILED, TRUNCATED, Question
-from stages.lib.models.chexagent.records import Environment, Parts
+from stages.lib.models.chexagent.records import Parts
+from stages.lib.models.own_environment import Environment
 from stages.nodules import localize
 from stages.weights import fetch_chexagent
-from workflow import chexagent_env
+from workflow import chexagent_env, own_env
 
 REQUEST = "Locate areas in the chest X-ray where nodule/mass is present, using bounding box coordinates"
 PLACES = [(0.2, 0.3), (0.7, 0.25), (0.35, 0.8), (0.8, 0.75), (0.5, 0.5), (0.15, 0.6), (0.6, 0.9)]
@@ -645,23 +646,23 @@ def test_the_fetched_record_is_written_by_the_command(anywhere, tmp_path):
 
 
 def test_the_locks_hold_what_the_model_s_code_was_written_for():
-    text = (chexagent_env.LOCKS / "requirements.lock").read_text()
+    text = (chexagent_env.ENV.locks / "requirements.lock").read_text()
     for pin in ("transformers==4.40.0", "tokenizers==0.19.1", "huggingface-hub==0.36.2"):
         assert f"\n{pin} \\\n" in text
-    layer = chexagent_env.layer_of(text)
-    assert [line.split("==")[0] for line in layer.splitlines() if line[0] != " "] == sorted(chexagent_env.LAYER)
-    assert layer.count("--hash=sha256:") >= len(chexagent_env.LAYER)
+    layer = own_env.layer_of(text, chexagent_env.ENV.layer)
+    assert [line.split("==")[0] for line in layer.splitlines() if line[0] != " "] == sorted(chexagent_env.ENV.layer)
+    assert layer.count("--hash=sha256:") >= len(chexagent_env.ENV.layer)
     assert "torch" not in [line.split("==")[0] for line in text.splitlines()]
 
 
 def test_an_environment_is_built_again_when_its_locks_change_and_never_over_something_else(tmp_path, monkeypatch):
     folder = tmp_path / "environment"
     folder.mkdir()
-    record = Environment(python=sys.executable, kind="full", locks=chexagent_env.digest(), versions={})
-    documents.write(folder / chexagent_env.READY, record)
+    record = Environment(python=sys.executable, kind="full", locks=own_env.digest(chexagent_env.ENV), versions={})
+    documents.write(folder / own_env.READY, record)
     assert chexagent_env.build(folder) == record
-    monkeypatch.setattr(chexagent_env, "digest", lambda: "changed")
-    assert chexagent_env.ready(folder) is None
+    monkeypatch.setattr(own_env, "digest", lambda env: "changed")
+    assert own_env.ready(chexagent_env.ENV, folder) is None
     other = tmp_path / "images"
     other.mkdir()
     (other / "image.png").write_text("")
@@ -672,11 +673,11 @@ def test_an_environment_is_built_again_when_its_locks_change_and_never_over_some
 
 def test_the_record_names_an_environment_below_the_working_folder_by_a_relative_path(anywhere, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(chexagent_env, "_install", lambda python: None)
-    monkeypatch.setattr(chexagent_env, "check", lambda python: {"transformers": "4.40.0"})
-    record = chexagent_env.build(Path("environment"))
+    monkeypatch.setattr(own_env, "_install", lambda env, python: None)
+    env = replace(chexagent_env.ENV, check=lambda python: {"transformers": "4.40.0"})
+    record = own_env.build(env, Path("environment"))
     assert record.python == Path("environment/bin/python")
-    assert chexagent_env.ready(Path("environment")) == record
+    assert own_env.ready(env, Path("environment")) == record
     where = replace(anywhere[1], built=record)
     assert str(tmp_path / "environment/bin/python") in client.command(where, Path("task"), Path("journal"))
 
@@ -688,9 +689,9 @@ def test_an_interpreter_with_another_transformers_is_no_environment(tmp_path):
 
 
 def test_a_python_without_a_wheel_of_the_tokenizer_is_said_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(chexagent_env.shutil, "which", lambda name: None)
-    assert chexagent_env.fit_python((3, 14)) is None
-    monkeypatch.setattr(chexagent_env, "fit_python", lambda: None)
+    monkeypatch.setattr(own_env.shutil, "which", lambda name: None)
+    assert own_env.fit_python(chexagent_env.ENV, (3, 14)) is None
+    monkeypatch.setattr(own_env, "fit_python", lambda env: None)
     with pytest.raises(EnvironmentBuildError, match=r"wants Python 3\.12 or 3\.11"):
         chexagent_env.build(tmp_path / "environment")
 

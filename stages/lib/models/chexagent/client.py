@@ -27,9 +27,10 @@ from stages.lib.core import documents, files, params
 from stages.lib.core.errors import BlindModelError, EnvironmentBuildError, ModelError, ParamsError, WorkerError
 from stages.lib.core.log import LOG
 from stages.lib.core.progress import track
-from stages.lib.models import isolation, snapshot
+from stages.lib.models import isolation, own_environment, snapshot
 from stages.lib.models.chexagent import worker
-from stages.lib.models.chexagent.records import Environment, Parts
+from stages.lib.models.chexagent.records import Parts
+from stages.lib.models.own_environment import Environment
 
 FOLDER = "none"
 COMMIT = r"[0-9a-f]{40}"
@@ -134,10 +135,8 @@ def setting(fetched: str | Path, built: str | Path) -> Setting:
     model = documents.read(fetched, Parts)
     for part in (model.model, model.code, model.encoder):
         snapshot.check_folder(fetched, part, Parts.written_by)
-    environment = documents.read(built, Environment, "run 'make setup-chexagent'")
+    environment = own_environment.read(built, "run 'make setup-chexagent'")
     found = environment.versions.get("transformers")
-    if not environment.python.exists():
-        raise EnvironmentBuildError(f"{built}: there is no {environment.python} any more; run 'make setup-chexagent'")
     if found != worker.TRANSFORMERS:
         raise EnvironmentBuildError(
             f"{built}: found transformers {found}, wanted {worker.TRANSFORMERS}; run 'make setup-chexagent'"
