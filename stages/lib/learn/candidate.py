@@ -156,3 +156,12 @@ class Scores:
     score: NDArray[np.float64]
     logits: NDArray[np.float64] | None = None
     answer_mass: NDArray[np.float64] | None = None
+
+
+def of_one(logit: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Logits of the negative and the positive answer of a kind that has one logit for both, shape (n, 2).
+
+    >>> of_one(np.array([2.5])).tolist()
+    [[0.0, 2.5]]
+    """
+    return np.stack([np.zeros(len(logit)), logit], axis=1)

@@ -70,3 +70,13 @@ def test_an_image_without_any_neighbour_of_another_patient_is_refused() -> None:
     index = directions(np.random.default_rng(1), 3)
     with pytest.raises(TrainingError, match="no training image of another patient"):
         knn.search(index[:1], np.array(["a"]), index, np.array(["a"] * 3), np.array([0, 1, 1]), (1,))
+
+
+@pytest.mark.parametrize("shifts", [3, 5, 7])
+def test_a_score_is_at_most_1_at_any_number_of_places(shifts: int) -> None:
+    rng = np.random.default_rng(4)
+    index, queries = directions(rng, 20, shifts**2), directions(rng, 30, shifts**2)
+    [found] = knn.search(
+        queries, np.array(["q"] * 30), index, np.array([f"p{n}" for n in range(20)]), np.ones(20, int), (5,)
+    )
+    assert found.tolist() == [1.0] * 30

@@ -120,3 +120,17 @@ def test_a_pooling_refuses_constant_tokens_others_than_it_learned_and_a_lack_of_
         pooled.score(params(), setting, tmp_path)
     with pytest.raises(ValueError, match="a width alone with attention"):
         params("attention", width=0)
+
+
+@pytest.mark.parametrize("method", ["attention", "log_sum_exp"])
+def test_a_pooling_scores_an_image_with_the_same_bits_in_any_shard(method: str, tmp_path: Path) -> None:
+    tokens, labels = zoo_features.planted(90, 1, features=24)
+    row, whole = params(method, epochs=2), images(tokens, labels)
+    setting = zoo_features.setting(whole, whole, tmp_path)
+    pooled.fit(row, setting, tmp_path)
+    together = pooled.score(row, setting, tmp_path)
+    assert together.logits is not None
+    for size in (1, 7, 40):
+        parts = [images(tokens[n : n + size], labels[n : n + size], n) for n in range(0, 90, size)]
+        found = [pooled.score(row, replace(setting, images=part), tmp_path).score for part in parts]
+        assert np.concatenate(found).tolist() == together.score.tolist()

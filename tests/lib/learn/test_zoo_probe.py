@@ -162,3 +162,32 @@ def test_prevalence_is_that_of_training_images(study: Any, tmp_path: Path) -> No
     prevalence.fit(row, zoo_features.setting(val, train, tmp_path), tmp_path)
     found = prevalence.score(row, zoo_features.setting(val, None, tmp_path), tmp_path).score
     assert set(found.tolist()) == {float(train.labels.mean())}
+
+
+def test_a_probe_scores_an_image_with_the_same_bits_in_any_shard(tmp_path: Path) -> None:
+    tokens, labels = zoo_features.planted(120, 1, features=200)
+    whole = zoo_features.images(tokens, labels)
+    params = probe_params(pool=("largest+smallest",))
+    setting = zoo_features.setting(whole, whole, tmp_path)
+    probe.fit(params, setting, tmp_path)
+    together = probe.score(params, setting, tmp_path).score
+    for size in (1, 7, 50):
+        shards = [
+            zoo_features.images(tokens[start : start + size], labels[start : start + size], start)
+            for start in range(0, 120, size)
+        ]
+        scores = [probe.score(params, replace(setting, images=shard), tmp_path).score for shard in shards]
+        assert np.concatenate(scores).tolist() == together.tolist()
+
+
+def test_a_probe_keeps_its_logits_where_scores_are_1_in_double_precision(tmp_path: Path) -> None:
+    tokens, labels = zoo_features.planted(200, 1, lifted=4.0)
+    train, val = zoo_features.images(tokens[:150], labels[:150]), zoo_features.images(tokens[150:], labels[150:], 150)
+    setting = zoo_features.setting(val, train, tmp_path)
+    params = probe_params(pool=("largest+smallest+mean",), strengths=(1e6,))
+    probe.fit(params, setting, tmp_path)
+    found = probe.score(params, setting, tmp_path)
+    logits = probe.logits(setting, tmp_path)
+    assert (found.score == 1.0).sum() > 1
+    assert found.logits is not None and (found.logits[:, 1] - found.logits[:, 0]).tolist() == logits.tolist()
+    assert len(set(logits[found.score == 1.0].tolist())) == (found.score == 1.0).sum()

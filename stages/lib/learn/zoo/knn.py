@@ -140,8 +140,8 @@ def search(
             weight[weight.max(axis=1) == 0] = 1.0  # nothing is alike: each counts the same
             for number, k in enumerate(ks):
                 voted = (weight[:, :k] * labels[found.places[:, :k]]).sum(axis=1)
-                scores[number][some] += voted / weight[:, :k].sum(axis=1) / queries.shape[1]
-    return scores
+                scores[number][some] += voted / weight[:, :k].sum(axis=1)
+    return [one / queries.shape[1] for one in scores]  # divided once: nine ninths add up to more than 1
 
 
 def _raw(images: Inputs, pool: str, row: str) -> NDArray[np.float32]:

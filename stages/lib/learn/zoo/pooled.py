@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from stages.lib.core import documents, params
 from stages.lib.core.errors import ModelError, TrainingError
 from stages.lib.core.progress import track
-from stages.lib.learn.candidate import Fitted, Inputs, Scores, Setting, Tried
+from stages.lib.learn.candidate import Fitted, Inputs, Scores, Setting, Tried, of_one
 from stages.lib.metrics import binary
 from stages.lib.metrics.calibration import sigmoid
 from stages.lib.models.backbone import BackboneParams, Row
@@ -188,8 +188,8 @@ def score(params: Params, setting: Setting, folder: Path) -> Scores:
     known = _Standardized(images, np.array(told.centre, np.float32), np.array(told.scale, np.float32))
     states = _load(folder, told, setting.row)
     modules = [_filled(network(told.method, told.features, told.width, told.sharpness), state) for state in states]
-    logits = np.mean([_logits(module, known) for module in modules], axis=0) if len(images) else np.zeros(0)
-    return Scores(score=sigmoid(logits))
+    logits = np.mean([_logits(module, known, 1) for module in modules], axis=0) if len(images) else np.zeros(0)
+    return Scores(score=sigmoid(logits), logits=of_one(logits))
 
 
 class _Standardized:
@@ -279,13 +279,13 @@ def _batches(count: int, size: int, rng: np.random.Generator) -> Iterator[NDArra
         yield order[start : start + size]
 
 
-def _logits(module: "Module", images: _Standardized) -> NDArray[np.float64]:
-    """Mean logit over the places of each image, shape (n,)."""
+def _logits(module: "Module", images: _Standardized, at_once: int = READ_AT_ONCE) -> NDArray[np.float64]:
+    """Mean logit over the places of each image, shape (n,); each image alone gives the same bits in any shard."""
     import torch
 
     found = []
-    for start in range(0, images.count, READ_AT_ONCE):
-        tokens = images.of(np.arange(start, min(start + READ_AT_ONCE, images.count)))
+    for start in range(0, images.count, at_once):
+        tokens = images.of(np.arange(start, min(start + at_once, images.count)))
         flat = torch.from_numpy(tokens.reshape(-1, *tokens.shape[2:]))
         with torch.inference_mode():
             found.append(module(flat).double().numpy().reshape(len(tokens), -1).mean(axis=1))

@@ -17,7 +17,7 @@ from stages.lib.core import documents, params
 from stages.lib.core.errors import ModelError, TrainingError
 from stages.lib.core.progress import track
 from stages.lib.learn import logistic, pooled_features
-from stages.lib.learn.candidate import Fitted, Inputs, Scores, Setting, Tried
+from stages.lib.learn.candidate import Fitted, Inputs, Scores, Setting, Tried, of_one
 from stages.lib.metrics import binary
 from stages.lib.metrics.calibration import sigmoid
 from stages.lib.models import token_statistics
@@ -120,7 +120,7 @@ def _of(params: Params, setting: Setting, pool: str, places: Places) -> Iterator
         fits = dict(_regressions(samples, labels, owners, sorted(params.strengths), weight))
         for strength in params.strengths:
             found = fits[strength]
-            logits = _means(seen @ found.weights + found.bias, images, len(setting.images))
+            logits = _means(_products(seen, found.weights.astype(np.float64)) + found.bias, images, len(setting.images))
             precision = None
             if np.isfinite(logits).all() and len(np.unique(setting.images.labels)) == 2:
                 precision = binary.average_precision(setting.images.labels, logits)
@@ -198,9 +198,22 @@ def logits(setting: Setting, folder: Path) -> NDArray[np.float64]:
             "zoo.fit of this row again"
         )
     pooled_features.standardized(samples, np.array(head.centre, np.float32), np.array(head.scale, np.float32))
-    return _means(samples @ np.array(head.weights, np.float32) + head.bias, owners, len(setting.images))
+    return _means(_products(samples, np.array(head.weights)) + head.bias, owners, len(setting.images))
+
+
+def _products(samples: NDArray[np.float32], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sum of the weighted features of each sample, the same bits whatever other samples stand beside it.
+
+    A product of matrices would round by the number of samples, and so by how images are cut into shards.
+    """
+    found = np.empty(len(samples))
+    for start in range(0, len(samples), pooled_features.BLOCK):
+        block = samples[start : start + pooled_features.BLOCK]
+        found[start : start + len(block)] = (block * weights).sum(axis=1)
+    return found
 
 
 def score(params: Params, setting: Setting, folder: Path) -> Scores:
-    """Probability of a nodule, of each image. Raises as `logits`."""
-    return Scores(score=sigmoid(logits(setting, folder)))
+    """Probability of a nodule, of each image, and the logits behind it. Raises as `logits`."""
+    found = logits(setting, folder)
+    return Scores(score=sigmoid(found), logits=of_one(found))
