@@ -68,8 +68,9 @@ def infer(given: inputs.Given, row: params.Row, fitted: Fit, images: pa.Table, f
     found, hash_ = inputs.of_images(given, kind.READS, images, wanted, labelled=False)
     made: Scores = kind.score(row.params, inputs.setting(given, found, None, hash_), folder)
     ids = images["image_id"].to_pylist()
-    logits = np.full((len(ids), 2), np.nan) if made.logits is None else made.logits
     _check(given.row, ids, made)
+    logits = inputs.read_logits(given, ids) if made.logits is None else made.logits
+    logits = np.full((len(ids), 2), np.nan) if logits is None else logits
     mass = inputs.read_mass(given, ids) if made.answer_mass is None else made.answer_mass
     mass = np.full(len(ids), np.nan) if mass is None else mass
     columns = {

@@ -141,12 +141,29 @@ def read_mass(given: Given, ids: Sequence[str]) -> NDArray[np.float64] | None:
 
     Shape (n,); NaN where the table has none.
     """
+    table = _one_table(given, ids)
+    return None if table is None else table["answer_mass"].to_numpy().astype(np.float64)
+
+
+def read_logits(given: Given, ids: Sequence[str]) -> NDArray[np.float64] | None:
+    """Logits of the negative and the positive answer, where a row's scores are those of one table that has them.
+
+    Shape (n, 2). A calibration looks at them, and knows more of an image than by a score that is near 0 or 1.
+    """
+    table = _one_table(given, ids)
+    columns = [] if table is None else [table["logit_negative"], table["logit_positive"]]
+    if not columns or any(column.null_count for column in columns):
+        return None
+    return np.stack([column.to_numpy() for column in columns], axis=1)
+
+
+def _one_table(given: Given, ids: Sequence[str]) -> pa.Table | None:
+    """Rows of the images in the one table that a row's scores are those of; None if there is not one."""
     paths: Sequence[str] = given.files.scores or []
     if len(paths) != 1:
         return None
     table = tables.read(paths[0], tables.INFER)
-    found = table["answer_mass"].take(_rows_of_scores(Path(paths[0]), table, ids))
-    return found.to_numpy().astype(np.float64)
+    return table.take(_rows_of_scores(Path(paths[0]), table, ids))
 
 
 def _has(row: str, option: str, found: object) -> None:

@@ -167,3 +167,24 @@ def test_a_classifier_of_the_study_as_a_row_has_its_own_scores(study, tmp_path):
     assert inferred.answer_mass == 0.75  # of the two answers, as it was asked
     known = {row["image_id"]: row["score"] for row in rows}
     assert [row["score"] for row in found] == [known[row["image_id"]] for row in found]
+    assert {row["logit_positive"] for row in found} == {None}
+
+
+def test_a_classifier_of_the_study_keeps_the_logits_that_its_calibration_looks_at(study, tmp_path):
+    split = tables.read(study / "split.parquet", tables.SPLIT).to_pylist()
+    rows = [
+        {"image_id": row["image_id"], "split": row["split"], "label": row["label"]}
+        | {"score": 1.0, "logit_negative": -20.0, "logit_positive": 20.0 + number}
+        for number, row in enumerate(split)
+        if row["split"] in ("val", "test")
+    ]
+    path = tmp_path / "nodules/tuned.parquet"
+    path.parent.mkdir()
+    tables.write(path, tables.from_rows(rows, tables.INFER), tables.INFER)
+    row = {"kind": "study", "classifier": "tuned", "shifts": 1, "seen": "unknown", "licence": "x", "commercial": True}
+    kind.run_fit(study, tmp_path, "qlora", row, scores=[path])
+    found, _ = kind.run_infer(study, tmp_path, "qlora", row, scores=[path])
+    known = {row["image_id"]: row["logit_positive"] for row in rows}
+    assert [(one["logit_negative"], one["logit_positive"]) for one in found] == [
+        (-20.0, known[one["image_id"]]) for one in found
+    ]
