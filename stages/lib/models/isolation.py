@@ -86,7 +86,9 @@ def environment(private: Path, environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def start(command: Sequence[str], private: Path, log: Path, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def start(
+    command: Sequence[str], private: Path, log: Path, environ: Mapping[str, str], sockets: Sequence[int] = ()
+) -> subprocess.Popen[bytes]:
     """Running process: its working folder is `private`, its output goes to `log`, and it has no input.
 
     Args:
@@ -94,6 +96,7 @@ def start(command: Sequence[str], private: Path, log: Path, environ: Mapping[str
         private: An empty folder of its own.
         log: File that standard output and error are added to.
         environ: The environment to choose from.
+        sockets: Numbers of open sockets that it inherits.
     """
     own = environment(private, environ)
     for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "HF_HOME", "HF_MODULES_CACHE"):
@@ -107,6 +110,7 @@ def start(command: Sequence[str], private: Path, log: Path, environ: Mapping[str
             stdout=words,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=sockets,
         )
 
 

@@ -64,6 +64,7 @@ def main(socket: int) -> None:
         try:
             header, arrays = receive(connection)
         except (EOFError, ConnectionError):
+            clear(Path.cwd())
             return
         try:
             if header["verb"] == "open":
@@ -249,28 +250,35 @@ def prepare(*libraries: str) -> None:
         import_module(name)
 
 
-def open_timm(folder: Path, architecture: str, side: int) -> Opened:
-    """A model of timm: config.json and model.safetensors, as its repository on the hub has them."""
-    import timm
-
+def examine_timm(folder: Path, architecture: str, side: int) -> tuple[Row, np.ndarray]:
+    """config.json of a model of timm, as its repository on the hub has it, and its values of greys."""
     path = folder / CONFIG
     told = document(path)
-    if told.get("architecture") != architecture or not timm.is_model(architecture):
-        raise RefusalError(
-            f"{path}: found {told.get('architecture')}, wanted {architecture} as the row's architecture says, a model "
-            f"of timm {timm.__version__}"
-        )
     cfg = told.get("pretrained_cfg") or told
-    channels, *size = cfg.get("input_size") or (3,)
-    options = dict(told.get("model_args") or {})
-    if channels != 3:
-        options.setdefault("in_chans", channels)
-    if size and cfg.get("fixed_input_size"):
-        options.setdefault("img_size", tuple(size))
     classes = told.get("num_classes", cfg.get("num_classes"))
+    if told.get("architecture") != architecture:
+        raise RefusalError(f"{path}: found {told.get('architecture')}, wanted {architecture}, as the row says")
     if not isinstance(classes, int):
         raise RefusalError(f"{path}: found num_classes {classes!r}, wanted the number of outputs of the checkpoint")
-    model = timm.create_model(architecture, pretrained=False, num_classes=classes, **options)
+    shape = list(cfg.get("input_size") or (3,))
+    weights_of(folder, (WEIGHTS,))
+    return {**told, "cfg": cfg, "classes": classes, "shape": shape}, normalized(cfg, shape[0], path)
+
+
+def open_timm(folder: Path, architecture: str, side: int) -> Opened:
+    """A model of timm."""
+    import timm
+
+    told, values = examine_timm(folder, architecture, side)
+    if not timm.is_model(architecture):
+        raise RefusalError(f"architecture: found {architecture}, wanted a model that timm {timm.__version__} has")
+    options = dict(told.get("model_args") or {})
+    channels, *size = told["shape"]
+    if channels != 3:
+        options.setdefault("in_chans", channels)
+    if size and told["cfg"].get("fixed_input_size"):
+        options.setdefault("img_size", tuple(size))
+    model = timm.create_model(architecture, pretrained=False, num_classes=told["classes"], **options)
     fill(model, checkpoint(folder, (WEIGHTS,)), architecture, folder)
     cell_px, prefix = fit_timm(model, architecture, side)
     return Opened(
@@ -278,7 +286,7 @@ def open_timm(folder: Path, architecture: str, side: int) -> Opened:
         tokens=timm_tokens,
         cell_px=cell_px,
         prefix=prefix,
-        values=normalized(cfg, channels, path),
+        values=values,
         beside=("head.", "fc_norm."),
         random_weights=told.get("random_weights") is True,
     )
@@ -305,34 +313,45 @@ def timm_tokens(model: Any, pixels: Any) -> Any:
     return seen.flatten(1, 2) if getattr(model, "output_fmt", "NCHW") == "NHWC" else seen.flatten(2).transpose(1, 2)
 
 
-def open_torchxrayvision(folder: Path, architecture: str, side: int) -> Opened:
-    """A model of TorchXRayVision: config.json and model.safetensors, as `convert` wrote them."""
+def examine_torchxrayvision(folder: Path, architecture: str, side: int) -> tuple[Row, np.ndarray]:
+    """config.json of a model of TorchXRayVision, as `convert` wrote it, and its values of greys."""
     path = folder / CONFIG
     told = document(path)
     if told.get("architecture") != architecture or architecture not in XRV_CLASSES:
         raise RefusalError(
-            f"{path}: found {told.get('architecture')}, wanted {architecture} as the row's architecture says, one of "
+            f"{path}: found {told.get('architecture')}, wanted {architecture} as the row says, one of "
             f"{', '.join(XRV_CLASSES)}"
         )
     options, targets = told.get("arguments") or {}, told.get("targets")
-    outputs = options.get("num_classes")
-    if not isinstance(targets, list) or len(targets) != outputs:
-        raise RefusalError(f"{path}: found targets {targets!r}, wanted {outputs} names, one for each output")
+    if not isinstance(targets, list) or len(targets) != options.get("num_classes"):
+        raise RefusalError(
+            f"{path}: found targets {targets!r}, wanted {options.get('num_classes')} names, one for each output"
+        )
+    check_side(side, CELL_PX, architecture)
+    weights_of(folder, (WEIGHTS,))
+    return told, np.repeat(xrv_values()[None], options.get("in_channels", 1), axis=0)
+
+
+def open_torchxrayvision(folder: Path, architecture: str, side: int) -> Opened:
+    """A model of TorchXRayVision."""
+    told, values = examine_torchxrayvision(folder, architecture, side)
+    options = told["arguments"]
     make, tokens, head = XRV_CLASSES[architecture]
     try:
         model = make(options)
     except (TypeError, KeyError, AttributeError) as error:
-        raise RefusalError(f"{path}: found arguments {options}, wanted those of {architecture}: {error}") from error
+        raise RefusalError(
+            f"{folder / CONFIG}: found arguments {options}, wanted those of {architecture}: {error}"
+        ) from error
     fill(model, checkpoint(folder, (WEIGHTS,)), architecture, folder)
-    check_side(side, CELL_PX, architecture)
     return Opened(
         model=model,
         tokens=tokens,
         cell_px=CELL_PX,
         prefix=0,
-        values=np.repeat(xrv_values()[None], options.get("in_channels", 1), axis=0),
+        values=values,
         beside=(head,),
-        targets=targets,
+        targets=told["targets"],
         random_weights=told.get("random_weights") is True,
     )
 
@@ -377,55 +396,60 @@ def xrv_resnet_tokens(model: Any, pixels: Any) -> Any:
     return seen.flatten(2).transpose(1, 2)
 
 
-def open_open_clip(folder: Path, architecture: str, side: int) -> Opened:
-    """The vision tower of a model of open_clip: open_clip_config.json and weights, as its repository has them.
-
-    The text tower is not built: it may want files of another repository.
-    """
-    from open_clip.model import CLIPVisionCfg, _build_vision_tower
-
+def examine_open_clip(folder: Path, architecture: str, side: int) -> tuple[Row, np.ndarray]:
+    """open_clip_config.json of a model of open_clip, as its repository has it, and its values of greys."""
     path = folder / CLIP_CONFIG
     told = document(path)
-    model_cfg = told.get("model_cfg") or {}
-    vision, width = model_cfg.get("vision_cfg"), model_cfg.get("embed_dim")
+    model = told.get("model_cfg") or {}
+    vision, width = model.get("vision_cfg"), model.get("embed_dim")
     if not isinstance(vision, dict) or not isinstance(width, int):
         raise RefusalError(f"{path}: found no model_cfg with vision_cfg and embed_dim, wanted a model of open_clip")
+    if (named := clip_architecture(vision)) != architecture:
+        raise RefusalError(f"{path}: found {named}, wanted {architecture}, as the row says")
+    cell_px = CELL_PX if named == "ModifiedResNet" else vision.get("patch_size", 16)
+    if not vision.get("timm_model_name"):
+        check_side(side, cell_px, architecture)
+    weights_of(folder, CLIP_WEIGHTS)
     vision = {**vision, "timm_model_pretrained": False, "patch_dropout": 0.0}
-    named = clip_architecture(vision)
-    if named != architecture:
-        raise RefusalError(f"{path}: found {named}, wanted {architecture}, as the row's architecture says")
-    quick = bool(model_cfg.get("quick_gelu"))
+    more = {"vision": vision, "width": width, "quick": bool(model.get("quick_gelu")), "cell_px": cell_px}
+    return {**told, **more}, normalized(told.get("preprocess_cfg") or {}, 3, path)
 
-    def build(image_size: Any) -> Any:
-        return _build_vision_tower(width, CLIPVisionCfg(**{**vision, "image_size": image_size}), quick)
+
+def open_open_clip(folder: Path, architecture: str, side: int) -> Opened:
+    """The vision tower of a model of open_clip. The text side is not built: it may want another repository's files."""
+    from open_clip.model import CLIPVisionCfg, _build_vision_tower
+
+    told, values = examine_open_clip(folder, architecture, side)
+
+    def build(**changed: int) -> Any:
+        return _build_vision_tower(told["width"], CLIPVisionCfg(**{**told["vision"], **changed}), told["quick"])
 
     try:
-        model = build(vision.get("image_size", 224))
+        model = build()
     except TypeError as error:
-        raise RefusalError(f"{path}: its vision_cfg is not one of open_clip's: {error}") from error
-    whole = checkpoint(folder, CLIP_WEIGHTS)
-    begin = "visual."
-    state = {name.removeprefix(begin): value for name, value in whole.items() if name.startswith(begin)}
+        raise RefusalError(
+            f"{folder / CLIP_CONFIG}: found a vision_cfg that is none of open_clip's: {error}"
+        ) from error
+    whole, begin = checkpoint(folder, CLIP_WEIGHTS), "visual."
     left = sorted({name.partition(".")[0] for name in whole if not name.startswith(begin)})
     if left:
         say(f"weights that are not read, of the text side: {', '.join(left)}")
+    state = {name.removeprefix(begin): value for name, value in whole.items() if name.startswith(begin)}
     fill(model, state, architecture, folder)
-    tokens, prefix, cell_px = clip_vit_tokens, 1, vision.get("patch_size", 16)
-    if vision.get("timm_model_name"):
+    cell_px, prefix, tokens = told["cell_px"], 1, clip_vit_tokens
+    if told["vision"].get("timm_model_name"):
         model, tokens = model.trunk, timm_tokens
         cell_px, prefix = fit_timm(model, architecture, side)
     elif architecture == "ModifiedResNet":
-        tokens, prefix, cell_px = clip_resnet_tokens, 0, CELL_PX
-        check_side(side, cell_px, architecture)
+        prefix, tokens = 0, clip_resnet_tokens
     else:
-        check_side(side, cell_px, architecture)
-        model = clip_sized(model, lambda: build(side))
+        model = clip_sized(model, lambda: build(image_size=side))
     return Opened(
         model=model,
         tokens=tokens,
         cell_px=cell_px,
         prefix=prefix,
-        values=normalized(told.get("preprocess_cfg") or {}, 3, path),
+        values=values,
         beside=CLIP_BESIDE,
         random_weights=told.get("random_weights") is True,
     )
@@ -477,6 +501,12 @@ LIBRARIES: Mapping[str, Callable[[Path, str, int], Opened]] = {
     "timm": open_timm,
     "torchxrayvision": open_torchxrayvision,
     "open_clip": open_open_clip,
+}
+# What the small files alone say: the same refusals before a process is started.
+EXAMINED: Mapping[str, Callable[[Path, str, int], tuple[Row, np.ndarray]]] = {
+    "timm": examine_timm,
+    "torchxrayvision": examine_torchxrayvision,
+    "open_clip": examine_open_clip,
 }
 # How to make a class of its arguments, its tokens, and how the names of its head's weights begin.
 XRV_CLASSES: Mapping[str, tuple[Callable[[Row], Any], Callable[[Any, Any], Any], str]] = {
@@ -538,18 +568,24 @@ test_vit, such as 96 or 112
         )
 
 
+def weights_of(folder: Path, names: Sequence[str]) -> Path:
+    """The first of the files of weights that is there."""
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise RefusalError(f"{folder}: found no weights, wanted {' or '.join(names)}")
+
+
 def checkpoint(folder: Path, names: Sequence[str]) -> dict[str, Any]:
-    """Weights of a folder by name, from the first of the files that is there."""
+    """Weights of a folder by name."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    for name in names:
-        if (folder / name).is_file():
-            try:
-                return dict(load_file(folder / name))
-            except (SafetensorError, OSError) as error:
-                raise RefusalError(f"{folder / name} cannot be read: {error}; fetch or copy it again") from error
-    raise RefusalError(f"{folder}: found no weights, wanted {' or '.join(names)}")
+    path = weights_of(folder, names)
+    try:
+        return dict(load_file(path))
+    except (SafetensorError, OSError) as error:
+        raise RefusalError(f"{path} cannot be read: {error}; fetch or copy it again") from error
 
 
 def fill(model: Any, state: Mapping[str, Any], architecture: str, folder: Path) -> None:
@@ -707,11 +743,16 @@ def die_with(parent: int, private: Path) -> None:
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(1.0)
-        if private.name.startswith(PRIVATE):
-            shutil.rmtree(private, ignore_errors=True)
+        clear(private)
         os._exit(REFUSED)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def clear(private: Path) -> None:
+    """Take away a worker's private folder."""
+    if private.name.startswith(PRIVATE):
+        shutil.rmtree(private, ignore_errors=True)
 
 
 def imported() -> dict[str, str | None]:
