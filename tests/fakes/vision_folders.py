@@ -85,7 +85,7 @@ def timm_folder(folder: Path, name: str) -> dict[str, np.ndarray]:
     import torch
     from safetensors.torch import save_file
 
-    library, architecture, patch, prefix = MODELS[name]
+    _, architecture, patch, prefix = MODELS[name]
     options = {}
     if name == "vit":
         options = {"img_size": SIDE}
