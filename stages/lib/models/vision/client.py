@@ -263,7 +263,7 @@ def convert(file: Path, folder: Path, environment: Path, work: Path | None, rele
     Raises:
         ModelError: If the file is no model of TorchXRayVision, or its targets are not known.
         EnvironmentBuildError: If the environment is not there.
-        WorkerError: If the process died.
+        WorkerError: If the process died or hangs.
     """
     given = ["--convert", str(file.absolute()), str(folder.absolute()), *([release] if release else [])]
     _run(given, environment, work)
@@ -280,7 +280,7 @@ def released(name: str, environment: Path, work: Path | None) -> str:
     Raises:
         ModelError: If there is no such model.
         EnvironmentBuildError: If the environment is not there.
-        WorkerError: If the process died.
+        WorkerError: If the process died or hangs.
     """
     return _run(["--release", name], environment, work).splitlines()[-1]
 
@@ -292,7 +292,12 @@ def _run(arguments: Sequence[str], environment: Path, work: Path | None) -> str:
     log = private / "worker.log"
     process = isolation.start([*_program(built.python), *arguments], private, log, os.environ)
     try:
-        code = process.wait()
+        code = process.wait(PASS_S)
+    except TimeoutExpired:
+        raise WorkerError(
+            f"the process of {' '.join(arguments)} did not end in {PASS_S:g} s and was ended; run it again, or look at "
+            f"{log}"
+        ) from None
     finally:
         isolation.end(process)
     words = log.read_text(errors="replace")

@@ -805,6 +805,7 @@ def run(argv: Sequence[str]) -> NoReturn:
                 case ["--release", name]:
                     printed = release(name) + "\n"
                 case ["--convert", file, folder, *name] if len(name) < 2:
+                    die_with(os.getppid(), Path.cwd())
                     convert(Path(file), Path(folder), *name)
                 case [socket] if socket.isdigit():
                     main(int(socket))
