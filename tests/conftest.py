@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from checkout import CASES, REAL_IMAGES
+from chexagent_environment import chexagent_environment  # noqa: F401
 from chromium import browser  # noqa: F401
 from hypothesis import HealthCheck, settings
 from real_server import real_server  # noqa: F401

@@ -3,8 +3,10 @@
 The model loads its vision encoder from a second repository, and runs code of its own: both are pinned here, so that
 nothing is fetched, and no other code found, when it runs.
 
-in   folders, or ids and full commit hashes on huggingface.co
-out  JSON, as lib.models.chexagent.records.Parts: model, code and encoder, each like fetch.json
+in   localizer  name of the row of nodules.localizers, or
+     model      of the row of zoo.models, that holds folders, or ids and full commit hashes on huggingface.co
+out  JSON, as lib.models.chexagent.records.Parts: model, code and encoder, each like fetch.json; with --missing, for a
+     model that cannot be had, as lib.models.snapshot.Missing
 """
 
 import json
@@ -12,40 +14,40 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages.lib.core import cli, documents, kinds
+from stages.lib.core import cli, documents, kinds, params
 from stages.lib.core.errors import ModelError, ParamsError
 from stages.lib.core.log import LOG
-from stages.lib.models.chexagent.client import ChexagentParams
+from stages.lib.models.chexagent.client import ModelParams
 from stages.lib.models.chexagent.records import Parts
+from stages.lib.models.snapshot import Missing
 from stages.weights import fetch
 
 # Its tokenizer's words and its code have names that the base model's files do not have.
 MODEL_PATTERNS = (*fetch.PATTERNS, "*.py", "*.model", "*.tiktoken", "tokenization_config.json")
 CODE_PATTERNS = ("*.py",)
+SECTIONS = {"localizer": ("nodules.localizers", kinds.LOCALIZERS), "model": ("zoo.models", kinds.MODELS)}
 
 
-def sources(params: ChexagentParams) -> dict[str, fetch.Source]:
+def sources(given: ModelParams) -> dict[str, fetch.Source]:
     """What has to be found: model, code and encoder."""
     keys = ("chexagent.model", "chexagent.revision")
     return {
-        "model": fetch.Source(params.model, params.revision, keys, MODEL_PATTERNS, fetch.WHOLE),
-        "code": fetch.Source(
-            params.model, params.code_revision, (keys[0], "chexagent.code_revision"), CODE_PATTERNS, ()
-        ),
+        "model": fetch.Source(given.model, given.revision, keys, MODEL_PATTERNS, fetch.WHOLE),
+        "code": fetch.Source(given.model, given.code_revision, (keys[0], "chexagent.code_revision"), CODE_PATTERNS, ()),
         "encoder": fetch.Source(
-            params.encoder,
-            params.encoder_revision,
+            given.encoder,
+            given.encoder_revision,
             ("chexagent.encoder", "chexagent.encoder_revision"),
             whole=("config.json", "weights"),
         ),
     }
 
 
-def fetch_chexagent(params: ChexagentParams, token: str | None, offline: bool) -> Parts:
+def fetch_chexagent(given: ModelParams, token: str | None, offline: bool) -> Parts:
     """Place and identity of model, code and encoder on this machine; download what is not there.
 
     Args:
-        params: Of the localizer.
+        given: Of the row.
         token: Read token of the hub; None to use a stored login, if any.
         offline: Whether only the local cache of the hub may be used.
 
@@ -56,7 +58,7 @@ def fetch_chexagent(params: ChexagentParams, token: str | None, offline: bool) -
         ModelError: If one cannot be found or is not whole, there is no code, or the configuration points to code in
             another repository, which no commit hash would pin.
     """
-    found = Parts(**{name: fetch.fetch(source, token, offline) for name, source in sources(params).items()})
+    found = Parts(**{name: fetch.fetch(source, token, offline) for name, source in sources(given).items()})
     if not found.code.files:
         raise ModelError(f"chexagent.model: there is no code (*.py) in {found.code.folder}; wanted CheXagent-2")
     _no_foreign_code(found.model.folder, "chexagent.model")
@@ -82,17 +84,50 @@ def _no_foreign_code(folder: Path, key: str) -> None:
             )
 
 
+def chosen(text: str, localizer: str | None, model: str | None) -> ModelParams:
+    """What the row says that is named.
+
+    Args:
+        text: Parameters, as a file or as JSON.
+        localizer: Name of a row of nodules.localizers; None without one.
+        model: Name of a row of zoo.models; None without one.
+
+    Raises:
+        ParamsError: If none or both are named, or the row is not there or of another kind.
+    """
+    names = {option: name for option, name in (("localizer", localizer), ("model", model)) if name is not None}
+    if len(names) != 1:
+        raise ParamsError("row:", [f"found {len(names)} of --localizer and --model, wanted one"])
+    ((option, name),) = names.items()
+    section, package = SECTIONS[option]
+    rows = getattr(params.parse(params.document(text), {section: kinds.rows(package)}), section.rpartition(".")[2])
+    found = rows.get(name)
+    if found is None or not isinstance(found.params, ModelParams):
+        raise ParamsError(f"--{option}:", [f"found {name!r}, wanted a row of {section} of the kind chexagent"])
+    row: ModelParams = found.params
+    return row
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Find the three and write their records."""
-    rows = {"nodules.localizers": kinds.rows(kinds.LOCALIZERS)}
-    args = cli.parse(__doc__, argv, params=rows, reads=["localizer"], writes=["out"])
-    row = args.params.localizers.get(args.localizer)
-    if row is None or not isinstance(row.params, ChexagentParams):
-        raise ParamsError("--localizer:", [f"found {args.localizer!r}, wanted a localizer of the kind chexagent"])
-    section = row.params
-    on_hub = any(source.on_hub for source in sources(section).values())
+    args = cli.parse(
+        __doc__,
+        argv,
+        reads=["params", "localizer", "model"],
+        writes=["out"],
+        optional=["localizer", "model"],
+        flags=["missing"],
+    )
+    row = chosen(args.params, args.localizer, args.model)
+    on_hub = any(source.on_hub for source in sources(row).values())
     token = fetch.read_token(os.environ) if on_hub else None
-    documents.write(args.out, fetch_chexagent(section, token, fetch.is_offline(os.environ)))
+    try:
+        documents.write(args.out, fetch_chexagent(row, token, fetch.is_offline(os.environ)))
+    except ModelError as error:
+        if not args.missing:
+            raise
+        LOG.error("%s", error)
+        documents.write(args.out, Missing(base=row.model, revision=row.revision, missing=str(error)))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ in   fits       records.Fit of each row; the file's name is the row's
      embedded   records.Embedded of the features: features/<name>.json, or tokens/<name>/<purpose>.json
      localized  records.Localized of each trained localizer
      weights    JSON of each model, as lib.models.snapshot.Snapshot or Missing
+     parts      JSON of each model of several sets of files, as lib.models.chexagent.records.Parts or Missing
 out  check      JSON: the rows that stand
 """
 
@@ -14,6 +15,7 @@ from pathlib import Path
 from stages.lib.core import cli, documents, params
 from stages.lib.core.errors import ProblemsError
 from stages.lib.core.log import LOG
+from stages.lib.models.chexagent.records import Parts
 from stages.lib.models.snapshot import Missing, Snapshot
 from stages.zoo.record_files import features_name
 from stages.zoo.records import Embedded, Failure, Fit, Inferred, Localized
@@ -38,7 +40,7 @@ def check(
     inferred: Mapping[str, Inferred],
     embedded: Mapping[str, Embedded],
     localized: Mapping[str, Localized] | None = None,
-    weights: Mapping[str, Snapshot | Missing] | None = None,
+    weights: Mapping[str, Snapshot | Parts | Missing] | None = None,
 ) -> Checked:
     """Rows that stand, if all do.
 
@@ -74,7 +76,7 @@ def check(
     return Checked(rows=tuple(name for name, _, _ in failures))
 
 
-def _is_missing(found: Snapshot | Missing, failed: Failure) -> bool:
+def _is_missing(found: Snapshot | Parts | Missing, failed: Failure) -> bool:
     """Whether a row failed as a model could not be had."""
     return isinstance(found, Missing) and found.missing in failed.reason
 
@@ -98,17 +100,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = cli.parse(
         __doc__,
         argv,
-        reads=("fits", "inferred", "embedded", "localized", "weights"),
+        reads=("fits", "inferred", "embedded", "localized", "weights", "parts"),
         writes=("check",),
-        many=("fits", "inferred", "embedded", "localized", "weights"),
-        optional=("embedded", "localized", "weights"),
+        many=("fits", "inferred", "embedded", "localized", "weights", "parts"),
+        optional=("embedded", "localized", "weights", "parts"),
     )
     found = check(
         {path: documents.read(path, Fit) for path in args.fits},
         {path: documents.read(path, Inferred) for path in args.inferred},
         {path: documents.read(path, Embedded) for path in args.embedded or ()},
         {path: documents.read(path, Localized) for path in args.localized or ()},
-        {path: documents.read_either(path, Snapshot, Missing) for path in args.weights or ()},
+        {
+            **{path: documents.read_either(path, Snapshot, Missing) for path in args.weights or ()},
+            **{path: documents.read_either(path, Parts, Missing) for path in args.parts or ()},
+        },
     )
     LOG.info("check: all %d rows stand", len(found.rows))
     documents.write(args.check, found)

@@ -12,6 +12,7 @@ in   model        name of the row of zoo.models
      members      folders that the members were fitted to, and
      member_fits  records of their fits
      weights      JSON, as lib.models.snapshot.Snapshot, for kinds that load a model
+     parts        JSON, as lib.models.chexagent.records.Parts, for a model of several sets of files
      environment  record of the environment that it needs
      work         folder for checkpoints and journals, kept between runs
 out  fitted       folder of what scores images

@@ -20,8 +20,8 @@ from stages.zoo.records import Embedded, Failure, Fit
 
 LEAST_PATIENTS = 2  # of each class in training, and in validation
 FILES = ("features", "tokens", "scores", "members", "member_fits", "embedded")
-READS = ("model", "manifest", "split", "normalized", "results", "weights", "environment", "work", *FILES)
-OPTIONAL = ("normalized", "results", "weights", "environment", *FILES)
+READS = ("model", "manifest", "split", "normalized", "results", "weights", "parts", "environment", "work", *FILES)
+OPTIONAL = ("normalized", "results", "weights", "parts", "environment", *FILES)
 
 
 @dataclass(frozen=True)
@@ -214,4 +214,5 @@ def setting(given: Given, images: Inputs, train: Inputs | None, preprocessing: s
         environment=Path(args.environment) if args.environment else None,
         work=work,
         members={Path(path).name: Path(path) for path in args.members or ()},
+        parts=Path(args.parts) if args.parts else None,
     )

@@ -54,7 +54,7 @@ class Inputs:
 
 @params.section
 class Bank:
-    """Questions and pairs of texts, `zoo.bank`; each row of the kind vlm tries all that fit it, on validation."""
+    """Questions and pairs of texts, `zoo.bank`; each row that is asked tries all that fit it, on validation."""
 
     questions: tuple[params.Text, ...]
     answers: tuple[params.Text, ...]  # of each question: positive/negative, such as Yes/No
@@ -82,7 +82,7 @@ class Setting:
         row: Name of the row, for errors.
         images: Images to be scored, without labels; of `fit` the validation images, with labels.
         train: Training images, with labels; None for `score`.
-        found: The model's files; None of a kind without a model.
+        found: The model's files; None of a kind without a model, or whose model is several.
         model: How MedGemma is held, `nodules.model`.
         bank: Questions and text pairs.
         preprocessing_hash: Of the images; empty if there is none.
@@ -92,6 +92,7 @@ class Setting:
         environment: Record of the vision (or CheXagent) environment; None if the row has none.
         work: Folder for checkpoints, journals and a worker's private files; kept between runs, safe to delete.
         members: Folders that the members of an ensemble were fitted to, by name.
+        parts: Record of a model that consists of several sets of files, as the kind reads it; None of others.
     """
 
     row: str
@@ -107,6 +108,7 @@ class Setting:
     environment: Path | None
     work: Path
     members: Mapping[str, Path] = field(default_factory=dict)
+    parts: Path | None = None
 
 
 @params.section

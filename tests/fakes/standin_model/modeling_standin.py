@@ -1,5 +1,8 @@
 """The stand-in: it opens the image whose path is in its prompt, and answers with a box around what is brightest.
 
+A question that begins with "Is" it answers with Yes or No: the brighter the brightest patch is above the others, the
+surer it is of Yes, and of No if the question speaks of an empty image.
+
 It sees the image through its vision encoder's patch embedding, which it loads from the second repository. Its words are
 not learnt but spelt out: the score of the next token is that of the next character of the answer.
 """
@@ -47,6 +50,11 @@ class StandInForCausalLM(PreTrainedModel):
             spoken = len(row) - self.begin(row)
             if not spoken and not number:
                 time.sleep(self.config.seconds)
+            if (sure := self.sure(row, image)) is not None and not spoken:
+                sure += 0.1 if fault == "batches" and len(input_ids) > 1 else 0.0
+                for word, value in (("Yes", sure), ("No", 1 - sure)):
+                    logits[number, 0, ord(word[0])] = float(self.certainty) * value
+                continue
             answer = self.answer(image, shift=3 if fault == "batches" and len(input_ids) > 1 else 0)
             if fault != "blind":
                 logits[number, 0, 0] = float(image.mean())
@@ -68,6 +76,17 @@ class StandInForCausalLM(PreTrainedModel):
             seen = self.visual.vision_model.embeddings(pixels)
         patches = side // self.visual.config.patch_size
         return seen[0, :, 0].reshape(patches, patches).float().cpu().numpy()
+
+    def sure(self, row, image):
+        """Return how sure it is of Yes, about 0 to 1; None of a question that wants no Yes or No."""
+        last = self.config.specials["<|/img|>"]
+        question = "".join(chr(token) for token in row[row.index(last) + 1 :] if token < 256)
+        if not question.startswith("Is "):
+            return None
+        if self.config.fault == "blind":
+            return 0.3
+        contrast = float(image.max() - np.median(image))
+        return 1 - contrast if "empty" in question else contrast
 
     def begin(self, row):
         """Return where the answer begins in a row of tokens."""

@@ -72,24 +72,15 @@ def section(**changes: Any) -> client.ChexagentParams:
     return parse(document, {"chexagent": client.ChexagentParams}).chexagent
 
 
-@pytest.fixture(scope="session")
-def environment(tmp_path_factory) -> Environment:
-    """The layered environment, about 110 MB, made once."""
-    try:
-        return chexagent_env.build(tmp_path_factory.mktemp("environment") / "layered", layered=True)
-    except EnvironmentBuildError as error:
-        pytest.skip(f"the environment of CheXagent-2 cannot be built here: {error}")
-
-
 @pytest.fixture
-def ask(environment, tmp_path) -> Callable[..., Any]:
+def ask(chexagent_environment, tmp_path) -> Callable[..., Any]:
     """Return a function that builds a stand-in with a fault and gives what `answer` wants."""
 
     def make(fault: Any = None, seconds: float = 0.0, *, whole: bool = True, **changes: Any) -> tuple[Any, ...]:
         folder = tmp_path / f"standin{len(list(tmp_path.iterdir()))}"
         model, encoder = standin.build(folder, fault, seconds, whole=whole)
         params = section(model=str(model), encoder=str(encoder), **changes)
-        return params, client.Setting(fetch_chexagent.fetch_chexagent(params, None, True), environment)
+        return params, client.Setting(fetch_chexagent.fetch_chexagent(params, None, True), chexagent_environment)
 
     return make
 
@@ -146,7 +137,9 @@ def test_the_stand_in_finds_a_bright_disc_on_every_image_and_the_journal_says_ho
 
 
 @pytest.mark.slow
-def test_the_stage_writes_the_stand_in_s_findings_in_pixels_of_images_that_are_not_square(ask, environment, tmp_path):
+def test_the_stage_writes_the_stand_in_s_findings_in_pixels_of_images_that_are_not_square(
+    ask, chexagent_environment, tmp_path
+):
     params, where = ask()
     geometry = Geometry(width_px=400, height_px=300, side_px=len(standin.image(*PLACES[0], seed=0)))
     images, squares = [], []
@@ -172,7 +165,7 @@ def test_the_stage_writes_the_stand_in_s_findings_in_pixels_of_images_that_are_n
         schema = tables.SCHEMAS[name]
         tables.write(tmp_path / f"{name}.parquet", tables.from_rows(rows, schema), schema)
     documents.write(tmp_path / "fetched.json", where.fetched)
-    documents.write(tmp_path / "environment.json", environment)
+    documents.write(tmp_path / "environment.json", chexagent_environment)
     sections = {
         "localize": {"views": ["whole", "mirrored"], "images": "all"},
         "select": {"splits": ["val"], "max_prompts": 1, "negative_images": 1, "false_points_per_image": 1.0, "seed": 0},
@@ -374,7 +367,9 @@ def test_the_worker_s_files_have_short_names_and_grey_and_probes_are_among_them(
     asked = [*same, *(replace(query, key=f"x{query.key}") for query in queries())]
     digests = [str(min(number, 1) if number < 2 else number) for number in range(len(asked))]
     digests[0] = digests[1]
-    task = client.prepare(tmp_path / "private", asked, range(1, len(asked)), digests, params, where)
+    task = client.prepare(
+        tmp_path / "private", asked, range(1, len(asked)), digests, params, {"max_new_tokens": 64}, where
+    )
     head, rows = worker.read_task(task)
     assert len(rows) == len(asked)
     images = sorted(path.name for path in (tmp_path / "private/images").iterdir())
@@ -394,7 +389,7 @@ def test_code_may_come_from_another_commit_than_the_weights(anywhere, tmp_path):
     (other / "modeling_standin.py").write_text("pass\n")
     (tmp_path / "private").mkdir()
     where = replace(where, fetched=replace(where.fetched, code=replace(where.fetched.code, folder=other)))
-    client.prepare(tmp_path / "private", queries(), range(3), list("abcdefg"), params, where)
+    client.prepare(tmp_path / "private", queries(), range(3), list("abcdefg"), params, {"max_new_tokens": 64}, where)
     linked = tmp_path / "private/model"
     assert [path.name for path in linked.glob("*.py")] == ["modeling_standin.py"]
     assert (linked / "modeling_standin.py").read_text() == "pass\n"
@@ -697,7 +692,8 @@ def test_a_python_without_a_wheel_of_the_tokenizer_is_said_so(tmp_path, monkeypa
 
 
 @pytest.mark.slow
-def test_the_environment_of_the_tests_is_the_pinned_one_and_is_found_again(environment):
+def test_the_environment_of_the_tests_is_the_pinned_one_and_is_found_again(chexagent_environment):
+    environment = chexagent_environment
     assert (environment.versions["transformers"], environment.kind) == ("4.40.0", "layered")
     folder = environment.python.parents[1]
     assert chexagent_env.build(folder) == environment

@@ -8,53 +8,26 @@ answers after the prompt, never by generated text, and averaged over an image's 
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.lib.core import documents, files, params
-from stages.lib.core.errors import ModelError, TrainingError
-from stages.lib.core.log import LOG
+from stages.lib.core import files, params
+from stages.lib.core.errors import ModelError
 from stages.lib.images import normalized
-from stages.lib.learn.candidate import Bank, Fitted, Inputs, Scores, Setting, Tried
-from stages.lib.metrics import binary
-from stages.lib.metrics.calibration import sigmoid
+from stages.lib.learn import wordings
+from stages.lib.learn.candidate import Fitted, Inputs, Scores, Setting
 from stages.lib.models import answering, classify, kept
 from stages.lib.models.answerer import CLASSES, Answerer, AnswererParams, AnswererSetting, Wording
 from stages.lib.models.classify import Classifier
 
 READS = "pixels"
-FILE = "wording.json"
 
 
 @params.section
 class Params(AnswererParams):
     """Which model."""
-
-
-@params.section
-class Chosen:
-    """The wording that was taken, wording.json."""
-
-    written_by: ClassVar[str] = "zoo.fit"
-
-    question: str | None
-    positive: params.Text
-    negative: params.Text
-
-
-def wordings(bank: Bank, *, compares: bool) -> list[Wording]:
-    """What is tried.
-
-    >>> bank = Bank(questions=("A nodule?",), answers=("Yes/No",), text_pairs=(("nodule", "clear"),))
-    >>> [one.name for one in wordings(bank, compares=False)], [one.name for one in wordings(bank, compares=True)]
-    (['A nodule? Yes/No'], ['nodule/clear'])
-    """
-    if compares:
-        return [Wording(None, positive, negative) for positive, negative in bank.text_pairs]
-    pairs = [(one.split("/")[0].strip(), one.split("/")[1].strip()) for one in bank.answers]
-    return [Wording(question, *pair) for question, pair in zip(bank.questions, pairs, strict=True)]
 
 
 def load(params: Params, setting: Setting) -> Answerer:
@@ -81,29 +54,14 @@ def fit(params: Params, setting: Setting, folder: Path) -> Fitted:
         TrainingError: If average precision is undefined on the validation images.
     """
     answerer = load(params, setting)
-    labels = setting.images.labels
-    if labels is None or len(np.unique(labels)) < 2:
-        raise TrainingError(
-            f"{setting.row}: average precision is undefined on the validation images, wanted both classes"
-        )
-    tried: list[Tried] = []
-    best: tuple[float, Wording] | None = None
     digests = [files.sha256_file(path) for path in setting.images.pixels or ()]
-    for wording in wordings(setting.bank, compares=answerer.compares):
-        found = _asked(params, setting, answerer, wording, digests)
-        precision = binary.average_precision(labels, found[:, 1] - found[:, 0])
-        outside = f"{1 - float(found[:, 2].mean()):.3f} of the probability outside the two answers"
-        note = "" if answerer.compares else outside
-        LOG.info("%s: %s: average precision %.3f on validation %s", setting.row, wording.name, precision, note)
-        tried.append(Tried(option=wording.name, average_precision=precision, note=note))
-        if best is None or precision > best[0]:
-            best = precision, wording
-    if best is None:
-        raise ModelError(f"{setting.row}: found no wording in zoo.bank that fits the model, wanted one")
-    taken = best[1]
-    documents.write(folder / FILE, Chosen(question=taken.question, positive=taken.positive, negative=taken.negative))
+
+    def ask(wording: Wording) -> NDArray[np.float64]:
+        return _asked(params, setting, answerer, wording, digests)
+
+    tried, taken = wordings.choose(setting, ask, folder, compares=answerer.compares)
     return Fitted(
-        tried=tuple(tried),
+        tried=tried,
         chosen=taken.name,
         parameters=answerer.parameters,
         operations=answerer.operations,
@@ -119,15 +77,10 @@ def score(params: Params, setting: Setting, folder: Path) -> Scores:
         DocumentError: If no wording was chosen.
         ModelError: If the model cannot be loaded.
     """
-    told = documents.read(folder / FILE, Chosen)
-    wording = Wording(told.question, told.positive, told.negative)
+    wording = wordings.chosen(folder)
     answerer = load(params, setting)
     found = _logits(params, setting, answerer, wording, setting.images)
-    return Scores(
-        score=sigmoid(found[:, 1] - found[:, 0]),
-        logits=found[:, :2],
-        answer_mass=None if answerer.compares else np.minimum(found[:, 2], 1.0),
-    )
+    return wordings.scores(found, compares=answerer.compares)
 
 
 def _asked(

@@ -13,7 +13,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -22,6 +22,7 @@ from subprocess import Popen, TimeoutExpired
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stages.lib.core import documents, files, params
 from stages.lib.core.errors import BlindModelError, EnvironmentBuildError, ModelError, ParamsError, WorkerError
@@ -31,27 +32,27 @@ from stages.lib.models import isolation, own_environment, snapshot
 from stages.lib.models.chexagent import worker
 from stages.lib.models.chexagent.records import Parts
 from stages.lib.models.own_environment import Environment
+from stages.lib.models.snapshot import Missing
 
 FOLDER = "none"
 COMMIT = r"[0-9a-f]{40}"
 GREY = 128
 SECONDS_BETWEEN_LOOKS = 0.2
 LAST_WORDS, LAST_WORDS_S = 2000, 10.0
+NAMED = 10  # questions that a message names
 TRUNCATED = "<|truncated|>"  # put behind an answer that was cut; the model has no such token
 FAILED = "<|failed|>"  # put before the error of a question that has no answer
 
 
 @params.section
-class ChexagentParams:
-    """CheXagent-2 and its vision encoder, both for non-commercial use only (cc-by-nc-4.0)."""
+class ModelParams:
+    """CheXagent-2 and its vision encoder, both for non-commercial use only (cc-by-nc-4.0), and how they are run."""
 
     model: params.Text  # a folder, or the id of the model on huggingface.co
     revision: params.Text  # full commit hash, since the model's own code is run; "none" for a folder
     code_revision: params.Text  # full commit hash that the model's code is taken from; "none" for a folder
     encoder: params.Text  # a folder, or the id of the vision encoder, which the model loads from a second repository
     encoder_revision: params.Text  # full commit hash; "none" for a folder
-    prompts: tuple[params.Text, ...]  # what it is asked about each image; the words it was trained on
-    max_new_tokens: params.Count  # an answer is cut there, and counted as cut; about 25 per box
     batch_size: params.Count  # images per batch, if a batch of two gives what two single images give
     dtype: Literal["bfloat16", "float32"]  # of the weights
     probe_images: params.Count  # images that are compared with a grey square before all others; at least 2
@@ -59,24 +60,37 @@ class ChexagentParams:
     batch_timeout_s: params.PositiveFloat  # seconds between two batches
 
     def __post_init__(self) -> None:
-        wrong = [
-            f"{key} as a full commit hash of 40 digits, or none for a folder, found {value!r}"
-            for key in ("revision", "code_revision", "encoder_revision")
-            if (value := getattr(self, key)) != FOLDER and not re.fullmatch(COMMIT, value)
-        ]
-        if (self.revision == FOLDER) != (self.code_revision == FOLDER):
-            wrong.append("revision and code_revision both as none for a folder, or neither")
-        if not self.prompts:
-            wrong.append("at least one of prompts")
-        wrong += [
-            f"prompts without '<|' and '|>', which begin special tokens, found {text!r}"
-            for text in self.prompts
-            if any(mark in text for mark in worker.MARKS)
-        ]
-        if self.probe_images < 2:
-            wrong.append(f"probe_images of at least 2, found {self.probe_images}")
+        """Check what the types do not say."""
+        wrong = list(self.problems())
         if wrong:
             raise ValueError("; ".join(wrong))
+
+    def problems(self) -> Iterator[str]:
+        """What is wanted, and was not found."""
+        for key in ("revision", "code_revision", "encoder_revision"):
+            if (value := getattr(self, key)) != FOLDER and not re.fullmatch(COMMIT, value):
+                yield f"{key} as a full commit hash of 40 digits, or none for a folder, found {value!r}"
+        if (self.revision == FOLDER) != (self.code_revision == FOLDER):
+            yield "revision and code_revision both as none for a folder, or neither"
+        if self.probe_images < 2:
+            yield f"probe_images of at least 2, found {self.probe_images}"
+
+
+@params.section
+class ChexagentParams(ModelParams):
+    """CheXagent-2 that answers in words."""
+
+    prompts: tuple[params.Text, ...]  # what it is asked about each image; the words it was trained on
+    max_new_tokens: params.Count  # an answer is cut there, and counted as cut; about 25 per box
+
+    def problems(self) -> Iterator[str]:
+        """What is wanted, and was not found."""
+        yield from ModelParams.problems(self)
+        if not self.prompts:
+            yield "at least one of prompts"
+        for text in self.prompts:
+            if any(mark in text for mark in worker.MARKS):
+                yield f"prompts without '<|' and '|>', which begin special tokens, found {text!r}"
 
 
 @dataclass(frozen=True)
@@ -129,10 +143,12 @@ def setting(fetched: str | Path, built: str | Path) -> Setting:
 
     Raises:
         DocumentError: If a record cannot be read.
-        ModelError: If a folder in the model's record is gone.
+        ModelError: If the model could not be had, or a folder in its record is gone.
         EnvironmentBuildError: If the environment's interpreter is gone, or transformers is another one.
     """
-    model = documents.read(fetched, Parts)
+    model = documents.read_either(fetched, Parts, Missing)
+    if isinstance(model, Missing):
+        raise ModelError(model.missing)
     for part in (model.model, model.code, model.encoder):
         snapshot.check_folder(fetched, part, Parts.written_by)
     environment = own_environment.read(built, "run 'make setup-chexagent'")
@@ -163,6 +179,66 @@ def answer(
         BlindModelError: If the model gives one answer to every image and to a grey square.
         WorkerError: If the process refuses, dies or hangs. What it has answered is kept, and the next run goes on.
     """
+    told = {"max_new_tokens": params.max_new_tokens}
+    return map(_words, _lines(questions, params, told, where, checkpoints))
+
+
+def ask(
+    questions: Sequence[Question],
+    answers: tuple[str, str],
+    params: ModelParams,
+    where: Setting,
+    checkpoints: str | Path,
+) -> NDArray[np.float64]:
+    """Logits of two answers to each question, in one pass each, and their probability together.
+
+    An answer is told by its first token after the prompt; no text is generated.
+
+    Args:
+        questions: As for `answer`.
+        answers: The negative and the positive one.
+        params: See `ModelParams`.
+        where: Model and environment.
+        checkpoints: Folder of the journals; each run has one below it.
+
+    Returns:
+        Array of shape (n, 3): logit of the negative answer, of the positive one, and the probability of the two
+        together among all tokens.
+
+    Raises:
+        WorkerError: As `answer`; also if both answers begin with one token, or if questions failed alone, once all have
+            been asked.
+        ParamsError: As `answer`.
+        BlindModelError: As `answer`.
+    """
+    told: dict[str, Any] = {"max_new_tokens": 1, "answers": list(answers)}
+    lines = list(_lines(questions, params, told, where, checkpoints))
+    failed = [line for line in lines if line["error"]]
+    if failed:
+        named = "; ".join(f"{' '.join(line['key'].split())}: {line['error']}" for line in failed[:NAMED])
+        raise WorkerError(
+            f"CheXagent-2 gave no answer to {len(failed)} of {len(lines)} questions ({named}), wanted one to each: "
+            f"mend these images, or look at worker.log below {checkpoints}; the next run asks these alone"
+        )
+    return np.array([[*line["logits"], line["mass"]] for line in lines], np.float64).reshape(-1, 3)
+
+
+def _lines(
+    questions: Sequence[Question],
+    params: ModelParams,
+    told: Mapping[str, Any],
+    where: Setting,
+    checkpoints: str | Path,
+) -> Iterator[dict[str, Any]]:
+    """Yield the journal's line about each question, in order, as they arrive; what is in a journal is not asked again.
+
+    Args:
+        questions: As for `answer`.
+        params: See `ModelParams`.
+        told: What the worker is told beside: how long an answer is, and which two are told apart, if any.
+        where: Model and environment.
+        checkpoints: Folder of the journals.
+    """
     check(questions)
     if not questions:
         return
@@ -172,7 +248,7 @@ def answer(
     ]
     asked = [[question.key, question.prompt, digest] for question, digest in zip(questions, digests, strict=True)]
     decides = {
-        "max_new_tokens": params.max_new_tokens,
+        **told,
         "dtype": params.dtype,
         **where.identity,
         "questions": files.sha256_json(asked),
@@ -184,10 +260,10 @@ def answer(
     known = _answers(worker.read_journal(journal)[0])
     left = [number for number, question in enumerate(questions) if not _final(known.get(question.key))]
     if not left:
-        yield from (_words(known[question.key]) for question in questions)
+        yield from (known[question.key] for question in questions)
         return
     with tempfile.TemporaryDirectory(prefix=worker.PRIVATE) as private:
-        task = prepare(Path(private), questions, left, digests, params, where)
+        task = prepare(Path(private), questions, left, digests, params, told, where)
         yield from _follow(questions, Path(private), task, journal, params, where)
 
 
@@ -213,7 +289,8 @@ def prepare(
     questions: Sequence[Question],
     left: Sequence[int],
     digests: Sequence[str],
-    params: ChexagentParams,
+    params: ModelParams,
+    told: Mapping[str, Any],
     where: Setting,
 ) -> Path:
     """Fill the worker's private folder and return its task file.
@@ -223,7 +300,8 @@ def prepare(
         questions: All questions.
         left: Numbers of those that have no answer yet.
         digests: Hash of each question's pixels.
-        params: See `ChexagentParams`.
+        params: See `ModelParams`.
+        told: What the worker is told beside, as `max_new_tokens` and, if answers are told apart, `answers`.
         where: Model and environment.
     """
     _link(where.fetched.model.folder, private / "model", code=where.fetched.code.folder)
@@ -241,7 +319,7 @@ def prepare(
         "encoder": "encoder",
         "code": where.fetched.code.files,
         "dtype": params.dtype,
-        "max_new_tokens": params.max_new_tokens,
+        **told,
         "batch_size": params.batch_size,
         "probe": [{"png": _png(number), "request": first.prompt} for number in probes],
         "grey": {"png": "images/grey.png", "request": first.prompt},
@@ -275,9 +353,9 @@ def _follow(
     private: Path,
     task: Path,
     journal: Path,
-    params: ChexagentParams,
+    params: ModelParams,
     where: Setting,
-) -> Iterator[str]:
+) -> Iterator[dict[str, Any]]:
     old, read_to = worker.read_journal(journal)
     answers = {key: line for key, line in _answers(old).items() if _final(line)}
     log = journal.with_name("worker.log")
@@ -294,7 +372,7 @@ def _follow(
                 answers |= new
                 deadline = time.monotonic() + params.batch_timeout_s
             while waiting and waiting[-1].key in answers:
-                yield _words(answers[waiting.pop().key])
+                yield answers[waiting.pop().key]
             if new or not waiting:
                 continue
             if ended:

@@ -6,6 +6,9 @@ TASK is JSON lines: a head (see `chexagent.client`), then one question per line 
 to the working folder. JOURNAL is JSON lines as well and only grows: a line "start" per process, then one line "answer"
 per question, a batch at a time, each batch forced to the disk. What is in it already is not asked again.
 
+A head with `answers`, the texts of a negative and a positive one, wants no text: each line "answer" has the logits of
+the first tokens of the two as well, and `mass`, their probability together among all tokens.
+
 The model's code is run as the revision that was fetched has it: each file's SHA-256 is compared and shown first. What
 the model writes is kept verbatim, special tokens included, up to its end-of-text token.
 """
@@ -18,7 +21,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
@@ -31,6 +34,7 @@ MARKS = ("<|", "|>")  # what special tokens are written with: never part of a qu
 TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN", "HF_TOKEN_PATH")
 SECONDS_BETWEEN_LINES = 10.0
 SAME_SCORE = 1e-3  # of the spread of the scores; single runs of one model differ by less
+SAME_LOGIT = {"float32": 1e-3, "bfloat16": 0.1}  # likewise, of a batch and of single runs, by the type of the weights
 MOST_ROWS_LOST = 8
 
 Row = dict[str, Any]
@@ -170,11 +174,21 @@ class Talker:
         pad = self.tokenizer.pad_token_id
         self.pad = int(self.ends[0] if pad is None else pad)
         self.max_new_tokens = int(head["max_new_tokens"])
+        self.answers: list[int] = []
+        if head.get("answers"):
+            self.answers = first_tokens(
+                {text: self.tokenizer.encode(text, add_special_tokens=False) for text in head["answers"]}
+            )
         self.notes: Row = {"dtype": head["dtype"], "unexpected_weights": lost["unexpected"]}
         say(f"model loaded on {self.device} in {time.monotonic() - began:.0f} s")
 
     def __call__(self, questions: Sequence[Row]) -> list[Row]:
-        """For each question: words, truncated, tokens, and scores, those of the first token, shape (words,)."""
+        """For each question: words, truncated, tokens, and scores, those of the first token, shape (words,).
+
+        Where answers are told apart, logits and mass too. Then `scores` are the logits as the model gave them: those
+        that generate returns as scores have passed whatever its generation config asks for, such as a penalty of
+        tokens that the prompt holds.
+        """
         import torch
 
         rows = [self.ids(question) for question in questions]
@@ -196,10 +210,11 @@ class Talker:
                 top_p=1.0,
                 use_cache=True,
                 max_new_tokens=self.max_new_tokens,
-                output_scores=True,
+                output_scores=not self.answers,
+                output_logits=bool(self.answers),
                 return_dict_in_generate=True,
             )
-        scores = out.scores[0].float().cpu()
+        scores = (out.logits if self.answers else out.scores)[0].float().cpu()
         return [self.said(row[longest:].tolist(), scores[number]) for number, row in enumerate(out.sequences)]
 
     def ids(self, question: Row) -> Any:
@@ -217,7 +232,33 @@ class Talker:
             clean_up_tokenization_spaces=False,
             spaces_between_special_tokens=False,
         )
-        return {"words": words, "truncated": end is None, "tokens": len(tokens[:end]), "scores": scores}
+        found: Row = {"words": words, "truncated": end is None, "tokens": len(tokens[:end]), "scores": scores}
+        if self.answers:
+            logits = scores[self.answers]
+            mass = scores.log_softmax(0)[self.answers].exp().sum()
+            if not bool((logits.isfinite() & mass.isfinite()).all()):
+                raise ValueError(f"found the logits {logits.tolist()} of the answers, wanted finite ones")
+            found |= {"logits": logits.tolist(), "mass": min(float(mass), 1.0)}
+        return found
+
+
+def first_tokens(ids: Mapping[str, Sequence[int]]) -> list[int]:
+    """First token of each of two answers, which tells them apart.
+
+    Args:
+        ids: Tokens of each answer.
+
+    >>> first_tokens({"No": [2822], "Yes": [5297, 13]})
+    [2822, 5297]
+    """
+    found = [tokens[0] for tokens in ids.values() if tokens]
+    if len(set(found)) != 2:
+        raise RefusalError(
+            f"the answers {' and '.join(map(repr, ids))} begin with the tokens "
+            f"{[list(tokens[:1]) for tokens in ids.values()]}, wanted two different ones: an answer is told by its "
+            "first token; take other answers"
+        )
+    return [int(token) for token in found]
 
 
 def first_look(talker: Talker, head: Row, left: Sequence[Row]) -> tuple[int, Row]:
@@ -236,18 +277,27 @@ def first_look(talker: Talker, head: Row, left: Sequence[Row]) -> tuple[int, Row
     size = min(int(head["batch_size"]), len(left))
     if size > 1:
         try:
-            alone = [talker([question])[0]["words"] for question in head["pair"]]
-            together = [row["words"] for row in talker(head["pair"])]
+            alone = [talker([question])[0] for question in head["pair"]]
+            together = talker(head["pair"])
+            same = all(alike(one, other, SAME_LOGIT[head["dtype"]]) for one, other in zip(alone, together, strict=True))
+            told = [[row.get("logits", row["words"]) for row in rows] for rows in (together, alone)]
         except Exception as error:  # as above
             free(error)
-            alone, together = [], [describe(error)]
-        notes["batches"] = "equal to single runs" if alone == together else "differ from single runs"
-        if alone != together:
-            say(
-                f"warning: a batch of two is not equal to two single runs ({together} for {alone}); one image at a time"
-            )
+            same, told = False, [[describe(error)], []]
+        notes["batches"] = "equal to single runs" if same else "differ from single runs"
+        if not same:
+            found, wanted = told
+            say(f"warning: a batch of two is not equal to two single runs ({found} for {wanted}); one image at a time")
             size = 1
     return size, notes
+
+
+def alike(one: Row, other: Row, tolerance: float) -> bool:
+    """Whether two answers are the same: in words, or by their logits up to a tolerance where these tell them apart."""
+    if "logits" not in one:
+        return bool(one["words"] == other["words"])
+    gap = max(abs(a - b) for a, b in zip(one["logits"], other["logits"], strict=True))
+    return bool(gap <= tolerance * (float(one["scores"].std()) or 1.0))
 
 
 def judge(images: Sequence[Row], grey: Row) -> str:
@@ -266,7 +316,7 @@ def judge(images: Sequence[Row], grey: Row) -> str:
         raise RefusalError(
             f"{len(images)} different images and a grey square all get the answer {grey['words'][:200]!r}: the model "
             "does not look at the image. Known causes: another transformers, weights that are not the model's own, a "
-            "vision encoder that was not found. Its points would mean nothing, so none are written",
+            "vision encoder that was not found. Its answers would mean nothing, so none are written",
             BLIND,
         )
     return "the answers are alike, without a box; the scores behind them differ"
@@ -327,6 +377,7 @@ def line(question: Row, row: Row | None, error: Exception | None = None) -> Row:
         "truncated": bool(row and row["truncated"]),
         "tokens": row["tokens"] if row else 0,
         "error": describe(error) if error else None,
+        **{name: row[name] for name in ("logits", "mass") if row and name in row},
     }
 
 
