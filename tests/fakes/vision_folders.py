@@ -1,12 +1,14 @@
 """Tiny random models of timm, TorchXRayVision and open_clip as folders, and what they make of images, by hand.
 
-    PYTHON -I vision_folders.py FOLDER
+    PYTHON -I vision_folders.py FOLDER WORKER
 
 Runs in the vision environment. Each model is saved as its library's users find it, and its tokens are computed beside:
-by the library's own calls, of pixels that numpy normalizes, without the worker that is tested.
+by the library's own calls, of pixels that numpy normalizes, without the worker that is tested. What that worker, the
+file WORKER, makes of pickles and of names of releases is written too, as each of its processes takes seconds to start.
 """
 
 import importlib
+import importlib.util
 import json
 import sys
 import warnings
@@ -19,6 +21,7 @@ SIDE, OTHER = 64, 96  # pixels: that of the models, and another
 TARGETS = [f"finding {number}" for number in range(17)] + ["Nodule"]
 MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.25, 0.3]
 XRV = "nih-densenet121-d121-tw-lr001-rot45-tr15-sc15-seed0-best.pt"  # as that model was released
+RESNET = "pc-nih-rsna-siim-vin-resnet50-test512-e400-state.pt"
 # name of the folder: library, architecture, patch, prefix tokens
 MODELS: dict[str, tuple[str, str, int, int]] = {
     "vit": ("timm", "test_vit", 16, 1),
@@ -69,7 +72,9 @@ def pixels(stack: np.ndarray, channels: int = 3) -> Any:
     import torch
 
     if channels == 1:
-        return torch.from_numpy(((stack / 255 * 2 - 1) * 1024).astype(np.float32))[:, None]
+        from torchxrayvision.utils import normalize
+
+        return torch.from_numpy(np.stack([normalize(one, 255) for one in stack]))[:, None]
     mean, deviation = (np.array(one)[None, :, None, None] for one in (MEAN, STD))
     return torch.from_numpy(((stack[:, None] / 255 - mean) / deviation).astype(np.float32))
 
@@ -126,7 +131,12 @@ def timm_folder(folder: Path, name: str) -> dict[str, np.ndarray]:
     sized.load_state_dict({**state, "pos_embed": grid})
     with torch.no_grad():
         other = sized.eval().forward_features(pixels(images(OTHER)))
-    return {"patches": squared(seen, prefix), "prefix": seen[:, :prefix].numpy(), "other": squared(other, prefix)}
+    return {
+        "patches": squared(seen, prefix),
+        "prefix": seen[:, :prefix].numpy(),
+        "other": squared(other, prefix),
+        "parameters": np.array(size(model) - size(model.head)),
+    }
 
 
 def squared(seen: Any, prefix: int) -> np.ndarray:
@@ -145,7 +155,9 @@ def xrv_file(folder: Path, name: str) -> dict[str, np.ndarray]:
         model = DenseNet(growth_rate=4, block_config=(2, 1, 1, 2), num_init_features=8, bn_size=2)
         liven(model)
         model.eval()
+        model.op_threshs = torch.full((18,), 0.3)  # as released: bends scores so that each threshold is at .5
         torch.save(model, folder / XRV)
+        model.op_threshs = None
         model.targets = TARGETS
         torch.save(model, folder / "own.pt")
         del model.targets
@@ -157,11 +169,18 @@ def xrv_file(folder: Path, name: str) -> dict[str, np.ndarray]:
         model.conv1 = torch.nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
         liven(model)
         model.eval()
-        torch.save(model.state_dict(), folder / "pc-nih-rsna-siim-vin-resnet50-test512-e400-state.pt")
+        torch.save(model.state_dict(), folder / RESNET)
         features = torch.nn.Sequential(*list(model.children())[:-2])
     with torch.no_grad():
         values = pixels(images(SIDE), 1)
-        return {"patches": mapped(features(values)), "outputs": model(values).numpy()}
+        seen = {"patches": mapped(features(values)), "outputs": model(values).numpy()}
+    head = list(model.children())[-1]
+    return {**seen, "parameters": np.array(size(model) - size(head))}
+
+
+def size(module: Any) -> int:
+    """Number of parameters."""
+    return sum(one.numel() for one in module.parameters())
 
 
 def clip_folder(folder: Path, name: str) -> dict[str, np.ndarray]:
@@ -198,8 +217,12 @@ def clip_folder(folder: Path, name: str) -> dict[str, np.ndarray]:
     return {"patches": squared(seen["sequence"], 1), "prefix": seen["sequence"][:, :1].numpy()}
 
 
-def main(root: Path) -> None:
+def main(root: Path, program: Path) -> None:
     """Write all of them."""
+    spec = importlib.util.spec_from_file_location("worker", program)
+    worker = importlib.util.module_from_spec(spec)
+    sys.modules["worker"] = worker
+    spec.loader.exec_module(worker)
     prepared()
     for module in ("torchvision", "timm", "torchxrayvision", "open_clip"):
         importlib.import_module(module)
@@ -211,7 +234,28 @@ def main(root: Path) -> None:
         folder.mkdir()
         make = {"timm": timm_folder, "torchxrayvision": xrv_file, "open_clip": clip_folder}[library]
         np.savez(root / f"{name}.npz", **make(folder, name))
+    pickles = root / "xrv_densenet"
+    torch.save([1, 2], root / "list.pt")
+    torch.save({"weight": torch.zeros(2)}, root / "other.pt")
+    work = {
+        "own": (worker.convert, pickles / "own.pt", root / "converted/own"),
+        "named": (worker.convert, pickles / "unknown.pt", root / "converted/named", "densenet121-res224-pc"),
+        "unknown": (worker.convert, pickles / "unknown.pt", root / "converted/unknown"),
+        "no release": (worker.convert, pickles / "unknown.pt", root / "converted/unknown", "such"),
+        "list": (worker.convert, root / "list.pt", root / "converted/unknown"),
+        "other": (worker.convert, root / "other.pt", root / "converted/unknown"),
+        "resnet": (worker.convert, root / "xrv_resnet" / RESNET, root / "converted/xrv_resnet"),
+        "released": (worker.release, "densenet121-res224-nih"),
+        "not released": (worker.release, "such"),
+    }
+    found = {}
+    for name, (do, *given) in work.items():
+        try:
+            found[name] = do(*given)
+        except worker.RefusalError as refusal:
+            found[name] = str(refusal)
+    (root / "told.json").write_text(json.dumps(found))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

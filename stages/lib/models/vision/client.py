@@ -94,8 +94,14 @@ class Worker:
                     f"it again, or look at {self._log}"
                 )
             answer, found = worker.receive(self._connection)
-        except (EOFError, OSError, ValueError) as error:
+        except (EOFError, OSError) as error:
             raise self._ended() from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            isolation.end(self._process)
+            raise WorkerError(
+                f"{self._row}: its process answered {header['verb']} with what cannot be read, and was ended: {error}; "
+                f"look at {self._log}"
+            ) from error
         if "refused" in answer:
             raise ModelError(f"{self._row}: {answer['refused']}")
         if "failed" in answer:
@@ -261,10 +267,12 @@ def convert(file: Path, folder: Path, environment: Path, work: Path | None, rele
         release: Name of the model among TorchXRayVision's; None to know it by the name of the file.
 
     Raises:
-        ModelError: If the file is no model of TorchXRayVision, or its targets are not known.
+        ModelError: If the file is not there or no model of TorchXRayVision, or its targets are not known.
         EnvironmentBuildError: If the environment is not there.
         WorkerError: If the process died or hangs.
     """
+    if not file.is_file():
+        raise ModelError(f"{file}: there is no such file, wanted a released one of TorchXRayVision")
     given = ["--convert", str(file.absolute()), str(folder.absolute()), *([release] if release else [])]
     _run(given, environment, work)
 

@@ -220,8 +220,9 @@ class Model:
 
         exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
         with torch.inference_mode(), exact:
-            stack = torch.from_numpy(images).to(self.device).long()  # (n, side, side)
-            pixels = self.values[:, stack].transpose(0, 1).contiguous()  # (n, channels, side, side)
+            greys = torch.from_numpy(images).to(self.device).flatten().int()
+            values = self.values.index_select(1, greys).view(-1, *images.shape)  # (channels, n, side, side)
+            pixels = values.transpose(0, 1).contiguous()
             return np.asarray(work(self.opened.model, pixels).float().cpu().numpy())
 
 
