@@ -69,6 +69,8 @@ def problems(given: SimpleNamespace, document: Mapping[str, Any]) -> Iterator[st
 
 def _sided(given: SimpleNamespace, document: Mapping[str, Any]) -> str:
     """The first text put to a model that speaks of left or right; empty if none does."""
-    prompt = document.get("nodules", {}).get("prompt", {}).get("question", "")
-    texts = [str(prompt), *given.bank.questions, *(text for pair in given.bank.text_pairs for text in pair)]
+    prompt = document.get("nodules", {}).get("prompt", {})
+    own = [str(prompt.get(key, "")) for key in ("question", "answers")]
+    pairs = [text for pair in given.bank.text_pairs for text in pair]
+    texts = [*own, *given.bank.questions, *given.bank.answers, *pairs]
     return next((text for text in texts if re.search(r"\b(left|right)\b", text, re.IGNORECASE)), "")

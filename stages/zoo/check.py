@@ -21,6 +21,7 @@ from stages.zoo.record_files import features_name
 from stages.zoo.records import Embedded, Failure, Fit, Inferred, Localized
 from stages.zoo.rows import failure
 
+OF_MEMBER = ("its member {} failed:", "scores of {}: lacks")  # how an ensemble says that a member has no scores
 AGAIN = "snakemake --cores 2 --forcerun {files} -- zoo_check"
 
 
@@ -61,10 +62,14 @@ def check(
     failures = [(name, failure(of_fit.get(name), of_infer.get(name)), where[name]) for name in where]
     failures += [(one.localizer, one.failure, path) for path, one in (localized or {}).items()]
     problems = []
-    for name, failed, path in failures:
+    why = {name: failed for name, failed, _ in failures if failed is not None}
+    paths = {name: path for name, _, path in failures}
+    for name, failed, _ in failures:
         if failed is not None:
             lacking = [file for file, one in (weights or {}).items() if _is_missing(one, failed)]
-            files = lacking or _files(failed, of_fit.get(name), embedded, path, raw.get(name, path))
+            first = _origin(name, why)
+            path = paths[first]
+            files = lacking or _files(why[first], of_fit.get(first), embedded, path, raw.get(first, path))
             reason = " ".join(failed.reason.split())
             problems.append(f"{name}: {failed.stage}: {reason}\n    {AGAIN.format(files=' '.join(files))}")
     if problems:
@@ -74,6 +79,13 @@ def check(
             f"{count} of zoo.models{' and zoo.localizers' * bool(localized)} failed, {stand} stand:", problems
         )
     return Checked(rows=tuple(name for name, _, _ in failures))
+
+
+def _origin(name: str, why: Mapping[str, Failure]) -> str:
+    """The row by which a row failed: a member that it names, which is to be tried again before it; or itself."""
+    reason = why[name].reason
+    members = [one for one in why if one != name and any(said.format(one) in reason for said in OF_MEMBER)]
+    return _origin(members[0], why) if members else name
 
 
 def _is_missing(found: Snapshot | Parts | Missing, failed: Failure) -> bool:

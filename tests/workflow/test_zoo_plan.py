@@ -148,12 +148,28 @@ def test_a_row_without_a_licence_for_commercial_use_is_refused_where_the_study_i
         registry.check(shipped)
 
 
-def test_images_are_not_mirrored_where_a_text_speaks_of_a_side(shipped: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("where", "text"),
+    [
+        (("zoo", "bank", "questions", 1), "Is there a nodule in the left lung?"),
+        (("zoo", "bank", "answers", 1), "Right/Neither"),
+        (("zoo", "bank", "text_pairs", 0), ["a nodule in the RIGHT lung", "no nodule"]),
+        (("nodules", "prompt", "answers"), "Left/None"),
+    ],
+)
+def test_images_are_not_mirrored_where_a_text_speaks_of_a_side(
+    shipped: dict[str, Any], where: tuple[Any, ...], text: Any
+) -> None:
     shipped["zoo"]["models"]["resnet"]["mirror"] = True
     registry.check(shipped)
-    shipped["zoo"]["bank"]["questions"][1] = "Is there a nodule in the left lung?"
-    with pytest.raises(ParamsError, match=r"zoo.models.resnet.mirror: found true, wanted false: 'Is there a nodule"):
+    inside: Any = shipped
+    for key in where[:-1]:
+        inside = inside[key]
+    inside[where[-1]] = text
+    told = text if isinstance(text, str) else text[0]
+    with pytest.raises(ParamsError) as error:
         registry.check(shipped)
+    assert f"zoo.models.resnet.mirror: found true, wanted false: '{told}" in str(error.value)
 
 
 def test_a_bare_no_of_yaml_is_the_word(shipped: dict[str, Any]) -> None:

@@ -72,6 +72,23 @@ def test_a_row_whose_model_cannot_be_had_is_tried_again_from_the_look_for_it(tmp
     assert str(told.value).splitlines()[-1] == f"    snakemake --cores 2 --forcerun {path} -- zoo_check"
 
 
+def test_an_ensemble_whose_member_failed_is_tried_again_from_the_member(tmp_path):
+    """Tried again by itself it would fail again: the member stands as it was."""
+    of_fit, of_infer = fake.failed("fit", "a: no loss"), fake.failed("infer", "b: out of memory")
+    by_fit = fake.failed("fit", "its member a failed: a: no loss")
+    of_both = fake.failed("fit", "its member by_fit failed: its member a failed: a: no loss")
+    by_infer = fake.failed("fit", "scores of b: lacks 60 of 60 images (val0); that row failed; run it again")
+    why = {"a": of_fit, "b": None, "by_fit": by_fit, "by_infer": by_infer, "of_both": of_both}
+    fits = [fake.fit(name, failure=failed) for name, failed in why.items()]
+    inferred = [fake.inferred(name, failure=of_infer if name == "b" else failed) for name, failed in why.items()]
+    with pytest.raises(FailedRowsError) as told:
+        check.main(arguments(tmp_path, fits, inferred))
+    lines = [line.strip(" -") for line in str(told.value).splitlines()[1:]]
+    commands = {one.split(":")[0]: two.split()[4] for one, two in zip(lines[::2], lines[1::2], strict=True)}
+    a, b = f"{tmp_path}/fit/a.json", f"{tmp_path}/infer/raw/b.json"
+    assert commands == {"a": a, "b": b, "by_fit": a, "by_infer": b, "of_both": a}
+
+
 def test_the_command_line_ends_with_1(tmp_path, capsys):
     given = arguments(tmp_path, [fake.fit("a", failure=fake.failed("fit"))], [fake.inferred("a")])
     with pytest.raises(SystemExit) as ended:
