@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import zoo_backbone as fake
 
-from stages.lib.core import documents, tables
+from stages.lib.core import documents
 from stages.lib.detect.map_head import Head
 from stages.lib.detect.trainable import Known, Setting
 from stages.lib.detect.trained import heatmap
