@@ -1,5 +1,6 @@
 """Names of files of the chapter zoo, the same for all rows that share them, whatever a row is called."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ def weights(row: Mapping[str, Any]) -> str:
     >>> weights({"source": "microsoft/rad-dino", "revision": "main"})
     'rad-dino-85ede2ef'
     """
-    return f"{Path(row['source']).name.lower()}-{short([row['source'], row['revision']])}"
+    return f"{_plain_name(row)}-{short([row['source'], row['revision']])}"
 
 
 def own_weights(row: Mapping[str, Any]) -> bool:
@@ -85,4 +86,13 @@ def plain(document: dict[str, Any]) -> None:
 
 def features(row: Mapping[str, Any]) -> str:
     """Name of the features of a row: model, side of the images, shifts, and a hash of all that decides them."""
-    return f"{Path(row['source']).name.lower()}-{row['side_px']}px-{row['shifts']}-{short(backbone(row))}"
+    return f"{_plain_name(row)}-{row['side_px']}px-{row['shifts']}-{short(backbone(row))}"
+
+
+def _plain_name(row: Mapping[str, Any]) -> str:
+    """Name of a row's model without what a shell, a rule or a command that zoo_check prints would read otherwise.
+
+    >>> _plain_name({"source": "/data/My {models}/RAD dino"})
+    'rad-dino'
+    """
+    return re.sub(r"[^a-z0-9._-]+", "-", Path(row["source"]).name.lower()).strip("-.") or "model"

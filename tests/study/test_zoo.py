@@ -84,6 +84,21 @@ def test_every_row_has_scores_of_the_same_images_and_each_measure_its_n_and_inte
         assert entry["n"] > 0 and (entry["low"] <= entry["value"] <= entry["high"]), name
 
 
+def test_the_command_that_is_printed_makes_a_row_stand_whose_model_is_there_by_then(
+    study: tuple[Path, str], tmp_path: Path
+) -> None:
+    source, said = study
+    folder = tmp_path / "checkout"
+    checkouts.run(source.parent, "cp", "-a", str(source), str(folder))
+    [command] = re.findall(r"^ *(snakemake --cores 2 --forcerun .* -- zoo_check)$", said, re.MULTILINE)
+    (folder / "no/folder").mkdir(parents=True)
+    checkouts.run(folder, "cp", "-a", "results/weights/pretrain/tiny_dinov2", "no/folder/here")
+    done = ran(checkouts.run(folder, *command.split()))
+    assert {"zoo_weights", "zoo_fit", "zoo_infer", "zoo_check"} <= done
+    assert "lost" in json.loads((folder / "results/zoo/check.json").read_text())["rows"]
+    assert not fits(folder)["lost"]["failure"]
+
+
 def test_a_mended_row_one_taken_out_an_added_and_a_renamed_one_run_their_own_steps_alone(
     study: tuple[Path, str], tmp_path: Path
 ) -> None:

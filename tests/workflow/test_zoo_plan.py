@@ -99,6 +99,14 @@ def test_a_renamed_row_keeps_the_names_of_its_features_and_files(shipped: dict[s
         assert zoo_names.features(row) != zoo_names.features({**row, key: value})
 
 
+def test_the_files_of_a_folder_with_an_odd_name_have_a_plain_one(shipped: dict[str, Any]) -> None:
+    """A space would break the log of a rule, and the command that zoo_check prints; a brace would be a wildcard."""
+    row = {**shipped["zoo"]["models"]["dinov2"], "source": "/data/RAD dino {2}"}
+    assert zoo_names.weights(row).startswith("rad-dino-2-")
+    assert zoo_names.features(row).startswith("rad-dino-2-112px-1-")
+    assert zoo_names.weights(row) != zoo_names.weights({**row, "source": "/data/rad-dino-2"})
+
+
 @pytest.mark.parametrize(
     ("path", "value", "said"),
     [
