@@ -102,7 +102,7 @@ def of_images(
     hash_ = wanted_hash or told
     if reads == "features":
         _has(row, "--features", args.features)
-        found = feature_files.features(row, [Path(path) for path in args.features], ids, hash_)
+        found = feature_files.features(row, [Path(path) for path in args.features], ids, hash_, varied=labelled)
         return replace(bare, features=found), hash_ or ""
     if reads == "tokens":
         _has(row, "--tokens", args.tokens)

@@ -89,6 +89,22 @@ def test_without_a_split_every_image_is_scored_and_has_no_label(study, given, ma
     assert [scores[row["image_id"]] for row in inside] == [row["score"] for row in inside]
 
 
+def test_copies_of_one_image_are_scored_alike_and_their_model_is_not_taken_for_blind(study, made, tmp_path):
+    names = ("i000", "i001")
+    (study / "i001.png").write_bytes((study / "i000.png").read_bytes())
+    whole = tables.read(study / "normalized.parquet", tables.NORMALIZED).to_pylist()
+    path = tmp_path / "copies/normalized.parquet"
+    path.parent.mkdir()
+    rows = [row for row in whole if row["image_id"] in names]
+    tables.write(path, tables.from_rows(rows, tables.NORMALIZED), tables.NORMALIZED)
+    features = tmp_path / "copies/dino/1.parquet"
+    embed.main(fake.embed_options(study, features, without=("split", "manifest"), normalized=path))
+    given = {"features": [features], "embedded": [features.with_suffix(".json")], "normalized": path}
+    found, record = kind.run_infer(study, tmp_path, without=("split", "manifest"), **given)
+    assert (record.failure, [row["image_id"] for row in found]) == (None, [*names])
+    assert found[0]["score"] == found[1]["score"]
+
+
 @pytest.mark.parametrize(
     ("scores", "said"),
     [

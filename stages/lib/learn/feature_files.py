@@ -20,7 +20,7 @@ HELD_BYTES = 256_000_000  # of patch tokens in memory, beside what is asked for
 
 
 def features(
-    row: str, paths: Sequence[Path], ids: Sequence[str], preprocessing_hash: str | None = None
+    row: str, paths: Sequence[Path], ids: Sequence[str], preprocessing_hash: str | None = None, *, varied: bool = True
 ) -> dict[str, NDArray[np.float16]]:
     """Statistics and prefix tokens of images, from the files of all shards.
 
@@ -29,6 +29,8 @@ def features(
         paths: Tables of FEATURES.
         ids: Images, in the order that is wanted.
         preprocessing_hash: That the images must be of; None for any one.
+        varied: Whether features that are the same for all images are refused. Not where a head that was fitted to
+            features that vary scores a few images: these may be copies of one.
 
     Returns:
         By name of `feature_tables.STATISTICS` and "prefix", float16 of shape (images, places, numbers), numbers of
@@ -36,7 +38,7 @@ def features(
 
     Raises:
         TableError: If a file is missing, damaged or of another kind, lacks an image, has an image at other places than
-            another, or a number in it is not finite; or if all features of all images are equal.
+            another, or a number in it is not finite; or if all features of all images are equal and must not be.
         MismatchError: If images are not of one preprocessing hash, or not of the one that is wanted.
     """
     index = Index(row, paths, FEATURES, ids, preprocessing_hash)
@@ -55,11 +57,11 @@ def features(
                 )
             made[name][images[taken], places[taken]] = values[taken]
     index.close()
-    _check(row, ids, made)
+    _check(row, ids, made, varied)
     return made
 
 
-def _check(row: str, ids: Sequence[str], made: dict[str, NDArray[np.float16]]) -> None:
+def _check(row: str, ids: Sequence[str], made: dict[str, NDArray[np.float16]], varied: bool) -> None:
     """Refuse numbers that are not finite, and features that say nothing.
 
     Raises:
@@ -76,7 +78,7 @@ def _check(row: str, ids: Sequence[str], made: dict[str, NDArray[np.float16]]) -
             "wanted numbers: delete results/zoo/kept and run zoo.embed again, or take another model"
         )
     statistics = [values for name, values in made.items() if name in STATISTICS]
-    if len(ids) > 1 and all((values == values[:1]).all() for values in statistics):
+    if varied and len(ids) > 1 and all((values == values[:1]).all() for values in statistics):
         raise TableError(
             f"{row}: all {len(ids)} images have the same features, wanted features that depend on the image: the model "
             "does not see them; look at its weights and at the normalized images"

@@ -140,6 +140,8 @@ def test_features_that_are_equal_for_all_images_are_refused_and_one_constant_fea
     with pytest.raises(TableError, match="dino: all 7 images have the same features"):
         feature_files.features("dino", [path], IDS)
 
+    assert feature_files.features("dino", [path], IDS, varied=False)["mean"].shape == (7, PLACES, WIDTH)
+
     def zero(image, name, v):  # as the smallest values of a network that ends in a ReLU
         return np.zeros_like(v) if name == "smallest" else v
 

@@ -8,7 +8,7 @@ import pytest
 import zoo_features
 from zoo_features import BACKBONE
 
-from stages.lib.core.errors import TrainingError
+from stages.lib.core.errors import ModelError, TrainingError
 from stages.lib.learn.zoo import knn
 
 
@@ -80,3 +80,11 @@ def test_a_score_is_at_most_1_at_any_number_of_places(shifts: int) -> None:
         queries, np.array(["q"] * 30), index, np.array([f"p{n}" for n in range(20)]), np.ones(20, int), (5,)
     )
     assert found.tolist() == [1.0] * 30
+
+
+def test_features_that_are_constant_in_a_pool_are_refused_by_the_row(tmp_path: Any) -> None:
+    images = zoo_features.images(*zoo_features.planted(30, 1))
+    flat = replace(images, features={**(images.features or {}), "prefix": np.ones((30, 1, 4), np.float16)})
+    row = knn.Params(**{**BACKBONE, "pool": ("largest", "prefix"), "k": (3,)})
+    with pytest.raises(ModelError, match="some_row: all features of pool prefix are constant, wanted features that"):
+        knn.fit(row, zoo_features.setting(flat, flat, tmp_path), tmp_path)

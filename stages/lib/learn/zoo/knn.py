@@ -55,6 +55,7 @@ def fit(params: Params, setting: Setting, folder: Path) -> Fitted:
     """Keep the training images, and choose pooling and k on validation images.
 
     Raises:
+        ModelError: If features are missing or do not vary.
         TrainingError: If there is no training image, or average precision is undefined on validation images.
     """
     train, val = setting.train, setting.images
@@ -155,8 +156,14 @@ def _raw(images: Inputs, pool: str, row: str) -> NDArray[np.float32]:
 
 
 def _scaling(images: Inputs, pool: str, row: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Centre and spread of the features of training images, all places together."""
+    """Centre and spread of the features of training images, all places together.
+
+    Raises:
+        ModelError: If no feature varies: no image would lie in any direction from the centre.
+    """
     raw = _raw(images, pool, row)
+    if (raw == raw[:1, :1]).all():
+        raise ModelError(f"{row}: all features of pool {pool} are constant, wanted features that vary")
     return pooled_features.spread(raw.reshape(-1, raw.shape[-1]))
 
 
