@@ -28,28 +28,32 @@ CODE_PATTERNS = ("*.py",)
 SECTIONS = {"localizer": ("nodules.localizers", kinds.LOCALIZERS), "model": ("zoo.models", kinds.MODELS)}
 
 
-def sources(given: ModelParams) -> dict[str, fetch.Source]:
-    """What has to be found: model, code and encoder."""
-    keys = ("chexagent.model", "chexagent.revision")
+def sources(given: ModelParams, key: str = "chexagent") -> dict[str, fetch.Source]:
+    """What has to be found: model, code and encoder.
+
+    Args:
+        given: Of the row.
+        key: Dotted name of the row, for errors.
+    """
+    model, revision, code, encoder, encoder_revision = (
+        f"{key}.{name}" for name in ("model", "revision", "code_revision", "encoder", "encoder_revision")
+    )
+    whole = ("config.json", "weights")
     return {
-        "model": fetch.Source(given.model, given.revision, keys, MODEL_PATTERNS, fetch.WHOLE),
-        "code": fetch.Source(given.model, given.code_revision, (keys[0], "chexagent.code_revision"), CODE_PATTERNS, ()),
-        "encoder": fetch.Source(
-            given.encoder,
-            given.encoder_revision,
-            ("chexagent.encoder", "chexagent.encoder_revision"),
-            whole=("config.json", "weights"),
-        ),
+        "model": fetch.Source(given.model, given.revision, (model, revision), MODEL_PATTERNS, fetch.WHOLE),
+        "code": fetch.Source(given.model, given.code_revision, (model, code), CODE_PATTERNS, ()),
+        "encoder": fetch.Source(given.encoder, given.encoder_revision, (encoder, encoder_revision), whole=whole),
     }
 
 
-def fetch_chexagent(given: ModelParams, token: str | None, offline: bool) -> Parts:
+def fetch_chexagent(given: ModelParams, token: str | None, offline: bool, key: str = "chexagent") -> Parts:
     """Place and identity of model, code and encoder on this machine; download what is not there.
 
     Args:
         given: Of the row.
         token: Read token of the hub; None to use a stored login, if any.
         offline: Whether only the local cache of the hub may be used.
+        key: Dotted name of the row, for errors.
 
     Returns:
         The snapshot of each, by `fetch.fetch`.
@@ -58,11 +62,11 @@ def fetch_chexagent(given: ModelParams, token: str | None, offline: bool) -> Par
         ModelError: If one cannot be found or is not whole, there is no code, or the configuration points to code in
             another repository, which no commit hash would pin.
     """
-    found = Parts(**{name: fetch.fetch(source, token, offline) for name, source in sources(given).items()})
+    found = Parts(**{name: fetch.fetch(source, token, offline) for name, source in sources(given, key).items()})
     if not found.code.files:
-        raise ModelError(f"chexagent.model: there is no code (*.py) in {found.code.folder}; wanted CheXagent-2")
-    _no_foreign_code(found.model.folder, "chexagent.model")
-    _no_foreign_code(found.encoder.folder, "chexagent.encoder")
+        raise ModelError(f"{key}.model: there is no code (*.py) in {found.code.folder}; wanted CheXagent-2")
+    _no_foreign_code(found.model.folder, f"{key}.model")
+    _no_foreign_code(found.encoder.folder, f"{key}.encoder")
     for name, digest in found.code.files.items():
         LOG.info("fetch_chexagent: code %s %s", name, digest)
     return found
@@ -84,8 +88,8 @@ def _no_foreign_code(folder: Path, key: str) -> None:
             )
 
 
-def chosen(text: str, localizer: str | None, model: str | None) -> ModelParams:
-    """What the row says that is named.
+def chosen(text: str, localizer: str | None, model: str | None) -> tuple[str, ModelParams]:
+    """Dotted name of the row that is named, and what it says.
 
     Args:
         text: Parameters, as a file or as JSON.
@@ -104,8 +108,7 @@ def chosen(text: str, localizer: str | None, model: str | None) -> ModelParams:
     found = rows.get(name)
     if found is None or not isinstance(found.params, ModelParams):
         raise ParamsError(f"--{option}:", [f"found {name!r}, wanted a row of {section} of the kind chexagent"])
-    row: ModelParams = found.params
-    return row
+    return f"{section}.{name}", found.params
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -118,11 +121,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         optional=["localizer", "model"],
         flags=["missing"],
     )
-    row = chosen(args.params, args.localizer, args.model)
+    key, row = chosen(args.params, args.localizer, args.model)
     on_hub = any(source.on_hub for source in sources(row).values())
     token = fetch.read_token(os.environ) if on_hub else None
     try:
-        documents.write(args.out, fetch_chexagent(row, token, fetch.is_offline(os.environ)))
+        documents.write(args.out, fetch_chexagent(row, token, fetch.is_offline(os.environ), key))
     except ModelError as error:
         if not args.missing:
             raise

@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -285,6 +285,34 @@ def test_the_journal_s_name_covers_the_two_answers_and_their_order(anywhere: Any
     assert len(names) == 3
 
 
+def test_a_process_answers_a_part_of_many_questions_and_all_without_an_answer_are_named(
+    anywhere: Anywhere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row, parts, environment = anywhere
+    begun: list[list[str]] = []
+
+    def lines(questions: Sequence[client.Question], *rest: Any) -> Iterator[dict[str, Any]]:
+        begun.append([one.key for one in questions])
+        for one in questions:
+            number = int(one.key)
+            yield {"key": one.key, "error": "no" if number in lost else None, "logits": [number, 1], "mass": 0.5}
+
+    monkeypatch.setattr(client, "_lines", lines)
+    monkeypatch.setattr(client, "AT_ONCE", 2)
+    where = client.setting(parts, environment)
+    asked = [client.Question(str(number), lambda: standin.image(0.4, 0.4), BRIGHT) for number in range(5)]
+    lost: set[int] = set()
+    found = client.ask(asked, ("No", "Yes"), row, where, tmp_path)
+    assert begun == [["0", "1"], ["2", "3"], ["4"]]
+    assert found.tolist() == [[number, 1, 0.5] for number in range(5)]
+    assert client.ask([], ("No", "Yes"), row, where, tmp_path).shape == (0, 3)
+    lost = {1, 4}
+    with pytest.raises(WorkerError, match=r"no answer to 2 of 5 questions \(1: no; 4: no\)"):
+        client.ask(asked, ("No", "Yes"), row, where, tmp_path)
+    with pytest.raises(ParamsError, match="keys are not unique"):
+        client.ask([asked[0], asked[1], asked[0]], ("No", "Yes"), row, where, tmp_path)
+
+
 def test_records_that_were_not_given_are_named(anywhere: Anywhere, tmp_path: Path) -> None:
     row, parts, environment = anywhere
     val = images(tmp_path / "val", 3)
@@ -298,7 +326,7 @@ def test_records_that_were_not_given_are_named(anywhere: Anywhere, tmp_path: Pat
         chexagent.fit(replace(row, shifts=3), setting(val, tmp_path, parts, environment), tmp_path)
 
 
-def found(folder: Path) -> Snapshot:
+def snapshot(folder: Path) -> Snapshot:
     return Snapshot(base="b", revision="none", commit=None, folder=folder, sha256="0", files={})
 
 
@@ -317,7 +345,7 @@ def test_an_image_token_is_the_encoder_s_patch_in_pixels_of_the_image_that_is_gi
     for name, document in (("model", {"visual": visual}), ("encoder", encoder)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(json.dumps(document))
-    parts = Parts(model=found(tmp_path / "model"), code=found(tmp_path), encoder=found(tmp_path / "encoder"))
+    parts = Parts(model=snapshot(tmp_path / "model"), code=snapshot(tmp_path), encoder=snapshot(tmp_path / "encoder"))
     assert facts.token_px(parts, side_px, "row") == wanted
     assert facts.parameters(parts) is None
     with pytest.raises(ModelError, match=r"row: found side_px \d+, .* wanted a multiple of"):
@@ -358,7 +386,7 @@ def test_files_are_fetched_for_a_row_as_for_a_localizer(anywhere: Anywhere, tmp_
             main(name, row.model)
     with pytest.raises(ParamsError, match=r"found 2 of --localizer and --model"):
         main("two", row.model, "--localizer", "two")
-    with pytest.raises(ModelError, match="there is no folder nobody/here"):
+    with pytest.raises(ModelError, match=r"^zoo\.models\.two\.model: there is no folder nobody/here"):
         main("two", "nobody/here")
     main("two", "nobody/here", "--missing")
     assert "there is no folder nobody/here" in documents.read(out, Missing).missing

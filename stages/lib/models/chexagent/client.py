@@ -40,6 +40,7 @@ GREY = 128
 SECONDS_BETWEEN_LOOKS = 0.2
 LAST_WORDS, LAST_WORDS_S = 2000, 10.0
 NAMED = 10  # questions that a message names
+AT_ONCE = 4096  # questions for which one process is started: their images lie on the disk together, some 2 GB
 TRUNCATED = "<|truncated|>"  # put behind an answer that was cut; the model has no such token
 FAILED = "<|failed|>"  # put before the error of a question that has no answer
 
@@ -192,7 +193,8 @@ def ask(
 ) -> NDArray[np.float64]:
     """Logits of two answers to each question, in one pass each, and their probability together.
 
-    An answer is told by its first token after the prompt; no text is generated.
+    An answer is told by its first token after the prompt; no text is generated. A process is started for `AT_ONCE`
+    questions at a time.
 
     Args:
         questions: As for `answer`.
@@ -212,7 +214,9 @@ def ask(
         BlindModelError: As `answer`.
     """
     told: dict[str, Any] = {"max_new_tokens": 1, "answers": list(answers)}
-    lines = list(_lines(questions, params, told, where, checkpoints))
+    check(questions)
+    slices = [questions[start : start + AT_ONCE] for start in range(0, len(questions), AT_ONCE)]
+    lines = [line for some in slices for line in _lines(some, params, told, where, checkpoints)]
     failed = [line for line in lines if line["error"]]
     if failed:
         named = "; ".join(f"{' '.join(line['key'].split())}: {line['error']}" for line in failed[:NAMED])
