@@ -5,16 +5,22 @@ A class of models is a module of `stages.lib.models.answering` that offers `load
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
+from importlib.metadata import version
 from typing import Literal
 
 import numpy as np
 
 from stages.lib.core import params
+from stages.lib.core.closure import ROOT, closure
 from stages.lib.core.errors import ModelError
+from stages.lib.images import shifts
+from stages.lib.models import classify
 from stages.lib.models.backbone import STUDY_BASE, Row
 from stages.lib.models.gemma3 import ModelParams
 from stages.lib.models.snapshot import Snapshot
 
+ROOM = "stages/lib/models/"  # code of other rooms reaches logits by the bytes of an image, or not at all
 CLASSES: Mapping[str, str] = {  # module of each class
     "Qwen2_5_VLForConditionalGeneration": "qwen25_vl",
     "Gemma3ForConditionalGeneration": "medgemma",
@@ -108,6 +114,23 @@ class Answerer:
     parameters: int
     operations: float | None
     random_weights: bool
+
+
+def identity(module: str, *facts: object) -> str:
+    """Text of what decides the logits beside image and wording, for `Answerer.identity`.
+
+    Answers are kept under it, so it has the versions of the libraries and the code that asks: what was asked by other
+    code is never found again.
+
+    Args:
+        module: Name of the module that asks.
+        facts: What else decides them: weights, how they are held, device, side.
+    """
+    versions = [f"{name} {version(name)}" for name in ("torch", "transformers", "numpy")]
+    code = {path for path in (*closure(module), *closure(classify.__name__)) if path.startswith(ROOM)}
+    code |= {*closure(shifts.__name__)}
+    digest = sha256(b"\0".join((ROOT / path).read_bytes() for path in sorted(code))).hexdigest()
+    return " ".join(map(str, (*facts, *versions, digest)))
 
 
 def first_tokens(ids: Mapping[str, Sequence[int]], row: str) -> dict[str, int]:

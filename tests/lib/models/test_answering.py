@@ -10,6 +10,7 @@ import pytest
 from stages.lib.core import files
 from stages.lib.core.errors import ModelError
 from stages.lib.demo import untrained
+from stages.lib.models import answerer
 from stages.lib.models.answerer import Answerer, AnswererParams, AnswererSetting, Wording, first_tokens
 from stages.lib.models.answering import qwen25_vl, text_pairs
 from stages.lib.models.snapshot import Snapshot
@@ -198,3 +199,24 @@ def test_the_operations_of_qwen_at_its_published_size_are_those_of_the_estimate(
     vision = {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16, "out_hidden_size": 2048}
     counted = qwen25_vl._operations(Qwen2_5_VLConfig(text_config=text, vision_config=vision), 36, 2)
     assert counted == pytest.approx(zoo_costs.qwen_flops(504), rel=0.05)
+
+
+def test_what_other_code_asked_is_not_found_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in set(answerer.CLASSES.values()):
+        module = f"stages.lib.models.answering.{name}"
+        before = answerer.identity(module, "weights", "cpu")
+        assert answerer.identity(module, "weights", "cpu") == before != answerer.identity(module, "weights", "cuda")
+        reached = [path for path in answerer.closure(module) if path.startswith(answerer.ROOM)]
+        assert f"stages/lib/models/answering/{name}.py" in reached
+        for path in {
+            *reached,
+            *answerer.closure("stages.lib.images.shifts"),
+            *answerer.closure(answerer.classify.__name__),
+        }:
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path).write_bytes((answerer.ROOT / path).read_bytes())
+        with monkeypatch.context() as moved:
+            moved.setattr(answerer, "ROOT", tmp_path)
+            assert answerer.identity(module, "weights", "cpu") == before
+            (tmp_path / "stages/lib/models/classify.py").write_text("# averages otherwise")
+            assert answerer.identity(module, "weights", "cpu") != before

@@ -6,7 +6,7 @@ import numpy as np
 
 from stages.lib.core.errors import ModelError
 from stages.lib.models import gemma3, gemma3_size, model_class
-from stages.lib.models.answerer import Answerer, AnswererParams, AnswererSetting, Wording
+from stages.lib.models.answerer import Answerer, AnswererParams, AnswererSetting, Wording, identity
 from stages.lib.models.prompts import PromptParams
 
 CLASS = "Gemma3ForConditionalGeneration"
@@ -37,7 +37,7 @@ def load(params: AnswererParams, setting: AnswererSetting) -> Answerer:
         ask=ask,
         compares=False,
         token_px=loaded.token_px,
-        identity=f"{CLASS} {setting.found.sha256} {setting.model} {loaded.device}",
+        identity=identity(__name__, CLASS, setting.found.sha256, setting.model, loaded.device),
         parameters=size.parameters,
         operations=size.operations,
         random_weights=model_class.has_random_weights(document),

@@ -14,8 +14,7 @@ import numpy as np
 from stages.lib.core.errors import ModelError
 from stages.lib.core.log import LOG
 from stages.lib.models import last_token, model_class, operations, preprocessor
-from stages.lib.models.answerer import Answerer, AnswererParams, AnswererSetting, Wording, first_tokens
-from stages.lib.models.encoder import identity
+from stages.lib.models.answerer import Answerer, AnswererParams, AnswererSetting, Wording, first_tokens, identity
 from stages.lib.models.prompts import messages
 
 CLASS = "Qwen2_5_VLForConditionalGeneration"
@@ -66,7 +65,7 @@ def load(params: AnswererParams, setting: AnswererSetting) -> Answerer:
         ask=ask,
         compares=False,
         token_px=token_px,
-        identity=f"{identity(CLASS, setting.found.sha256, params.dtype)} {device} {params.side_px}",
+        identity=identity(__name__, CLASS, setting.found.sha256, params.dtype, device, params.side_px),
         parameters=sum(one.numel() for one in model.parameters()),
         operations=_operations(model.config, params.side_px // patch, merged),
         random_weights=model_class.has_random_weights(document),

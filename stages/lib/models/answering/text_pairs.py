@@ -9,8 +9,7 @@ import numpy as np
 
 from stages.lib.core.errors import ModelError
 from stages.lib.models import model_class, operations, preprocessor
-from stages.lib.models.answerer import Answerer, AnswererParams, AnswererSetting, Wording
-from stages.lib.models.encoder import identity
+from stages.lib.models.answerer import Answerer, AnswererParams, AnswererSetting, Wording, identity
 from stages.lib.models.lofi import words
 
 CLASS = "SiglipModel"
@@ -61,7 +60,7 @@ def load(params: AnswererParams, setting: AnswererSetting) -> Answerer:
         ask=ask,
         compares=True,
         token_px=patch,
-        identity=f"{identity(CLASS, setting.found.sha256, params.dtype)} {device} {params.side_px}",
+        identity=identity(__name__, CLASS, setting.found.sha256, params.dtype, device, params.side_px),
         parameters=sum(one.numel() for one in model.parameters()),
         operations=_operations(model.config, params.side_px),
         random_weights=model_class.has_random_weights(document),
