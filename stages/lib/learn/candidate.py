@@ -151,7 +151,8 @@ class Scores:
 
     Attributes:
         score: Probability-like score, [0, 1], shape (n,).
-        logits: Logits of the negative and the positive answer, shape (n, 2); None of a kind without two answers.
+        logits: Logits of the negative and the positive answer, shape (n, 2), of a head with one logit 0 and that one:
+            what a calibration looks at. None of a kind without any.
         answer_mass: Probability of the two answers together, shape (n,); None likewise.
     """
 
