@@ -67,10 +67,10 @@ def source_watched(wildcards):
 
 
 def source_wants(wildcards):
-    """What a model's folder has to have."""
-    named = [row for _, _, row in ZOO_ROWS if zoo_names.own_weights(row)]
-    asked = any(row["kind"] == "vlm" for row in named if zoo_names.weights(row) == wildcards.source)
-    return "config.json weights tokenizer" if asked else "config.json weights"
+    """What a model's folder has to have: all that any of its rows wants."""
+    sharing = [row for _, _, row in ZOO_ROWS if zoo_names.own_weights(row)]
+    wanted = [zoo_names.wants(row) for row in sharing if zoo_names.weights(row) == wildcards.source]
+    return " ".join(max(wanted, key=len))
 
 
 def weights_of(row):

@@ -1,4 +1,4 @@
-"""What rows of the chapter zoo stand on before any image is seen: their models.
+"""What rows of the chapter zoo stand on before any image is seen: their models, and environments of their own.
 
 out  results/weights/zoo/
 """
@@ -23,6 +23,45 @@ rule zoo_weights:
         folder=source_watched,
     shell:
         "python -m stages.weights.fetch_model --params {params.values:q} --keys 'zoo.models.*.source' 'zoo.models.*.revision' --wants {params.wants}"
+        " {params.paths} --missing 2>&1 | tee {log}"
+
+
+rule zoo_environment:
+    """Build the environment of rows of timm, torchxrayvision and open_clip, or find it built: gigabytes, once."""
+    input:
+        images="results/data/manifest.parquet",
+        code=["workflow/envs/vision/requirements-torch.lock", "workflow/envs/vision/requirements.lock"],
+    output:
+        out=VISION_ENVIRONMENT,
+    log:
+        "results/logs/zoo_environment.log",
+    localrule: True
+    params:
+        paths=paths,
+    shell:
+        "python -m workflow.vision_env {params.paths} 2>&1 | tee {log}"
+
+
+rule zoo_convert:
+    """Find pickled weights and turn them into safetensors once, in a process without a network."""
+    input:
+        environment=VISION_ENVIRONMENT,
+        images=source_made,
+        code=code("weights.convert"),
+    output:
+        folder=directory("results/weights/zoo/{source}"),
+        out="results/weights/zoo/{source}.json",
+    log:
+        "results/logs/zoo_convert/{source}.log",
+    wildcard_constraints:
+        source=one_of(CONVERTED),
+    localrule: True
+    params:
+        values=source_values,
+        paths=paths,
+        folder=source_watched,
+    shell:
+        "python -m stages.weights.convert --params {params.values:q} --keys 'zoo.models.*.source' 'zoo.models.*.revision'"
         " {params.paths} --missing 2>&1 | tee {log}"
 
 

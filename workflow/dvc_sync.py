@@ -164,11 +164,11 @@ def _outside(params: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, st
             for name, row in params["lofi"][f"{kind}s"].items():
                 if row.get("revision") == "none":
                     found[f"lofi_fetch-{kind}_{name}"] = (f"lofi.{kind}s.{name}.model", row["model"])
-    for section in ("models", "localizers") if "zoo" in params else ():
-        for name, row in params["zoo"][section].items():
-            if zoo_names.own_weights(row) and row["revision"] == "none" and not row["source"].startswith("results/"):
-                stage = f"zoo_weights-{zoo_names.weights(row)}"
-                found.setdefault(stage, (f"zoo.{section}.{name}.source", row["source"]))
+    for section, name, row in zoo_names.rows(params) if "zoo" in params else ():
+        given = zoo_names.own_weights(row) and row["revision"] == "none" and not row["source"].startswith("results/")
+        if given and not zoo_names.is_release(row):
+            stage = f"{zoo_names.fetched_by(row)}-{zoo_names.weights(row)}"
+            found.setdefault(stage, (f"zoo.{section}.{name}.source", row["source"]))
     return found
 
 

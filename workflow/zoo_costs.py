@@ -15,7 +15,7 @@ from workflow.costs import GB, TERA, UTILISATION
 
 STATISTICS, HALF_BYTES = 4, 2  # of each feature; numbers are float16
 BACKWARD = 3.0  # operations of training on an image, in those of a forward pass
-BY_FEATURES = ("features", "tokens")
+UNCOUNTED = {"soup": "a soup", "chexagent": "CheXagent-2"}  # kinds without a model that is counted here
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,48 @@ VITS: Mapping[str, Vit] = {  # by the name of the model on the hub
     "dinov3-vitb16-pretrain-lvd1689m": BASE,
     "dinov3-vitl16-pretrain-lvd1689m": Vit(24, 1024, 4096, 16, 5),
 }
-# Operations of one pixel, by the name of the model on the hub: those of a CNN grow with the area of the image. A test
-# holds them to what torch counts on the architecture itself.
-CNNS: Mapping[str, float] = {"efficientnet-b0": 15_307.0, "convnextv2-tiny-22k-384": 177_566.0}
+
+
+@dataclass(frozen=True)
+class Cnn:
+    """One CNN. Its operations grow with the area of the image, and were counted by torch on meta tensors.
+
+    Attributes:
+        pixel_flops: Operations of one pixel.
+        hidden: Features of a cell of its last map.
+        patch_px: Side of a cell, pixels.
+        prefix: Tokens that are no cells.
+    """
+
+    pixel_flops: float
+    hidden: int
+    patch_px: int = 32
+    prefix: int = 0
+
+    def patches(self, side_px: int) -> int:
+        """Cells of an image."""
+        return (side_px // self.patch_px) ** 2
+
+    def flops(self, side_px: int) -> float:
+        """Operations of one image in one pass, two per multiply-add.
+
+        >>> round(CNNS["densenet121-res224-all"].flops(224) / TERA, 4)
+        0.0055
+        """
+        return self.pixel_flops * side_px**2
+
+
+XRV_DENSENET, XRV_RESNET = Cnn(109_792.0, 1024), Cnn(159_776.0, 2048)
+CNNS: Mapping[str, Cnn] = {  # by the name of the model on the hub, or of the release
+    "efficientnet-b0": Cnn(15_307.0, 1280),
+    "convnextv2-tiny-22k-384": Cnn(177_566.0, 768),
+    "tf_efficientnetv2_s.in21k_ft_in1k": Cnn(113_449.0, 1280),
+    **{
+        f"densenet121-res224-{data}": XRV_DENSENET
+        for data in ("all", "nih", "pc", "chex", "mimic_nb", "mimic_ch", "rsna")
+    },
+    "resnet50-res512-all": XRV_RESNET,
+}
 TOWER = Vit(costs.TOWER_LAYERS, costs.TOWER_HIDDEN, costs.TOWER_INNER, 14, 0)  # MedGemma's
 # Qwen2.5-VL-3B, which CheXOne is made of: a tower with gated MLPs whose layers but four look within windows, merged
 # four patches to a token, and a language model of 36 layers.
@@ -92,9 +131,9 @@ def name(row: Mapping[str, Any]) -> str:
     return Path(str(row["source"])).name.lower()
 
 
-def vit(row: Mapping[str, Any]) -> Vit | None:
-    """The vision transformer of a row, if its size is built in."""
-    return TOWER if not zoo_names.own_weights(row) else VITS.get(name(row))
+def size(row: Mapping[str, Any]) -> Vit | Cnn | None:
+    """The vision model of a row, if its size is built in."""
+    return TOWER if not zoo_names.own_weights(row) else VITS.get(name(row)) or CNNS.get(name(row))
 
 
 def flops(row: Mapping[str, Any]) -> float | None:
@@ -104,9 +143,7 @@ def flops(row: Mapping[str, Any]) -> float | None:
             return costs.forward_flops()
         if name(row) in QWEN:
             return qwen_flops(row["side_px"])
-    found = vit(row)
-    if found is None and name(row) in CNNS:
-        return CNNS[name(row)] * row["side_px"] ** 2
+    found = size(row)
     return found.flops(row["side_px"]) if found else None
 
 
@@ -148,8 +185,8 @@ def parts(document: Mapping[str, Any], images: stage_costs.Images) -> tuple[list
         if row["kind"] == "study" and row["shifts"] != document["nodules"]["infer"]["shifts"]:
             key = f"{row['classifier']} at {row['shifts'] ** 2} place(s)"
             made.setdefault(key, Part(key, costs.forward_flops(), row["shifts"] ** 2 * images.asked))
-        if row["kind"] == "soup":
-            unknown.append(f"{label} (a soup)")
+        if row["kind"] in UNCOUNTED:
+            unknown.append(f"{label} ({UNCOUNTED[row['kind']]})")
         if "source" not in row:
             continue
         operations = flops({**row, "kind": row["kind"] if reads == "pixels" else "features"})
@@ -175,16 +212,18 @@ def _asked(
         samples = row["max_steps"] * row["per_device_train_batch_size"] * row["gradient_accumulation_steps"]
         measured = row["max_steps"] / row["eval_steps"] * images.validation
         return Part(f"{label}: training and scores", operations, BACKWARD * samples + measured + asked)
+    if row["kind"] == "published":
+        return Part(f"{label}: scores", operations, places * images.validation + asked)
     wordings = len(zoo["bank"]["text_pairs" if row["architecture"] == "SiglipModel" else "questions"])
     return Part(f"{label}: wordings and scores", operations, wordings * places * images.validation + asked)
 
 
 def _kept(key: str, row: Mapping[str, Any], reads: str, operations: float, passes: int) -> Part:
     """Images whose features or tokens are computed and kept, each at each of its places."""
-    size, numbers = vit(row), 0
-    if size:
-        patches = size.patches(row["side_px"])
-        numbers = size.hidden * (STATISTICS + size.prefix if reads == "features" else patches)
+    found, numbers = size(row), 0
+    if found:
+        patches = found.patches(row["side_px"])
+        numbers = found.hidden * (STATISTICS + found.prefix if reads == "features" else patches)
     return Part(key, operations, passes, float(passes * numbers * HALF_BYTES))
 
 

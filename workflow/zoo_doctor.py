@@ -40,13 +40,11 @@ def _models(document: Mapping[str, Any]) -> Iterator[Line]:
         if row["source"].startswith("results/"):
             yield f"{name}: {row['source']} is made by the pipeline itself", None
             continue
-        what, mend = hub_line.model(name, row["source"], row["revision"], keys=keys, whole=_whole(row))
+        if zoo_names.is_release(row):
+            yield f"{name}: {row['source']} is downloaded and converted when it is first needed", None
+            continue
+        what, mend = hub_line.model(name, row["source"], row["revision"], keys=keys, whole=zoo_names.wants(row))
         yield f"{what}{_size(row)}; licence {row['licence']}", mend
-
-
-def _whole(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """What a model's folder has to have: a model that reads no text has no tokenizer."""
-    return ("config.json", "weights", *(("tokenizer",) if row["kind"] == "vlm" else ()))
 
 
 def _size(row: Mapping[str, Any]) -> str:

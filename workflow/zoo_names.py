@@ -51,6 +51,33 @@ def is_pickled(row: Mapping[str, Any]) -> bool:
     return row.get("library") == "torchxrayvision"
 
 
+def is_release(row: Mapping[str, Any]) -> bool:
+    """Whether a row's source is the name of a release, which is downloaded, and no path.
+
+    >>> is_release({"library": "torchxrayvision", "source": "densenet121-res224-all"})
+    True
+    """
+    return is_pickled(row) and "/" not in row["source"]
+
+
+def fetched_by(row: Mapping[str, Any]) -> str:
+    """Rule that finds a row's model."""
+    return "zoo_convert" if is_pickled(row) else "zoo_weights"
+
+
+def wants(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the folder of a row's model has to have, in the names of `weights.fetch`.
+
+    A model that reads no text has no tokenizer; one of open_clip has a configuration of another name, which is looked
+    for when it is loaded.
+
+    >>> wants({"kind": "probe", "library": "open_clip"}), wants({"kind": "vlm"})
+    (('weights',), ('config.json', 'weights', 'tokenizer'))
+    """
+    whole = ("weights",) if row.get("library") == "open_clip" else ("config.json", "weights")
+    return (*whole, "tokenizer") if row["kind"] == "vlm" else whole
+
+
 def rows(document: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:
     """Every row of the chapter that may bring a model: its section, its name, and itself; models come first."""
     zoo = document["zoo"]

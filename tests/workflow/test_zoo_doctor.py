@@ -70,3 +70,11 @@ def test_the_estimate_of_the_demo_names_the_rows_that_it_does_not_count(
     assert "not counted" in last
     for name in ("dinov2 (tiny_dinov2)", "resnet (tiny_resnet)", "soup (a soup)"):
         assert name in last
+
+
+def test_a_release_that_is_converted_is_told_and_so_is_the_environment(shipped: dict[str, Any]) -> None:
+    row = {**shipped["zoo"]["models"]["dinov2"], "library": "torchxrayvision", "source": "densenet121-res224-pc"}
+    shipped["zoo"]["models"]["dinov2"] = row
+    told = dict(zoo_doctor.lines(shipped))
+    assert told["dinov2: densenet121-res224-pc is downloaded and converted when it is first needed"] is None
+    assert any(what.startswith("vision environment, of dinov2: ") for what in told)

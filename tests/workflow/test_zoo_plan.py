@@ -24,7 +24,13 @@ def jobs(folder: Path, *targets: str) -> list[dvc_sync.Job]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     changes = zoo_study.small() | {"study": {"shards": 2, "chapters": ["nodules", "zoo"]}}
     models = dict(changes["zoo"]["models"])
-    changes["zoo"] = {"models": models | {"alike": {**models["probe_largest"], "pool": ["mean"]}}}
+    models["alike"] = {**models["probe_largest"], "pool": ["mean"]}
+    models["vit"] = {**models["dinov2"], "library": "timm", "source": "models/vit", "architecture": "test_vit"}
+    xrv = {**models["vit"], "library": "torchxrayvision", "source": "densenet121-res224-pc", "architecture": "DenseNet"}
+    models["xrv"] = xrv | {"side_px": 224}
+    published = {key: xrv[key] for key in (*zoo_names.BACKBONE_KEYS, "seen", "licence", "commercial")}
+    models["xrv_itself"] = published | {"kind": "published", "target": "Nodule", "side_px": 224}
+    changes["zoo"] = {"models": models}
     return checkouts.copy(tmp_path_factory.mktemp("zoo") / "checkout", changes)
 
 
@@ -57,7 +63,8 @@ def test_rows_that_show_the_same_images_to_the_same_model_share_its_features(fol
     assert rules.count("zoo_tokens") == len(set(read["tokens"])) == 1
     assert rules.count("zoo_fit") == len(rows)
     assert rules.count("zoo_infer_shard") == 2 * len(rows)
-    assert rules.count("zoo_normalize_shard") == 2  # one other side, two shards
+    assert rules.count("zoo_normalize_shard") == 4  # two other sides, two shards
+    assert rules.count("zoo_convert") == rules.count("zoo_environment") == 1
     for one in ("zoo_calibrate", "zoo_select", "zoo_measure", "zoo_section", "zoo_report", "zoo_check"):
         assert rules.count(one) == 1
     assert not {"zoo_curve_row", "zoo_localize", "zoo_localizer_cv_measure"} & set(rules)
@@ -82,6 +89,13 @@ def test_each_row_and_each_backbone_is_a_stage_of_dvc_whose_parameters_exist(fol
             for part in key.split("."):
                 assert part in inside, f"{name}: {key}"
                 inside = inside[part]
+    environment = "results/weights/zoo/vision_environment.json"
+    users = {name.partition("-")[0] for name, stage in stages.items() if environment in stage["deps"]}
+    assert users == {"zoo_convert", "zoo_embed", "zoo_fit", "zoo_infer"}
+    assert environment not in stages["zoo_fit-vit"]["deps"]  # a head reads features alone
+    assert "${zoo.models.vit.source}" in stages[f"zoo_weights-{zoo_names.weights(rows['vit'])}"]["deps"]
+    released = stages[f"zoo_convert-{zoo_names.weights(rows['xrv'])}"]
+    assert not [path for path in released["deps"] if ".source}" in path]  # it is no path
     made = [path for stage in stages.values() for path in (*stage["outs"], *stage.get("metrics", ()))]
     assert len(made) == len(set(made))
 
@@ -112,7 +126,6 @@ def test_the_files_of_a_folder_with_an_odd_name_have_a_plain_one(shipped: dict[s
     [
         ("zoo.models.neighbours.kind", "knnn", "zoo.models.neighbours.kind knnn"),
         ("zoo.models.dinov2.library", "transfomers", "zoo.models.dinov2.library"),
-        ("zoo.models.dinov2.library", "timm", "found 'timm', which is not offered yet, wanted one of medgemma"),
         ("zoo.models.dinov2.pool", ["largst"], "did you mean 'largest'"),
         ("zoo.models.dinov2.seen", "maybe", "zoo.models.dinov2.seen"),
         ("zoo.models.together.members", ["together", "qlora"], "names itself"),

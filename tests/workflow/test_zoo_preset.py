@@ -98,7 +98,7 @@ def test_rows_that_compare_texts_are_asked_the_pairs_of_the_bank() -> None:
 def test_places_divide_the_patch_and_sides_are_multiples_of_it() -> None:
     zoo = preset()["zoo"]
     for name, row in {**zoo["models"], **zoo["localizers"]}.items():
-        size = zoo_costs.vit(row) if "library" in row else None
+        size = zoo_costs.size(row) if "library" in row else None
         if size:
             assert size.patch_px % row["shifts"] == row["side_px"] % size.patch_px == 0, name
 
@@ -122,5 +122,5 @@ def test_it_can_be_planned_on_the_layout_of_the_challenge(tmp_path: Path) -> Non
     text = checkouts.run(folder, "snakemake", "-n", "--nocolor", "--", "zoo")
     rows, shards = len(preset()["zoo"]["models"]), preset()["study"]["shards"]
     assert re.search(rf"^zoo_fit +{rows}$", text, re.MULTILINE)
-    assert re.search(rf"^zoo_embed_shard +{8 * shards}$", text, re.MULTILINE)
+    assert re.search(rf"^zoo_embed_shard +{10 * shards}$", text, re.MULTILINE)
     assert "zoo, computed, not measured, on one RTX 4090" in text

@@ -1,0 +1,86 @@
+"""Rows of timm, TorchXRayVision and open_clip through the chapter zoo, by processes of the vision environment."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import checkout as checkouts
+import pytest
+import vision_folders
+import zoo_study
+from vision_env import vision_environment  # noqa: F401, the name of a fixture
+
+from stages.lib.core import tables
+from stages.lib.models.own_environment import Environment
+from workflow import vision_env
+
+pytestmark = pytest.mark.slow
+
+RUN = ("snakemake", "--cores", "2", "--resources", "gpu=2", "--nocolor", "--keep-going", "--", "zoo")
+OPEN = {"seen": "no", "licence": "none", "commercial": True, "revision": "none", "side_px": vision_folders.SIDE}
+PROBE = {
+    "kind": "probe",
+    "pool": ["largest", "mean"],
+    "strengths": [0.1],
+    "class_weight": ["none"],
+    "places": ["logits"],
+}
+
+
+def rows(models: Path) -> dict[str, dict[str, Any]]:
+    """A row of timm that is probed, and a published classifier of TorchXRayVision."""
+
+    def backbone(library: str, folder: str, architecture: str) -> dict[str, Any]:
+        return {**OPEN, "library": library, "source": str(models / folder), "architecture": architecture}
+
+    xrv = backbone("torchxrayvision", "xrv_densenet/own.pt", "DenseNet")
+    return {
+        **zoo_study.rows("prevalence"),
+        "vit": {**backbone("timm", "vit", "test_vit"), **PROBE, "shifts": 2},
+        "published": {**xrv, "kind": "published", "shifts": 2, "target": "Nodule"},
+    }
+
+
+@pytest.fixture(scope="module")
+def study(vision_environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:  # noqa: F811
+    models = tmp_path_factory.mktemp("models")
+    script = Path(vision_folders.__file__)
+    subprocess.run([vision_environment.python, "-I", script, models], check=True, capture_output=True)
+    changes = zoo_study.small() | {
+        "study": {"shards": 1},
+        "zoo": {"models": rows(models)},
+        "zoo.measure": {"reference": "prevalence", "draws": 100, "test_draws": 200},
+        "zoo.curve": {"rows": ["vit"]},
+    }
+    folder = checkouts.copy(tmp_path_factory.mktemp("libraries") / "checkout", changes)
+    (folder / vision_env.ENV.folder).symlink_to(vision_environment.python.parents[1])  # found built, and kept
+    return folder, checkouts.run(folder, *RUN)
+
+
+def test_rows_of_other_libraries_have_scores_beside_those_of_the_study(study: tuple[Path, str]) -> None:
+    folder, _ = study
+    found = {path.stem: json.loads(path.read_text()) for path in (folder / "results/zoo/fit").glob("*.json")}
+    assert {one["failure"] for one in found.values()} == {None}
+    assert {name: one["passes"] for name, one in found.items()} == {"prevalence": 1, "vit": 4, "published": 4}
+    assert found["published"]["trained_parameters"] == 0 < found["published"]["parameters"]
+    assert found["vit"]["operations"] > 0 < found["published"]["operations"]
+    for name in ("vit", "published"):
+        scores = tables.read(folder / f"results/zoo/infer/raw/{name}.parquet", tables.INFER)["score"].to_pylist()
+        assert len(set(scores)) > len(scores) / 2 > 10, name
+    metrics = json.loads((folder / "results/zoo/metrics.json").read_text())["zoo"]["classification"]
+    assert set(metrics) == set(found)
+
+
+def test_weights_are_converted_once_and_the_environment_is_found_as_it_was_built(
+    study: tuple[Path, str],
+    vision_environment: Environment,  # noqa: F811
+) -> None:
+    folder, said = study
+    assert len(re.findall(r"^localrule zoo_convert:$", said, re.MULTILINE)) == 1
+    assert len(re.findall(r"^localrule zoo_environment:$", said, re.MULTILINE)) == 1
+    record = json.loads((folder / "results/weights/zoo/vision_environment.json").read_text())
+    assert record["kind"] == "layered" and record["locks"] == vision_environment.locks
+    [weights] = (folder / "results/weights/zoo").glob("*/model.safetensors")
+    assert json.loads((weights.parent / "config.json").read_text())["targets"] == vision_folders.TARGETS
