@@ -17,7 +17,7 @@ from pathlib import Path
 from stages.lib.core import cli, documents, kinds, params
 from stages.lib.core.errors import ModelError, ParamsError
 from stages.lib.core.log import LOG
-from stages.lib.models.chexagent.client import ModelParams
+from stages.lib.models.chexagent.client import ChexagentModelParams
 from stages.lib.models.chexagent.records import Parts
 from stages.lib.models.snapshot import Missing
 from stages.weights import fetch
@@ -28,7 +28,7 @@ CODE_PATTERNS = ("*.py",)
 SECTIONS = {"localizer": ("nodules.localizers", kinds.LOCALIZERS), "model": ("zoo.models", kinds.MODELS)}
 
 
-def sources(given: ModelParams, key: str = "chexagent") -> dict[str, fetch.Source]:
+def sources(given: ChexagentModelParams, key: str = "chexagent") -> dict[str, fetch.Source]:
     """What has to be found: model, code and encoder.
 
     Args:
@@ -46,7 +46,7 @@ def sources(given: ModelParams, key: str = "chexagent") -> dict[str, fetch.Sourc
     }
 
 
-def fetch_chexagent(given: ModelParams, token: str | None, offline: bool, key: str = "chexagent") -> Parts:
+def fetch_chexagent(given: ChexagentModelParams, token: str | None, offline: bool, key: str = "chexagent") -> Parts:
     """Place and identity of model, code and encoder on this machine; download what is not there.
 
     Args:
@@ -88,7 +88,7 @@ def _no_foreign_code(folder: Path, key: str) -> None:
             )
 
 
-def chosen(text: str, localizer: str | None, model: str | None) -> tuple[str, ModelParams]:
+def chosen(text: str, localizer: str | None, model: str | None) -> tuple[str, ChexagentModelParams]:
     """Dotted name of the row that is named, and what it says.
 
     Args:
@@ -106,7 +106,7 @@ def chosen(text: str, localizer: str | None, model: str | None) -> tuple[str, Mo
     section, package = SECTIONS[option]
     rows = getattr(params.parse(params.document(text), {section: kinds.rows(package)}), section.rpartition(".")[2])
     found = rows.get(name)
-    if found is None or not isinstance(found.params, ModelParams):
+    if found is None or not isinstance(found.params, ChexagentModelParams):
         raise ParamsError(f"--{option}:", [f"found {name!r}, wanted a row of {section} of the kind chexagent"])
     return f"{section}.{name}", found.params
 

@@ -24,7 +24,7 @@ from stages.lib.models import classify
 from stages.lib.models.answerer import Wording
 from stages.lib.models.backbone import Row
 from stages.lib.models.chexagent import client, facts
-from stages.lib.models.chexagent.client import ModelParams
+from stages.lib.models.chexagent.client import ChexagentModelParams
 from stages.lib.models.classify import Classifier
 
 READS = "pixels"
@@ -32,7 +32,7 @@ JOURNALS = "journals"
 
 
 @params.section
-class Params(Row, ModelParams):
+class Params(Row, ChexagentModelParams):
     """Which model, and how it is shown images."""
 
     side_px: params.Count  # side of the square that it is given, made from the original; its code resizes that

@@ -1,4 +1,4 @@
-"""CheXagent-2, asked about images: questions in, its words out, from a process in an environment of its own.
+"""CheXagent-2, asked about images in a process of its own: what it writes, or the logits of two answers.
 
 Its licence, and that of its vision encoder, forbid commercial use (cc-by-nc-4.0). It runs only under transformers
 4.40.0 and with its own code, so it is asked by `chexagent.worker`: without a network, a token or the user's
@@ -46,7 +46,7 @@ FAILED = "<|failed|>"  # put before the error of a question that has no answer
 
 
 @params.section
-class ModelParams:
+class ChexagentModelParams:
     """CheXagent-2 and its vision encoder, both for non-commercial use only (cc-by-nc-4.0), and how they are run."""
 
     model: params.Text  # a folder, or the id of the model on huggingface.co
@@ -78,7 +78,7 @@ class ModelParams:
 
 
 @params.section
-class ChexagentParams(ModelParams):
+class ChexagentParams(ChexagentModelParams):
     """CheXagent-2 that answers in words."""
 
     prompts: tuple[params.Text, ...]  # what it is asked about each image; the words it was trained on
@@ -86,7 +86,7 @@ class ChexagentParams(ModelParams):
 
     def problems(self) -> Iterator[str]:
         """What is wanted, and was not found."""
-        yield from ModelParams.problems(self)
+        yield from ChexagentModelParams.problems(self)
         if not self.prompts:
             yield "at least one of prompts"
         for text in self.prompts:
@@ -187,7 +187,7 @@ def answer(
 def ask(
     questions: Sequence[Question],
     answers: tuple[str, str],
-    params: ModelParams,
+    params: ChexagentModelParams,
     where: Setting,
     checkpoints: str | Path,
 ) -> NDArray[np.float64]:
@@ -199,7 +199,7 @@ def ask(
     Args:
         questions: As for `answer`.
         answers: The negative and the positive one.
-        params: See `ModelParams`.
+        params: See `ChexagentModelParams`.
         where: Model and environment.
         checkpoints: Folder of the journals; each run has one below it.
 
@@ -229,7 +229,7 @@ def ask(
 
 def _lines(
     questions: Sequence[Question],
-    params: ModelParams,
+    params: ChexagentModelParams,
     told: Mapping[str, Any],
     where: Setting,
     checkpoints: str | Path,
@@ -238,7 +238,7 @@ def _lines(
 
     Args:
         questions: As for `answer`.
-        params: See `ModelParams`.
+        params: See `ChexagentModelParams`.
         told: What the worker is told beside: how long an answer is, and which two are told apart, if any.
         where: Model and environment.
         checkpoints: Folder of the journals.
@@ -293,7 +293,7 @@ def prepare(
     questions: Sequence[Question],
     left: Sequence[int],
     digests: Sequence[str],
-    params: ModelParams,
+    params: ChexagentModelParams,
     told: Mapping[str, Any],
     where: Setting,
 ) -> Path:
@@ -304,7 +304,7 @@ def prepare(
         questions: All questions.
         left: Numbers of those that have no answer yet.
         digests: Hash of each question's pixels.
-        params: See `ModelParams`.
+        params: See `ChexagentModelParams`.
         told: What the worker is told beside, as `max_new_tokens` and, if answers are told apart, `answers`.
         where: Model and environment.
     """
@@ -357,7 +357,7 @@ def _follow(
     private: Path,
     task: Path,
     journal: Path,
-    params: ModelParams,
+    params: ChexagentModelParams,
     where: Setting,
 ) -> Iterator[dict[str, Any]]:
     old, read_to = worker.read_journal(journal)
