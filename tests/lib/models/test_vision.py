@@ -1,5 +1,6 @@
 """Vision models of other libraries: each by a tiny model that its own library made, against the library's own calls."""
 
+import io
 import json
 import os
 import re
@@ -458,6 +459,18 @@ def test_messages_come_out_as_they_went_in_and_none_is_unpickled() -> None:
         assert one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
     with pytest.raises(ValueError, match="allow_pickle"):
         worker.packed(np.array([object()]))
+    with pytest.raises(ValueError):
+        worker.unpacked(worker.packed(arrays[0])[:-1])
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3, 4), (1, 2, 3, 4)])
+@pytest.mark.parametrize("dtype", ["uint8", "<f4", ">f8", "bool"])
+def test_an_array_is_the_bytes_of_a_npy_file_that_numpy_reads_too(shape: tuple[int, ...], dtype: str) -> None:
+    array = np.random.default_rng(1).integers(0, 2, shape).astype(dtype)
+    content = worker.packed(array)
+    for found in (worker.unpacked(content), np.load(io.BytesIO(content), allow_pickle=False)):
+        assert found.dtype == array.dtype and found.shape == shape and found.tobytes() == array.tobytes()
+    assert worker.unpacked(content).flags.writeable
 
 
 def test_the_loop_of_the_worker_refuses_tokens_before_a_model_and_ends_with_the_socket(tmp_path: Path) -> None:

@@ -225,6 +225,7 @@ def open_model(params: Shown, setting: BackboneSetting) -> Model:
         "folder": str(setting.found.folder.absolute()),
         "architecture": params.architecture,
         "side_px": params.side_px,
+        "gpu": int(os.environ.get("LOCAL_RANK", "0")),  # as `backbones.transformers` takes one
     }
     process = Worker(built.python, row, setting.work)
     try:

@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module, metadata
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -30,7 +31,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 REFUSED = 3  # exit code: cannot work as asked
-PRIVATE = "vision-"  # how the name of a worker's private folder begins
+PRIVATE = "noduleflow-vision-"  # how the name of a worker's private folder begins
 MODULES = {
     "torch": "torch",
     "torchvision": "torchvision",
@@ -45,6 +46,7 @@ CLIP_BESIDE = ("proj", "attn_pool", "attnpool.", "head.", "fc_norm.")  # weights
 COUNTED = "num_batches_tracked"  # of a norm: decides nothing in eval mode, and old checkpoints lack it
 XRV = 1024.0  # TorchXRayVision's values go from -1024 to 1024
 CELL_PX = 32  # stride of TorchXRayVision's classes and of open_clip's ModifiedResNet
+PREAMBLE = 10  # bytes of a .npy file before its header: magic, version, length of the header
 MOST_NAMES = 3  # of weights in a refusal
 KEPT: list[Any] = []  # declarations of operators, gone when nothing holds them
 
@@ -110,7 +112,7 @@ def packed(array: np.ndarray) -> bytes:
     b'\\x00\\x00'
     """
     stream = io.BytesIO()
-    np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
+    np.lib.format.write_array(stream, np.asarray(array, order="C"), allow_pickle=False)
     return stream.getvalue()
 
 
@@ -120,7 +122,21 @@ def unpacked(content: bytes) -> np.ndarray:
     >>> unpacked(packed(np.arange(3, dtype=np.uint8))).tolist()
     [0, 1, 2]
     """
-    return np.asarray(np.lib.format.read_array(io.BytesIO(content), allow_pickle=False))
+    begin = PREAMBLE + int.from_bytes(content[PREAMBLE - 2 : PREAMBLE], "little")
+    shape, dtype = described(content[:begin])
+    return np.frombuffer(content, dtype, offset=begin).reshape(shape).copy()
+
+
+@lru_cache
+def described(head: bytes) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type by the header of a .npy file, which is read once: that takes longer than its numbers."""
+    stream = io.BytesIO(head)
+    if np.lib.format.read_magic(stream) != (1, 0):
+        raise ValueError("found an array of another version, wanted 1.0 of .npy files")
+    shape, turned, dtype = np.lib.format.read_array_header_1_0(stream)
+    if turned or dtype.hasobject:
+        raise ValueError(f"found an array of {dtype}, wanted numbers in C order")
+    return shape, dtype
 
 
 @dataclass(frozen=True)
@@ -169,7 +185,7 @@ class Model:
         rows, wanted = side // opened.cell_px, opened.prefix + (side // opened.cell_px) ** 2
         operations = counted(opened, side)
         self.opened, self.side, self.rows = opened, side, rows
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = torch.device("cuda", asked.get("gpu", 0)) if torch.cuda.is_available() else torch.device("cpu")
         opened.model.to(self.device)
         self.values = torch.from_numpy(opened.values).to(self.device)
         try:
@@ -190,7 +206,7 @@ class Model:
             "random_weights": opened.random_weights,
             "targets": list(opened.targets),
             "versions": versions(),
-            "device": self.device,
+            "device": self.device.type,
         }
         say(f"{architecture} of {library} on {self.device} in {time.monotonic() - began:.1f} s")
 
