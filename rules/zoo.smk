@@ -23,6 +23,7 @@ rule zoo_fit:
         members=members_of,
         member_fits=member_fits_of,
         weights=own_weights,
+        parts=parts_of,
         environment=own_environment,
         code=code_of_model("zoo.fit"),
     output:
@@ -56,6 +57,7 @@ rule zoo_infer_shard:
         members=members_of,
         member_fits=member_fits_of,
         weights=own_weights,
+        parts=parts_of,
         environment=own_environment,
         fitted="results/zoo/fit/{model}",
         fit="results/zoo/fit/{model}.json",
@@ -239,6 +241,7 @@ rule zoo_check:
         inferred=expand("results/zoo/infer/raw/{model}.json", model=MODELS),
         embedded=EMBEDDED,
         weights=expand("results/weights/zoo/{source}.json", source=SOURCES),
+        parts=expand("results/weights/zoo/{chexagent}_parts.json", chexagent=CHEXAGENTS),
         templates="results/zoo/report.html",
         code=code("zoo.check"),
     output:

@@ -116,6 +116,7 @@ use rule zoo_infer_shard as predict_zoo_infer_shard with:
         images=folders_elsewhere,
         scores=scores_elsewhere,
         weights=own_weights,
+        parts=parts_of,
         environment=own_environment,
         code=code_of_model("zoo.infer"),
     output:

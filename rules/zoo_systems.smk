@@ -8,12 +8,22 @@ STUDY_SIDE = config["data"]["normalize"]["side_px"]
 STUDY_SHIFTS = NODULES["infer"]["shifts"]
 ZOO_FOUND = "results/zoo/localize"
 VISION_ENVIRONMENT = "results/weights/zoo/vision_environment.json"
-ON_GPU = ("pooled", "tuned", "soup", "vlm", "published", "detector")  # kinds whose fit or scores load a model
+ON_GPU = (
+    "pooled",
+    "tuned",
+    "soup",
+    "vlm",
+    "chexagent",
+    "published",
+    "detector",
+)  # kinds whose fit or scores load a model
 
 
 SOURCES = {  # rows by the name of their model's files; those of the study's base are the study's
     zoo_names.weights(row): (section, name) for section, name, row in ZOO_ROWS if zoo_names.own_weights(row)
 }
+CHEXAGENTS = [name for name, row in ZOO["models"].items() if row["kind"] == "chexagent"]
+CHEXAGENT_ENVIRONMENT = "results/weights/zoo/chexagent_environment.json"
 CONVERTED = [name for name, (section, row) in SOURCES.items() if zoo_names.is_pickled(ZOO[section][row])]
 FEATURED = {zoo_names.features(row): row for _, _, row in ZOO_ROWS if zoo_names.has_features(row)}
 ASKED = {  # classifiers of the study with another number of shifts than the study's
@@ -37,6 +47,7 @@ wildcard_constraints:
     side=one_of(SIDES),
     asked=one_of(ASKED),
     purpose="cohort|located",
+    chexagent=one_of(CHEXAGENTS),
 
 
 def model_row(wildcards):
@@ -110,6 +121,18 @@ def of_features(function):
 def of_model(function):
     """A function of a row as one of the wildcard `model`."""
     return lambda wildcards: function(model_row(wildcards))
+
+
+def chexagent_values(wildcards):
+    """The row of CheXagent-2, by which its files are found."""
+    row = dict(row_of("model", wildcards.chexagent))
+    row.pop("label", None)
+    return json.dumps({"zoo": {"models": {wildcards.chexagent: row}}})
+
+
+def chexagent_watched(wildcards):
+    """Fingerprints of CheXagent-2 and its encoder, where they are folders."""
+    return [watched(row_of("model", wildcards.chexagent)[key]) for key in ("model", "encoder")]
 
 
 def of_localizer(function):
@@ -194,8 +217,15 @@ def own_weights(wildcards):
     return weights_of(row) if READS[wildcards.model] == "pixels" else []
 
 
+def parts_of(wildcards):
+    """Record of the files of CheXagent-2, of a row that asks it."""
+    return [f"results/weights/zoo/{name}_parts.json" for name in [wildcards.model] if name in CHEXAGENTS]
+
+
 def own_environment(wildcards):
     """Record of the environment of a row that loads a model when it is fitted or asked."""
+    if wildcards.model in CHEXAGENTS:
+        return [CHEXAGENT_ENVIRONMENT]
     return environment_of_row(model_row(wildcards)) if READS[wildcards.model] == "pixels" else []
 
 

@@ -65,10 +65,46 @@ rule zoo_convert:
         " {params.paths} --missing 2>&1 | tee {log}"
 
 
+rule zoo_chexagent:
+    """Find CheXagent-2, its code and its vision encoder, each at a pinned commit."""
+    input:
+        code=code("weights.fetch_chexagent"),
+    output:
+        out="results/weights/zoo/{chexagent}_parts.json",
+    log:
+        "results/logs/zoo_chexagent/{chexagent}.log",
+    localrule: True
+    params:
+        values=chexagent_values,
+        paths=paths,
+        folders=chexagent_watched,
+    shell:
+        "python -m stages.weights.fetch_chexagent --params {params.values:q} --model {wildcards.chexagent}"
+        " {params.paths} --missing 2>&1 | tee {log}"
+
+
+rule zoo_chexagent_environment:
+    """Build CheXagent-2's environment, or find it built: gigabytes, once."""
+    input:
+        images=["results/data/manifest.parquet"],
+        code=["workflow/envs/chexagent2/requirements-torch.lock", "workflow/envs/chexagent2/requirements.lock"],
+    output:
+        out=CHEXAGENT_ENVIRONMENT,
+    log:
+        "results/logs/zoo_chexagent_environment.log",
+    localrule: True
+    params:
+        paths=paths,
+    shell:
+        "python -m workflow.chexagent_env {params.paths} 2>&1 | tee {log}"
+
+
 rule zoo_fetch:
     """What the rows need, before any GPU is asked for: models, and environments of their own."""
     input:
         expand("results/weights/zoo/{source}.json", source=SOURCES),
         ["results/weights/fetch.json"],
+        expand("results/weights/zoo/{chexagent}_parts.json", chexagent=CHEXAGENTS),
+        [CHEXAGENT_ENVIRONMENT] if CHEXAGENTS else [],
         [VISION_ENVIRONMENT] if any(zoo_names.needs_vision(row) for _, _, row in ZOO_ROWS) else [],
     localrule: True

@@ -36,6 +36,7 @@ SYSTEMS = (
     "arm",
     "asked",
     "base",
+    "chexagent",
     "classifier",
     "encoder",
     "external",
@@ -169,6 +170,8 @@ def _outside(params: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, st
         if given and not zoo_names.is_release(row):
             stage = f"{zoo_names.fetched_by(row)}-{zoo_names.weights(row)}"
             found.setdefault(stage, (f"zoo.{section}.{name}.source", row["source"]))
+        if row["kind"] == "chexagent" and row["revision"] == "none":
+            found[f"zoo_chexagent-{name}"] = (f"zoo.{section}.{name}.model", row["model"])
     return found
 
 

@@ -15,7 +15,6 @@ from workflow.costs import GB, TERA, UTILISATION
 
 STATISTICS, HALF_BYTES = 4, 2  # of each feature; numbers are float16
 BACKWARD = 3.0  # operations of training on an image, in those of a forward pass
-UNCOUNTED = {"soup": "a soup", "chexagent": "CheXagent-2"}  # kinds without a model that is counted here
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ TOWER = Vit(costs.TOWER_LAYERS, costs.TOWER_HIDDEN, costs.TOWER_INNER, 14, 0)  #
 QWEN_TOWER_LAYERS, QWEN_TOWER, QWEN_TOWER_INNER, QWEN_PATCH_PX, QWEN_MERGED = 32, 1280, 3420, 14, 4
 QWEN_LAYERS, QWEN_HIDDEN, QWEN_INNER, QWEN_KEY = 36, 2048, 11008, 256
 QWEN = ("chexone", "qwen2.5-vl-3b-instruct")
-QWEN_TEXT_TOKENS = 40  # of a question and the conversation around it, assumed
+QUESTION_TOKENS = 40  # of a question and the conversation around it, assumed
 
 
 def qwen_flops(side_px: int) -> float:
@@ -122,7 +121,7 @@ def qwen_flops(side_px: int) -> float:
     patches = (side_px // QWEN_PATCH_PX) ** 2
     tower = QWEN_TOWER_LAYERS * (4 * QWEN_TOWER**2 + 3 * QWEN_TOWER * QWEN_TOWER_INNER)
     layer = 2 * QWEN_HIDDEN**2 + 2 * QWEN_HIDDEN * QWEN_KEY + 3 * QWEN_HIDDEN * QWEN_INNER
-    tokens = patches // QWEN_MERGED + QWEN_TEXT_TOKENS
+    tokens = patches // QWEN_MERGED + QUESTION_TOKENS
     return 2.0 * (patches * tower + tokens * QWEN_LAYERS * layer) + 4.0 * QWEN_LAYERS * tokens**2 * QWEN_HIDDEN
 
 
@@ -138,6 +137,8 @@ def size(row: Mapping[str, Any]) -> Vit | Cnn | None:
 
 def flops(row: Mapping[str, Any]) -> float | None:
     """Operations of one image in one pass of a row's model; None if its size is not built in."""
+    if row["kind"] == "chexagent":  # by its number of parameters alone
+        return 2.0 * costs.CHEXAGENT_PARAMETERS * (costs.CHEXAGENT_TOKENS + QUESTION_TOKENS)
     if row["kind"] == "vlm":
         if not zoo_names.own_weights(row):
             return costs.forward_flops()
@@ -185,9 +186,9 @@ def parts(document: Mapping[str, Any], images: stage_costs.Images) -> tuple[list
         if row["kind"] == "study" and row["shifts"] != document["nodules"]["infer"]["shifts"]:
             key = f"{row['classifier']} at {row['shifts'] ** 2} place(s)"
             made.setdefault(key, Part(key, costs.forward_flops(), row["shifts"] ** 2 * images.asked))
-        if row["kind"] in UNCOUNTED:
-            unknown.append(f"{label} ({UNCOUNTED[row['kind']]})")
-        if "source" not in row:
+        if row["kind"] == "soup":
+            unknown.append(f"{label} (a soup)")
+        if "source" not in row and row["kind"] != "chexagent":
             continue
         operations = flops({**row, "kind": row["kind"] if reads == "pixels" else "features"})
         if operations is None:
@@ -214,7 +215,7 @@ def _asked(
         return Part(f"{label}: training and scores", operations, BACKWARD * samples + measured + asked)
     if row["kind"] == "published":
         return Part(f"{label}: scores", operations, places * images.validation + asked)
-    wordings = len(zoo["bank"]["text_pairs" if row["architecture"] == "SiglipModel" else "questions"])
+    wordings = len(zoo["bank"]["text_pairs" if row.get("architecture") == "SiglipModel" else "questions"])
     return Part(f"{label}: wordings and scores", operations, wordings * places * images.validation + asked)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from stages.lib.core import params
 from stages.lib.core.errors import NoduleflowError
-from workflow import hub_line, zoo_names
+from workflow import chexagent_env, hub_line, own_env, zoo_names
 from workflow.chapters import Line
 from workflow.costs import GB
 
@@ -26,7 +26,7 @@ def lines(document: Mapping[str, Any]) -> list[Line]:
     Args:
         document: The parameters, checked.
     """
-    return [*_models(document), *_licences(document), *_environments(document)]
+    return [*_models(document), *_chexagents(document), *_licences(document), *_environments(document)]
 
 
 def _models(document: Mapping[str, Any]) -> Iterator[Line]:
@@ -45,6 +45,26 @@ def _models(document: Mapping[str, Any]) -> Iterator[Line]:
             continue
         what, mend = hub_line.model(name, row["source"], row["revision"], keys=keys, whole=zoo_names.wants(row))
         yield f"{what}{_size(row)}; licence {row['licence']}", mend
+
+
+def _chexagents(document: Mapping[str, Any]) -> Iterator[Line]:
+    """A line for the model and one for the encoder of each row that asks CheXagent-2, and one for its environment."""
+    rows = {name: row for name, row in document["zoo"]["models"].items() if row["kind"] == "chexagent"}
+    for name, row in rows.items():
+        for model, revision in (("model", "revision"), ("encoder", "encoder_revision")):
+            keys = f"zoo.models.{name}.{model}", f"zoo.models.{name}.{revision}"
+            what, mend = hub_line.model(name, row[model], row[revision], keys=keys, asked=False)
+            yield f"{what}; licence {row['licence']}", mend
+    if rows:
+        ready = own_env.ready(chexagent_env.ENV, chexagent_env.ENV.folder)
+        if ready is None and own_env.fit_python(chexagent_env.ENV) is None:
+            yield (
+                f"CheXagent-2's environment, of {', '.join(rows)}: found no Python that its packages have files for",
+                "install Python 3.11 or 3.12",
+            )
+        else:
+            state = "is built" if ready else "is built when it is first needed (gigabytes)"
+            yield f"CheXagent-2's environment, of {', '.join(rows)}: {state}", None
 
 
 def _size(row: Mapping[str, Any]) -> str:

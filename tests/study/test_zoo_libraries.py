@@ -14,6 +14,7 @@ from vision_env import vision_environment  # noqa: F401, the name of a fixture
 
 from stages.lib.core import tables
 from stages.lib.models.own_environment import Environment
+from stages.lib.models.vision import worker
 from workflow import vision_env
 
 pytestmark = pytest.mark.slow
@@ -46,8 +47,8 @@ def rows(models: Path) -> dict[str, dict[str, Any]]:
 @pytest.fixture(scope="module")
 def study(vision_environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:  # noqa: F811
     models = tmp_path_factory.mktemp("models")
-    script = Path(vision_folders.__file__)
-    subprocess.run([vision_environment.python, "-I", script, models], check=True, capture_output=True)
+    command = [vision_environment.python, "-I", vision_folders.__file__, models, worker.__file__]
+    subprocess.run(command, check=True, capture_output=True)
     changes = zoo_study.small() | {
         "study": {"shards": 1},
         "zoo": {"models": rows(models)},

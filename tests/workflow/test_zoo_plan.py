@@ -30,6 +30,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     models["xrv"] = xrv | {"side_px": 224}
     published = {key: xrv[key] for key in (*zoo_names.BACKBONE_KEYS, "seen", "licence", "commercial")}
     models["xrv_itself"] = published | {"kind": "published", "target": "Nodule", "side_px": 224}
+    models["chexagent"] = yaml.safe_load((ROOT / "workflow/presets/nodulocc.yaml").read_text())["zoo"]["models"][
+        "chexagent"
+    ]
+    models["chexagent"] |= {"side_px": 224, "revision": "none", "code_revision": "none", "model": "models/chexagent"}
     changes["zoo"] = {"models": models}
     return checkouts.copy(tmp_path_factory.mktemp("zoo") / "checkout", changes)
 
@@ -91,6 +95,9 @@ def test_each_row_and_each_backbone_is_a_stage_of_dvc_whose_parameters_exist(fol
                 inside = inside[part]
     environment = "results/weights/zoo/vision_environment.json"
     users = {name.partition("-")[0] for name, stage in stages.items() if environment in stage["deps"]}
+    own = {"results/weights/zoo/chexagent_parts.json", "results/weights/zoo/chexagent_environment.json"}
+    assert own <= set(stages["zoo_fit-chexagent"]["deps"]) and not own & set(stages["zoo_fit-xrv_itself"]["deps"])
+    assert "${zoo.models.chexagent.model}" in stages["zoo_chexagent-chexagent"]["deps"]
     assert users == {"zoo_convert", "zoo_embed", "zoo_fit", "zoo_infer"}
     assert environment not in stages["zoo_fit-vit"]["deps"]  # a head reads features alone
     assert "${zoo.models.vit.source}" in stages[f"zoo_weights-{zoo_names.weights(rows['vit'])}"]["deps"]
@@ -157,30 +164,6 @@ def test_all_wrong_rows_are_told_at_once(shipped: dict[str, Any]) -> None:
         registry.check(shipped)
     for name in ("dinov2", "siglip", "resnet"):
         assert f"zoo.models.{name}" in str(told.value)
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "said"),
-    [
-        ("seen", "labels", "zoo.models.qwen.seen: found 'labels', but zoo.models.again says 'no' of the same weights"),
-        ("licence", "MIT", "zoo.models.qwen.licence: found 'MIT', but zoo.models.again says 'Apache-2.0'"),
-        ("commercial", False, "zoo.models.qwen.commercial: found False, but zoo.models.again says True"),
-    ],
-)
-def test_two_rows_of_the_same_weights_say_the_same_of_them(
-    shipped: dict[str, Any], key: str, value: Any, said: str
-) -> None:
-    """A row of weights that have seen the images could be chosen under another name."""
-    models = shipped["zoo"]["models"]
-    shipped["zoo"]["models"] = {"again": {**models["qwen"], "shifts": 2}, **models}
-    registry.check(shipped)
-    models = shipped["zoo"]["models"]
-    models["resnet"] |= {"source": models["dinov3"]["source"], "seen": "unknown"}  # from random weights
-    registry.check(shipped)
-    models["qwen"][key] = value
-    with pytest.raises(ParamsError) as told:
-        registry.check(shipped)
-    assert said in str(told.value)
 
 
 def test_a_row_without_a_licence_for_commercial_use_is_refused_where_the_study_is_commercial(

@@ -106,7 +106,15 @@ def test_places_divide_the_patch_and_sides_are_multiples_of_it() -> None:
 def test_doctor_tells_each_model_once_and_the_rows_that_no_company_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     found = [what for what, _ in zoo_doctor.lines(preset())]
-    for source in ("medsiglip-448", "rad-dino", "dinov3-vitb16", "efficientnet-b0", "convnextv2", "CheXOne"):
+    for source in (
+        "medsiglip-448",
+        "rad-dino",
+        "dinov3-vitb16",
+        "efficientnet-b0",
+        "convnextv2",
+        "CheXOne",
+        "CheXagent-2-3b",
+    ):
         assert len([line for line in found if source in line]) == 1, source
     [bound] = [line for line in found if line.startswith("non-commercial")]
     assert "chexone" in bound
