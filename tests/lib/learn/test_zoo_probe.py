@@ -69,6 +69,13 @@ def test_all_that_was_tried_is_told_and_the_best_on_validation_is_taken(study: A
     assert binary.average_precision(val.labels, scores) == pytest.approx(best.average_precision)
 
 
+def test_at_one_place_both_ways_to_join_places_are_one_that_is_tried_once(study: Any, tmp_path: Path) -> None:
+    train, val = study
+    params = probe_params(places=("logits", "features"))
+    fitted = probe.fit(params, zoo_features.setting(val, train, tmp_path), tmp_path)
+    assert [one.option for one in fitted.tried] == ["pool largest, places logits, class weight none, C 1"]
+
+
 def test_over_places_logits_are_averaged_or_features_are_joined(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     labels = (np.arange(80) % 2).astype(np.int64)

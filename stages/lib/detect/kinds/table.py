@@ -48,7 +48,10 @@ def localizer(params: Params, setting: driver.Setting) -> driver.Localizer:
     beside = path.with_name(f"{path.stem}_responses.parquet")
     responses = tables.read(beside, tables.RESPONSES).to_pylist()
     if not responses:
-        raise TableError(f"{beside}: found no image, wanted those that the localizer looked at; make {path} again")
+        raise TableError(
+            f"{beside}: found no image, wanted those that the localizer looked at; if it failed, "
+            f"{path.with_suffix('.json')} tells why; make {path} again"
+        )
     said = {row["image_id"]: row["response"] for row in responses}
 
     def ask(queries: Sequence[Query]) -> Iterator[Response]:

@@ -75,11 +75,9 @@ def fit(params: Params, setting: Setting, folder: Path) -> Fitted:
     tried: list[Tried] = []
     best: tuple[float, Head, str] | None = None
     notes: list[str] = []
-    for pool, places in track(
-        [(pool, places) for pool in params.pool for places in params.places],
-        total=len(params.pool) * len(params.places),
-        what="probes",
-    ):
+    ways = params.places if params.shifts > 1 else params.places[:1]  # of one place they are the same
+    pairs = [(pool, places) for pool in params.pool for places in ways]
+    for pool, places in track(pairs, total=len(pairs), what="probes"):
         for option, head, precision, converged in _of(params, setting, pool, places):
             tried.append(Tried(option=option, average_precision=precision, note="" if converged else "not converged"))
             if not converged:
