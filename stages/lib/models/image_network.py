@@ -159,7 +159,8 @@ def start(wanted: BackboneParams, row: str, found: Snapshot, how: Start, seed: i
     config = json.dumps(seen.config.to_dict(), sort_keys=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _built(wanted.architecture, config)
+        with model_class.reading(found.folder, wanted.architecture, row):
+            network = _built(wanted.architecture, config)
         if how == "pretrained":
             network.inner = model_class.load(found.folder, seen.layout.loads, row, beside=seen.layout.beside)
         else:

@@ -1,7 +1,8 @@
 """Models of transformers by class: what config.json names, and a checkpoint that fills every layer of the class."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,10 @@ def check(folder: Path, wanted: Sequence[str], row: str) -> Mapping[str, Any]:
         raise ModelError(f"{row}: {folder}: found no {FILE}, wanted the folder of a model") from None
     except (OSError, ValueError):
         raise ModelError(f"{row}: {path} is not whole JSON; fetch or copy it again") from None
-    named = document.get("architectures") if isinstance(document, dict) else None
-    if not named or not set(named) & set(wanted):
-        found = ", ".join(map(str, named or [])) or "no class"
+    told = document.get("architectures") if isinstance(document, dict) else None
+    named = [str(one) for one in told] if isinstance(told, list) else []
+    if not set(named) & set(wanted):
+        found = ", ".join(named) or "no class"
         raise ModelError(
             f"{row}: {path}: found {found}, wanted {' or '.join(wanted)}, as the row's architecture says: layers "
             "that the weights do not have would be random"
@@ -46,6 +48,30 @@ def check(folder: Path, wanted: Sequence[str], row: str) -> Mapping[str, Any]:
 def has_random_weights(document: Mapping[str, Any]) -> bool:
     """Whether a configuration says that its model was made for a demo and never trained."""
     return document.get("random_weights") is True
+
+
+@contextmanager
+def reading(folder: Path, what: str, row: str) -> Iterator[None]:
+    """Turn what a library says of odd files of a model into a failure of the row.
+
+    transformers refuses a configuration by errors of many classes, and one row's model must not end the run of all.
+
+    Args:
+        folder: The model's files.
+        what: What they are read as.
+        row: Name of the row.
+
+    Raises:
+        ModelError: If they cannot be read so.
+    """
+    from huggingface_hub.errors import StrictDataclassError
+
+    odd = (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, StrictDataclassError)
+    try:
+        yield
+    except odd as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise ModelError(f"{row}: {folder}: cannot be read as {what}: {said}; look at its {FILE}") from error
 
 
 def load(folder: Path, architecture: str, row: str, *, beside: tuple[str, ...] = (), dtype: str = "float32") -> Any:
@@ -67,7 +93,7 @@ def load(folder: Path, architecture: str, row: str, *, beside: tuple[str, ...] =
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
-    try:
+    with reading(folder, architecture, row):
         model, told = getattr(transformers, architecture).from_pretrained(
             folder,
             dtype=getattr(torch, dtype),
@@ -75,8 +101,6 @@ def load(folder: Path, architecture: str, row: str, *, beside: tuple[str, ...] =
             ignore_mismatched_sizes=True,  # they are told, and refused with all else
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise ModelError(f"{row}: {folder}: cannot be loaded as {architecture}: {error}") from error
     missing, more = (sorted(map(str, told[kind])) for kind in ("missing_keys", "unexpected_keys"))
     problems = {
         "lacks": [name for name in missing if not name.endswith(UNUSED)],

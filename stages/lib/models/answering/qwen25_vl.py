@@ -33,8 +33,9 @@ def load(params: AnswererParams, setting: AnswererSetting) -> Answerer:
 
     folder, row = setting.found.folder, setting.row
     document = model_class.check(folder, [CLASS], row)
-    vision = document.get("vision_config") or {}
-    patch, merged = int(vision.get("patch_size", 14)), int(vision.get("spatial_merge_size", 2))
+    with model_class.reading(folder, CLASS, row):
+        vision = document.get("vision_config") or {}
+        patch, merged = int(vision.get("patch_size", 14)), int(vision.get("spatial_merge_size", 2))
     token_px = patch * merged
     if params.side_px % token_px:
         near = params.side_px // token_px * token_px
@@ -147,10 +148,8 @@ def inputs(pixel_values: Any, prompt: np.ndarray, rows: int, count: int, image_t
 def _tokenizer(folder: Any, row: str) -> Any:
     from transformers import AutoTokenizer
 
-    try:
+    with model_class.reading(folder, f"{CLASS}, for its tokenizer", row):
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{row}: {folder}: found no tokenizer that can be loaded: {error}") from error
 
 
 def _operations(config: Any, rows: int, merged: int) -> float:

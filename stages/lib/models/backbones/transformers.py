@@ -118,16 +118,13 @@ def examine(params: BackboneParams, setting: BackboneSetting) -> Examined:
     """
     gemma3.quiet()
     import transformers
-    from huggingface_hub.errors import StrictDataclassError
 
     row, folder = setting.row, setting.found.folder
     layout = layout_of(params.architecture, row)
     document = model_class.check(folder, layout.within, row)
     kind = getattr(transformers, layout.loads).config_class
-    try:
+    with model_class.reading(folder, layout.loads, row):
         config = kind.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, TypeError, StrictDataclassError) as error:
-        raise ModelError(f"{row}: {folder}: config.json cannot be read as that of {layout.loads}: {error}") from error
     return Examined(
         layout=layout,
         config=config,
@@ -156,7 +153,8 @@ def load(params: BackboneParams, setting: BackboneSetting) -> Backbone:
     layout, config, patch_px = found.layout, found.config, found.patch_px
     greys = torch.from_numpy(found.greys)
     told = json.dumps({name: one for name, one in config.to_dict().items() if name not in UNTOLD}, sort_keys=True)
-    shape, counted = _counted(layout.loads, told, params.side_px)
+    with model_class.reading(folder, layout.loads, row):
+        shape, counted = _counted(layout.loads, told, params.side_px)
     model = model_class.load(folder, layout.loads, row, beside=layout.beside)
     prefix, rows = layout.prefix(config), params.side_px // patch_px
     wanted = (prefix + rows * rows, shape[1])
