@@ -551,6 +551,26 @@ def test_an_environment_that_is_not_as_it_was_built_is_refused(tmp_path: Path, m
         client.open_model(asked("vit"), given)
 
 
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ("print('broken', flush=True); sys.exit(7)", r"--release a ended with exit code 7\. Its last words:\nbroken"),
+        ("print('slow', flush=True); time.sleep(60)", r"--release a did not end in 2 s(.|\n)* last words:\nslow"),
+    ],
+)
+def test_a_process_for_one_thing_that_dies_or_hangs_is_told_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, said: str
+) -> None:
+    record = tmp_path / "environment.json"
+    documents.write(record, Environment(python=Path(sys.executable), kind="given", locks="0", versions={}))
+    (tmp_path / "program.py").write_text(f"import sys, time\n{program}\n")
+    monkeypatch.setattr(worker, "__file__", str(tmp_path / "program.py"))
+    monkeypatch.setattr(client, "PASS_S", 2.0)
+    with pytest.raises(WorkerError, match=said):
+        client.released("a", record, tmp_path / "work")
+    assert not list((tmp_path / "work").iterdir())
+
+
 def test_an_error_of_a_library_is_told_and_the_process_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = """
     for answer in ({"failed": "KeyError: 'x'"}, {"seen": 1}):

@@ -299,24 +299,24 @@ def _run(arguments: Sequence[str], environment: Path, work: Path | None) -> str:
     built = own_environment.read(environment, MEND)
     private = _private(work)
     log = private / "worker.log"
-    process = isolation.start([*_program(built.python), *arguments], private, log, os.environ)
     try:
-        code = process.wait(PASS_S)
-    except TimeoutExpired:
-        raise WorkerError(
-            f"the process of {' '.join(arguments)} did not end in {PASS_S:g} s and was ended; run it again, or look at "
-            f"{log}"
-        ) from None
+        process = isolation.start([*_program(built.python), *arguments], private, log, os.environ)
+        try:
+            code = process.wait(PASS_S)
+        except TimeoutExpired:
+            raise WorkerError(
+                f"the process of {' '.join(arguments)} did not end in {PASS_S:g} s and was ended; run it again. Its "
+                f"last words:\n{_words(log)}"
+            ) from None
+        finally:
+            isolation.end(process)
+        words = _words(log)
     finally:
-        isolation.end(process)
-    words = log.read_text(errors="replace")
-    shutil.rmtree(private, ignore_errors=True)
+        shutil.rmtree(private, ignore_errors=True)
     if code == worker.REFUSED:
         raise ModelError(words.rpartition(": refused: ")[2].strip())
     if code:
-        raise WorkerError(
-            f"the process of {' '.join(arguments)} {_how(code)}. Its last words:\n{words[-LAST_WORDS:].strip()}"
-        )
+        raise WorkerError(f"the process of {' '.join(arguments)} {_how(code)}. Its last words:\n{words}")
     return words
 
 

@@ -59,7 +59,6 @@ class RefusalError(Exception):
 
 def main(socket: int) -> None:
     """Answer messages until the other side closes the socket."""
-    die_with(os.getppid(), Path.cwd())
     connection = Connection(socket)
     model: Model | None = None
     while True:
@@ -814,6 +813,7 @@ def say(text: str) -> None:
 def run(argv: Sequence[str]) -> NoReturn:
     """Do what the command line says; a refusal is a sentence and an exit code of its own."""
     printed, out = "", sys.stdout
+    die_with(os.getppid(), Path.cwd())
     try:
         with redirect_stdout(sys.stderr):  # so that what a library prints is not taken for an answer
             match list(argv):
