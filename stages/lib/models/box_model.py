@@ -57,17 +57,16 @@ def load(folder: Path, architecture: str, side_px: int, seed: int, row: str) -> 
 
     disable_progress_bar()
     torch.manual_seed(seed)
-    try:
+    with model_class.reading(folder, architecture, row):
         model, told = getattr(transformers, architecture).from_pretrained(
             folder,
             num_labels=1,
             dtype=torch.float32,
             local_files_only=True,
+            use_safetensors=True,  # nothing is unpickled here
             ignore_mismatched_sizes=True,  # the heads of other classes; all else is refused below
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise ModelError(f"{row}: {folder}: cannot be loaded as {architecture}: {error}") from error
     names = [*told["missing_keys"], *told["unexpected_keys"], *(one[0] for one in told["mismatched_keys"])]
     odd = sorted(str(name) for name in names if not any(part in str(name) for part in HEADS))
     if odd:

@@ -65,13 +65,25 @@ def reading(folder: Path, what: str, row: str) -> Iterator[None]:
         ModelError: If they cannot be read so.
     """
     from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
 
-    odd = (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, StrictDataclassError)
+    odd = (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        RuntimeError,
+        StrictDataclassError,
+        SafetensorError,
+    )
     try:
         yield
     except odd as error:
         said = " ".join(str(error).split()) or type(error).__name__
-        raise ModelError(f"{row}: {folder}: cannot be read as {what}: {said}; look at its {FILE}") from error
+        raise ModelError(
+            f"{row}: {folder}: cannot be read as {what}: {said}; look at its {FILE} and its weights"
+        ) from error
 
 
 def load(folder: Path, architecture: str, row: str, *, beside: tuple[str, ...] = (), dtype: str = "float32") -> Any:
@@ -98,6 +110,7 @@ def load(folder: Path, architecture: str, row: str, *, beside: tuple[str, ...] =
             folder,
             dtype=getattr(torch, dtype),
             local_files_only=True,
+            use_safetensors=True,  # nothing is unpickled here
             ignore_mismatched_sizes=True,  # they are told, and refused with all else
             output_loading_info=True,
         )

@@ -10,7 +10,7 @@ import zoo_tuning
 
 from stages.lib.core.errors import ModelError
 from stages.lib.demo import untrained
-from stages.lib.models import image_network
+from stages.lib.models import image_network, model_class
 from stages.lib.models.answerer import AnswererParams, AnswererSetting
 from stages.lib.models.answering import qwen25_vl
 from stages.lib.models.backbone import BackboneParams, BackboneSetting
@@ -71,3 +71,23 @@ def test_so_is_that_of_a_model_that_is_asked(changes: dict[str, Any], folders: d
     row = AnswererParams(**said, architecture=QWEN, dtype="float32", side_px=SIDE)
     with pytest.raises(ModelError, match=r"a_row: .*cannot be read as Qwen.*config\.json"):
         qwen25_vl.load(row, AnswererSetting(row="a_row", found=found, model=None))
+
+
+@pytest.mark.parametrize("damage", [lambda whole: whole[:-100], lambda whole: b"\xff" * 8 + whole[8:], lambda _: b""])
+def test_damaged_weights_are_a_failure_of_the_row(damage: Any, folders: dict[str, Path], tmp_path: Path) -> None:
+    folder = changed(folders["Dinov2Model"], tmp_path / "odd", {})
+    weights = folder / "model.safetensors"
+    weights.write_bytes(damage(weights.read_bytes()))
+    with pytest.raises(ModelError, match=r"a_row: .*cannot be read as Dinov2Model: .*and its weights"):
+        model_class.load(folder, "Dinov2Model", "a_row")
+
+
+def test_weights_that_would_have_to_be_unpickled_are_not_read(folders: dict[str, Path], tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    folder = changed(folders["Dinov2Model"], tmp_path / "odd", {})
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"a_row: .*no file named model\.safetensors"):
+        model_class.load(folder, "Dinov2Model", "a_row")
