@@ -40,16 +40,9 @@ def problems(given: SimpleNamespace, document: Mapping[str, Any]) -> Iterator[st
     if "nodules" not in document:
         yield "zoo: found no section nodules, wanted it: the zoo compares its rows on the study's split and images"
     classifiers = tuple(document.get("nodules", {}).get("classifiers", {}))
-    offered = kinds.names(kinds.BACKBONES)
     forbidden = document.get("study", {}).get("commercial", False)
     for section in ("models", "localizers"):
         for name, row in getattr(given, section).items():
-            library = getattr(row.params, "library", offered[0])
-            if library not in offered:
-                yield (
-                    f"zoo.{section}.{name}.library: found {library!r}, which is not offered yet, wanted one of "
-                    f"{', '.join(offered)}"
-                )
             if forbidden and not row.params.commercial:
                 yield (
                     f"zoo.{section}.{name}: found a licence that forbids commercial use ({row.params.licence}) with "
