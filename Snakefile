@@ -87,5 +87,6 @@ rule all:
         "results/report.html",
         "results/metrics.json",
         PAGES_APART,
+        "results/zoo/check.json" if "zoo" in CHAPTERS else [],
         SUBMISSION if "nodules" in CHAPTERS else [],
     localrule: True

@@ -80,6 +80,7 @@ def test_each_row_and_each_backbone_is_a_stage_of_dvc_whose_parameters_exist(fol
     rows = document["zoo"]["models"]
     assert {f"zoo_fit-{name}" for name in rows} <= set(stages)
     assert "results/zoo/section.json" in stages["report"]["deps"]
+    assert "results/zoo/report.html" in stages["zoo_check"]["deps"]  # a failed row ends the run, behind its page
     assert stages["zoo_fit-probe_largest"]["params"] == [
         "nodules.cohort",
         "nodules.model",
