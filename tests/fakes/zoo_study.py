@@ -18,7 +18,7 @@ def rows(*names: str) -> dict[str, dict[str, Any]]:
 
 
 def small() -> dict[str, Mapping[str, Any] | None]:
-    """Changes of the parameters: few images, two shards, few rows that need no training of MedGemma."""
+    """Changes of the parameters: few images, few rows that need no training of MedGemma."""
     models = rows(*ROWS)
     models["soft_maximum"] |= {"epochs": 2, "repeats": 1, "learning_rates": [0.01], "shifts": 1}
     models["probe_largest"] |= {"pool": ["largest"], "strengths": [0.01, 1.0], "class_weight": ["none"]}
@@ -27,7 +27,6 @@ def small() -> dict[str, Mapping[str, Any] | None]:
     models["lost"] = {**models["dinov2"], "source": "no/folder/here"}
     return {
         **SMALL,
-        "study": {"shards": 2},
         "data.simulate": {**SMALL["data.simulate"], "nih_patients": 60, "prevalence": 0.4},
         "zoo": {"models": models},
         "zoo.measure": {"reference": "zero_shot", "draws": 100, "test_draws": 200},

@@ -50,7 +50,6 @@ def study(vision_environment: Environment, tmp_path_factory: pytest.TempPathFact
     command = [vision_environment.python, "-I", vision_folders.__file__, models, worker.__file__]
     subprocess.run(command, check=True, capture_output=True)
     changes = zoo_study.small() | {
-        "study": {"shards": 1},
         "zoo": {"models": rows(models)},
         "zoo.measure": {"reference": "prevalence", "draws": 100, "test_draws": 200},
         "zoo.curve": {"rows": ["vit"]},
