@@ -50,6 +50,12 @@ def test_a_greedy_soup_keeps_what_makes_it_no_worse_best_first() -> None:
     assert tried["b", "d"] == pytest.approx(-0.15)
 
 
+def test_a_soup_that_is_worse_than_the_best_alone_is_left_though_it_beats_the_second() -> None:
+    states = {"best": state(3.0), "second": state(5.0)}
+    kept, tried = soups.greedy_soup(states, {"best": 0.9, "second": 0.5}, lambda found: 0.7)
+    assert kept == ("best",) and list(tried.values()) == [0.7]
+
+
 def test_of_equals_the_first_comes_first_and_a_soup_as_good_is_kept() -> None:
     states = {name: state(1.0) for name in "abc"}
     kept, _ = soups.greedy_soup(states, dict.fromkeys("abc", 0.5), lambda found: 0.5)
