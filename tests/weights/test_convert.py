@@ -191,7 +191,9 @@ def record(vision_environment, tmp_path):
 
 RELEASE = """
 import sys
-from stages.lib.models.vision import worker
+from importlib import import_module
+
+worker = import_module("stages.lib.models.vision.worker")
 worker.prepare("torchxrayvision")
 import torch
 from safetensors.torch import save_file
