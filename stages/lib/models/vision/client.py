@@ -22,7 +22,7 @@ from stages.lib.core import files
 from stages.lib.core.errors import EnvironmentBuildError, ModelError, WorkerError
 from stages.lib.core.log import LOG
 from stages.lib.models import isolation, own_environment, preprocessor
-from stages.lib.models.backbone import BackboneSetting, Facts, Tokens, finite
+from stages.lib.models.backbone import Backbone, BackboneParams, BackboneSetting, Facts, Tokens, finite
 from stages.lib.models.vision import worker
 
 MEND = "run 'make setup-vision'"
@@ -200,6 +200,20 @@ def examine(params: Shown, setting: BackboneSetting) -> None:
         worker.EXAMINED[params.library](setting.found.folder, params.architecture, params.side_px)
     except worker.RefusalError as refusal:
         raise ModelError(f"{setting.row}: {refusal}") from refusal
+
+
+def load(params: BackboneParams, setting: BackboneSetting) -> Backbone:
+    """A model as a backbone, opened in a process of its own; of each library of `backbone.VISION`.
+
+    Args:
+        params: See `open_model`.
+        setting: See `open_model`.
+
+    Raises:
+        NoduleflowError: As `open_model`.
+    """
+    model = open_model(params, setting)
+    return Backbone(model.facts, model.tokens, model.close)
 
 
 def open_model(params: Shown, setting: BackboneSetting) -> Model:
