@@ -240,6 +240,7 @@ rule zoo_check:
         fits=expand("results/zoo/fit/{model}.json", model=MODELS),
         inferred=expand("results/zoo/infer/raw/{model}.json", model=MODELS),
         embedded=EMBEDDED,
+        localized=expand(f"{ZOO_FOUND}/{{zoo_localizer}}.json", zoo_localizer=USED_LOCALIZERS),
         weights=expand("results/weights/zoo/{source}.json", source=SOURCES),
         parts=expand("results/weights/zoo/{chexagent}_parts.json", chexagent=CHEXAGENTS),
         templates="results/zoo/report.html",

@@ -24,6 +24,11 @@ SOURCES = {  # rows by the name of their model's files; those of the study's bas
 }
 CHEXAGENTS = [name for name, row in ZOO["models"].items() if row["kind"] == "chexagent"]
 CHEXAGENT_ENVIRONMENT = "results/weights/zoo/chexagent_environment.json"
+USED_LOCALIZERS = [  # whose points are a localizer of the study
+    name
+    for name in ZOO_LOCALIZERS
+    if any(row.get("path") == f"{ZOO_FOUND}/{name}.parquet" for row in NODULES["localizers"].values())
+]
 CONVERTED = [name for name, (section, row) in SOURCES.items() if zoo_names.is_pickled(ZOO[section][row])]
 FEATURED = {zoo_names.features(row): row for _, _, row in ZOO_ROWS if zoo_names.has_features(row)}
 ASKED = {  # classifiers of the study with another number of shifts than the study's

@@ -1,5 +1,6 @@
 """Plans of the chapter zoo: it costs nothing where it is not wanted, rows share features, wrong rows are refused."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,21 @@ def test_each_row_and_each_backbone_is_a_stage_of_dvc_whose_parameters_exist(fol
     assert not [path for path in released["deps"] if ".source}" in path]  # it is no path
     made = [path for stage in stages.values() for path in (*stage["outs"], *stage.get("metrics", ()))]
     assert len(made) == len(set(made))
+
+
+def test_a_trained_localizer_is_checked_where_the_study_takes_its_points(folder: Path, tmp_path: Path) -> None:
+    before = jobs(folder, "zoo")
+    assert not [job for job in before if job.rule == "zoo_localize"]
+    other = tmp_path / "checkout"
+    shutil.copytree(folder, other, symlinks=True)
+    document = yaml.safe_load((other / "params.yaml").read_text())
+    points = "results/zoo/localize/heatmap.parquet"
+    document["nodules"]["localizers"]["trained"] = {"kind": "table", "label": "Trained", "path": points}
+    (other / "params.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+    found = jobs(other, "zoo")
+    [made] = [job for job in found if job.rule == "zoo_localize"]
+    [check] = [job for job in found if job.rule == "zoo_check"]
+    assert points in made.writes and "results/zoo/localize/heatmap.json" in check.reads
 
 
 def test_a_localizer_that_is_called_like_a_model_takes_nothing_from_it(shipped: dict[str, Any]) -> None:
