@@ -61,15 +61,18 @@ OWN_PAGE = tuple(name for name, chapter in CHAPTERS.items() if chapter.own_page)
 
 
 def estimates(document: Mapping[str, Any], gpu: "Gpu", results: Path) -> Iterator[str]:
-    """Estimate of each chapter of the study, line by line.
+    """Estimate of each chapter of the study, line by line, and behind them of those that run on demand.
 
     Args:
         document: The parameters, checked.
         gpu: On which models run.
         results: Folder of results, where images are counted that are there.
     """
-    for name in CHAPTERS:
-        if name in document["study"]["chapters"]:
+    asked = document["study"]["chapters"]
+    for name in (*(name for name in CHAPTERS if name in asked), *(name for name in CHAPTERS if name not in asked)):
+        if name not in asked and name in document:
+            yield from ("", f"on demand, as study.chapters is without it: snakemake {name}")
+        if name in document:
             yield from import_module(CHAPTERS[name].estimate).lines(document, gpu, results)
 
 

@@ -229,13 +229,16 @@ def _kept(key: str, row: Mapping[str, Any], reads: str, operations: float, passe
 
 
 def lines(document: Mapping[str, Any], on: costs.Gpu, results: Path) -> Iterator[str]:
-    """Estimate of the chapter as lines of text.
+    """Estimate of the chapter as lines of text, or one that says why there is none.
 
     Args:
         document: The parameters.
         on: The GPU.
         results: Folder of results, where images are counted that are there.
     """
+    if not costs.needs_gpu(document):
+        yield f"zoo: no estimate of {document['weights']['fetch']['base']}, which runs on a processor in minutes"
+        return
     images = stage_costs.count_images(results, document)
     found, unknown = parts(document, images)
     yield f"zoo, computed, not measured, on one {on.name}; {images.source}"

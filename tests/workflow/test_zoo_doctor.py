@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from stages.lib.demo import untrained
-from workflow import zoo_costs, zoo_doctor
+from workflow import chapters, zoo_costs, zoo_doctor
 from workflow.costs import GPUS
 
 ROOT = Path(__file__).parents[2]
@@ -62,14 +62,29 @@ def test_licences_that_forbid_commercial_use_are_a_fault_of_a_commercial_study_a
         assert (mend is not None) == commercial
 
 
-def test_the_estimate_of_the_demo_names_the_rows_that_it_does_not_count(
-    shipped: dict[str, Any], tmp_path: Path
-) -> None:
-    shipped["zoo"]["models"]["soup"] = {"kind": "soup", "members": ["resnet", "convnext"], "side_px": 112, "shifts": 1}
-    *_, last = zoo_costs.lines(shipped, GPUS["RTX 4090"], tmp_path)
+def test_the_estimate_names_the_rows_that_it_does_not_count(tmp_path: Path) -> None:
+    document = yaml.safe_load((ROOT / "workflow/presets/nodulocc.yaml").read_text())
+    rows = document["zoo"]["models"]
+    rows["soup"] = {"kind": "soup", "members": ["efficientnet", "convnext"], "side_px": 512, "shifts": 1}
+    rows["unheard"] = {**rows["rad_dino"], "source": "somebody/unheard-of"}
+    *_, last = zoo_costs.lines(document, GPUS["RTX 4090"], tmp_path)
     assert "not counted" in last
-    for name in ("dinov2 (tiny_dinov2)", "resnet (tiny_resnet)", "soup (a soup)"):
-        assert name in last
+    assert "soup (a soup)" in last and "unheard (unheard-of)" in last
+
+
+def test_a_chapter_that_runs_on_demand_is_estimated_behind_the_study(tmp_path: Path) -> None:
+    document = yaml.safe_load((ROOT / "workflow/presets/nodulocc.yaml").read_text())
+    assert document["study"]["chapters"] == ["nodules"]
+    found = list(chapters.estimates(document, GPUS["RTX 4090"], tmp_path))
+    place = found.index("on demand, as study.chapters is without it: snakemake zoo")
+    assert found[0].startswith("estimate on one RTX 4090") and found[place + 1].startswith("zoo, computed")
+    document["study"]["chapters"] = ["nodules", "zoo"]
+    assert not [line for line in chapters.estimates(document, GPUS["RTX 4090"], tmp_path) if "on demand" in line]
+
+
+def test_the_demo_which_runs_on_a_processor_has_no_estimate(shipped: dict[str, Any], tmp_path: Path) -> None:
+    [line] = zoo_costs.lines(shipped, GPUS["RTX 4090"], tmp_path)
+    assert "no estimate of workflow/demo_base" in line
 
 
 def test_a_release_that_is_converted_is_told_and_so_is_the_environment(shipped: dict[str, Any]) -> None:
