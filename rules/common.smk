@@ -183,8 +183,9 @@ def dry_run():
 
 
 def show_estimate():
-    """What the real study takes on a GPU of 24 GB, behind the plan."""
-    print("", *estimate.lines(config, costs.GPUS["RTX 4090"]), sep="\n", file=sys.stderr)
+    """What the real study takes on a GPU of 24 GB, and chapters that are targets, behind the plan."""
+    planned = [name for name in chapters.CHAPTERS if name in sys.argv[1:]]
+    print("", *estimate.lines(config, costs.GPUS["RTX 4090"], planned), sep="\n", file=sys.stderr)
 
 
 if dry_run() and costs.needs_gpu(config) and __name__ != "other_seeds":

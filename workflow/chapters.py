@@ -4,7 +4,7 @@ A new chapter is one entry. `estimate` and `doctor` name modules, imported where
 results)` says what the chapter takes on a GPU, `lines(document)` what it lacks on this machine.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -60,20 +60,22 @@ ROOTS = tuple(dict.fromkeys(root for chapter in CHAPTERS.values() for root in ch
 OWN_PAGE = tuple(name for name, chapter in CHAPTERS.items() if chapter.own_page)
 
 
-def estimates(document: Mapping[str, Any], gpu: "Gpu", results: Path) -> Iterator[str]:
+def estimates(
+    document: Mapping[str, Any], gpu: "Gpu", results: Path, on_demand: Sequence[str] = tuple(CHAPTERS)
+) -> Iterator[str]:
     """Estimate of each chapter of the study, line by line, and behind them of those that run on demand.
 
     Args:
         document: The parameters, checked.
         gpu: On which models run.
         results: Folder of results, where images are counted that are there.
+        on_demand: Chapters that are told beside those of the study, if the parameters have them.
     """
-    asked = document["study"]["chapters"]
-    for name in (*(name for name in CHAPTERS if name in asked), *(name for name in CHAPTERS if name not in asked)):
-        if name not in asked and name in document:
+    asked = [name for name in CHAPTERS if name in document["study"]["chapters"]]
+    for name in (*asked, *(name for name in on_demand if name in document and name not in asked)):
+        if name not in asked:
             yield from ("", f"on demand, as study.chapters is without it: snakemake {name}")
-        if name in document:
-            yield from import_module(CHAPTERS[name].estimate).lines(document, gpu, results)
+        yield from import_module(CHAPTERS[name].estimate).lines(document, gpu, results)
 
 
 def lacks(document: Mapping[str, Any]) -> Iterator[Line]:

@@ -20,14 +20,17 @@ from workflow import chapters, costs, registry
 PRESETS = Path("workflow/presets")
 
 
-def lines(document: Mapping[str, Any], gpu: costs.Gpu) -> list[str]:
-    """Estimate of each chapter of the study, as lines of text.
+def lines(
+    document: Mapping[str, Any], gpu: costs.Gpu, on_demand: Sequence[str] = tuple(chapters.CHAPTERS)
+) -> list[str]:
+    """Estimate of each chapter of the study, as lines of text, and of some that run on demand.
 
     Args:
         document: The parameters, checked.
         gpu: On which models run.
+        on_demand: Chapters that are told beside those of the study.
     """
-    return list(chapters.estimates(document, gpu, Path("results")))
+    return list(chapters.estimates(document, gpu, Path("results"), on_demand))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

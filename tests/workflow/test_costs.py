@@ -385,6 +385,7 @@ def test_a_dry_run_of_the_real_study_shows_the_estimate_and_one_of_the_demo_does
         text = checkouts.run(folder, "snakemake", option, "--nocolor")
         assert text.count("computed, not measured") == 1
         assert text.rindex("total ") < text.index("computed, not measured")
+    assert "zoo, computed, not measured" in checkouts.run(folder, "snakemake", "-n", "--nocolor", "--", "zoo")
     assert "estimate" not in checkouts.run(folder, "snakemake", "--list")
     assert json.loads(checkouts.run(folder, "dvc", "status", "--json")) is not None
 
