@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from stages.lib.core import files
+from stages.lib.models.backbone import STUDY_BASE, VISION
 
 BACKBONE_KEYS = ("library", "source", "revision", "architecture", "side_px", "shifts")
-VISION = ("timm", "torchxrayvision", "open_clip")  # libraries that are not in the locked environment
-BASE = "base"  # source of a row that takes the study's own base model
 
 
 def short(document: object) -> str:
@@ -28,7 +27,7 @@ def weights(row: Mapping[str, Any]) -> str:
 
 def own_weights(row: Mapping[str, Any]) -> bool:
     """Whether a row brings a model of its own."""
-    return row.get("source", BASE) != BASE
+    return row.get("source", STUDY_BASE) != STUDY_BASE
 
 
 def has_features(row: Mapping[str, Any]) -> bool:

@@ -79,7 +79,7 @@ class ChexagentModelParams:
 
 @params.section
 class ChexagentParams(ChexagentModelParams):
-    """CheXagent-2 that answers in words."""
+    """CheXagent-2 that gives generated responses."""
 
     prompts: tuple[params.Text, ...]  # what it is asked about each image; the words it was trained on
     max_new_tokens: params.Count  # an answer is cut there, and counted as cut; about 25 per box
