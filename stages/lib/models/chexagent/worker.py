@@ -293,7 +293,7 @@ def first_look(talker: Talker, head: Row, left: Sequence[Row]) -> tuple[int, Row
 
 
 def alike(one: Row, other: Row, tolerance: float) -> bool:
-    """Whether two answers are the same: their generated text, or their logits, where there are some, up to a tolerance."""
+    """Whether two answers are the same: in their generated text, or in logits, if there are any, up to a tolerance."""
     if "logits" not in one:
         return bool(one["words"] == other["words"])
     gap = max(abs(a - b) for a, b in zip(one["logits"], other["logits"], strict=True))
