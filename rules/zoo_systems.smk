@@ -129,14 +129,14 @@ def of_model(function):
 
 
 def chexagent_values(wildcards):
-    """The row of CheXagent-2, by which its files are found."""
+    """The row of CheXagent, by which its files are found."""
     row = dict(row_of("model", wildcards.chexagent))
     row.pop("label", None)
     return json.dumps({"zoo": {"models": {wildcards.chexagent: row}}})
 
 
 def chexagent_watched(wildcards):
-    """Fingerprints of CheXagent-2 and its encoder, where they are folders."""
+    """Fingerprints of CheXagent and its encoder, where they are folders."""
     return [watched(row_of("model", wildcards.chexagent)[key]) for key in ("model", "encoder")]
 
 
@@ -223,7 +223,7 @@ def own_weights(wildcards):
 
 
 def parts_of(wildcards):
-    """Record of the files of CheXagent-2, of a row that asks it."""
+    """Record of the files of CheXagent, of a row that asks it."""
     return [f"results/weights/zoo/{name}_parts.json" for name in [wildcards.model] if name in CHEXAGENTS]
 
 

@@ -66,7 +66,7 @@ rule zoo_convert:
 
 
 rule zoo_chexagent:
-    """Find CheXagent-2, its code and its vision encoder, each at a pinned commit."""
+    """Find CheXagent, its code and its vision encoder, if it has one apart, each at a pinned commit."""
     input:
         code=code("weights.fetch_chexagent"),
     output:
@@ -84,7 +84,7 @@ rule zoo_chexagent:
 
 
 rule zoo_chexagent_environment:
-    """Build CheXagent-2's environment, or find it built: gigabytes, once."""
+    """Build CheXagent's environment, or find it built: gigabytes, once."""
     input:
         images=["results/data/manifest.parquet"],
         code=["workflow/envs/chexagent2/requirements-torch.lock", "workflow/envs/chexagent2/requirements.lock"],

@@ -109,6 +109,10 @@ TOWER = Vit(costs.TOWER_LAYERS, costs.TOWER_HIDDEN, costs.TOWER_INNER, 14, 0)  #
 QWEN_TOWER_LAYERS, QWEN_TOWER, QWEN_TOWER_INNER, QWEN_PATCH_PX, QWEN_MERGED = 32, 1280, 3420, 14, 4
 QWEN_LAYERS, QWEN_HIDDEN, QWEN_INNER, QWEN_KEY = 36, 2048, 11008, 256
 QWEN = ("chexone", "qwen2.5-vl-3b-instruct")
+# The first CheXagent: a tower as that of BLIP-2, 128 tokens that look at its patches, and Mistral-7B, whose 7.1e9
+# weights each token passes. What the 128 tokens take themselves is about a hundredth, and left out.
+FIRST, FIRST_TOWER = "chexagent-8b", Vit(40, 1408, 6144, 14, 1)
+FIRST_SIDE_PX, FIRST_TOKENS, FIRST_LANGUAGE = 448, 128, 7.1e9
 QUESTION_TOKENS = 40  # of a question and the conversation around it, assumed
 
 
@@ -125,6 +129,17 @@ def qwen_flops(side_px: int) -> float:
     return 2.0 * (patches * tower + tokens * QWEN_LAYERS * layer) + 4.0 * QWEN_LAYERS * tokens**2 * QWEN_HIDDEN
 
 
+def chexagent_flops(model: str) -> float:
+    """Operations of one question about one image by CheXagent: the first by its parts, CheXagent-2 by its weights.
+
+    >>> round(chexagent_flops("StanfordAIMI/CheXagent-8b") / TERA, 1)
+    4.7
+    """
+    if Path(model).name.lower() == FIRST:
+        return FIRST_TOWER.flops(FIRST_SIDE_PX) + 2.0 * FIRST_LANGUAGE * (FIRST_TOKENS + QUESTION_TOKENS)
+    return 2.0 * costs.CHEXAGENT_PARAMETERS * (costs.CHEXAGENT_TOKENS + QUESTION_TOKENS)
+
+
 def name(row: Mapping[str, Any]) -> str:
     """Name of a row's model on the hub, without its owner."""
     return Path(str(row["source"])).name.lower()
@@ -137,8 +152,8 @@ def size(row: Mapping[str, Any]) -> Vit | Cnn | None:
 
 def flops(row: Mapping[str, Any]) -> float | None:
     """Operations of one image in one pass of a row's model; None if its size is not built in."""
-    if row["kind"] == "chexagent":  # by its number of parameters alone
-        return 2.0 * costs.CHEXAGENT_PARAMETERS * (costs.CHEXAGENT_TOKENS + QUESTION_TOKENS)
+    if row["kind"] == "chexagent":
+        return chexagent_flops(row["model"])
     if row["kind"] == "vlm":
         if not zoo_names.own_weights(row):
             return costs.forward_flops()

@@ -12,6 +12,7 @@ from typing import Any
 
 from stages.lib.core import params
 from stages.lib.core.errors import NoduleflowError
+from stages.lib.models.chexagent.client import NO_ENCODER
 from workflow import chexagent_env, hub_line, own_env, zoo_names
 from workflow.chapters import Line
 from workflow.costs import GB
@@ -48,10 +49,12 @@ def _models(document: Mapping[str, Any]) -> Iterator[Line]:
 
 
 def _chexagents(document: Mapping[str, Any]) -> Iterator[Line]:
-    """A line for the model and one for the encoder of each row that asks CheXagent-2, and one for its environment."""
+    """A line for the model and one for the encoder of each row that asks CheXagent, and one for its environment."""
     rows = {name: row for name, row in document["zoo"]["models"].items() if row["kind"] == "chexagent"}
     for name, row in rows.items():
         for model, revision in (("model", "revision"), ("encoder", "encoder_revision")):
+            if row[model] == NO_ENCODER:
+                continue
             keys = f"zoo.models.{name}.{model}", f"zoo.models.{name}.{revision}"
             what, mend = hub_line.model(name, row[model], row[revision], keys=keys, asked=False)
             yield f"{what}; licence {row['licence']}", mend
@@ -59,12 +62,12 @@ def _chexagents(document: Mapping[str, Any]) -> Iterator[Line]:
         ready = own_env.ready(chexagent_env.ENV, chexagent_env.ENV.folder)
         if ready is None and own_env.fit_python(chexagent_env.ENV) is None:
             yield (
-                f"CheXagent-2's environment, of {', '.join(rows)}: found no Python that its packages have files for",
+                f"CheXagent's environment, of {', '.join(rows)}: found no Python that its packages have files for",
                 "install Python 3.11 or 3.12",
             )
         else:
             state = "is built" if ready else "is built when it is first needed (gigabytes)"
-            yield f"CheXagent-2's environment, of {', '.join(rows)}: {state}", None
+            yield f"CheXagent's environment, of {', '.join(rows)}: {state}", None
 
 
 def _size(row: Mapping[str, Any]) -> str:

@@ -1,12 +1,13 @@
-"""Find CheXagent-2, its code and its vision encoder before any GPU is requested. For non-commercial use only.
+"""Find CheXagent, its code and its vision encoder before any GPU is requested.
 
-The model loads its vision encoder from a second repository, and runs code of its own: both are pinned here, so that
-nothing is fetched, and no other code found, when it runs.
+CheXagent-2, for non-commercial use only, loads its vision encoder from a second repository; the first CheXagent has it
+in itself. Both run code of their own. All is pinned here, so that nothing is fetched, and no other code found, when it
+runs.
 
 in   localizer  name of the row of nodules.localizers, or
      model      of the row of zoo.models, that holds folders, or ids and full commit hashes on huggingface.co
-out  JSON, as lib.models.chexagent.records.Parts: model, code and encoder, each like fetch.json; with --missing, for a
-     model that cannot be had, as lib.models.snapshot.Missing
+out  JSON, as lib.models.chexagent.records.Parts: model, code and encoder, if any, each like fetch.json; with --missing,
+     for a model that cannot be had, as lib.models.snapshot.Missing
 """
 
 import json
@@ -17,7 +18,7 @@ from pathlib import Path
 from stages.lib.core import cli, documents, kinds, params
 from stages.lib.core.errors import ModelError, ParamsError
 from stages.lib.core.log import LOG
-from stages.lib.models.chexagent.client import ChexagentModelParams
+from stages.lib.models.chexagent.client import NO_ENCODER, ChexagentModelParams
 from stages.lib.models.chexagent.records import Parts
 from stages.lib.models.snapshot import Missing
 from stages.weights import fetch
@@ -29,7 +30,7 @@ SECTIONS = {"localizer": ("nodules.localizers", kinds.LOCALIZERS), "model": ("zo
 
 
 def sources(given: ChexagentModelParams, key: str = "chexagent") -> dict[str, fetch.Source]:
-    """What has to be found: model, code and encoder.
+    """What has to be found: model, code and encoder, if the model loads one.
 
     Args:
         given: Of the row.
@@ -38,12 +39,14 @@ def sources(given: ChexagentModelParams, key: str = "chexagent") -> dict[str, fe
     model, revision, code, encoder, encoder_revision = (
         f"{key}.{name}" for name in ("model", "revision", "code_revision", "encoder", "encoder_revision")
     )
-    whole = ("config.json", "weights")
-    return {
+    found = {
         "model": fetch.Source(given.model, given.revision, (model, revision), MODEL_PATTERNS, fetch.WHOLE),
         "code": fetch.Source(given.model, given.code_revision, (model, code), CODE_PATTERNS, ()),
-        "encoder": fetch.Source(given.encoder, given.encoder_revision, (encoder, encoder_revision), whole=whole),
     }
+    if given.encoder != NO_ENCODER:
+        whole = ("config.json", "weights")
+        found["encoder"] = fetch.Source(given.encoder, given.encoder_revision, (encoder, encoder_revision), whole=whole)
+    return found
 
 
 def fetch_chexagent(given: ChexagentModelParams, token: str | None, offline: bool, key: str = "chexagent") -> Parts:
@@ -59,17 +62,35 @@ def fetch_chexagent(given: ChexagentModelParams, token: str | None, offline: boo
         The snapshot of each, by `fetch.fetch`.
 
     Raises:
-        ModelError: If one cannot be found or is not whole, there is no code, or the configuration points to code in
-            another repository, which no commit hash would pin.
+        ModelError: If one cannot be found or is not whole, there is no code, the configuration points to code in
+            another repository, which no commit hash would pin, or it is the other of the two models.
     """
-    found = Parts(**{name: fetch.fetch(source, token, offline) for name, source in sources(given, key).items()})
+    parts = {name: fetch.fetch(source, token, offline) for name, source in sources(given, key).items()}
+    found = Parts(model=parts["model"], code=parts["code"], encoder=parts.get("encoder"))
     if not found.code.files:
-        raise ModelError(f"{key}.model: there is no code (*.py) in {found.code.folder}; wanted CheXagent-2")
-    _no_foreign_code(found.model.folder, f"{key}.model")
-    _no_foreign_code(found.encoder.folder, f"{key}.encoder")
+        raise ModelError(f"{key}.model: there is no code (*.py) in {found.code.folder}; wanted CheXagent")
+    for name in ("model", "encoder"):
+        if name in found.whole:
+            _no_foreign_code(found.whole[name].folder, f"{key}.{name}")
+    _encoder_fits(found, key)
     for name, digest in found.code.files.items():
         LOG.info("fetch_chexagent: code %s %s", name, digest)
     return found
+
+
+def _encoder_fits(found: Parts, key: str) -> None:
+    """Refuse a row that says an encoder for a model that has its own, or none for one that loads it."""
+    named = json.loads((found.model.folder / "config.json").read_text(encoding="utf-8"))
+    if "qformer_config" in named and found.encoder:
+        raise ModelError(
+            f"{key}.encoder: found {found.encoder.base}, wanted {NO_ENCODER}: {found.model.base} is the first "
+            "CheXagent, which has its encoder in itself"
+        )
+    if "qformer_config" not in named and not found.encoder:
+        raise ModelError(
+            f"{key}.encoder: found {NO_ENCODER}, wanted the vision encoder that {found.model.base} loads: only the "
+            "first CheXagent, whose config.json has a qformer_config, has it in itself"
+        )
 
 
 def _no_foreign_code(folder: Path, key: str) -> None:

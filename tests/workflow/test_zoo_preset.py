@@ -114,10 +114,15 @@ def test_doctor_tells_each_model_once_and_the_rows_that_no_company_may_use(monke
         "convnextv2",
         "CheXOne",
         "CheXagent-2-3b",
+        "XraySigLIP",
+        "CheXagent-8b",
     ):
         assert len([line for line in found if source in line]) == 1, source
     [bound] = [line for line in found if line.startswith("non-commercial")]
     assert "chexone" in bound
+    [environment] = [line for line in found if line.startswith("CheXagent's environment")]
+    assert "of chexagent, chexagent_first:" in environment
+    assert not [line for line in found if ": none" in line]  # the first has no encoder apart
 
 
 @pytest.mark.slow

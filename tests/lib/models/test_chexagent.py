@@ -407,7 +407,7 @@ def test_marks_of_special_tokens_are_refused_in_a_request(anywhere, tmp_path, pr
     rows = [{"key": "a", "png": "a.png", "request": prompt_}, {"key": "a", "png": f"{prompt_}.png", "request": "x"}]
     for row in rows:
         task.write_text(f"{json.dumps(head)}\n{json.dumps(row)}\n")
-        with pytest.raises(worker.RefusalError, match="begin tokens"):
+        with pytest.raises(worker.RefusalError, match="stand for tokens"):
             worker.read_task(task)
 
 

@@ -1,4 +1,4 @@
-"""CheXagent-2 as it is, asked: the wording is chosen on validation images. For non-commercial use only.
+"""CheXagent-2 or the first CheXagent as it is, asked: the wording is chosen on validation images.
 
 It runs in a process and an environment of its own (`lib.models.chexagent`). Each question of `zoo.bank` is put to it as
 it stands, and an answer is told by the logits of the two answers after the prompt, in one pass: no text is generated.
@@ -73,9 +73,7 @@ def _where(setting: Setting) -> client.Setting:
     given = {"--parts": setting.parts, "--environment": setting.environment}
     if setting.parts is None or setting.environment is None:
         missing = ", ".join(name for name, path in given.items() if path is None)
-        raise ModelError(
-            f"{setting.row}: found no {missing}, wanted the records of CheXagent-2's files and environment"
-        )
+        raise ModelError(f"{setting.row}: found no {missing}, wanted the records of CheXagent's files and environment")
     return client.setting(setting.parts, setting.environment)
 
 

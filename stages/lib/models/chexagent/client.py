@@ -1,8 +1,9 @@
-"""CheXagent-2, asked about images in a process of its own: what it writes, or the logits of two answers.
+"""CheXagent, asked about images in a process of its own: what it writes, or the logits of two answers.
 
-Its licence, and that of its vision encoder, forbid commercial use (cc-by-nc-4.0). It runs only under transformers
-4.40.0 and with its own code, so it is asked by `chexagent.worker`: without a network, a token or the user's
-environment, from a private folder with the images as PNGs and the model's files as links.
+CheXagent-2 and its vision encoder are licensed for non-commercial use alone (cc-by-nc-4.0); of the first CheXagent (8B)
+the pages that were read name none. CheXagent-2 runs only under transformers 4.40.0 and with its own code, and all that
+the first one's code imports is there too. So they are asked by `chexagent.worker`: without a network, a token or the
+user's environment, from a private folder with the images as PNGs and the model's files as links.
 
 The answers lie in a journal, in a folder named after all that decides them: the model's files and code, the versions,
 the prompts and the pixels. Whatever ends a run, the next one goes on where the journal stops.
@@ -35,25 +36,28 @@ from stages.lib.models.own_environment import Environment
 from stages.lib.models.snapshot import Missing
 
 FOLDER = "none"
+NO_ENCODER = "none"
 COMMIT = r"[0-9a-f]{40}"
 GREY = 128
 SECONDS_BETWEEN_LOOKS = 0.2
 LAST_WORDS, LAST_WORDS_S = 2000, 10.0
 NAMED = 10  # questions that a message names
 AT_ONCE = 4096  # questions for which one process is started: their images lie on the disk together, some 2 GB
+MARKS = " ".join(worker.MARKS)
 TRUNCATED = "<|truncated|>"  # put behind an answer that was cut; the model has no such token
 FAILED = "<|failed|>"  # put before the error of a question that has no answer
 
 
 @params.section
 class ChexagentModelParams:
-    """CheXagent-2 and its vision encoder, both for non-commercial use only (cc-by-nc-4.0), and how they are run."""
+    """CheXagent-2 and its vision encoder, or the first CheXagent, and how they are run."""
 
     model: params.Text  # a folder, or the id of the model on huggingface.co
     revision: params.Text  # full commit hash, since the model's own code is run; "none" for a folder
     code_revision: params.Text  # full commit hash that the model's code is taken from; "none" for a folder
-    encoder: params.Text  # a folder, or the id of the vision encoder, which the model loads from a second repository
-    encoder_revision: params.Text  # full commit hash; "none" for a folder
+    encoder: params.Text  # a folder, or the id of the vision encoder, which CheXagent-2 loads from a second repository;
+    # "none" for the first CheXagent, which has it in itself
+    encoder_revision: params.Text  # full commit hash; "none" for a folder, and without an encoder
     batch_size: params.Count  # images per batch, if a batch of two gives what two single images give
     dtype: Literal["bfloat16", "float32"]  # of the weights
     probe_images: params.Count  # images that are compared with a grey square before all others; at least 2
@@ -73,6 +77,8 @@ class ChexagentModelParams:
                 yield f"{key} as a full commit hash of 40 digits, or none for a folder, found {value!r}"
         if (self.revision == FOLDER) != (self.code_revision == FOLDER):
             yield "revision and code_revision both as none for a folder, or neither"
+        if self.encoder == NO_ENCODER and self.encoder_revision != FOLDER:
+            yield f"encoder_revision as none without an encoder, found {self.encoder_revision!r}"
         if self.probe_images < 2:
             yield f"probe_images of at least 2, found {self.probe_images}"
 
@@ -91,7 +97,9 @@ class ChexagentParams(ChexagentModelParams):
             yield "at least one of prompts"
         for text in self.prompts:
             if any(mark in text for mark in worker.MARKS):
-                yield f"prompts without '<|' and '|>', which begin special tokens, found {text!r}"
+                yield f"prompts without {MARKS}, which stand for special tokens, found {text!r}"
+        if self.encoder == NO_ENCODER:
+            yield "an encoder, as CheXagent-2 has it: the first CheXagent is asked for two answers, and not for boxes"
 
 
 @dataclass(frozen=True)
@@ -124,12 +132,10 @@ class Setting:
     @property
     def identity(self) -> dict[str, Any]:
         """What has to be the same for two runs to give the same words, device and batches aside."""
-        fetched = self.fetched
-        parts = {"model": fetched.model, "code": fetched.code, "encoder": fetched.encoder}
         code = files.sha256_file(worker.__file__)
         return {
-            **{name: {"commit": part.commit, "sha256": part.sha256} for name, part in parts.items()},
-            "code_files": fetched.code.files,
+            **{name: {"commit": part.commit, "sha256": part.sha256} for name, part in self.fetched.whole.items()},
+            "code_files": self.fetched.code.files,
             "versions": self.built.versions,
             "worker": code,
         }
@@ -150,7 +156,7 @@ def setting(fetched: str | Path, built: str | Path) -> Setting:
     model = documents.read_either(fetched, Parts, Missing)
     if isinstance(model, Missing):
         raise ModelError(model.missing)
-    for part in (model.model, model.code, model.encoder):
+    for part in model.whole.values():
         snapshot.check_folder(fetched, part, Parts.written_by)
     environment = own_environment.read(built, "run 'make setup-chexagent'")
     found = environment.versions.get("transformers")
@@ -221,7 +227,7 @@ def ask(
     if failed:
         named = "; ".join(f"{' '.join(line['key'].split())}: {line['error']}" for line in failed[:NAMED])
         raise WorkerError(
-            f"CheXagent-2 gave no answer to {len(failed)} of {len(lines)} questions ({named}), wanted one to each: "
+            f"CheXagent gave no answer to {len(failed)} of {len(lines)} questions ({named}), wanted one to each: "
             f"mend these images, or look at worker.log below {checkpoints}; the next run asks these alone"
         )
     return np.array([[*line["logits"], line["mass"]] for line in lines], np.float64).reshape(-1, 3)
@@ -280,12 +286,12 @@ def check(questions: Sequence[Question]) -> None:
     keys = [question.key for question in questions]
     problems = [f"{len(keys) - len(set(keys))} keys are not unique"] if len(set(keys)) < len(keys) else []
     problems += [
-        f"found the prompt {prompt!r}, wanted one without '<|' and '|>', which begin special tokens"
+        f"found the prompt {prompt!r}, wanted one without {MARKS}, which stand for special tokens"
         for prompt in sorted({question.prompt for question in questions})
         if any(mark in prompt for mark in worker.MARKS)
     ]
     if problems:
-        raise ParamsError("questions to CheXagent-2:", problems)
+        raise ParamsError("questions to CheXagent:", problems)
 
 
 def prepare(
@@ -309,7 +315,8 @@ def prepare(
         where: Model and environment.
     """
     _link(where.fetched.model.folder, private / "model", code=where.fetched.code.folder)
-    _link(where.fetched.encoder.folder, private / "encoder")
+    if where.fetched.encoder:
+        _link(where.fetched.encoder.folder, private / "encoder")
     (private / "images").mkdir()
     probes = _spread(digests, params.probe_images)
     wanted = sorted({*left, *probes})
@@ -320,7 +327,7 @@ def prepare(
     longest = max((questions[number].prompt for number in left), key=lambda text: (len(text), text))
     head = {
         "model": "model",
-        "encoder": "encoder",
+        "encoder": "encoder" if where.fetched.encoder else None,
         "code": where.fetched.code.files,
         "dtype": params.dtype,
         **told,
@@ -345,7 +352,7 @@ def command(where: Setting, task: Path, journal: Path) -> list[str]:
     if prefix is None:
         LOG.warning(
             "warning: this system lets no process run without a network (unshare is missing or forbidden): "
-            "CheXagent-2's own code runs with one, though without a token; the journal says so"
+            "the model's own code runs with one, though without a token; the journal says so"
         )
     python = where.built.python.absolute()  # not resolved: a link into an environment is what makes it one
     program = [str(python), "-I", str(Path(worker.__file__).resolve())]
@@ -383,7 +390,7 @@ def _follow(
                 raise _ended(process, log, began, journal)
             if time.monotonic() > deadline:
                 raise WorkerError(
-                    f"CheXagent-2 gave no answer in time and was ended (chexagent.start_timeout_s "
+                    f"CheXagent gave no answer in time and was ended (chexagent.start_timeout_s "
                     f"{params.start_timeout_s:g}, batch_timeout_s {params.batch_timeout_s:g}): raise them, or look at "
                     f"{log}; run again and it goes on"
                 )
@@ -400,13 +407,13 @@ def _ended(process: "Popen[bytes]", log: Path, began: int, journal: Path) -> Exc
     refusals = re.findall(r"^chexagent: refused: (.*)$", words, re.MULTILINE)
     code = process.returncode
     if code == worker.BLIND and refusals:
-        return BlindModelError(f"CheXagent-2 is refused: {refusals[-1]}")
+        return BlindModelError(f"CheXagent is refused: {refusals[-1]}")
     if code == worker.REFUSED and refusals:
-        return WorkerError(f"CheXagent-2's process refused: {refusals[-1]}")
+        return WorkerError(f"CheXagent's process refused: {refusals[-1]}")
     how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
     count = len(_answers(worker.read_journal(journal)[0]))
     return WorkerError(
-        f"CheXagent-2's process {how}; its {count} answers are kept in {journal}, and the next run goes on from there. "
+        f"CheXagent's process {how}; its {count} answers are kept in {journal}, and the next run goes on from there. "
         f"Its last words, of {log}:\n{words[-LAST_WORDS:].strip()}"
     )
 

@@ -1,4 +1,4 @@
-"""What the files of CheXagent-2 say of it before it runs: the side of an image token, and the number of its weights."""
+"""What the files of CheXagent say of it before it runs: the side of an image token, and the number of its weights."""
 
 import json
 import math
@@ -9,13 +9,16 @@ from typing import Any
 from stages.lib.core.errors import ModelError
 from stages.lib.models.chexagent.records import Parts
 
+FIRST_PATCH_PX = 14  # of the first CheXagent, whose configuration leaves it to its code. Source: Chen et al. 2024
+
 
 def token_px(parts: Parts, side_px: int, row: str) -> int:
     """Side of the square that one image token stands for, pixels of the image that the model is given.
 
     The model's own code brings an image to the side that its vision encoder takes: the `visual.image_size` of the
     model's configuration if it has one, else the encoder's `image_size`. The encoder cuts it into patches of its
-    `patch_size`.
+    `patch_size`. The first CheXagent has its encoder, and what is said of it, in itself; 128 tokens look at all its
+    patches, so that a patch stands for them here.
 
     Args:
         parts: The model's files.
@@ -25,13 +28,15 @@ def token_px(parts: Parts, side_px: int, row: str) -> int:
     Raises:
         ModelError: If the configurations do not say, or a token is no whole number of pixels.
     """
-    encoder = _config(parts.encoder.folder, row)
+    own = _config(parts.model.folder, row)
+    holder = parts.encoder or parts.model
+    encoder = _config(parts.encoder.folder, row) if parts.encoder else own
     vision = encoder.get("vision_config", encoder)
-    visual = _config(parts.model.folder, row).get("visual", {})
-    size, patch = visual.get("image_size", vision.get("image_size")), vision.get("patch_size")
+    size = own.get("visual", {}).get("image_size", vision.get("image_size"))
+    patch = vision.get("patch_size", None if parts.encoder else FIRST_PATCH_PX)
     if not isinstance(size, int) or not isinstance(patch, int) or min(size, patch) < 1:
         raise ModelError(
-            f"{row}: {parts.encoder.folder}/config.json: found image_size {size!r} and patch_size {patch!r}, wanted "
+            f"{row}: {holder.folder}/config.json: found image_size {size!r} and patch_size {patch!r}, wanted "
             "two numbers, of which the side of an image token is made; set shifts: 1 to do without"
         )
     if side_px * patch % size:

@@ -1,4 +1,4 @@
-"""CheXagent-2's own process: the one file that runs under transformers 4.40.0, so it imports nothing of the project.
+"""CheXagent's own process: the one file that runs under transformers 4.40.0, so it imports nothing of the project.
 
     python -I worker.py TASK JOURNAL | --versions
 
@@ -8,6 +8,9 @@ per question, a batch at a time, each batch forced to the disk. What is in it al
 
 A head with `answers`, the texts of a negative and a positive one, wants no text: each line "answer" has the logits of
 the first tokens of the two as well, and `mass`, their probability together among all tokens.
+
+Which of the two models it is, CheXagent-2 or the first CheXagent (8B), is told by its configuration. The first was
+published for transformers 4.35.2 and does not insist on it; all that its code imports is in 4.40.0 too.
 
 The model's code is run as the revision that was fetched has it: each file's SHA-256 is compared and shown first. What
 the model writes is kept verbatim, special tokens included, up to its end-of-text token.
@@ -30,7 +33,9 @@ TRANSFORMERS = "4.40.0"
 REFUSED, BLIND = 3, 4  # exit codes: cannot work as asked; answers alike whatever it is shown
 PRIVATE = "chexagent-"  # how the name of a worker's private folder begins
 SYSTEM = "You are a helpful assistant."
-MARKS = ("<|", "|>")  # what special tokens are written with: never part of a question or a path
+MARKS = ("<|", "|>", "<s>", "</s>")  # what special tokens are written with: never part of a question or a path
+FRAME = " USER: <s>{} ASSISTANT: <s>"  # that the first CheXagent was taught on. Source: its model card
+REMOTE: Mapping[str, Any] = {"trust_remote_code": True, "local_files_only": True}
 TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN", "HF_TOKEN_PATH")
 SECONDS_BETWEEN_LINES = 10.0
 SAME_SCORE = 1e-3  # of the spread of the scores; single runs of one model differ by less
@@ -64,7 +69,7 @@ def main(task: Path, journal: Path) -> None:
             return
         die_with(os.getppid(), task.parent)
         code = check_code(Path(head["model"]), head["code"])
-        talker = Talker(head)
+        talker = load(head)
         size, notes = first_look(talker, head, left)
         append(
             handle,
@@ -122,32 +127,46 @@ def check_code(folder: Path, wanted: dict[str, str]) -> dict[str, str]:
     return found
 
 
+def load(head: Row) -> "Talker":
+    """The model of a task, ready to be asked.
+
+    Args:
+        head: Of the task.
+    """
+    import transformers
+
+    check_version(transformers.__version__)
+    transformers.logging.set_verbosity_error()
+    config = transformers.AutoConfig.from_pretrained(head["model"], **REMOTE)
+    if hasattr(config, "qformer_config"):
+        return FirstTalker(head, config)
+    visual = getattr(config, "visual", None)
+    if not isinstance(visual, dict) or "vision_model_name_or_path" not in visual:
+        raise RefusalError(
+            f"{head['model']}/config.json: found neither visual.vision_model_name_or_path nor qformer_config, wanted "
+            "the configuration of CheXagent-2, which names its vision encoder there, or of the first CheXagent"
+        )
+    if not head["encoder"]:
+        raise RefusalError(f"found encoder: none for {head['model']}, wanted the vision encoder of CheXagent-2")
+    visual["vision_model_name_or_path"] = head["encoder"]
+    return Talker(head, config)
+
+
 class Talker:
-    """The model, ready to be asked.
+    """CheXagent-2, ready to be asked.
 
     Attributes:
         device: Where it computes.
         notes: What was seen while loading it.
     """
 
-    def __init__(self, head: Row) -> None:
+    def __init__(self, head: Row, config: Any) -> None:
         import torch
         import transformers
 
-        check_version(transformers.__version__)
-        transformers.logging.set_verbosity_error()
         began = time.monotonic()
-        remote: dict[str, Any] = {"trust_remote_code": True, "local_files_only": True}
         folder = head["model"]
-        config = transformers.AutoConfig.from_pretrained(folder, **remote)
-        visual = getattr(config, "visual", None)
-        if not isinstance(visual, dict) or "vision_model_name_or_path" not in visual:
-            raise RefusalError(
-                f"{folder}/config.json: found no visual.vision_model_name_or_path, wanted the configuration of "
-                "CheXagent-2, which names its vision encoder there"
-            )
-        visual["vision_model_name_or_path"] = head["encoder"]
-        self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **remote)
+        self.tokenizer = self.words(folder)
         load: Any = transformers.AutoModelForCausalLM.from_pretrained
         model, info = load(
             folder,
@@ -155,7 +174,7 @@ class Talker:
             torch_dtype=getattr(torch, head["dtype"]),
             attn_implementation="eager",
             output_loading_info=True,
-            **remote,
+            **REMOTE,
         )
         lost = {kind: sorted(map(str, info[f"{kind}_keys"])) for kind in ("missing", "mismatched", "unexpected")}
         if lost["missing"] or lost["mismatched"]:
@@ -166,7 +185,7 @@ class Talker:
             )
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model: Any = model.to(self.device).eval()
-        ends = self.model.generation_config.eos_token_id
+        ends = getattr(self.model.generation_config, "eos_token_id", None)
         ends = list(ends) if isinstance(ends, list | tuple) else [ends]
         self.ends = sorted({int(end) for end in [*ends, self.tokenizer.eos_token_id] if end is not None})
         if not self.ends:
@@ -179,8 +198,15 @@ class Talker:
             self.answers = first_tokens(
                 {text: self.tokenizer.encode(text, add_special_tokens=False) for text in head["answers"]}
             )
+            sharpen(self.model)
         self.notes: Row = {"dtype": head["dtype"], "unexpected_weights": lost["unexpected"]}
         say(f"model loaded on {self.device} in {time.monotonic() - began:.0f} s")
+
+    def words(self, folder: str) -> Any:
+        """The tokenizer."""
+        import transformers
+
+        return transformers.AutoTokenizer.from_pretrained(folder, **REMOTE)
 
     def __call__(self, questions: Sequence[Row]) -> list[Row]:
         """For each question: words, truncated, tokens, and scores, those of the first token, shape (words,).
@@ -240,6 +266,67 @@ class Talker:
                 raise ValueError(f"found the logits {logits.tolist()} of the answers, wanted finite ones")
             found |= {"logits": logits.tolist(), "mass": min(float(mass), 1.0)}
         return found
+
+
+class FirstTalker(Talker):
+    """The first CheXagent (8B), ready to be asked for the logits of two answers.
+
+    Its own code puts what it sees of the image in front of the words, so that nothing in these stands for an image.
+    """
+
+    def __init__(self, head: Row, config: Any) -> None:
+        if not head.get("answers"):
+            raise RefusalError("the first CheXagent is asked for two answers, and not for boxes; wanted CheXagent-2")
+        super().__init__(head, config)
+
+    def words(self, folder: str) -> Any:
+        """The tokenizer; what it is part of makes the model's inputs."""
+        import transformers
+
+        self.processor = transformers.AutoProcessor.from_pretrained(folder, **REMOTE)
+        return self.processor.tokenizer
+
+    def __call__(self, questions: Sequence[Row]) -> list[Row]:
+        """As CheXagent-2's, in one forward pass.
+
+        Questions of several lengths are put one by one: the places of a padded row would be others.
+        """
+        import torch
+
+        given = [self.inputs(question) for question in questions]
+        if len({one["input_ids"].shape[1] for one in given}) > 1:
+            return [self([question])[0] for question in questions]
+        batch = {name: torch.cat([one[name] for one in given]).to(self.device) for name in given[0]}
+        with torch.inference_mode():
+            scores = self.model(**batch).logits[:, -1].float().cpu()
+        return [self.said([int(row.argmax())], row) for row in scores]
+
+    def inputs(self, question: Row) -> Row:
+        """What the model's own processor makes of one question: pixels of shape (1, 1, 3, side, side), and tokens."""
+        from PIL import Image
+
+        with Image.open(question["png"]) as image:
+            found = self.processor(
+                images=[image.convert("RGB")], text=FRAME.format(question["request"]), return_tensors="pt"
+            )
+        pixels = found["pixel_values"]
+        if not float(pixels.sum()):
+            raise ValueError("found pixels that add up to 0, which the model's own code takes for no image")
+        return {
+            "pixel_values": pixels.to(next(self.model.parameters()).dtype),
+            **{name: found[name] for name in ("input_ids", "attention_mask")},
+        }
+
+
+def sharpen(model: Any) -> None:
+    """Compute logits in float32, whatever the type of the other weights: those of bfloat16 have 8 bits, and would tie.
+
+    A head that shares its weights with the embeddings, or that the model does not name, stays as it is.
+    """
+    head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
+    if head is None or getattr(embeddings, "weight", None) is head.weight:
+        return
+    head.float().register_forward_pre_hook(lambda _, inputs: (inputs[0].float(), *inputs[1:]))
 
 
 def first_tokens(ids: Mapping[str, Sequence[int]]) -> list[int]:
@@ -415,7 +502,8 @@ def read_task(path: Path) -> tuple[Row, list[Row]]:
     asked = [*questions, *head["probe"], head["grey"], *head["pair"]]
     odd = [text for row in asked for text in (row["png"], row["request"]) if any(mark in text for mark in MARKS)]
     if odd:
-        raise RefusalError(f"found {odd[0]!r}, wanted requests and paths without '<|' and '|>', which begin tokens")
+        marks = " ".join(MARKS)
+        raise RefusalError(f"found {odd[0]!r}, wanted requests and paths without {marks}, which stand for tokens")
     return head, questions
 
 
@@ -487,7 +575,7 @@ def network() -> str:
 def imported() -> dict[str, str | None]:
     """`versions` after the import of what the model needs, so that it is known to work."""
     import torch  # noqa: F401
-    from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: F401
+    from transformers import AutoModelForCausalLM, AutoProcessor, AutoTokenizer  # noqa: F401
 
     return versions()
 
