@@ -169,7 +169,7 @@ def warnings(
         positives = int(sample.labels.sum())
         if positives in (0, len(sample.labels)):
             found.append(f"{model}: {name} has {positives} images with a nodule of {len(sample.labels)}.")
-        elif len(np.unique(sample.scores)) == 1:
+        elif len(np.unique(sample.evidence)) == 1:
             found.append(f"{model}: every image of {name} has the same score.")
     with_points = set(study.points["image_id"].to_pylist())
     for name, ones in examined.items():

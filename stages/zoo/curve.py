@@ -165,7 +165,7 @@ def _fit(
             setting = replace(setting, work=work, seed=setting.seed + draw)
             made: Fitted = kind.fit(row.params, setting, fitted)
             asked = replace(setting, images=of(test, labelled=False), train=None)
-            scores = kind.score(row.params, asked, fitted).score
+            scores = kind.score(row.params, asked, fitted).evidence
         except PreemptedError:
             raise
         except NoduleflowError as error:

@@ -14,6 +14,7 @@ from stages.lib.core.errors import DataError, MismatchError, ParamsError
 from stages.lib.images.normalized import preprocessing_hash
 from stages.lib.learn import feature_files
 from stages.lib.learn.candidate import Inputs, Reads, Setting
+from stages.lib.metrics import calibration
 from stages.lib.models import snapshot
 from stages.zoo.images import normalized_rows, rows_at
 from stages.zoo.records import Embedded, Failure, Fit
@@ -120,20 +121,18 @@ def of_images(
         return replace(bare, pixels=[Path(args.results or ".") / png for png in rows["png"].to_pylist()]), seen
     if reads == "scores" and scored:
         _has(row, "--scores", args.scores)
-        made = {Path(path).stem: _scores(Path(path), ids) for path in args.scores}
-        return replace(bare, scores=made), ""
+        made = {Path(path).stem: _scored(Path(path), ids) for path in args.scores}
+        scores = {name: table["score"].to_numpy().astype(np.float64) for name, table in made.items()}
+        margins = {name: known for name, table in made.items() if (known := calibration.margins(table)) is not None}
+        return replace(bare, scores=scores, margins=margins), ""
     return bare, ""
 
 
-def _scores(path: Path, ids: Sequence[str]) -> NDArray[np.float64]:
-    """Score of each image by one table of tables.INFER."""
+def _scored(path: Path, ids: Sequence[str]) -> pa.Table:
+    """Rows of the images in one table of tables.INFER."""
     table = tables.read(path, tables.INFER)
-    return table["score"].take(_rows_of_scores(path, table, ids)).to_numpy().astype(np.float64)
-
-
-def _rows_of_scores(path: Path, table: pa.Table, ids: Sequence[str]) -> pa.Array:
     remedy = "that row failed, or was asked about other images; run it again"
-    return rows_at(ids, table, f"scores of {path.stem}", remedy)
+    return table.take(rows_at(ids, table, f"scores of {path.stem}", remedy))
 
 
 def read_mass(given: Given, ids: Sequence[str]) -> NDArray[np.float64] | None:
@@ -162,8 +161,7 @@ def _one_table(given: Given, ids: Sequence[str]) -> pa.Table | None:
     paths: Sequence[str] = given.files.scores or []
     if len(paths) != 1:
         return None
-    table = tables.read(paths[0], tables.INFER)
-    return table.take(_rows_of_scores(Path(paths[0]), table, ids))
+    return _scored(Path(paths[0]), ids)
 
 
 def _has(row: str, option: str, found: object) -> None:

@@ -199,7 +199,7 @@ def _own(row: str, study: Tables, sources: Sequence[str], split: str, images: pa
 
 
 def _constant(scored: Scored) -> bool:
-    return len(scored.scores) > 0 and bool((scored.scores == scored.scores[0]).all())
+    return len(scored.evidence) > 0 and bool((scored.evidence == scored.evidence[0]).all())
 
 
 def _compare(name: str, split: Split, standing: Sequence[str], params: Params, results: Results) -> None:
@@ -223,7 +223,7 @@ def _test(test: Split, params: Params, results: Results) -> None:
     results.compared = [row for row in test.found if row != reference]
     first = test.scored[reference]
     try:
-        rankings = [Ranking(one.labels, one.scores) for one in test.scored.values()]
+        rankings = [Ranking(one.labels, one.evidence) for one in test.scored.values()]
     except UndefinedMetricError as reason:
         p: dict[str, Outcome] = dict.fromkeys(results.compared, reason)
     else:

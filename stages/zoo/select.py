@@ -19,7 +19,7 @@ import pyarrow as pa
 from stages.lib.core import cli, documents, params, tables
 from stages.lib.core.errors import MetricInputError, TableError, UndefinedMetricError
 from stages.lib.core.log import LOG
-from stages.lib.metrics import binary, choosing, evaluation_sets
+from stages.lib.metrics import binary, calibration, choosing, evaluation_sets
 from stages.lib.metrics.bootstrap import attempt
 from stages.lib.metrics.choosing import Candidate
 from stages.lib.metrics.cohort import CohortParams, OpenFraction
@@ -91,10 +91,11 @@ def select(
     labels = images["label"].to_numpy().astype(np.int64)
     patients = np.array(images["patient_id"].to_pylist(), str)
     failed = {name: failure(fits.get(name), inferred.get(name)) for name in rows}
-    scores = _scores(failed, infer, images)
+    of_images = _of_images(failed, infer, images)
+    evidence = {name: calibration.evidence(table) for name, table in of_images.items()}
     told = costs(rows, fits, inferred, embedded)
     candidates = []
-    for name, found in scores.items():
+    for name, found in evidence.items():
         constant = bool(len(found)) and bool((found == found[0]).all())
         candidates.append(
             Candidate(
@@ -125,7 +126,7 @@ def select(
         one = standings.get(name)
         bar = one.barred if one else barred(row, commercial=commercial, failed=failed[name], constant=False)
         bar = bar or (why if one is None else "") or ("it has no scores" if one is None else "")
-        f1 = attempt(_f1, labels, scores[name]) if name in scores else None
+        f1 = attempt(_f1, labels, of_images[name]["score"].to_numpy()) if name in of_images else None
         made.append(
             Standing(
                 model=name,
@@ -153,23 +154,23 @@ def select(
     )
 
 
-def _scores(
+def _of_images(
     failed: Mapping[str, Failure | None], infer: Mapping[str, pa.Table], images: pa.Table
-) -> dict[str, choosing.Floats]:
-    """Score of each validation image by each row that did not fail."""
+) -> dict[str, pa.Table]:
+    """Rows of the validation images in the table of each row that did not fail, in their order."""
     found = {}
     for name, reason in failed.items():
         table = infer.get(name)
         if table is None or reason is not None or not table.num_rows:
             continue
-        of_image = tables.mapping(table, "score")
-        missing = [image for image in images["image_id"].to_pylist() if image not in of_image]
+        place = {image: number for number, image in enumerate(table["image_id"].to_pylist())}
+        missing = [image for image in images["image_id"].to_pylist() if image not in place]
         if missing:
             raise TableError(
                 f"{name}: {len(missing)} of {images.num_rows} validation images have no score: "
                 f"{', '.join(missing[:5])}; wanted all of them, run zoo_infer of this row again"
             )
-        found[name] = np.array([of_image[image] for image in images["image_id"].to_pylist()], np.float64)
+        found[name] = table.take([place[image] for image in images["image_id"].to_pylist()])
     return found
 
 

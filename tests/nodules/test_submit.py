@@ -115,6 +115,7 @@ def test_half_calls_the_images_that_the_measures_count_at_half():
         labels=labels,
         patients=labels,
         scores=raw["score"].to_numpy(),
+        evidence=raw["score"].to_numpy(),
         calibrated=raw["score_calibrated"].to_numpy(),
         thresholds=fitted().thresholds,
         reason="",

@@ -218,3 +218,21 @@ def test_no_time_is_told_of_scores_that_are_read_from_a_table():
     assert found["qlora"].image_seconds is None
     assert found["both"].image_seconds is None
     assert found["probe"].image_seconds == 0.025
+
+
+def test_a_row_whose_scores_are_all_1_is_measured_and_compared_by_its_logits(whole, tmp_path):
+    """With logits that rank its images as its scores did, every number that is made of ranks is as it was."""
+    fake.write(tmp_path, fake.DOCUMENT)
+    path = tmp_path / "infer/raw/probe.parquet"
+    tables.write(path, fake.saturated(tables.read(path, tables.INFER)), tables.INFER)
+    fake.choose(tmp_path, fake.DOCUMENT)
+    fake.measured(tmp_path, fake.DOCUMENT)
+    (was, _), (found, notes) = read(whole), read(tmp_path)
+    of_ranks = ("roc_auc", "pr_auc", "pr_auc_p", "delong_p")
+    for subject in (Subject("classification", "probe", "test"), Subject("comparison", "probe", "test", "qlora")):
+        keys = [key for key in was[subject] if key.metric in of_ranks]
+        assert len(keys) >= 2
+        for key in keys:
+            assert found[subject][key] == was[subject][key], key
+    assert found[Subject("classification", "probe", "test")][Key("sensitivity", "half")].value == 1.0
+    assert not next(row for row in notes.rows if row.model == "probe").constant

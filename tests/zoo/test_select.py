@@ -106,3 +106,17 @@ def test_a_row_that_does_not_say_what_it_has_seen_is_refused(tmp_path):
     del document["zoo"]["models"]["probe"]["seen"]
     with pytest.raises(ParamsError, match=r"zoo\.models\.probe\.seen: missing"):
         fake.choose(tmp_path, document)
+
+
+def test_a_row_whose_scores_are_all_1_is_ranked_by_its_logits_and_is_no_constant(tmp_path):
+    of = {one.model: one for one in chosen(tmp_path).rows}
+    path = tmp_path / "infer/raw/probe.parquet"
+    table = fake.saturated(tables.read(path, tables.INFER))
+    assert set(table["score"].to_pylist()) == {1.0}
+    tables.write(path, table, tables.INFER)
+    fake.choose(tmp_path, fake.DOCUMENT)
+    found = {one.model: one for one in documents.read(tmp_path / "select.json", Choice).rows}
+    assert found["probe"].choosable
+    assert found["probe"].average_precision == of["probe"].average_precision
+    assert found["qlora"] == of["qlora"]
+    assert found["probe"].f1 == pytest.approx(2 * 20 / (59 + 20))  # 0.5 is a score: all images reach it

@@ -38,6 +38,8 @@ class Inputs:
             (places, rows, columns, features).
         pixels: Paths of the normalized images at the row's side.
         scores: By member, score of each image, shape (n,).
+        margins: By member that has the two logits of each image, the positive one's less the negative one's, shape
+            (n,). It tells apart what scores near 1 do not.
     """
 
     ids: Sequence[str]
@@ -47,6 +49,7 @@ class Inputs:
     tokens: Any = None
     pixels: Sequence[Path] | None = None
     scores: Mapping[str, NDArray[np.float64]] | None = None
+    margins: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -159,6 +162,11 @@ class Scores:
     score: NDArray[np.float64]
     logits: NDArray[np.float64] | None = None
     answer_mass: NDArray[np.float64] | None = None
+
+    @property
+    def evidence(self) -> NDArray[np.float64]:
+        """What images are ranked by, as `calibration.evidence` of their table: a score near 1 ties with others."""
+        return self.score if self.logits is None else self.logits[:, 1] - self.logits[:, 0]
 
 
 def of_one(logit: NDArray[np.float64]) -> NDArray[np.float64]:

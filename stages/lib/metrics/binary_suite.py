@@ -13,7 +13,7 @@ from stages.lib.core.errors import UndefinedMetricError
 from stages.lib.metrics import binary as c
 from stages.lib.metrics import thresholds as choices
 from stages.lib.metrics.bootstrap import Outcome, attempt, resamples
-from stages.lib.metrics.calibration import Calibration, column
+from stages.lib.metrics.calibration import Calibration, column, evidence
 from stages.lib.metrics.comparison import delong, mcnemar
 from stages.lib.metrics.measures import Estimate, Key, difference, estimate, estimates, paired
 from stages.lib.metrics.ratios import ratio
@@ -32,6 +32,8 @@ class Scored:
         labels: 0 or 1, shape (n,).
         patients: Patient of each image, shape (n,).
         scores: As the model gave them, [0, 1], shape (n,).
+        evidence: What the images are ranked by, in the order of the scores and with fewer ties among those near 1, see
+            `calibration.evidence`; shape (n,).
         calibrated: As calibrated, [0, 1], shape (n,); None if nothing was fitted.
         thresholds: Chosen on validation, by name; on calibrated scores. None where there is none.
         reason: Why there is no threshold or calibrated score.
@@ -41,6 +43,7 @@ class Scored:
     labels: NDArray[np.int64]
     patients: NDArray[Any]
     scores: Floats
+    evidence: Floats
     calibrated: Floats | None
     thresholds: Mapping[str, float | None]
     reason: str
@@ -65,6 +68,7 @@ def with_scores(images: pa.Table, fitted: Calibration | None) -> Scored:
         labels=images["label"].to_numpy().astype(np.int64),
         patients=np.array(images["patient_id"].to_pylist(), str),
         scores=images["score"].to_numpy(),
+        evidence=evidence(images),
         calibrated=calibrated.to_numpy() if known else None,
         thresholds=fitted.thresholds if fitted else {},
         reason=(fitted.reason if fitted else None) or "no score of a validation image fulfils it",
@@ -218,7 +222,7 @@ def _missing(images: Scored) -> dict[Key, Outcome]:
 
 def _ranking(images: Scored) -> c.Ranking | UndefinedMetricError:
     try:
-        return c.Ranking(images.labels, images.scores)
+        return c.Ranking(images.labels, images.evidence)
     except UndefinedMetricError as reason:
         return reason
 
@@ -321,7 +325,7 @@ def compare(first: Result, second: Result, images: tuple[Scored, Scored], settin
         known=paired(first.known, second.known, keys),
     )
     try:
-        test = delong(images[0].labels, images[0].scores, images[1].scores)
+        test = delong(images[0].labels, images[0].evidence, images[1].evidence)
         made |= {Key("delong_z"): estimate(test.z, **facts), Key("delong_p"): estimate(test.p, **facts)}
     except UndefinedMetricError as reason:
         made |= {Key("delong_z"): estimate(reason, **facts), Key("delong_p"): estimate(reason, **facts)}

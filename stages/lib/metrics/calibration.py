@@ -198,12 +198,33 @@ class Sample(NamedTuple):
         return Sample(self.labels[keep], self.evidence[keep], self.weights[keep], self.patients[keep], self.offset)
 
 
-def evidence(infer: pa.Table) -> Floats:
-    """What each image speaks for a nodule, shape (n,): the difference of the two logits; without logits, the score."""
+def margins(infer: pa.Table) -> Floats | None:
+    """Logit of the positive answer less that of the negative one, shape (n,); None if an image lacks one of them.
+
+    Args:
+        infer: Table of `tables.INFER`.
+    """
     logits = infer["logit_positive"], infer["logit_negative"]
     if any(column.null_count for column in logits):
-        return infer["score"].to_numpy()
-    return logits[0].to_numpy() - logits[1].to_numpy()
+        return None
+    return np.asarray(logits[0].to_numpy() - logits[1].to_numpy(), np.float64)
+
+
+def evidence(infer: pa.Table) -> Floats:
+    """What each image speaks for a nodule, shape (n,): the difference of the two logits; without logits, the score.
+
+    Images are ranked by it and not by their score: from a difference of 37 on, the score is exactly 1, and tells none
+    of them from another.
+
+    Args:
+        infer: Table of `tables.INFER`.
+
+    >>> logits = {"logit_negative": [0.0, 0.0], "logit_positive": [38.0, 45.0], "score": [1.0, 1.0]}
+    >>> evidence(pa.table(logits)).tolist()
+    [38.0, 45.0]
+    """
+    found = margins(infer)
+    return infer["score"].to_numpy() if found is None else found
 
 
 def choose_form(samples: Sequence[Sample]) -> tuple[Form, dict[str, float]]:

@@ -24,7 +24,7 @@ class Candidate:
 
     Attributes:
         name: Its name.
-        scores: Of each image, finite, shape (n,).
+        scores: By which it ranks the images, finite, shape (n,); of logits, so that none near 1 are tied.
         operations: Floating-point operations of one image in all its passes; None if they are not known.
         barred: Why it may not be chosen; empty if it may.
     """

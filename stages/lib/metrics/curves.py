@@ -55,10 +55,10 @@ def of_classifier(images: Scored, bins: int, confidence: float) -> list[Curve]:
     """
     made = []
     if 0 < images.labels.sum() < len(images.labels):
-        false, found, thresholds = binary.roc_curve(images.labels, images.scores)
-        made.append(Curve(curve="roc", x=false, y=found, threshold=thresholds))
-        recall, precision, thresholds = binary.precision_recall_curve(images.labels, images.scores)
-        made.append(Curve(curve="precision_recall", x=recall, y=precision, threshold=thresholds))
+        false, found, steps = binary.roc_curve(images.labels, images.evidence)
+        made.append(Curve(curve="roc", x=false, y=found, threshold=_scores_at(images, steps)))
+        recall, precision, steps = binary.precision_recall_curve(images.labels, images.evidence)
+        made.append(Curve(curve="precision_recall", x=recall, y=precision, threshold=_scores_at(images, steps)))
     for at, scores in ((AS_GIVEN, images.scores), (CALIBRATED, images.calibrated)):
         if scores is not None and len(scores):
             rows = binary.reliability(images.labels, scores, bins, confidence)
@@ -68,6 +68,13 @@ def of_classifier(images: Scored, bins: int, confidence: float) -> list[Curve]:
             n = np.array([row["n"] for row in rows], np.int64)
             made.append(Curve(curve="reliability", at=at, x=x, y=y, low=low, high=high, n=n))
     return made
+
+
+def _scores_at(images: Scored, steps: Floats) -> Floats:
+    """Score of an image of each step of a ranking; infinite before the first. Steps may share a score near 1."""
+    order = np.argsort(images.evidence, kind="stable")
+    place = np.searchsorted(images.evidence[order], steps)
+    return np.append(images.scores[order], np.inf)[place]
 
 
 def of_localizer(examined: Sequence[Examined], tolerances: Mapping[str, float]) -> list[Curve]:

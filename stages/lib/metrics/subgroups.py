@@ -145,7 +145,7 @@ def _resampled(
     at = calls(images)
     chosen = [name for name in at if name != "half" and name in redrawn]
     subsets = {mask.tobytes(): mask for mask in (*masks.values(), *rests.values()) if mask.any()}
-    ranked = {key: c.Ranking(images.labels[mask], images.scores[mask]) for key, mask in subsets.items()}
+    ranked = {key: c.Ranking(images.labels[mask], images.evidence[mask]) for key, mask in subsets.items()}
     judged = {
         name: c.Ranking(images.labels[mask], images.on(chosen[0])[mask])
         for name, mask in masks.items()
@@ -221,7 +221,7 @@ def _group(
 
 
 def _area(images: Scored, inside: NDArray[np.bool_]) -> float:
-    return c.roc_auc(images.labels[inside], images.scores[inside])
+    return c.roc_auc(images.labels[inside], images.evidence[inside])
 
 
 def _too_few(labels: NDArray[np.int64], least: int) -> UndefinedMetricError | None:

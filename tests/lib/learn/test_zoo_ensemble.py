@@ -12,6 +12,7 @@ from stages.lib.core.errors import ModelError
 from stages.lib.learn.candidate import Inputs
 from stages.lib.learn.zoo import ensemble, study
 from stages.lib.metrics.binary import average_precision
+from stages.lib.metrics.calibration import sigmoid
 
 N = 80
 LABELS = np.array([1, 1, 0, 0, 0, 0] * 14)[:N]
@@ -134,6 +135,56 @@ def test_a_member_that_failed_is_refused_by_name(tmp_path, scores, said):
         ensemble.fit(params(), setting(scores), tmp_path)
 
 
+@pytest.mark.parametrize("method", ["rank_mean", "stacking"])
+def test_members_whose_scores_are_all_1_are_put_together_by_their_logits(tmp_path, method):
+    margins = {"a": np.where(LABELS == 1, 45.0, 38.0) + np.arange(N) / 1000, "b": np.linspace(-2.0, 50.0, N)}
+    scores = {name: sigmoid(z) for name, z in margins.items()}
+    assert set(scores["a"]) == {1.0}
+    given = setting(scores)
+    given.images = replace(given.images, margins=margins)
+    for name in ("with", "without"):
+        (tmp_path / name).mkdir()
+    told = ensemble.fit(params(method), given, tmp_path / "with")
+    blind = ensemble.fit(params(method), setting(scores), tmp_path / "without")
+    best, tied = (max(tried.average_precision for tried in one.tried) for one in (told, blind))
+    assert best > tied + 0.3
+    asked = setting(scores, None)
+    asked.images = replace(asked.images, margins=margins)
+    found = ensemble.score(params(method), asked, tmp_path / "with").evidence
+    assert average_precision(LABELS, found) == pytest.approx(best)
+
+
+def test_ranks_by_logits_are_those_by_scores_where_no_score_is_saturated(tmp_path):
+    margins = {name: np.log(one) - np.log1p(-one) for name, one in SCORES.items()}
+    new = {"a": np.linspace(-9.0, 9.0, 50), "b": np.linspace(4.0, -12.0, 50)}
+    names = [f"new{number}" for number in range(50)]
+    by_scores = fitted(tmp_path, "rank_mean")({name: sigmoid(z) for name, z in new.items()}, ids=names).score
+    known = setting(SCORES)
+    known.images = replace(known.images, margins=margins)
+    ensemble.fit(params(), known, tmp_path)
+    asked = setting({name: sigmoid(z) for name, z in new.items()}, None, names)
+    asked.images = replace(asked.images, margins=new)
+    by_logits = ensemble.score(params(), asked, tmp_path).score
+    assert by_logits == pytest.approx(by_scores, abs=1e-12)
+
+
+def test_a_rank_by_logits_rises_beyond_all_of_validation(tmp_path):
+    said = ensemble.Said(np.array([-3.0, 0.0, 38.0, 45.0]), logits=True)
+    asked = ensemble.Said(np.array([-300.0, -3.0, -1.0, 2.0, 38.0, 41.0, 45.0, 60.0, 300.0]), logits=True)
+    found = ensemble.rank(ensemble.ranks_of(said), asked)
+    assert (np.diff(found) >= 0).all() and (np.diff(found)[:-1] > 0).all()
+    assert found[[1, 4, 6]].tolist() == [0.125, 0.625, 0.875]
+    assert found.min() >= 0.0 and found.max() <= 1.0
+
+
+def test_a_member_that_had_logits_and_has_none_is_refused(tmp_path):
+    known = setting(SCORES)
+    known.images = replace(known.images, margins={"a": SCORES["a"]})
+    ensemble.fit(params(), known, tmp_path)
+    with pytest.raises(ModelError, match="fit this row again"):
+        ensemble.score(params(), setting(SCORES, None), tmp_path)
+
+
 def test_too_few_patients_for_the_folds_are_refused(tmp_path):
     labels = np.zeros(N, int)
     labels[:2] = 1  # one patient
@@ -247,3 +298,11 @@ def test_operations_of_a_classifier_are_those_of_its_base_on_a_processor(tmp_pat
     told = study.fit(study.Params(**SAID, classifier="tuned", shifts=2), given, tmp_path)
     assert told.operations == pytest.approx(counter.get_total_flops(), rel=0.01)
     assert told.parameters == sum(one.numel() for one in loaded.model.parameters())
+
+
+def test_a_classifier_is_ranked_by_its_logits_where_its_scores_are_all_1(tmp_path):
+    given = setting({"tuned": np.ones(N)})
+    given.images = replace(given.images, margins={"tuned": np.where(LABELS == 1, 45.0, 38.0)})
+    told = study.fit(study.Params(**SAID, classifier="tuned", shifts=1), given, tmp_path)
+    assert told.tried[0].average_precision == 1.0
+    assert study.score(study.Params(**SAID, classifier="tuned", shifts=1), given, tmp_path).score.tolist() == [1.0] * N

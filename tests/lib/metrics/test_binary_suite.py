@@ -4,13 +4,14 @@ import time
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from scipy.stats import norm
 
-from stages.lib.metrics import binary, binary_suite, thresholds
+from stages.lib.metrics import binary, binary_suite, curves, thresholds
 from stages.lib.metrics.binary_suite import Scored, Settings
 from stages.lib.metrics.bootstrap import resamples
-from stages.lib.metrics.calibration import Calibration
+from stages.lib.metrics.calibration import TEMPERATURES, Calibration, Curve, sigmoid
 from stages.lib.metrics.comparison import delong
 from stages.lib.metrics.measures import Key
 
@@ -35,6 +36,7 @@ def scored(sample, chosen=None):
         labels=labels,
         patients=patients,
         scores=probability,
+        evidence=z,
         calibrated=probability,
         thresholds=thresholds.choose(labels, probability) if chosen is None else chosen,
         reason="",
@@ -165,11 +167,18 @@ BY_HAND = Scored(
     labels=np.array([1, 1, 1, 0, 0, 0, 0]),
     patients=np.array(["p", "p", "q", "r", "r", "s", "t"]),
     scores=np.array([0.9, 0.5, 0.4, 0.3, 0.6, 0.2, 0.1]),
+    evidence=np.array([0.9, 0.5, 0.4, 0.3, 0.6, 0.2, 0.1]),
     calibrated=np.array([0.7, 0.4, 0.2, 0.1, 0.3, 0.05, 0.01]),
     thresholds={"half": 0.5, "f1": 0.2, "youden": 0.4, "specificity_95": None},
     reason="too few",
 )
+SAMPLE = ("ids", "labels", "patients", "scores", "evidence", "calibrated")  # what is known of each image
 CELLS = ("true_positives", "false_positives", "false_negatives", "true_negatives")
+
+
+def given(scores):
+    """The images by hand with other scores, which rank them too."""
+    return replace(BY_HAND, scores=scores, evidence=scores)
 
 
 def cells(measured, at):
@@ -214,7 +223,8 @@ def test_a_resample_that_lost_a_class_of_the_sample_has_no_values():
 def test_values_on_resamples_are_those_of_repeated_images():
     """All resamples are measured at once; one by one, with each image as often as it was drawn, is the same."""
     images, _, _ = study(4)
-    images = replace(images, scores=np.round(images.scores, 1))
+    rounded = np.round(images.scores, 1)
+    images = replace(images, scores=rounded, evidence=rounded)
     draws = binary_suite.measure(images, SETTINGS).draws
     where = binary.equal_mass_bins(images.scores, SETTINGS.ece_bins)
     for number, counts in enumerate(next(resamples(images.patients, draws=SETTINGS.draws, seed=SETTINGS.seed))):
@@ -234,7 +244,7 @@ def test_values_on_resamples_are_those_of_repeated_images():
 def test_a_sample_of_one_class_keeps_its_resamples():
     negatives = replace(
         BY_HAND,
-        **{name: getattr(BY_HAND, name)[3:] for name in ("ids", "labels", "patients", "scores", "calibrated")},
+        **{name: getattr(BY_HAND, name)[3:] for name in SAMPLE},
     )
     found = binary_suite.measure(negatives, SETTINGS)
     assert found.measured[Key("roc_auc")].reason == "no image has a nodule"
@@ -242,14 +252,14 @@ def test_a_sample_of_one_class_keeps_its_resamples():
     assert (specificity.value, specificity.skipped_draws) == (0.75, 0)
     positives = replace(
         BY_HAND,
-        **{name: getattr(BY_HAND, name)[:3] for name in ("ids", "labels", "patients", "scores", "calibrated")},
+        **{name: getattr(BY_HAND, name)[:3] for name in SAMPLE},
     )
     sensitivity = binary_suite.measure(positives, SETTINGS).measured[Key("sensitivity", "half")]
     assert (sensitivity.value, sensitivity.skipped_draws) == (pytest.approx(2 / 3), 0)
 
 
 def test_two_classifiers_are_compared_by_their_differences_delong_and_mcnemar():
-    other = replace(BY_HAND, scores=np.array([0.1, 0.5, 0.8, 0.3, 0.4, 0.2, 0.7]))
+    other = given(np.array([0.1, 0.5, 0.8, 0.3, 0.4, 0.2, 0.7]))
     first, second = (binary_suite.measure(one, SETTINGS) for one in (BY_HAND, other))
     found = binary_suite.compare(first, second, (BY_HAND, other), SETTINGS)
     # Right at 0.5: the first on a, b, d, f, g, the other on b, c, d, e, f.
@@ -262,7 +272,7 @@ def test_two_classifiers_are_compared_by_their_differences_delong_and_mcnemar():
     assert Key("prevalence") not in found and Key("sensitivity", "f1") in found
     same = binary_suite.compare(first, first, (BY_HAND, BY_HAND), SETTINGS)
     assert same[Key("delong_z")].value is None and "alike" in same[Key("delong_p")].reason
-    third = replace(BY_HAND, scores=np.array([0.9, 0.5, 0.8, 0.3, 0.4, 0.2, 0.1]))
+    third = given(np.array([0.9, 0.5, 0.8, 0.3, 0.4, 0.2, 0.1]))
     better = binary_suite.compare(first, binary_suite.measure(third, SETTINGS), (BY_HAND, third), SETTINGS)
     assert [better[Key(name, "half")].value for name in ("only_first_right", "only_second_right")] == [0, 2]
 
@@ -286,3 +296,55 @@ def test_thresholds_are_redrawn_only_where_something_was_fitted():
             seed=OF_VAL.seed,
         )
         assert all(np.array_equal(found[name], wanted[name], equal_nan=True) for name in thresholds.CHOSEN)
+
+
+def table(labels, margins, *, logits=True):
+    """Rows of tables.INFER with patients, with or without the logits that their scores are of."""
+    z = np.asarray(margins, np.float64)
+    facts = {"image_id": [f"i{number:03d}" for number in range(len(z))], "label": labels, "score": sigmoid(z)}
+    facts |= {"logit_negative": np.zeros(len(z)) if logits else [None] * len(z)}
+    facts |= {"logit_positive": z if logits else [None] * len(z), "score_calibrated": sigmoid(z - 1)}
+    return pa.table({**facts, "patient_id": [f"p{number // 2:03d}" for number in range(len(z))]})
+
+
+def of(measured):
+    """Numbers of the measures and their intervals."""
+    return {key: (one.value, one.low, one.high) for key, one in measured.items()}
+
+
+def test_scores_that_are_not_saturated_give_the_same_measures_with_and_without_their_logits():
+    labels, z, _ = population(np.random.default_rng(7), 40)
+    with_logits, without = (binary_suite.with_scores(table(labels, z, logits=logits), None) for logits in (True, False))
+    assert len(set(with_logits.scores)) == len(labels)
+    first, second = (binary_suite.measure(images, SETTINGS) for images in (with_logits, without))
+    assert of(first.measured) == of(second.measured)
+    other = binary_suite.with_scores(table(labels, z[::-1]), None)
+    against = binary_suite.measure(other, SETTINGS)
+    assert of(binary_suite.compare(first, against, (with_logits, other), SETTINGS)) == of(
+        binary_suite.compare(second, against, (without, other), SETTINGS)
+    )
+    drawn, known = (curves.of_classifier(images, 5, 0.9) for images in (with_logits, without))
+    for one, two in zip(drawn, known, strict=True):
+        assert one.x.tolist() == two.x.tolist() and one.y.tolist() == two.y.tolist()
+        assert one.threshold is None or one.threshold.tolist() == two.threshold.tolist()
+
+
+def test_images_whose_scores_are_all_1_are_ranked_by_their_logits():
+    """Of 38 and 45 both scores are exactly 1: without logits it is a tie, with them the order is known."""
+    labels, z = [0, 1], np.array([38.0, 45.0])
+    with_logits, without = (binary_suite.with_scores(table(labels, z, logits=logits), None) for logits in (True, False))
+    assert with_logits.scores.tolist() == [1.0, 1.0]
+    found = binary_suite.measure(with_logits, SETTINGS).measured
+    tied = binary_suite.measure(without, SETTINGS).measured
+    assert [found[Key(name)].value for name in ("roc_auc", "pr_auc")] == [1.0, 1.0]
+    assert [tied[Key(name)].value for name in ("roc_auc", "pr_auc")] == [0.5, 0.5]
+    assert cells(found, "half") == cells(tied, "half") == (1, 1, 0, 0)
+    roc = curves.of_classifier(with_logits, 2, 0.9)[0]
+    assert roc.y.tolist() == [0.0, 1.0, 1.0]
+    assert roc.threshold.tolist() == [np.inf, 1.0, 1.0]  # a threshold is a score
+
+
+def test_a_fitted_calibration_keeps_the_order_of_the_evidence():
+    z = np.sort(np.random.default_rng(1).normal(scale=20, size=200))
+    for temperature in TEMPERATURES:
+        assert (np.diff(Curve(temperature, -3.0).log_odds(z)) > 0).all()

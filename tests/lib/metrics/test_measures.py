@@ -52,6 +52,7 @@ def scored(labels: list[int], scores: list[float]) -> Scored:
         labels=np.array(labels, np.int64),
         patients=np.array([f"p{k}" for k in range(len(labels))]),
         scores=np.array(scores),
+        evidence=np.array(scores),
         calibrated=np.array(scores) / 2,
         thresholds={"half": 0.5, "f1": 0.25, "youden": None},
         reason="",

@@ -30,6 +30,7 @@ def study(seed=0, patients=150, shift=(2.0, 2.0)):
         labels=labels,
         patients=np.repeat(np.arange(patients), 2),
         scores=probability,
+        evidence=probability,
         calibrated=probability,
         thresholds=thresholds.choose(labels, probability),
         reason="",

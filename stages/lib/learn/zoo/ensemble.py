@@ -4,9 +4,9 @@ Both are made on validation images, as members are not to be trusted on the imag
 score depends on the members' scores of that image alone, never on the others that are scored with it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from stages.lib.core.errors import ModelError, UndefinedMetricError
 from stages.lib.learn.candidate import Fitted, Inputs, Scores, Setting, Tried
 from stages.lib.metrics.binary import average_precision
 from stages.lib.metrics.calibration import sigmoid
+from stages.lib.metrics.thresholds import HALF
 from stages.lib.models.backbone import Row
 
 READS = "scores"
@@ -58,15 +59,22 @@ class Params(Row):
 
 @params.section
 class Ranks:
-    """Scores of a member on validation images, and the fraction of them that lies below each, ties counting half."""
+    """What ranks validation images by a member, and the fraction of them that lies below each, ties counting half.
 
-    scores: tuple[float, ...]
+    Attributes:
+        evidence: Distinct values, rising: differences of the two logits, or scores of a member without logits.
+        below: Fraction of the images below each.
+        logits: Whether they are differences of logits.
+    """
+
+    evidence: tuple[float, ...]
     below: tuple[float, ...]
+    logits: bool
 
 
 @params.section
 class Weights:
-    """A logistic regression on standardized logits of the members' scores."""
+    """A logistic regression on the members' standardized log odds."""
 
     centre: tuple[float, ...]
     spread: tuple[float, ...]
@@ -91,6 +99,22 @@ class Ensemble:
     ranks: tuple[Ranks, ...]
     fitted: Weights | None
     folds: tuple[Fold, ...]
+
+
+class Said(NamedTuple):
+    """What a member says of each image, shape (n,): the difference of its two logits, or its score where it has none.
+
+    In float64 the score of a difference of 37 or more is 1, so that scores tell no two such images apart.
+    """
+
+    evidence: Floats
+    logits: bool
+
+    def beside(self) -> tuple[Floats, Floats]:
+        """Score of each image, and the score less 1, which is exact near 1 where logits are known."""
+        if self.logits:
+            return sigmoid(self.evidence), -sigmoid(-self.evidence)
+        return self.evidence, self.evidence - 1
 
 
 def problems(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -173,24 +197,24 @@ def fit(params: Params, setting: Setting, folder: Path) -> Fitted:
     Raises:
         ModelError: If a member has no scores.
     """
-    scores = _scores(params, setting)  # (n, members)
+    said = _said(params, setting)
     if params.method == "rank_mean":
-        return _fit_ranks(params, setting, scores, folder)
-    return _fit_stacking(params, setting, scores, folder)
+        return _fit_ranks(params, setting, said, folder)
+    return _fit_stacking(params, setting, _columns(said), folder)
 
 
-def _fit_ranks(params: Params, setting: Setting, scores: Floats, folder: Path) -> Fitted:
-    ranks = tuple(ranks_of(column) for column in scores.T)
+def _fit_ranks(params: Params, setting: Setting, said: Sequence[Said], folder: Path) -> Fitted:
+    ranks = tuple(ranks_of(one) for one in said)
     made = Ensemble(method="rank_mean", members=params.members, ranks=ranks, fitted=None, folds=())
     documents.write(folder / FILE, made)
-    tried = Tried(option="mean of ranks", average_precision=_precision(_mean_rank(made, scores), setting.images))
+    tried = Tried(option="mean of ranks", average_precision=_precision(_mean_rank(made, said), setting.images))
     return Fitted(
         tried=(tried,),
         notes=("Ranks are those among validation scores, so that an image's score depends on no other test image.",),
     )
 
 
-def _fit_stacking(params: Params, setting: Setting, scores: Floats, folder: Path) -> Fitted:
+def _fit_stacking(params: Params, setting: Setting, members: Floats, folder: Path) -> Fitted:
     images = setting.images
     labels = _labels(setting)
     held = list(folds(labels, images.patients, params.folds, setting.seed))
@@ -201,10 +225,10 @@ def _fit_stacking(params: Params, setting: Setting, scores: Floats, folder: Path
         )
     fits, tried = {}, []
     for strength in params.strengths:
-        parts = [_regression(scores[~inside], labels[~inside], strength) for inside in held]
+        parts = [_regression(members[~inside], labels[~inside], strength) for inside in held]
         crossed = np.zeros(len(labels))
         for inside, part in zip(held, parts, strict=True):
-            crossed[inside] = _apply(part, scores[inside])
+            crossed[inside] = _log_odds(part, members[inside])
         fits[strength] = parts
         tried.append(Tried(option=f"strength {strength:g}", average_precision=_precision(crossed, images)))
     best = max(range(len(tried)), key=lambda place: (tried[place].average_precision or 0.0, -place))
@@ -213,7 +237,7 @@ def _fit_stacking(params: Params, setting: Setting, scores: Floats, folder: Path
         method="stacking",
         members=params.members,
         ranks=(),
-        fitted=_regression(scores, labels, strength),
+        fitted=_regression(members, labels, strength),
         folds=tuple(
             Fold(images=tuple(np.array(images.ids)[inside].tolist()), fitted=part)
             for inside, part in zip(held, fits[strength], strict=True)
@@ -239,24 +263,27 @@ def score(params: Params, setting: Setting, folder: Path) -> Scores:
         ModelError: If a member has no scores.
     """
     made = documents.read(folder / FILE, Ensemble, "fit this row again")
-    scores = _scores(params, setting)
+    said = _said(params, setting)
     if made.members != params.members:
         raise ModelError(
             f"{setting.row}: fitted to {list(made.members)}, wanted {list(params.members)}; fit this row again"
         )
     if made.fitted is None:
-        return Scores(score=_mean_rank(made, scores))
-    log_odds = _log_odds(made.fitted, scores)
+        if [one.logits for one in made.ranks] != [one.logits for one in said]:
+            raise ModelError(f"{setting.row}: members with logits are others than at its fit; fit this row again")
+        return Scores(score=_mean_rank(made, said))
+    members = _columns(said)
+    log_odds = _log_odds(made.fitted, members)
     place = {image: number for number, fold in enumerate(made.folds) for image in fold.images}
     folds_of = np.array([place.get(image, -1) for image in setting.images.ids], int)
     for number, fold in enumerate(made.folds):
         inside = folds_of == number
-        log_odds[inside] = _log_odds(fold.fitted, scores[inside])
+        log_odds[inside] = _log_odds(fold.fitted, members[inside])
     return Scores(score=sigmoid(log_odds), logits=np.stack([np.zeros(len(log_odds)), log_odds], axis=1))
 
 
-def _scores(params: Params, setting: Setting) -> Floats:
-    """Scores of the members, shape (n, members)."""
+def _said(params: Params, setting: Setting) -> list[Said]:
+    """What each member says of the images."""
     found, wrong = setting.images.scores or {}, []
     for member in params.members:
         one = found.get(member)
@@ -269,7 +296,13 @@ def _scores(params: Params, setting: Setting) -> Floats:
             f"{setting.row}: {'; '.join(wrong)}; wanted a score of each member: mend the row that failed, or take it "
             "out of members"
         )
-    return np.stack([found[member] for member in params.members], axis=1)
+    margins = setting.images.margins
+    return [Said(margins.get(member, found[member]), member in margins) for member in params.members]
+
+
+def _columns(said: Sequence[Said]) -> Floats:
+    """Log odds by the members, shape (n, members)."""
+    return np.stack([one.evidence if one.logits else logits(one.evidence) for one in said], axis=1)
 
 
 def _labels(setting: Setting) -> NDArray[np.int64]:
@@ -278,35 +311,45 @@ def _labels(setting: Setting) -> NDArray[np.int64]:
     return setting.images.labels
 
 
-def ranks_of(scores: Floats) -> Ranks:
-    """Distinct scores, and the fraction of all that lies below each, equal ones counting half.
+def ranks_of(said: Said) -> Ranks:
+    """Distinct values of a member, and the fraction of all that lies below each, equal ones counting half.
 
-    >>> ranks_of(np.array([0.5, 0.25, 0.5, 1.0])).below
+    >>> ranks_of(Said(np.array([0.5, 0.25, 0.5, 1.0]), logits=False)).below
     (0.125, 0.5, 0.875)
     """
-    values, counts = np.unique(scores, return_counts=True)
-    below = (np.cumsum(counts) - counts / 2) / len(scores)
-    return Ranks(scores=tuple(values.tolist()), below=tuple(below.tolist()))
+    values, counts = np.unique(said.evidence, return_counts=True)
+    below = (np.cumsum(counts) - counts / 2) / len(said.evidence)
+    return Ranks(evidence=tuple(values.tolist()), below=tuple(below.tolist()), logits=said.logits)
 
 
-def rank(ranks: Ranks, scores: Floats) -> Floats:
-    """Rank of each score among those that `ranks` was made of, [0, 1], shape (n,).
+def rank(ranks: Ranks, said: Said) -> Floats:
+    """Rank of each image among those that `ranks` was made of, [0, 1], shape (n,).
 
-    Between two of these it is interpolated, and beyond them towards 0 and 1, so that equal ranks are equal scores.
+    Between two of these its score is interpolated, and beyond them towards 0 and 1, so that equal ranks are equal
+    scores; of a score above one half what is interpolated is how far it is from 1.
 
-    >>> rank(Ranks(scores=(0.25, 0.75), below=(0.25, 0.75)), np.array([0.25, 0.5, 0.875, 1.0]))
+    >>> quarters = Ranks(evidence=(0.25, 0.75), below=(0.25, 0.75), logits=False)
+    >>> rank(quarters, Said(np.array([0.25, 0.5, 0.875, 1.0]), logits=False))
     array([0.25 , 0.5  , 0.875, 1.   ])
     """
-    x, y = [*ranks.scores], [*ranks.below]
-    if x[0] > 0:
-        x, y = [0.0, *x], [0.0, *y]
-    if x[-1] < 1:
-        x, y = [*x, 1.0], [*y, 1.0]
-    return np.interp(scores, x, y)
+    from_0, from_1 = said.beside()
+    known = Said(np.array(ranks.evidence), ranks.logits).beside()
+    low, high = (
+        _interpolated(x, knots, ranks.below, start)
+        for x, knots, start in zip((from_0, from_1), known, (0.0, -1.0), strict=True)
+    )
+    return np.where(from_0 <= HALF, low, high)
 
 
-def _mean_rank(made: Ensemble, scores: Floats) -> Floats:
-    return np.mean([rank(ranks, column) for ranks, column in zip(made.ranks, scores.T, strict=True)], axis=0)
+def _interpolated(x: Floats, knots: Floats, values: Sequence[float], start: float) -> Floats:
+    """Linear interpolation between knots, and beyond them to 0 at `start` and to 1 one further on."""
+    before, behind = knots[0] > start, knots[-1] < start + 1
+    x_knots = [*([start] if before else []), *knots, *([start + 1] if behind else [])]
+    return np.interp(x, x_knots, [*([0.0] if before else []), *values, *([1.0] if behind else [])])
+
+
+def _mean_rank(made: Ensemble, said: Sequence[Said]) -> Floats:
+    return np.mean([rank(ranks, one) for ranks, one in zip(made.ranks, said, strict=True)], axis=0)
 
 
 def logits(scores: Floats) -> Floats:
@@ -319,14 +362,13 @@ def logits(scores: Floats) -> Floats:
     return np.log(inside) - np.log1p(-inside)
 
 
-def _regression(scores: Floats, labels: NDArray[np.int64], strength: float) -> Weights:
+def _regression(x: Floats, labels: NDArray[np.int64], strength: float) -> Weights:
     """Logistic regression with a quadratic penalty, by scikit-learn.
 
     Source: Wolpert, Neural Networks 5: 241, 1992, with two numbers a member: its weight, and one intercept for all.
     """
     from sklearn.linear_model import LogisticRegression
 
-    x = logits(scores)
     centre, spread = x.mean(axis=0), x.std(axis=0)
     spread = np.where(spread > 0, spread, 1.0)
     model = LogisticRegression(C=strength, max_iter=2000).fit((x - centre) / spread, labels)
@@ -338,13 +380,9 @@ def _regression(scores: Floats, labels: NDArray[np.int64], strength: float) -> W
     )
 
 
-def _log_odds(fitted: Weights, scores: Floats) -> Floats:
-    terms = (logits(scores) - fitted.centre) / np.array(fitted.spread) * np.array(fitted.weights)  # (n, members)
+def _log_odds(fitted: Weights, x: Floats) -> Floats:
+    terms = (x - fitted.centre) / np.array(fitted.spread) * np.array(fitted.weights)  # (n, members)
     return terms.sum(axis=1) + fitted.intercept  # a product of matrices would round by the number of images
-
-
-def _apply(fitted: Weights, scores: Floats) -> Floats:
-    return sigmoid(_log_odds(fitted, scores))
 
 
 def folds(labels: NDArray[np.int64], patients: NDArray[Any], count: int, seed: int) -> Iterator[NDArray[np.bool_]]:

@@ -56,7 +56,7 @@ def fit(params: Params, setting: Setting, folder: "Path") -> Fitted:
 
     def merit(state: soups.State) -> float:
         network.network.load_state_dict(dict(state))
-        return binary.average_precision(labels, score_images(network, params.shifts, setting).score)
+        return binary.average_precision(labels, score_images(network, params.shifts, setting).evidence)
 
     alone = {name: merit(state) for name, state in states.items()}
     if params.method == "greedy_soup":

@@ -32,8 +32,9 @@ def fit(params: Params, setting: Setting, folder: Path) -> Fitted:
     """
     del folder  # nothing is kept
     scores, labels = _scores(params, setting), setting.images.labels
+    evidence = next(iter(setting.images.margins.values()), scores)  # of the one table
     try:
-        reached = None if labels is None else average_precision(labels, scores)
+        reached = None if labels is None else average_precision(labels, evidence)
     except UndefinedMetricError:
         reached = None
     option = f"{params.classifier}, shifts {params.shifts}"
