@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 
 from stages.lib.core.errors import ModelError
+from stages.weights import fetch
 from workflow.chapters import Line
 
 HUB_TIMEOUT_S = 5.0
@@ -17,7 +18,7 @@ SAID = {
 def model(
     name: str, model: str, revision: str, *, keys: tuple[str, str], asked: bool = True, whole: Sequence[str] = ()
 ) -> Line:
-    """What stands in the way of a model that a row of the parameters names.
+    """What stands in the way of a model that a row of the parameters names, of all its files.
 
     Args:
         name: Of the row.
@@ -27,9 +28,17 @@ def model(
         asked: Whether it is one of MedGemma's classes that is asked, so that its first use would refuse more.
         whole: What its folder has to have, of `fetch.WHOLE`; empty for what `asked` says.
     """
-    from stages.weights import fetch
+    return of(name, model, fetch.Source(model, revision, keys, whole=whole or (fetch.BASE if asked else fetch.WHOLE)))
 
-    source = fetch.Source(model, revision, keys, whole=whole or (fetch.BASE if asked else fetch.WHOLE))
+
+def of(name: str, model: str, source: fetch.Source) -> Line:
+    """What stands in the way of some files of a model.
+
+    Args:
+        name: Of the row.
+        model: As the row names it.
+        source: The files.
+    """
     try:
         if not source.on_hub:
             fetch.check(source)

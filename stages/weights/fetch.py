@@ -44,6 +44,7 @@ TOKEN_PAGE = "https://huggingface.co/settings/tokens"
 
 WHOLE = ("config.json", "weights", "tokenizer")  # what any model wants
 BASE = (*WHOLE, "first use")  # and the base: all that the first use of it would refuse
+KINDS = ("weights", "tokenizer", "first use")  # those of them that are no names of files
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,9 @@ class Source:
         base: A folder, or an id of the hub.
         revision: Commit, tag or branch; "none" for a folder.
         keys: Names of the parameters that hold the two.
-        patterns: Names of the files that belong to it, all at the top of its folder.
-        whole: What it needs, of `BASE`.
+        patterns: Names of the files that belong to it, all at the top of its folder, or of `inside`.
+        whole: What it needs, of `BASE`, or names of files.
+        inside: Folder in a repository of the hub that holds the files; empty for its top.
     """
 
     base: str
@@ -63,6 +65,7 @@ class Source:
     keys: tuple[str, str] = ("weights.fetch.base", "weights.fetch.revision")
     patterns: Sequence[str] = PATTERNS
     whole: Sequence[str] = BASE
+    inside: str = ""
 
     @property
     def on_hub(self) -> bool:
@@ -110,7 +113,8 @@ def fetch(params: Params | Source, token: str | None, offline: bool) -> Snapshot
         ModelError: If it cannot be found or may not be read, or its files are not whole.
     """
     source = params if isinstance(params, Source) else params.source
-    folder = _snapshot(source, token, offline) if source.on_hub else Path(source.base)
+    root = _snapshot(source, token, offline) if source.on_hub else Path(source.base)
+    folder = root / source.inside
     names = _names(source, folder)
     size = sum((folder / name).stat().st_size for name in names)
     LOG.info("fetch: hashing %d files of %s, %.2f GB", len(names), folder, size / 1e9)
@@ -118,7 +122,7 @@ def fetch(params: Params | Source, token: str | None, offline: bool) -> Snapshot
     return Snapshot(
         base=source.base,
         revision=source.revision,
-        commit=_commit(source, folder) if source.on_hub else None,
+        commit=_commit(source, root) if source.on_hub else None,
         folder=folder,
         sha256=files.sha256_json(hashes),
         files=hashes,
@@ -136,7 +140,7 @@ def check(params: Params | Source) -> None:
 
 
 def access(params: Params | Source, token: str | None, offline: bool, timeout_s: float) -> str:
-    """Whether a model of the hub is available, without fetching it.
+    """Whether a model of the hub is available, without fetching it: a small request about each file that it needs.
 
     Args:
         params: Which model.
@@ -155,19 +159,34 @@ def access(params: Params | Source, token: str | None, offline: bool, timeout_s:
 
     source = params if isinstance(params, Source) else params.source
     try:
-        _names(source, _snapshot(source, token, True))
+        _names(source, _snapshot(source, token, True) / source.inside)
         return "cached"
     except ModelError:
         if offline:
             raise
-    url = huggingface_hub.hf_hub_url(source.base, "config.json", revision=source.revision)
-    try:
-        huggingface_hub.get_hf_file_metadata(url, token=token, timeout=timeout_s)
-    except Exception as error:  # as in _snapshot
-        if getattr(error, "response", None) is None:
-            return "unreachable"
-        _explain(error, source, token, offline)
+    for name in [one for one in source.whole if one not in KINDS] or ["config.json"]:
+        url = huggingface_hub.hf_hub_url(source.base, name, subfolder=source.inside or None, revision=source.revision)
+        try:
+            huggingface_hub.get_hf_file_metadata(url, token=token, timeout=timeout_s)
+        except huggingface_hub.errors.RemoteEntryNotFoundError:
+            if name in source.whole:
+                raise ModelError(no_file(source, name)) from None
+        except Exception as error:  # as in _snapshot
+            if getattr(error, "response", None) is None:
+                return "unreachable"
+            _explain(error, source, token, offline)
     return "allowed"
+
+
+def no_file(source: Source, name: str) -> str:
+    """Sentence about a file that a repository of the hub has not.
+
+    >>> no_file(Source("a/b", "main", inside="c"), "d.bin")
+    "a/b has no file c/d.bin at 'main'; see https://huggingface.co/a/b/tree/main for those it has"
+    """
+    path = "/".join(filter(None, (source.inside, name)))
+    page = f"https://huggingface.co/{source.base}/tree/{source.revision}"
+    return f"{source.base} has no file {path} at {source.revision!r}; see {page} for those it has"
 
 
 def read_token(environ: Mapping[str, str], dotenv: str | Path = ".env") -> str | None:
@@ -224,14 +243,15 @@ def _snapshot(source: Source, token: str | None, offline: bool) -> Path:
     import huggingface_hub
 
     LOG.info("fetch: %s at %s%s", source.base, source.revision, ", from the local cache only" if offline else "")
+    inside = f"{source.inside}/" if source.inside else ""
     try:
         folder = huggingface_hub.snapshot_download(
             source.base,
             revision=source.revision,
             token=token,
             local_files_only=offline,
-            allow_patterns=list(source.patterns),
-            ignore_patterns=["*/*"],
+            allow_patterns=[inside + pattern for pattern in source.patterns],
+            ignore_patterns=[f"{inside}*/*"],
         )
     except Exception as error:  # what the network raises is open-ended, and its words may quote the request's headers
         _explain(error, source, token, offline)
@@ -293,6 +313,8 @@ def _commit(source: Source, folder: Path) -> str:
 
 def _names(source: Source, folder: Path) -> list[str]:
     """Names of the model's files, sorted; refuse a folder where they are not whole."""
+    if not folder.is_dir() and source.on_hub and not source.whole:
+        return []  # nothing of the repository fits the patterns
     if not folder.is_dir():
         base_key, revision_key = source.keys
         hint = f"; for a model on the hub set {revision_key} to its commit hash, tag or branch"
@@ -305,7 +327,7 @@ def _names(source: Source, folder: Path) -> list[str]:
 
 
 def _problems(folder: Path, names: Sequence[str], whole: Sequence[str]) -> list[str]:
-    found = ["config.json is missing"] if "config.json" in whole and "config.json" not in names else []
+    found = [f"{name} is missing" for name in whole if name not in KINDS and name not in names]
     weights = [name for name in names if name.endswith(".safetensors")]
     if "weights" in whole and not weights:
         found.append("there are no weights (*.safetensors)")

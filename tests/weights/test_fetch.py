@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub
@@ -196,6 +197,49 @@ def test_access_is_asked_for_with_one_small_request(hub, monkeypatch, answer, wa
     assert asked == [
         ("https://huggingface.co/google/medgemma-1.5-4b-it/resolve/main/config.json", {"token": TOKEN, "timeout": 3.0})
     ]
+
+
+@pytest.mark.parametrize("lacks", ["weights.bin", "open_clip_config.json"])
+def test_access_asks_for_each_file_that_is_named_and_tells_one_that_is_not_there(hub, monkeypatch, lacks):
+    hub(errors.LocalEntryNotFoundError("no"))
+    asked = []
+
+    def metadata(url, **options):
+        asked.append(url)
+        if url.endswith(lacks):
+            raise remote(errors.RemoteEntryNotFoundError, 404)
+
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", metadata)
+    whole = ("weights.bin", "open_clip_config.json")
+    with pytest.raises(ModelError, match=rf"a/b has no file inside/{lacks} at 'main'; see https://huggingface.co/a/b/"):
+        fetch.access(fetch.Source("a/b", "main", patterns=whole, whole=whole, inside="inside"), TOKEN, False, 3.0)
+    assert asked == [
+        f"https://huggingface.co/a/b/resolve/main/inside/{name}" for name in whole[: whole.index(lacks) + 1]
+    ]
+
+
+def test_a_repository_that_answers_without_a_file_that_nobody_wants_allows_access(hub, monkeypatch):
+    hub(errors.LocalEntryNotFoundError("no"))
+
+    def metadata(url, **options):
+        raise remote(errors.RemoteEntryNotFoundError, 404)
+
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", metadata)
+    assert fetch.access(fetch.Source("a/b", "main", whole=("weights",)), TOKEN, False, 3.0) == "allowed"
+
+
+def test_a_file_in_a_folder_of_a_snapshot_has_the_commit_of_the_snapshot(hub, tmp_path):
+    root = tmp_path / COMMIT
+    (root / "inside").mkdir(parents=True)
+    (root / "inside/weights.bin").write_bytes(b"x")
+    asked = hub(root)
+    source = fetch.Source("a/b", "main", patterns=("weights.bin",), whole=(), inside="inside")
+    found = fetch.fetch(source, None, False)
+    assert (found.commit, found.folder, list(found.files)) == (COMMIT, root / "inside", ["weights.bin"])
+    assert asked[0][1]["allow_patterns"] == ["inside/weights.bin"]
+    assert fetch.fetch(replace(source, inside="elsewhere"), None, False).files == {}
+    with pytest.raises(ModelError, match=r"weights\.bin is missing"):
+        fetch.fetch(replace(source, patterns=("*.json",), whole=("weights.bin",)), None, False)
 
 
 def test_access_to_a_cached_model_asks_nobody(hub, monkeypatch, model, tmp_path):
