@@ -67,18 +67,20 @@ def source_row(wildcards):
 
 
 def source_values(wildcards):
-    """A model's id and revision alone, under no row's name: rows share it, and may be renamed."""
+    """A model's id and revision alone, of a pickled one library and class beside, under no row's name: rows share it, and may be renamed."""
     row = source_row(wildcards)
-    return json.dumps({"zoo": {"models": {"*": {key: row[key] for key in ("source", "revision")}}}})
+    keys = zoo_names.CONVERTED_KEYS if zoo_names.is_pickled(row) else ("source", "revision")
+    return json.dumps({"zoo": {"models": {"*": {key: row[key] for key in keys}}}})
 
 
 def source_made(wildcards):
-    """The result that a model lies in, if this pipeline makes it."""
-    return made(source_row(wildcards)["source"])
+    """The result that a model lies in, if this pipeline makes it; of a pickled file here, what says how it is built."""
+    row = source_row(wildcards)
+    return [*made(row["source"]), *zoo_names.beside(row)]
 
 
 def source_watched(wildcards):
-    """Fingerprint of a model, where it is a folder from outside."""
+    """Fingerprint of a model, where it is a folder or file from outside."""
     return watched(source_row(wildcards)["source"])
 
 

@@ -62,7 +62,7 @@ rule zoo_convert:
         folder=source_watched,
     shell:
         "python -m stages.weights.convert --params {params.values:q} --keys 'zoo.models.*.source' 'zoo.models.*.revision'"
-        " {params.paths} --missing 2>&1 | tee {log}"
+        " 'zoo.models.*.library' 'zoo.models.*.architecture' {params.paths} --missing 2>&1 | tee {log}"
 
 
 rule zoo_chexagent:

@@ -60,6 +60,7 @@ VITS: Mapping[str, Vit] = {  # by the name of the model on the hub
     "dinov3-vits16-pretrain-lvd1689m": Vit(12, 384, 1536, 16, 5),
     "dinov3-vitb16-pretrain-lvd1689m": BASE,
     "dinov3-vitl16-pretrain-lvd1689m": Vit(24, 1024, 4096, 16, 5),
+    "biomedclip-pubmedbert_256-vit_base_patch16_224": Vit(12, 768, 3072, 16, 1),
 }
 
 
@@ -140,14 +141,10 @@ def chexagent_flops(model: str) -> float:
     return 2.0 * costs.CHEXAGENT_PARAMETERS * (costs.CHEXAGENT_TOKENS + QUESTION_TOKENS)
 
 
-def name(row: Mapping[str, Any]) -> str:
-    """Name of a row's model on the hub, without its owner."""
-    return Path(str(row["source"])).name.lower()
-
-
 def size(row: Mapping[str, Any]) -> Vit | Cnn | None:
     """The vision model of a row, if its size is built in."""
-    return TOWER if not zoo_names.own_weights(row) else VITS.get(name(row)) or CNNS.get(name(row))
+    name = zoo_names.model_name(row)
+    return TOWER if not zoo_names.own_weights(row) else VITS.get(name) or CNNS.get(name)
 
 
 def flops(row: Mapping[str, Any]) -> float | None:
@@ -157,7 +154,7 @@ def flops(row: Mapping[str, Any]) -> float | None:
     if row["kind"] == "vlm":
         if not zoo_names.own_weights(row):
             return costs.forward_flops()
-        if name(row) in QWEN:
+        if zoo_names.model_name(row) in QWEN:
             return qwen_flops(row["side_px"])
     found = size(row)
     return found.flops(row["side_px"]) if found else None
@@ -207,7 +204,7 @@ def parts(document: Mapping[str, Any], images: stage_costs.Images) -> tuple[list
             continue
         operations = flops({**row, "kind": row["kind"] if reads == "pixels" else "features"})
         if operations is None:
-            unknown.append(f"{label} ({name(row)})")
+            unknown.append(f"{label} ({zoo_names.model_name(row)})")
             continue
         places = row.get("shifts", 1) ** 2
         if reads == "pixels":

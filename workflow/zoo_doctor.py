@@ -13,6 +13,7 @@ from typing import Any
 from stages.lib.core import params
 from stages.lib.core.errors import NoduleflowError
 from stages.lib.models.chexagent.client import NO_ENCODER
+from stages.weights import fetch, pickled
 from workflow import chexagent_env, hub_line, own_env, zoo_names
 from workflow.chapters import Line
 from workflow.costs import GB
@@ -44,8 +45,24 @@ def _models(document: Mapping[str, Any]) -> Iterator[Line]:
         if zoo_names.is_release(row):
             yield f"{name}: {row['source']} is downloaded and converted when it is first needed", None
             continue
-        what, mend = hub_line.model(name, row["source"], row["revision"], keys=keys, whole=zoo_names.wants(row))
+        if zoo_names.is_pickled(row):
+            what, mend = _pickled(name, row, keys)
+        else:
+            what, mend = hub_line.model(name, row["source"], row["revision"], keys=keys, whole=zoo_names.wants(row))
         yield f"{what}{_size(row)}; licence {row['licence']}", mend
+
+
+def _pickled(name: str, row: Mapping[str, Any], keys: tuple[str, str]) -> Line:
+    """A line for a pickled file, on the hub or here."""
+    source, found = row["source"], zoo_names.hub_file(row)
+    if found:
+        whole = (found.name, pickled.CONFIGS[row["library"]])
+        return hub_line.of(
+            name, source, fetch.Source(found.repository, row["revision"], keys, whole, whole, found.inside)
+        )
+    if not Path(source).exists():
+        return f"{name}: {source} may not be had", f"{keys[0]}: there is no file or folder {source}"
+    return f"{name}: {source} is here, and converted when it is first needed", None
 
 
 def _chexagents(document: Mapping[str, Any]) -> Iterator[Line]:

@@ -7,7 +7,9 @@ from typing import Any
 
 from stages.lib.core import files
 from stages.lib.models.backbone import STUDY_BASE, VISION
+from stages.weights import pickled
 
+CONVERTED_KEYS = ("source", "revision", "library", "architecture")  # what decides a model that is converted
 BACKBONE_KEYS = ("library", "source", "revision", "architecture", "side_px", "shifts")
 
 
@@ -19,10 +21,13 @@ def short(document: object) -> str:
 def weights(row: Mapping[str, Any]) -> str:
     """Name of the files of a row's model.
 
+    Of a pickled file they are also what its library and class make of it.
+
     >>> weights({"source": "microsoft/rad-dino", "revision": "main"})
     'rad-dino-85ede2ef'
     """
-    return f"{_plain_name(row)}-{short([row['source'], row['revision']])}"
+    keys = CONVERTED_KEYS if is_pickled(row) else CONVERTED_KEYS[:2]
+    return f"{_plain_name(row)}-{short([row[key] for key in keys])}"
 
 
 def own_weights(row: Mapping[str, Any]) -> bool:
@@ -46,8 +51,12 @@ def needs_vision(row: Mapping[str, Any]) -> bool:
 
 
 def is_pickled(row: Mapping[str, Any]) -> bool:
-    """Whether a row's weights are published as pickled files, which are converted before they are read."""
-    return row.get("library") == "torchxrayvision"
+    """Whether a row's weights are published as pickled files, which are converted before they are read.
+
+    >>> is_pickled({"library": "timm", "source": "models/tiny.pt"}), is_pickled({"kind": "prevalence"})
+    (True, False)
+    """
+    return pickled.is_pickled(row.get("library"), row.get("source", STUDY_BASE))
 
 
 def is_release(row: Mapping[str, Any]) -> bool:
@@ -55,8 +64,23 @@ def is_release(row: Mapping[str, Any]) -> bool:
 
     >>> is_release({"library": "torchxrayvision", "source": "densenet121-res224-all"})
     True
+    >>> is_release({"library": "timm", "source": "tiny.pt"})
+    False
     """
-    return is_pickled(row) and "/" not in row["source"]
+    return row.get("library") == pickled.RELEASED and "/" not in row["source"]
+
+
+def hub_file(row: Mapping[str, Any]) -> pickled.HubFile | None:
+    """The pickled file of the hub that a row names, if it names one."""
+    return pickled.hub_file(row.get("library"), row.get("source", STUDY_BASE), row.get("revision", "none"))
+
+
+def beside(row: Mapping[str, Any]) -> list[str]:
+    """Files that say how a pickled model on this machine is built: what they say may change."""
+    if not is_pickled(row) or is_release(row) or hub_file(row) or row["source"].startswith("results/"):
+        return []
+    config = Path(row["source"]).parent / pickled.CONFIGS.get(row["library"], "")
+    return [str(config)] if config.is_file() else []
 
 
 def fetched_by(row: Mapping[str, Any]) -> str:
@@ -116,9 +140,19 @@ def features(row: Mapping[str, Any]) -> str:
 
 
 def _plain_name(row: Mapping[str, Any]) -> str:
-    """Name of a row's model without what a shell, a rule or a command that zoo_check prints would read otherwise.
+    """`model_name` without what a shell, a rule or a command that zoo_check prints would read otherwise.
 
     >>> _plain_name({"source": "/data/My {models}/RAD dino"})
     'rad-dino'
     """
-    return re.sub(r"[^a-z0-9._-]+", "-", Path(row["source"]).name.lower()).strip("-.") or "model"
+    return re.sub(r"[^a-z0-9._-]+", "-", model_name(row)).strip("-.") or "model"
+
+
+def model_name(row: Mapping[str, Any]) -> str:
+    """Name of a row's model on the hub without its owner, or of its folder or file, in small letters.
+
+    >>> model_name({"library": "open_clip", "source": "owner/Name/weights.bin", "revision": "main"})
+    'name'
+    """
+    found = hub_file(row)
+    return Path(found.repository if found else str(row["source"])).name.lower()

@@ -19,23 +19,29 @@ from stages.lib.core.errors import ModelError, ParamsError, WorkerError
 from stages.lib.models import isolation
 from stages.lib.models.snapshot import Missing, Snapshot
 from stages.lib.models.vision import client
-from stages.weights import convert
+from stages.weights import convert, released
+from stages.weights.pickled import Wanted
 
 KEYS = ("zoo.models.*.source", "zoo.models.*.revision")
+MORE = ("zoo.models.*.library", "zoo.models.*.architecture")
 TOKEN = "hf_SecretSecretSecret"
 RECORD = Path("environment.json")
 
 
 def wanted(source, revision="none"):
-    return convert.Wanted(str(source), revision, KEYS)
+    return Wanted(str(source), revision, "torchxrayvision", "DenseNet", KEYS)
+
+
+def converted_into(folder, asked, offline=True):
+    return convert.convert(asked, RECORD, folder, None, offline)
 
 
 def run(source, revision, environment, folder, out, *flags):
-    row = {"source": str(source), "revision": revision}
+    row = {"source": str(source), "revision": revision, "library": "torchxrayvision", "architecture": "DenseNet"}
     options = {"params": json.dumps({"zoo": {"models": {"*": row}}}), "environment": environment}
     options |= {"folder": folder, "out": out}
     given = [text for name, value in options.items() for text in (f"--{name}", str(value))]
-    convert.main([*given, "--keys", *KEYS, *flags])
+    convert.main([*given, "--keys", *KEYS, *MORE, *flags])
 
 
 @pytest.fixture
@@ -83,24 +89,24 @@ def server(tmp_path):
 
 
 def test_a_file_is_converted_once_and_again_when_it_changes(file, tmp_path, converted):
-    first = convert.convert(wanted(file), RECORD, tmp_path / "out", True)
-    assert convert.convert(wanted(file), RECORD, tmp_path / "out", True) == first
+    first = converted_into(tmp_path / "out", wanted(file))
+    assert converted_into(tmp_path / "out", wanted(file)) == first
     assert converted == [(file, None)]
     assert (first.base, first.revision, first.commit, first.folder) == (str(file), "none", None, tmp_path / "out")
     assert first.files["model.safetensors"] == files.sha256_file(tmp_path / "out/model.safetensors")
     file.write_bytes(b"another")
-    assert convert.convert(wanted(file), RECORD, tmp_path / "out", True).sha256 != first.sha256
+    assert converted_into(tmp_path / "out", wanted(file)).sha256 != first.sha256
     (tmp_path / "out/model.safetensors").write_bytes(b"torn")
-    convert.convert(wanted(file), RECORD, tmp_path / "out", True)
+    converted_into(tmp_path / "out", wanted(file))
     assert len(converted) == 3
 
 
 def test_a_hash_in_the_revision_is_compared_before_the_file_is_opened(file, tmp_path, converted):
     digest = files.sha256_file(file)
     with pytest.raises(ModelError, match=rf"revision: found sha256:{digest} of .*released\.pt, wanted sha256:0000"):
-        convert.convert(wanted(file, f"sha256:{'0' * 64}"), RECORD, tmp_path / "out", True)
+        converted_into(tmp_path / "out", wanted(file, f"sha256:{'0' * 64}"))
     assert converted == []
-    found = convert.convert(wanted(file, f"sha256:{digest}"), RECORD, tmp_path / "out", True)
+    found = converted_into(tmp_path / "out", wanted(file, f"sha256:{digest}"))
     assert found.revision == f"sha256:{digest}"
 
 
@@ -111,18 +117,18 @@ def test_a_revision_that_is_no_hash_is_refused(revision):
 
 
 def test_a_folder_that_was_converted_is_taken_as_it_is(file, tmp_path, converted):
-    first = convert.convert(wanted(file), RECORD, tmp_path / "first", True)
+    first = converted_into(tmp_path / "first", wanted(file))
     pinned = wanted(tmp_path / "first", f"sha256:{files.sha256_file(file)}")
-    second = convert.convert(pinned, RECORD, tmp_path / "second", True)
+    second = converted_into(tmp_path / "second", pinned)
     assert (second.sha256, second.folder, len(converted)) == (first.sha256, tmp_path / "second", 1)
     with pytest.raises(ModelError, match=r"of the file that .*first was made of"):
-        convert.convert(wanted(tmp_path / "first", f"sha256:{'0' * 64}"), RECORD, tmp_path / "second", True)
+        converted_into(tmp_path / "second", wanted(tmp_path / "first", f"sha256:{'0' * 64}"))
     (tmp_path / "first/config.json").write_text("{}")
     with pytest.raises(ModelError, match="found no converted_from"):
-        convert.convert(wanted(tmp_path / "first"), RECORD, tmp_path / "second", True)
+        converted_into(tmp_path / "second", wanted(tmp_path / "first"))
     (tmp_path / "first/model.safetensors").unlink()
     with pytest.raises(ModelError, match="there are no weights"):
-        convert.convert(wanted(tmp_path / "first"), RECORD, tmp_path / "second", True)
+        converted_into(tmp_path / "second", wanted(tmp_path / "first"))
 
 
 def test_a_release_is_fetched_once_under_the_name_that_it_was_released_by(server, tmp_path, converted, monkeypatch):
@@ -131,12 +137,12 @@ def test_a_release_is_fetched_once_under_the_name_that_it_was_released_by(server
     (web / "v1/nih-best.pt").write_bytes(b"weights" * 300_000)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(client, "released", lambda name, environment, work: f"{address}/v1/nih-best.pt")
-    first = convert.convert(wanted("densenet121-res224-nih"), RECORD, tmp_path / "out", False)
+    first = converted_into(tmp_path / "out", wanted("densenet121-res224-nih"), False)
     kept = tmp_path / ".torchxrayvision/models_data/nih-best.pt"
     assert kept.read_bytes() == (web / "v1/nih-best.pt").read_bytes()
     assert converted == [(kept, "densenet121-res224-nih")]
     (web / "v1/nih-best.pt").unlink()
-    assert convert.convert(wanted("densenet121-res224-nih"), RECORD, tmp_path / "out", True) == first
+    assert converted_into(tmp_path / "out", wanted("densenet121-res224-nih")) == first
 
 
 @pytest.mark.parametrize("name", ["torn.pt", "nowhere.pt"])
@@ -144,13 +150,13 @@ def test_a_release_that_does_not_come_whole_leaves_nothing(server, tmp_path, nam
     address, web = server
     (web / "torn.pt").write_bytes(b"weights")
     with pytest.raises(ModelError, match=rf"{name} could not be fetched .* or put it at .*{name}"):
-        convert.fetched(f"{address}/{name}", "nih", False, tmp_path / "cache")
+        released.fetched(f"{address}/{name}", "nih", False, tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_without_a_network_the_error_says_where_to_put_the_file(tmp_path):
     with pytest.raises(ModelError, match=r"HF_HUB_OFFLINE=0, or put https://x/v1/a\.pt there"):
-        convert.fetched("https://x/v1/a.pt", "nih", True, tmp_path)
+        released.fetched("https://x/v1/a.pt", "nih", True, tmp_path)
 
 
 def test_a_file_that_is_not_there_is_missing_and_its_folder_empty(tmp_path):
@@ -179,7 +185,7 @@ def test_what_the_process_should_not_have_left_is_refused(file, tmp_path, conver
 
     monkeypatch.setattr(client, "convert", spoilt)
     with pytest.raises(ModelError, match="do not trust it"):
-        convert.convert(wanted(file), RECORD, tmp_path / "out", True)
+        converted_into(tmp_path / "out", wanted(file))
     assert not (tmp_path / "out").exists()
 
 
@@ -253,7 +259,7 @@ def test_code_in_a_pickle_runs_in_another_process_without_a_network_or_a_token(r
         code = PLANTED.replace("PORT", str(listening.getsockname()[1])).replace("PLACE", str(place))
         (tmp_path / "planted.pt").write_bytes(pickle.dumps(Planted(code)))
         with pytest.raises(WorkerError, match=r"--convert .*planted\.pt .* ended with exit code 1"):
-            convert.convert(wanted(tmp_path / "planted.pt"), record, tmp_path / "out", True)
+            convert.convert(wanted(tmp_path / "planted.pt"), record, tmp_path / "out", None, True)
     seen = json.loads(place.read_text())
     assert seen["pid"] != os.getpid()
     assert TOKEN not in json.dumps(seen["environment"])
@@ -268,7 +274,7 @@ def test_a_pickle_that_never_ends_is_ended(record, tmp_path, monkeypatch):
     code = "import time; time.sleep(600)"
     (tmp_path / "planted.pt").write_bytes(pickle.dumps(Planted(code)))
     with pytest.raises(WorkerError, match=r"--convert .*planted\.pt .* did not end in 0\.5 s and was ended"):
-        convert.convert(wanted(tmp_path / "planted.pt"), record, tmp_path / "out", True)
+        convert.convert(wanted(tmp_path / "planted.pt"), record, tmp_path / "out", None, True)
     assert list(tmp_path.glob("*out*")) == []
 
 

@@ -93,3 +93,21 @@ def test_a_release_that_is_converted_is_told_and_so_is_the_environment(shipped: 
     told = dict(zoo_doctor.lines(shipped))
     assert told["dinov2: densenet121-res224-pc is downloaded and converted when it is first needed"] is None
     assert any(what.startswith("vision environment, of dinov2: ") for what in told)
+
+
+def test_a_pickled_file_is_looked_for_on_the_hub_or_here(
+    shipped: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    rows = shipped["zoo"]["models"]
+    rows["dinov2"] |= {"library": "open_clip", "source": "owner/name/weights/tiny.bin", "revision": "main"}
+    rows["siglip"] |= {"library": "timm", "source": str(tmp_path / "tiny.pt"), "revision": "none"}
+    told = {what.partition(":")[0]: (what, mend) for what, mend in zoo_doctor.lines(shipped)}
+    what, mend = told["dinov2"]
+    assert "owner/name/weights/tiny.bin may not be had" in what
+    assert mend and "owner/name at 'main' is not whole in the local cache" in mend
+    assert told["siglip"][1] == f"zoo.models.siglip.source: there is no file or folder {tmp_path / 'tiny.pt'}"
+    (tmp_path / "tiny.pt").write_bytes(b"")
+    [what] = [what for what, mend in zoo_doctor.lines(shipped) if what.startswith("siglip: ") and mend is None]
+    assert "is here, and converted when it is first needed" in what

@@ -23,12 +23,17 @@ def jobs(folder: Path, *targets: str) -> list[dvc_sync.Job]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    tmp_path = tmp_path_factory.mktemp("models")
     changes = zoo_study.small() | {"study": {"shards": 2, "chapters": ["nodules", "zoo"]}}
     models = dict(changes["zoo"]["models"])
     models["alike"] = {**models["probe_largest"], "pool": ["mean"]}
     models["vit"] = {**models["dinov2"], "library": "timm", "source": "models/vit", "architecture": "test_vit"}
     xrv = {**models["vit"], "library": "torchxrayvision", "source": "densenet121-res224-pc", "architecture": "DenseNet"}
     models["xrv"] = xrv | {"side_px": 224}
+    models["eva"] = {**models["vit"], "source": "owner/eva_x/tiny.pt", "revision": "main"}
+    (tmp_path / "eva").mkdir()
+    (tmp_path / "eva/config.json").write_text("{}")
+    models["pickled"] = {**models["vit"], "source": str(tmp_path / "eva/tiny.pt"), "revision": "none"}
     published = {key: xrv[key] for key in (*zoo_names.BACKBONE_KEYS, "seen", "licence", "commercial")}
     models["xrv_itself"] = published | {"kind": "published", "target": "Nodule", "side_px": 224}
     models["chexagent"] = yaml.safe_load((ROOT / "workflow/presets/nodulocc.yaml").read_text())["zoo"]["models"][
@@ -69,7 +74,7 @@ def test_rows_that_show_the_same_images_to_the_same_model_share_its_features(fol
     assert rules.count("zoo_fit") == len(rows)
     assert rules.count("zoo_infer_shard") == 2 * len(rows)
     assert rules.count("zoo_normalize_shard") == 4  # two other sides, two shards
-    assert rules.count("zoo_convert") == rules.count("zoo_environment") == 1
+    assert (rules.count("zoo_convert"), rules.count("zoo_environment")) == (3, 1)
     for one in ("zoo_calibrate", "zoo_select", "zoo_measure", "zoo_section", "zoo_report", "zoo_check"):
         assert rules.count(one) == 1
     assert not {"zoo_curve_row", "zoo_localize", "zoo_localizer_cv_measure"} & set(rules)
@@ -105,6 +110,11 @@ def test_each_row_and_each_backbone_is_a_stage_of_dvc_whose_parameters_exist(fol
     assert "${zoo.models.vit.source}" in stages[f"zoo_weights-{zoo_names.weights(rows['vit'])}"]["deps"]
     released = stages[f"zoo_convert-{zoo_names.weights(rows['xrv'])}"]
     assert not [path for path in released["deps"] if ".source}" in path]  # it is no path
+    here, on_hub = (stages[f"zoo_convert-{zoo_names.weights(rows[name])}"] for name in ("pickled", "eva"))
+    config = str(Path(rows["pickled"]["source"]).parent / "config.json")
+    assert {"${zoo.models.pickled.source}", config} <= set(here["deps"])
+    assert not [path for path in on_hub["deps"] if "config.json" in path or ".source}" in path]
+    assert on_hub["params"] == sorted(f"zoo.models.eva.{key}" for key in zoo_names.CONVERTED_KEYS)
     made = [path for stage in stages.values() for path in (*stage["outs"], *stage.get("metrics", ()))]
     assert len(made) == len(set(made))
 
@@ -135,6 +145,17 @@ def test_a_renamed_row_keeps_the_names_of_its_features_and_files(shipped: dict[s
     assert zoo_names.features(row) == zoo_names.features({**row, "label": "another", "pool": ["prefix"]})
     for key, value in (("side_px", 224), ("shifts", 2), ("source", "other"), ("revision", "abc"), ("library", "timm")):
         assert zoo_names.features(row) != zoo_names.features({**row, key: value})
+
+
+def test_a_pickled_file_of_the_hub_is_called_after_its_repository_and_one_file_is_one_model(
+    shipped: dict[str, Any],
+) -> None:
+    row = {**shipped["zoo"]["models"]["dinov2"], "library": "timm", "source": "owner/EVA_X/tiny.pt", "revision": "main"}
+    assert zoo_names.weights(row).startswith("eva_x-") and zoo_names.fetched_by(row) == "zoo_convert"
+    assert zoo_names.features(row).startswith("eva_x-112px-1-")
+    for key, value in (("source", "owner/EVA_X/small.pt"), ("architecture", "other"), ("library", "open_clip")):
+        assert zoo_names.weights(row) != zoo_names.weights({**row, key: value})
+    assert zoo_names.weights(row) == zoo_names.weights({**row, "side_px": 224})
 
 
 def test_the_files_of_a_folder_with_an_odd_name_have_a_plain_one(shipped: dict[str, Any]) -> None:

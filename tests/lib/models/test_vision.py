@@ -21,13 +21,15 @@ import pytest
 import vision_folders
 from vision_folders import MEAN, MODELS, OTHER, SIDE, STD
 
-from stages.lib.core import closure, documents, kinds
+from stages.lib.core import closure, documents, files, kinds
 from stages.lib.core.errors import EnvironmentBuildError, MismatchError, ModelError, WorkerError
 from stages.lib.models import embedding
 from stages.lib.models.backbone import VISION, BackboneParams, BackboneSetting
 from stages.lib.models.own_environment import Environment
 from stages.lib.models.snapshot import Snapshot
 from stages.lib.models.vision import client, worker
+from stages.weights import convert
+from stages.weights.pickled import Wanted
 
 COLUMNS = {name: SIDE // patch for name, (_, _, patch, _) in MODELS.items()}
 
@@ -213,6 +215,82 @@ def test_a_pickle_that_is_no_model_of_torchxrayvision_or_has_no_targets_is_refus
 def test_a_release_has_an_address_and_an_unknown_one_is_refused(made: Made) -> None:
     assert re.fullmatch(rf"https://github.com/\S+/{re.escape(vision_folders.XRV)}", made.told["released"])
     assert re.match("TorchXRayVision has released no such; wanted one of all, densenet", made.told["not released"])
+
+
+def state_of(folder: Path, target: Path, wrap: Callable[[dict[str, Any]], object] = lambda state: state) -> Wanted:
+    """The model of a folder as it is published where there is a pickled state alone: that file, and the small ones."""
+    import torch
+    from safetensors.torch import load_file
+
+    target.mkdir()
+    [weights] = folder.glob("*.safetensors")
+    torch.save(wrap(load_file(weights)), target / "tiny.bin")
+    for path in folder.glob("*.json"):
+        shutil.copyfile(path, target / path.name)
+    library, architecture, *_ = MODELS[folder.name]
+    return Wanted(str(target / "tiny.bin"), "none", library, architecture, ("my_row.source", "my_row.revision"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "wrap"),
+    [
+        ("vit", lambda state: {"model": {f"module.{key}": value for key, value in state.items()}, "epoch": 3}),
+        ("resnet", lambda state: state),
+        ("clip_trunk", lambda state: {"state_dict": state}),
+        ("clip_vit", lambda state: state),
+    ],
+)
+def test_a_pickled_state_of_timm_or_open_clip_gives_the_tokens_of_the_same_model_from_safetensors(
+    made: Made, tmp_path: Path, name: str, wrap: Callable[[dict[str, Any]], object]
+) -> None:
+    wanted = state_of(made.folder(name), tmp_path / "model", wrap)
+    found = convert.convert(wanted, made.record, tmp_path / "out", None, True)
+    images = vision_folders.images(SIDE)
+    made.open(name)
+    own = made.tokens(images)
+    made.open(name, folder=found.folder)
+    for one, other in zip(made.tokens(images), own, strict=True):
+        assert one.tobytes() == other.tobytes()
+    told = json.loads((found.folder / wanted.config).read_text())
+    assert told["converted_from"] == {"file": "tiny.bin", "sha256": files.sha256_file(wanted.source)}
+    assert convert.convert(wanted, made.record, tmp_path / "out", None, True) == found
+
+
+@pytest.mark.slow
+def test_a_pickled_state_that_lacks_a_weight_is_converted_and_refused_by_its_loader(made: Made, tmp_path: Path) -> None:
+    def without(state: dict[str, Any]) -> object:
+        return {key: value for key, value in state.items() if key != "cls_token"}
+
+    wanted = state_of(made.folder("vit"), tmp_path / "model", without)
+    found = convert.convert(wanted, made.record, tmp_path / "out", None, True)
+    with pytest.raises(
+        ModelError, match=r"^my_row: .*the checkpoint lacks cls_token \(1 such\); wanted all weights of"
+    ):
+        made.open("vit", folder=found.folder)
+
+
+class Planted:
+    """What runs code when it is unpickled."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.place),)
+
+
+@pytest.mark.slow
+def test_code_in_a_pickled_state_runs_nowhere_and_what_is_no_state_is_refused(made: Made, tmp_path: Path) -> None:
+    wanted = state_of(
+        made.folder("vit"), tmp_path / "model", lambda state: {**state, "more": Planted(tmp_path / "ran")}
+    )
+    with pytest.raises(ModelError, match=r"tiny\.bin: torch does not read it with weights_only=True \(.*posix\.mkdir"):
+        convert.convert(wanted, made.record, tmp_path / "out", None, True)
+    other = state_of(made.folder("vit"), tmp_path / "other", lambda state: {"epoch": 3})
+    with pytest.raises(ModelError, match=r"tiny\.bin: found int under epoch \(1 such\), wanted tensors by name, or"):
+        convert.convert(other, made.record, tmp_path / "out", None, True)
+    assert not (tmp_path / "ran").exists() and not (tmp_path / "out").exists()
 
 
 # Refusals of weights

@@ -23,6 +23,7 @@ from stages.lib.core.errors import EnvironmentBuildError, ModelError, WorkerErro
 from stages.lib.core.log import LOG
 from stages.lib.models import isolation, own_environment, preprocessor
 from stages.lib.models.backbone import Backbone, BackboneParams, BackboneSetting, Facts, Tokens, finite
+from stages.lib.models.vision import unpickle as unpickling
 from stages.lib.models.vision import worker
 
 MEND = "run 'make setup-vision'"
@@ -292,6 +293,30 @@ def convert(file: Path, folder: Path, environment: Path, work: Path | None, rele
     _run(given, environment, work)
 
 
+def unpickle(file: Path, folder: Path, environment: Path, work: Path | None) -> list[str]:
+    """Make model.safetensors in a folder of a pickled state of weights.
+
+    A process without a network opens it, and torch reads it without running any code that is in it.
+
+    Args:
+        file: The pickle.
+        folder: Where to.
+        environment: Record of the vision environment.
+        work: As for `convert`.
+
+    Returns:
+        What the process told: what it unwrapped, and how many weights there are.
+
+    Raises:
+        ModelError: If the file is no state of weights, or torch does not read it so.
+        EnvironmentBuildError: If the environment is not there.
+        WorkerError: If the process died or hangs.
+    """
+    given = [str(file.absolute()), str(folder.absolute())]
+    words = _run(given, environment, work, program=unpickling.__file__)
+    return [line.removeprefix("vision: ") for line in words.splitlines() if line.startswith("vision: ")]
+
+
 def released(name: str, environment: Path, work: Path | None) -> str:
     """Address of a model that TorchXRayVision has released.
 
@@ -308,13 +333,13 @@ def released(name: str, environment: Path, work: Path | None) -> str:
     return _run(["--release", name], environment, work).splitlines()[-1]
 
 
-def _run(arguments: Sequence[str], environment: Path, work: Path | None) -> str:
+def _run(arguments: Sequence[str], environment: Path, work: Path | None, program: str | None = None) -> str:
     """What a process of the environment wrote, which does one thing and ends."""
     built = own_environment.read(environment, MEND)
     private = _private(work)
     log = private / "worker.log"
     try:
-        process = isolation.start([*_program(built.python), *arguments], private, log, os.environ)
+        process = isolation.start([*_program(built.python, program), *arguments], private, log, os.environ)
         try:
             code = process.wait(PASS_S)
         except TimeoutExpired:
@@ -334,16 +359,16 @@ def _run(arguments: Sequence[str], environment: Path, work: Path | None) -> str:
     return words
 
 
-def _program(python: Path) -> list[str]:
-    """Command of the worker without its arguments, without a network if the system allows it; warn if it does not."""
+def _program(python: Path, program: str | None = None) -> list[str]:
+    """Command of the worker, or of another program: without a network if the system allows it; warn if it does not."""
     prefix = isolation.without_network()
     if prefix is None:
         LOG.warning(
             "warning: this system lets no process run without a network (unshare is missing or forbidden): the vision "
             "environment runs with one, though without a token"
         )
-    program = [str(python.absolute()), "-I", str(Path(worker.__file__).resolve())]  # not resolved: a link is what
-    return [*(prefix or []), *program]  # makes an interpreter that of an environment
+    command = [str(python.absolute()), "-I"]  # not resolved: a link is what makes an interpreter that of an environment
+    return [*(prefix or []), *command, str(Path(program or worker.__file__).resolve())]
 
 
 def _private(work: Path | None) -> Path:

@@ -1,4 +1,4 @@
-"""A vision model's own process: the one file that runs in the vision environment, so it imports nothing of the project.
+"""A vision model's own process: a program that runs in the vision environment, so it imports nothing of the project.
 
     python -I worker.py FD | --versions | --release NAME | --convert FILE FOLDER [NAME]
 
