@@ -8,8 +8,9 @@ import checkout as checkouts
 import pytest
 import yaml
 
+from stages.lib.core import kinds
 from stages.lib.models import operations
-from workflow import costs, zoo_costs, zoo_doctor
+from workflow import costs, zoo_costs, zoo_doctor, zoo_names
 from workflow.costs import TERA
 
 ROOT = Path(__file__).parents[2]
@@ -116,6 +117,7 @@ def test_doctor_tells_each_model_once_and_the_rows_that_no_company_may_use(monke
         "CheXagent-2-3b",
         "XraySigLIP",
         "CheXagent-8b",
+        "BiomedCLIP",
     ):
         assert len([line for line in found if source in line]) == 1, source
     [bound] = [line for line in found if line.startswith("non-commercial")]
@@ -133,7 +135,9 @@ def test_it_can_be_planned_on_the_layout_of_the_challenge(tmp_path: Path) -> Non
     for name in ("classification_labels.csv", "localization_labels.csv"):
         (folder / "data/nodulocc" / name).write_text("file_name,label\n")
     text = checkouts.run(folder, "snakemake", "-n", "--nocolor", "--", "zoo")
-    rows, shards = len(preset()["zoo"]["models"]), preset()["study"]["shards"]
-    assert re.search(rf"^zoo_fit +{rows}$", text, re.MULTILINE)
-    assert re.search(rf"^zoo_embed_shard +{10 * shards}$", text, re.MULTILINE)
+    models, shards = preset()["zoo"]["models"], preset()["study"]["shards"]
+    read = [row for row in models.values() if kinds.module(kinds.MODELS, row["kind"]).READS == "features"]
+    features = len({zoo_names.features(row) for row in read})
+    assert re.search(rf"^zoo_fit +{len(models)}$", text, re.MULTILINE)
+    assert re.search(rf"^zoo_embed_shard +{features * shards}$", text, re.MULTILINE)
     assert "zoo, computed, not measured, on one RTX 4090" in text
