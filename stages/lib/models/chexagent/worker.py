@@ -323,10 +323,9 @@ def sharpen(model: Any) -> None:
 
     A head that shares its weights with the embeddings, or that the model does not name, stays as it is.
     """
-    head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
-    if head is None or getattr(embeddings, "weight", None) is head.weight:
-        return
-    head.float().register_forward_pre_hook(lambda _, inputs: (inputs[0].float(), *inputs[1:]))
+    head = model.get_output_embeddings()
+    if head is not None and not model.config.tie_word_embeddings:
+        head.float().register_forward_pre_hook(lambda _, inputs: (inputs[0].float(), *inputs[1:]))
 
 
 def first_tokens(ids: Mapping[str, Sequence[int]]) -> list[int]:
