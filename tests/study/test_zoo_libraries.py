@@ -1,4 +1,4 @@
-"""Rows of timm, TorchXRayVision and open_clip through the chapter zoo, by processes of the vision environment."""
+"""Rows of timm, TorchXRayVision and CheXagent through the chapter zoo, by processes of their environments."""
 
 import json
 import re
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import checkout as checkouts
+import first
 import pytest
 import vision_folders
 import zoo_study
@@ -15,7 +16,7 @@ from vision_env import vision_environment  # noqa: F401, the name of a fixture
 from stages.lib.core import tables
 from stages.lib.models.own_environment import Environment
 from stages.lib.models.vision import worker
-from workflow import vision_env
+from workflow import chexagent_env, vision_env
 
 pytestmark = pytest.mark.slow
 
@@ -30,8 +31,24 @@ PROBE = {
 }
 
 
+ASKED = {
+    **{name: OPEN[name] for name in ("seen", "licence", "commercial", "revision", "side_px")},
+    "kind": "chexagent",
+    "code_revision": "none",
+    "encoder": "none",
+    "encoder_revision": "none",
+    "dtype": "float32",
+    "batch_size": 16,
+    "probe_images": 2,
+    "start_timeout_s": 300.0,
+    "batch_timeout_s": 300.0,
+    "shifts": 1,
+}
+QUESTION = "Is there a nodule?"
+
+
 def rows(models: Path) -> dict[str, dict[str, Any]]:
-    """A row of timm that is probed, and a published classifier of TorchXRayVision."""
+    """A row of timm that is probed, a published classifier of TorchXRayVision, and the first CheXagent."""
 
     def backbone(library: str, folder: str, architecture: str) -> dict[str, Any]:
         return {**OPEN, "library": library, "source": str(models / folder), "architecture": architecture}
@@ -41,11 +58,16 @@ def rows(models: Path) -> dict[str, dict[str, Any]]:
         **zoo_study.rows("prevalence"),
         "vit": {**backbone("timm", "vit", "test_vit"), **PROBE, "shifts": 2},
         "published": {**xrv, "kind": "published", "shifts": 2, "target": "Nodule"},
+        "first": {**ASKED, "model": str(first.build(models))},
     }
 
 
 @pytest.fixture(scope="module")
-def study(vision_environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:  # noqa: F811
+def study(
+    vision_environment: Environment,  # noqa: F811
+    chexagent_environment: Environment,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, str]:
     models = tmp_path_factory.mktemp("models")
     command = [vision_environment.python, "-I", vision_folders.__file__, models, worker.__file__]
     subprocess.run(command, check=True, capture_output=True)
@@ -53,9 +75,11 @@ def study(vision_environment: Environment, tmp_path_factory: pytest.TempPathFact
         "zoo": {"models": rows(models)},
         "zoo.measure": {"reference": "prevalence", "draws": 100, "test_draws": 200},
         "zoo.curve": {"rows": ["vit"]},
+        "zoo.bank": {"questions": [QUESTION], "answers": ["Yes/No"]},
     }
     folder = checkouts.copy(tmp_path_factory.mktemp("libraries") / "checkout", changes)
-    (folder / vision_env.ENV.folder).symlink_to(vision_environment.python.parents[1])  # found built, and kept
+    for own, environment in ((vision_env.ENV, vision_environment), (chexagent_env.ENV, chexagent_environment)):
+        (folder / own.folder).symlink_to(environment.python.parents[1])  # found built, and kept
     return folder, checkouts.run(folder, *RUN)
 
 
@@ -63,10 +87,12 @@ def test_rows_of_other_libraries_have_scores_beside_those_of_the_study(study: tu
     folder, _ = study
     found = {path.stem: json.loads(path.read_text()) for path in (folder / "results/zoo/fit").glob("*.json")}
     assert {one["failure"] for one in found.values()} == {None}
-    assert {name: one["passes"] for name, one in found.items()} == {"prevalence": 1, "vit": 4, "published": 4}
+    passes = {name: one["passes"] for name, one in found.items()}
+    assert passes == {"prevalence": 1, "vit": 4, "published": 4, "first": 1}
     assert found["published"]["trained_parameters"] == 0 < found["published"]["parameters"]
     assert found["vit"]["operations"] > 0 < found["published"]["operations"]
-    for name in ("vit", "published"):
+    assert found["first"]["chosen"] == f"{QUESTION} Yes/No"
+    for name in ("vit", "published", "first"):
         scores = tables.read(folder / f"results/zoo/infer/raw/{name}.parquet", tables.INFER)["score"].to_pylist()
         assert len(set(scores)) > len(scores) / 2 > 10, name
     metrics = json.loads((folder / "results/zoo/metrics.json").read_text())["zoo"]["classification"]
@@ -79,7 +105,8 @@ def test_weights_are_converted_once_and_the_environment_is_found_as_it_was_built
 ) -> None:
     folder, said = study
     assert len(re.findall(r"^localrule zoo_convert:$", said, re.MULTILINE)) == 1
-    assert len(re.findall(r"^localrule zoo_environment:$", said, re.MULTILINE)) == 1
+    for rule in ("zoo_environment", "zoo_chexagent", "zoo_chexagent_environment"):
+        assert len(re.findall(rf"^localrule {rule}:$", said, re.MULTILINE)) == 1
     record = json.loads((folder / "results/weights/zoo/vision_environment.json").read_text())
     assert record["kind"] == "layered" and record["locks"] == vision_environment.locks
     [weights] = (folder / "results/weights/zoo").glob("*/model.safetensors")
