@@ -55,6 +55,7 @@ def imported(text: str) -> set[str]:
     return {name for name in names if name.startswith("stages.")}
 
 
+@cache
 def _path(module: str) -> Path:
     place = ROOT.joinpath(*module.split("."))
     return place / "__init__.py" if place.is_dir() else place.with_suffix(".py")

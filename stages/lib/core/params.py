@@ -30,6 +30,8 @@ NonNegativeInt = Annotated[int, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Text = Annotated[str, Field(min_length=1)]
 
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same in C, where it is there
+
 T = TypeVar("T")
 
 
@@ -178,7 +180,7 @@ def document(source: str) -> Any:
         twice = [] if inside else repeated(text)
         if twice:
             raise ParamsError(f"parameters from {source!r}:", twice)
-        return yaml.safe_load(text)
+        return yaml.load(text, LOADER)
     except UnicodeDecodeError as error:
         raise ParamsError(f"parameters from {source!r}:", ["not UTF-8 text: save it as UTF-8"]) from error
     except OSError as error:
@@ -193,8 +195,7 @@ def repeated(text: str) -> list[str]:
     >>> repeated("models: {a: 1, b: 2, a: 3}")
     ['models.a: found twice, in lines 1 and 1; wanted another name for one of them']
     """
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return _repeated(yaml.compose(text, loader), "")
+    return _repeated(yaml.compose(text, LOADER), "")
 
 
 def _repeated(node: Any, where: str) -> list[str]:
