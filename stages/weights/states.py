@@ -2,6 +2,7 @@
 
 import json
 import re
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from stages.weights.pickled import CONFIGS, HUB_FILE, Found, Wanted
 
 # What a vision model is built by, and shown images. No tokenizer: the text side of open_clip's models is not built.
 SMALL = (*CONFIGS.values(), "preprocessor_config.json")
+ANY_SIDE = 0  # which each patch divides: rows of several sides share a model
 VALUES = '"mean": [<three numbers>], "std": [<three numbers>]'
 EXAMPLES = {
     "timm": '{"architecture": "%s", "num_classes": <outputs of the weights, or 0>, "pretrained_cfg": {"input_size": '
@@ -40,7 +42,7 @@ def find(wanted: Wanted, token: str | None, offline: bool) -> Found:
         return _here(wanted, Path(wanted.source))
     source = fetch.Source(place.repository, wanted.revision, wanted.keys, SMALL, (), place.inside)
     small = fetch.fetch(source, token, offline)
-    where = f"{place.repository} at {wanted.revision}"
+    where = "/".join(filter(None, (place.repository, place.inside)))
     beside = _beside(wanted, small.folder, where, on_hub=True)
     pinned = replace(source, revision=small.commit or wanted.revision, patterns=(place.name,))
     found = fetch.fetch(pinned, token, offline)
@@ -69,17 +71,23 @@ def _not_there(wanted: Wanted, source: fetch.Source, name: str, offline: bool) -
 
 
 def _beside(wanted: Wanted, folder: Path, where: str, *, on_hub: bool) -> dict[str, bytes]:
-    """Content of the small files by name; that of the model's own configuration names the architecture."""
+    """Content of the small files by name, of which the loader would refuse none; one of timm names its architecture."""
     found = {name: (folder / name).read_bytes() for name in SMALL if (folder / name).is_file()}
     if wanted.config not in found:
         raise ModelError(_unknown(wanted, where, on_hub=on_hub))
-    try:
-        told = worker.document(folder / wanted.config)
-    except worker.RefusalError as refusal:
-        raise ModelError(f"{wanted.keys[0]}: {refusal}") from refusal
-    if wanted.library == "timm" and "architecture" not in told:
-        LOG.info("convert: %s of %s names no architecture; the row does: %s", wanted.config, where, wanted.architecture)
-        found[wanted.config] = text({**told, "architecture": wanted.architecture})
+    with tempfile.TemporaryDirectory() as tried:
+        place = Path(tried)
+        (place / worker.WEIGHTS).touch()
+        try:
+            (place / wanted.config).write_bytes(found[wanted.config])
+            told = worker.document(place / wanted.config)
+            if wanted.library == "timm" and "architecture" not in told:
+                LOG.info("convert: %s/%s names no architecture, the row does", where, wanted.config)
+                found[wanted.config] = text({**told, "architecture": wanted.architecture})
+                (place / wanted.config).write_bytes(found[wanted.config])
+            worker.EXAMINED[wanted.library](place, wanted.architecture, ANY_SIDE)
+        except worker.RefusalError as refusal:
+            raise ModelError(f"{wanted.keys[0]}: {str(refusal).replace(tried, where)}") from refusal
     return found
 
 
@@ -92,7 +100,7 @@ def _unknown(wanted: Wanted, where: str, *, on_hub: bool) -> str:
             f"{wanted.keys[1]} to none, or sha256: and the file's hash"
         )
     return (
-        f"{wanted.keys[0]}: found no {wanted.config} beside {wanted.source} ({where}), wanted it: a state of weights "
+        f"{wanted.keys[0]}: found no {wanted.config} in {where}, beside {Path(wanted.source).name}, wanted it: a state "
         "says neither how its model is built nor which mean and deviation its images had, and they are not guessed. "
         f"Look them up where it is published, and {add}: {EXAMPLES[wanted.library] % wanted.architecture}"
     )

@@ -13,15 +13,16 @@ from stages.lib.core import documents, files
 from stages.lib.core.errors import ModelError, ParamsError
 from stages.lib.models.snapshot import Missing
 from stages.lib.models.vision import client
-from stages.weights import convert, pickled, states
+from stages.weights import convert, fetch, pickled, states
 from stages.weights.pickled import HubFile, Wanted
 
 KEYS = ("zoo.models.*.source", "zoo.models.*.revision")
 MORE = ("zoo.models.*.library", "zoo.models.*.architecture")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 RECORD = Path("environment.json")
-CONFIG = {"model_cfg": {"embed_dim": 4, "vision_cfg": {}}, "preprocess_cfg": {"mean": [0.1], "std": [0.3]}}
-TIMM = {"num_classes": 2, "pretrained_cfg": {"mean": [0.1], "std": [0.3]}}
+VALUES = {"mean": [0.1, 0.1, 0.1], "std": [0.3, 0.3, 0.3]}
+CONFIG = {"model_cfg": {"embed_dim": 4, "vision_cfg": {"timm_model_name": "test_vit"}}, "preprocess_cfg": VALUES}
+TIMM = {"num_classes": 2, "pretrained_cfg": VALUES}
 SOURCE = "somebody/model/weights/open_clip_pytorch_model.bin"
 
 
@@ -171,9 +172,7 @@ def test_small_files_of_the_same_folder_come_first_then_the_one_file_at_their_co
 def test_a_repository_without_a_configuration_is_refused_before_its_weights_are_fetched(hub, tmp_path, opened):
     root, asked = hub
     (root / "weights/open_clip_config.json").unlink()
-    said = (
-        r"source: found no open_clip_config\.json beside somebody/model/weights/.* \(somebody/model at main\).*a folder"
-    )
+    said = r"source: found no open_clip_config\.json in somebody/model/weights, beside open_clip_pytorch_.*a folder"
     with pytest.raises(ModelError, match=said + r" of your own, .*revision to none, or sha256: .*\"test_vit\""):
         run(tmp_path / "out", wanted(SOURCE, "main"), offline=False)
     assert len(asked) == 1 and not opened
@@ -181,7 +180,10 @@ def test_a_repository_without_a_configuration_is_refused_before_its_weights_are_
 
 def test_a_repository_where_no_small_file_is_may_have_no_folder_in_the_cache(hub, tmp_path):
     source = wanted("somebody/model/elsewhere/tiny.pt", "main", "timm")
-    with pytest.raises(ModelError, match=r'no config\.json beside .*: \{"architecture": "test_vit", "num_classes": <'):
+    with pytest.raises(
+        ModelError,
+        match=r'no config\.json in somebody/model/elsewhere, .*: \{"architecture": "test_vit", "num_classes": <',
+    ):
         run(tmp_path / "out", source, offline=False)
 
 
@@ -195,6 +197,39 @@ def test_a_file_that_the_repository_has_not_is_told_with_the_key(hub, tmp_path, 
     assert not opened and not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("inside", ["", "a", "a/b"])
+def test_the_hub_s_library_takes_the_patterns_for_those_files_alone(inside, monkeypatch):
+    from huggingface_hub.utils import filter_repo_objects
+
+    asked = []
+    monkeypatch.setattr(
+        huggingface_hub, "snapshot_download", lambda base, **options: asked.append(options) or "nowhere"
+    )
+    source = fetch.Source("o/n", "main", KEYS, ("config.json", "tiny.pt"), (), inside)
+    with pytest.raises(ModelError, match="not named after a commit"):
+        fetch.fetch(source, None, True)
+    names = [
+        f"{place}{name}" for place in ("", "a/", "a/b/", "a/b/c/") for name in ("config.json", "tiny.pt", "big.pt")
+    ]
+    options = {key: asked[0][key] for key in ("allow_patterns", "ignore_patterns")}
+    start = f"{inside}/" if inside else ""
+    assert list(filter_repo_objects(names, **options)) == [f"{start}config.json", f"{start}tiny.pt"]
+
+
+def test_the_hub_s_own_library_finds_a_cached_file_by_its_branch_without_a_network(tmp_path, monkeypatch):
+    store = tmp_path / "models--somebody--model"
+    folder = store / "snapshots" / COMMIT / "weights"
+    (store / "refs").mkdir(parents=True)
+    folder.mkdir(parents=True)
+    (store / "refs/main").write_text(COMMIT)
+    (folder / "open_clip_pytorch_model.bin").write_bytes(b"a state")
+    files.write_json(folder / "open_clip_config.json", CONFIG)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    found = states.find(wanted(SOURCE, "main"), None, True)
+    assert (found.commit, found.file) == (COMMIT, folder / "open_clip_pytorch_model.bin")
+    assert found.told["file"] == "weights/open_clip_pytorch_model.bin"
+
+
 # What becomes of it
 
 
@@ -205,7 +240,7 @@ def test_a_state_is_converted_once_and_again_when_it_or_its_configuration_change
     assert opened == [here]
     assert "convert: unwrapped state_dict" in caplog.text
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["model.safetensors", "open_clip_config.json"]
-    files.write_json(here.parent / "open_clip_config.json", {**CONFIG, "preprocess_cfg": {"mean": [0.2], "std": [0.3]}})
+    files.write_json(here.parent / "open_clip_config.json", {**CONFIG, "preprocess_cfg": {**VALUES, "mean": [0.2] * 3}})
     second = run(tmp_path / "out", wanted(here))
     here.write_bytes(b"another")
     third = run(tmp_path / "out", wanted(here))
@@ -224,15 +259,45 @@ def test_a_configuration_of_timm_without_an_architecture_is_given_that_of_the_ro
     run(tmp_path / "out", wanted(here, library="timm"))
     told = json.loads((tmp_path / "out/config.json").read_text())
     assert (told["architecture"], told["num_classes"]) == ("test_vit", 2)
-    files.write_json(here.parent / "config.json", {**TIMM, "architecture": "test_resnet"})
-    run(tmp_path / "out", wanted(here, library="timm"))
-    assert (
-        json.loads((tmp_path / "out/config.json").read_text())["architecture"] == "test_resnet"
-    )  # refused when loaded
+    files.write_json(here.parent / "config.json", {**TIMM, "architecture": "test_vit"})
+    run(tmp_path / "other", wanted(here, library="timm"))
+    assert json.loads((tmp_path / "other/config.json").read_text()) == {**TIMM, **told}
+
+
+@pytest.mark.parametrize(
+    ("library", "config", "said"),
+    [
+        ("timm", {**TIMM, "architecture": "test_resnet"}, "found test_resnet, wanted test_vit, as the row says"),
+        ("timm", {**TIMM, "num_classes": None}, "found num_classes None, wanted the number of outputs"),
+        (
+            "timm",
+            {**TIMM, "pretrained_cfg": {"mean": [0.1]}},
+            r"found mean \[0\.1\] and std None, wanted 3 numbers each",
+        ),
+        ("open_clip", {**CONFIG, "model_cfg": {}}, "found no model_cfg with vision_cfg and embed_dim"),
+        ("open_clip", {**CONFIG, "preprocess_cfg": {}}, "found mean None and std None, wanted 3 numbers each"),
+    ],
+)
+def test_what_the_loader_would_refuse_of_a_configuration_is_refused_before_the_state_is_opened(
+    here, tmp_path, opened, library, config, said
+):
+    name = pickled.CONFIGS[library]
+    files.write_json(here.parent / name, config)
+    with pytest.raises(ModelError, match=rf"^zoo\.models\.\*\.source: {here.parent}/{name}: {said}"):
+        run(tmp_path / "out", wanted(here, library=library))
+    assert not opened
+
+
+def test_a_configuration_of_a_repository_is_refused_before_its_weights_are_fetched(hub, tmp_path, opened):
+    root, asked = hub
+    files.write_json(root / "weights/open_clip_config.json", {**CONFIG, "preprocess_cfg": {}})
+    with pytest.raises(ModelError, match=r"source: somebody/model/weights/open_clip_config\.json: found mean None"):
+        run(tmp_path / "out", wanted(SOURCE, "main"), offline=False)
+    assert len(asked) == 1 and not opened
 
 
 def test_a_file_here_without_a_configuration_or_with_a_torn_one_is_refused_with_what_to_add(here, tmp_path, opened):
-    said = rf"source: found no config\.json beside .*\({here.parent}\).*and add config\.json there: .*mean"
+    said = rf"source: found no config\.json in {here.parent}, beside tiny\.pt.*and add config\.json there: .*mean"
     with pytest.raises(ModelError, match=said):
         run(tmp_path / "out", wanted(here, library="timm"))
     (here.parent / "config.json").write_text("{")

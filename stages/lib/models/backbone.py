@@ -49,7 +49,7 @@ class BackboneParams:
     """Which vision model, and how it is shown images."""
 
     library: Literal["transformers", "medgemma", "timm", "torchxrayvision", "open_clip"]
-    source: params.Text  # hub id or folder; base: the study's base model (library medgemma)
+    source: params.Text  # hub id or folder; or a pickled file, see stages.weights.convert; base: the study's (medgemma)
     revision: params.Text  # commit, tag or branch on the hub; none for a folder
     architecture: params.Text  # class of the model, such as Dinov2Model; timm: name of the model
     side_px: params.Count  # side of the square that it is shown, made from the original

@@ -3,6 +3,10 @@
 import argparse
 import os
 import pickle
+import subprocess
+import sys
+import textwrap
+import time
 from pathlib import Path
 from typing import Any
 
@@ -134,3 +138,31 @@ def test_a_file_that_is_no_pickle_is_refused(tmp_path: Path, content: bytes) -> 
 
 def test_its_names_are_those_of_the_worker_whose_loaders_read_what_it_writes() -> None:
     assert (unpickle.WEIGHTS, unpickle.REFUSED) == (worker.WEIGHTS, worker.REFUSED)
+
+
+def test_it_ends_when_the_process_that_started_it_is_killed(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "tiny.pt")
+    program = f"""
+    import subprocess, sys
+    command = [sys.executable, "-I", {unpickle.__file__!r}, {str(tmp_path / "tiny.pt")!r}, {str(tmp_path)!r}]
+    process = subprocess.Popen(command)
+    print(process.pid, flush=True)
+    process.wait()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as starter:
+        pid = int(starter.stdout.readline())  # type: ignore[union-attr]
+        with (tmp_path / "tiny.pt").open("wb"):  # which waits until it is read, and then writes nothing
+            starter.kill()
+            until = time.monotonic() + 20
+            while running(pid) and time.monotonic() < until:
+                time.sleep(0.1)
+            assert not running(pid)
+
+
+def running(pid: int) -> bool:
+    """Whether a process is there, and is more than an entry that nobody has asked for."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

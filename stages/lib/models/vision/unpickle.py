@@ -6,8 +6,11 @@ Runs in the vision environment, as `worker` does, without a network. torch reads
 takes tensors, numbers and texts and runs no code; what it refuses is refused here. FOLDER is given model.safetensors.
 """
 
+import os
 import re
 import sys
+import threading
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -102,6 +105,17 @@ def alone(value: Any) -> Any:
     return value.detach().clone().contiguous()
 
 
+def end_with(parent: int) -> None:
+    """End this process when the one that started it has gone."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(REFUSED)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def say(text: str) -> None:
     """Write a line to the log."""
     sys.stderr.write(f"vision: {text}\n")
@@ -110,6 +124,7 @@ def say(text: str) -> None:
 
 def run(argv: Sequence[str]) -> NoReturn:
     """Do what the command line says; a refusal is a sentence and an exit code of its own."""
+    end_with(os.getppid())
     try:
         if len(argv) != 2:
             raise RefusalError(f"found the arguments {' '.join(argv)}, wanted those of the docstring")
