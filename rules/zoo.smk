@@ -40,7 +40,7 @@ rule zoo_fit:
         paths=paths,
     shell:
         "python -m stages.zoo.fit --params {params.values:q} --model {wildcards.model} {params.paths}"
-        " --results results --work results/zoo/work/{wildcards.model} 2>&1 | tee {log}"
+        " --results results --work results/zoo/work/{wildcards.model} --cache results/zoo/kept 2>&1 | tee {log}"
 
 
 rule zoo_infer_shard:
@@ -76,7 +76,8 @@ rule zoo_infer_shard:
         paths=paths,
     shell:
         "python -m stages.zoo.infer --params {params.values:q} --model {wildcards.model} {params.paths}"
-        " --shard {wildcards.scatteritem} --results results --work results/zoo/work/{wildcards.model} 2>&1 | tee {log}"
+        " --shard {wildcards.scatteritem} --results results --work results/zoo/work/{wildcards.model}"
+        " --cache results/zoo/kept 2>&1 | tee {log}"
 
 
 rule zoo_infer:

@@ -14,7 +14,8 @@ in   model        name of the row of zoo.models
      weights      JSON, as lib.models.snapshot.Snapshot, for kinds that load a model
      parts        JSON, as lib.models.chexagent.records.Parts, for a model of several sets of files
      environment  record of the environment that it needs
-     work         folder for checkpoints and journals, kept between runs
+     work         folder for the row's private files
+     cache        folder of what was asked and trained, of all rows, which a later run takes up; safe to delete
 out  fitted       folder of what scores images
      fit          JSON, as records.Fit
 

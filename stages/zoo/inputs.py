@@ -21,8 +21,20 @@ from stages.zoo.records import Embedded, Failure, Fit
 
 LEAST_PATIENTS = 2  # of each class in training, and in validation
 FILES = ("features", "tokens", "scores", "members", "member_fits", "embedded")
-READS = ("model", "manifest", "split", "normalized", "results", "weights", "parts", "environment", "work", *FILES)
-OPTIONAL = ("normalized", "results", "weights", "parts", "environment", *FILES)
+READS = (
+    "model",
+    "manifest",
+    "split",
+    "normalized",
+    "results",
+    "weights",
+    "parts",
+    "environment",
+    "work",
+    "cache",
+    *FILES,
+)
+OPTIONAL = ("normalized", "results", "weights", "parts", "environment", "cache", *FILES)
 
 
 @dataclass(frozen=True)
@@ -213,4 +225,5 @@ def setting(given: Given, images: Inputs, train: Inputs | None, preprocessing: s
         work=work,
         members={Path(path).name: Path(path) for path in args.members or ()},
         parts=Path(args.parts) if args.parts else None,
+        cache=Path(args.cache) if args.cache else None,
     )

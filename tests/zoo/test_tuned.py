@@ -11,7 +11,7 @@ import zoo_kind as kind
 import zoo_tuning
 
 from stages.lib.core import documents
-from stages.lib.learn import checkpoints
+from stages.lib.learn import checkpoints, loop, network_scores
 from stages.zoo.records import Fit
 
 ROW = {**zoo_tuning.ROW, "kind": "tuned", "shifts": 2, "per_device_train_batch_size": 4}
@@ -86,3 +86,44 @@ def test_a_fit_that_is_killed_goes_on_and_comes_to_the_same_bits(study, tmp_path
     assert told.tried == documents.read(tmp_path / "whole/a.json", Fit).tried
     for name in ("network.safetensors", "network.json"):
         assert (tmp_path / "killed/a" / name).read_bytes() == (tmp_path / "whole/a" / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_two_rows_that_are_tuned_alike_at_once_are_one_training(study, tmp_path):
+    row = {**ROW, "max_steps": 30}
+    kind.run_fit(study, tmp_path / "whole", "a", row, **given(study))
+    processes = []
+    for name in ("a", "b"):
+        words = kind.options(
+            study, tmp_path, name, row, **given(study, work=tmp_path / f"work_{name}", cache=tmp_path / "kept")
+        )
+        command = [sys.executable, "-m", "stages.zoo.fit", *words]
+        processes.append(subprocess.Popen(command, cwd=Path(__file__).parents[2], stderr=subprocess.PIPE, text=True))
+    said = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert sum("another process is at it" in one for one in said) == 1
+    [run] = (tmp_path / "kept/checkpoints").iterdir()
+    assert not [folder for folder in run.iterdir() if folder.name.startswith("broken")]
+    for name in ("a", "b"):
+        assert (
+            documents.read(tmp_path / f"{name}.json", Fit).tried == documents.read(tmp_path / "whole/a.json", Fit).tried
+        )
+        written = (tmp_path / name / "network.safetensors").read_bytes()
+        assert written == (tmp_path / "whole/a/network.safetensors").read_bytes()
+
+
+def test_a_renamed_row_takes_up_the_training_and_the_scores_that_are_there(study, tmp_path, monkeypatch):
+    row, where = {**ROW, "max_steps": 2}, {"cache": tmp_path / "kept"}
+    told = kind.run_fit(study, tmp_path, "a", row, **given(study, work=tmp_path / "work_a", **where))
+    scores, _ = kind.run_infer(study, tmp_path, "a", row, **given(study, work=tmp_path / "work_a", **where))
+
+    def never(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(loop, "_step", never)
+    monkeypatch.setattr(network_scores, "_logits", never)
+    more = given(study, work=tmp_path / "work_b", **where)
+    again = kind.run_fit(study, tmp_path, "b", row | {"seen": "labels", "licence": "CC0"}, **more)
+    assert (again.tried, again.chosen, again.operations) == (told.tried, told.chosen, told.operations)
+    assert kind.run_infer(study, tmp_path, "b", row, **more)[0] == scores
+    assert [path.name for path in (tmp_path / "work_b").iterdir()] == []

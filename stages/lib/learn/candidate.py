@@ -93,7 +93,9 @@ class Setting:
         readers: Threads that read images ahead.
         seed: Of all randomness of the fit, beside a seed of the row's own.
         environment: Record of the vision (or CheXagent) environment; None if the row has none.
-        work: Folder for checkpoints, journals and a worker's private files; kept between runs, safe to delete.
+        work: Folder for the row's own private files; kept between runs, safe to delete.
+        cache: Folder of what rows have asked and trained, under names of all that decides it and not of the row; kept
+            between runs, safe to delete. None: it lies in `work`.
         members: Folders that the members of an ensemble were fitted to, by name.
         parts: Record of a model that consists of several sets of files, as the kind reads it; None of others.
     """
@@ -112,6 +114,12 @@ class Setting:
     work: Path
     members: Mapping[str, Path] = field(default_factory=dict)
     parts: Path | None = None
+    cache: Path | None = None
+
+    @property
+    def kept(self) -> Path:
+        """Folder of what was asked and trained."""
+        return self.cache or self.work
 
 
 @params.section

@@ -7,6 +7,8 @@ the row has one.
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -102,15 +104,16 @@ class ImageTask:
     backbone: BackboneParams
     params: TuneParams
 
-    @property
+    @cached_property
     def identity(self) -> Mapping[str, Any]:
-        """Everything that changes what comes out, by name, flat."""
+        """Everything that changes what comes out, by name, flat; the name of the row does not."""
         known = {field.name for field in fields(TuneParams)} - set(HARMLESS)
         given = {name: value for name, value in asdict(self.params).items() if name in known}
         ours = {"architecture": self.backbone.architecture, "side_px": self.backbone.side_px}
         images = {"train images": digest(self.train), "validation images": digest(self.val)}
         weights = {"preprocessing hash": self.preprocessing_hash, "model sha256": self.found.sha256}
-        return {**given, **ours, **images, **weights}
+        libraries = {name: version(name) for name in ("torch", "transformers", "numpy")}
+        return {**given, **ours, **images, **weights, **libraries}
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -150,8 +153,9 @@ def labels_of(images: Inputs) -> np.ndarray:
 
 
 def digest(images: Inputs) -> str:
-    """Hash of ids and labels."""
-    return files.sha256_json([list(images.ids), labels_of(images).tolist()])
+    """Hash of ids, labels and the bytes of the images' files."""
+    pixels = [files.sha256_file(path) for path in images.pixels or ()]
+    return files.sha256_json([list(images.ids), labels_of(images).tolist(), pixels])
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,16 @@ class Outcome:
         return max(len(self.curve) // 10, 1)
 
 
+def place(task: Task[Sample, Batch], root: Path) -> Path:
+    """Folder of a run's checkpoints: named after all that decides it.
+
+    Args:
+        task: What is trained on what.
+        root: Folder for the checkpoints of this and other runs.
+    """
+    return root / files.sha256_json(_identity(task))[:16]
+
+
 @dataclass(frozen=True)
 class Ended:
     """What one attempt came to that neither lacked memory nor was interrupted.
@@ -123,7 +133,7 @@ def fit(task: Task[Sample, Batch], root: Path, live: Path | None = None) -> Outc
     began = time.monotonic()
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
     accelerator.check_trigger()  # makes the flag that SIGTERM sets, so that no signal falls in between
-    folder = root / files.sha256_json(_identity(task))[:16]
+    folder = place(task, root)
     params, resumed_from = task.params, None
     known = ("last", "loss", *task.metrics)
     if params.select_by not in known:

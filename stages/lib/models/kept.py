@@ -12,7 +12,7 @@ import numpy as np
 from stages.lib.core import files
 
 HEADER, DIGEST_BYTES = b"features", 32
-SINGLE, HALF = np.dtype("<f4"), np.dtype("<f2")
+DOUBLE, SINGLE, HALF = np.dtype("<f8"), np.dtype("<f4"), np.dtype("<f2")
 
 
 def path(folder: Path, digest: str) -> Path:

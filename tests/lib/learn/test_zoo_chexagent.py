@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,43 @@ def test_what_was_asked_is_not_asked_again_and_labels_of_images_that_are_scored_
     assert chexagent.score(fitted.params, nobody, fitted.folder).logits.tolist() == fitted.found.logits.tolist()
     wrong = replace(nobody, images=replace(nobody.images, labels=np.array([0, 1, 1, 0, 1])))
     assert chexagent.score(fitted.params, wrong, fitted.folder).logits.tolist() == fitted.found.logits.tolist()
+
+
+@pytest.mark.slow
+def test_a_renamed_row_asks_nothing_and_another_prompt_asks(fitted: Fitted, tmp_path: Path) -> None:
+    record = documents.read(fitted.setting.environment, Environment)
+    documents.write(tmp_path / "environment.json", replace(record, python=_no_python(tmp_path)))
+    elsewhere = {"row": "renamed", "work": tmp_path / "work", "cache": fitted.setting.work}
+    nobody = replace(fitted.setting, environment=tmp_path / "environment.json", **elsewhere)
+    own = replace(fitted.params, licence="another", seen="unknown")
+    assert chexagent.score(own, nobody, fitted.folder).logits.tolist() == fitted.found.logits.tolist()
+    val = replace(nobody, images=images(fitted.folder / "val", 9))
+    (tmp_path / "fitted").mkdir()
+    assert chexagent.fit(own, val, tmp_path / "fitted") == fitted.fitted
+    other = replace(val, bank=replace(BANK, questions=(EMPTY, "Is there a spot?")))
+    with pytest.raises(WorkerError, match="exit code 9"):
+        chexagent.fit(own, other, tmp_path / "fitted")
+    assert not list(elsewhere["work"].glob("*"))
+
+
+@pytest.mark.slow
+def test_two_that_ask_the_same_at_once_are_answered_by_one_process(
+    fitted: Fitted, chexagent_environment: Environment, tmp_path: Path
+) -> None:
+    row = params(*standin.build(tmp_path / "standin"))
+    where = client.Setting(fetch_chexagent.fetch_chexagent(row, None, True), chexagent_environment)
+    pixels = [load(path) for path in fitted.setting.images.pixels or ()]
+    questions = [client.Question(f"i{n}", lambda n=n: pixels[n], BRIGHT) for n in range(len(pixels))]
+
+    def ask(_: int) -> list[list[float]]:
+        found: list[list[float]] = client.ask(questions, ("No", "Yes"), row, where, tmp_path / "journals").tolist()
+        return found
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(ask, range(2))
+    assert first == second
+    (path,) = (tmp_path / "journals").glob("*/answers.jsonl")
+    assert [line["kind"] for line in worker.read_journal(path)[0]].count("start") == 1
 
 
 def _no_python(folder: Path) -> Path:

@@ -46,7 +46,7 @@ def closed(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
         bright = np.array([image[16:48, 16:48].mean() / 64 - 2 for image in images], np.float32)
         return np.stack([-bright, np.full_like(bright, 9), bright], axis=1)
 
-    facts = SimpleNamespace(patch_px=32, parameters=7, operations=11.0, random_weights=True)
+    facts = SimpleNamespace(identity="fake", patch_px=32, parameters=7, operations=11.0, random_weights=True)
     model = SimpleNamespace(facts=facts, targets=TARGETS, outputs=outputs, close=lambda: found.append(True))
     monkeypatch.setattr(published.client, "open_model", lambda params, setting: model)
     return found
@@ -83,6 +83,25 @@ def test_the_output_of_the_label_is_the_score_and_nothing_is_fitted(tmp_path: Pa
     np.testing.assert_allclose(found.score, 1 / (1 + np.exp(-np.array(bright))), rtol=1e-6)
     assert found.logits is not None and np.allclose(found.logits[:, 1], bright)
     assert closed == [True, True]
+
+
+def test_a_renamed_row_shows_it_nothing_and_another_target_does(tmp_path: Path, closed: list[bool]) -> None:
+    labels = [0] * 6 + [1] * 6
+    given = replace(setting(tmp_path, labels), cache=tmp_path / "kept")
+    told, found = (do(params(), given, tmp_path) for do in (published.fit, published.score))
+    model = published.client.open_model(params(), given)
+    shown, outputs = [], model.outputs
+    model.outputs = lambda images: shown.append(len(images)) or outputs(images)
+    renamed = replace(given, row="renamed", work=tmp_path / "elsewhere")
+    own = params(licence="another", seen="unknown")
+    assert published.fit(own, renamed, tmp_path) == told
+    assert published.score(own, renamed, tmp_path).logits.tolist() == found.logits.tolist()
+    assert not shown
+    other = next(name for name in TARGETS if name and name != "Nodule")
+    assert published.score(params(target=other), renamed, tmp_path).logits.tolist() != found.logits.tolist()
+    model.facts.identity = "other weights"
+    published.score(own, renamed, tmp_path)
+    assert sum(shown) == 24
 
 
 def test_logits_are_the_mean_over_places(tmp_path: Path, closed: list[bool]) -> None:

@@ -13,7 +13,7 @@ from zoo_tuning import SIDE, params
 
 from stages.lib.core.errors import DocumentError, MismatchError, ModelError
 from stages.lib.images import normalized, shifts
-from stages.lib.learn import checkpoints, image_task, loop, moving_average
+from stages.lib.learn import checkpoints, image_task, loop, moving_average, network_scores
 from stages.lib.learn.candidate import Fitted, Inputs
 from stages.lib.learn.zoo import tuned
 from stages.lib.metrics import binary
@@ -179,6 +179,61 @@ def test_a_run_that_is_interrupted_goes_on_bit_by_bit(
     shutil.rmtree(out)
     again, _ = fit(params(), tmp_path, resnet, study)  # from the last checkpoint: nothing is left to train
     assert again == told
+
+
+def test_a_renamed_row_is_neither_trained_nor_asked_again(
+    whole: Any, study: Any, resnet: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, val = study
+    steps, passes = [], []
+    step, asked = loop._step, network_scores._logits
+    monkeypatch.setattr(loop, "_step", lambda *given: steps.append(1) or step(*given))
+    monkeypatch.setattr(network_scores, "_logits", lambda *given: passes.append(1) or asked(*given))
+
+    def run(row: str, own: tuned.Params, **changes: Any) -> tuple[Any, ...]:
+        """Files of the fit, its scores, and how many steps and passes were made."""
+        before, folder = (len(steps), len(passes)), tmp_path / row
+        folder.mkdir()
+        given = {"row": row, "cache": tmp_path / "kept", **changes}
+        told = tuned.fit(own, zoo_tuning.setting(tmp_path / f"work_{row}", resnet, val, train, **given), folder)
+        bare = replace(val, labels=None)
+        scores = tuned.score(own, zoo_tuning.setting(tmp_path / f"work_{row}", None, bare, **given), folder)
+        written = {path.name: path.read_bytes() for path in folder.iterdir()}
+        return told, written, scores.logits.tobytes(), len(steps) - before[0], len(passes) - before[1]
+
+    first = run("first", params())
+    assert first[:2] == (whole[0], {path.name: path.read_bytes() for path in whole[1].iterdir()})
+    assert first[3:] == (6, 1)
+    renamed = run("renamed", params(licence="MIT", seen="labels", commercial=False))
+    assert renamed == (*first[:3], 0, 0)
+    told, written, _, more_steps, more_passes = run("at_more_places", params(shifts=2))
+    assert (written, more_steps, more_passes) == (first[1], 0, 1)  # the same training, asked about other places
+    assert told.passes == 4
+    assert run("by_another_rate", params(learning_rate=0.001, max_steps=2))[3:] == (2, 1)
+
+
+def test_another_image_label_weight_or_version_is_another_training(
+    study: Any, resnet: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, val = study
+
+    def place(**changes: Any) -> Path:
+        given = {"row": "row", "train": train, "val": val, "preprocessing_hash": "h", "found": resnet, **changes}
+        return loop.place(image_task.ImageTask(**{"backbone": params(), "params": params(), **given}), tmp_path)
+
+    own = place()
+    assert place(row="renamed") == own
+    assert place(preprocessing_hash="other") != own
+    assert place(found=replace(resnet, sha256="other")) != own
+    for name, images in (("train", train), ("val", val)):
+        assert place(**{name: replace(images, labels=images.labels[::-1].copy())}) != own
+        changed = tmp_path / f"{name}.png"
+        changed.write_bytes(images.pixels[1].read_bytes())
+        assert place(**{name: replace(images, pixels=[images.pixels[0], images.pixels[0], *images.pixels[2:]])}) != own
+        assert place(**{name: replace(images, pixels=[images.pixels[0], changed, *images.pixels[2:]])}) == own
+    assert place(train=val, val=train) != own
+    monkeypatch.setattr(image_task, "version", lambda name: "0")
+    assert place() != own
 
 
 def test_what_is_written_is_the_average_that_validation_measured(whole: Any, study: Any) -> None:

@@ -1,7 +1,9 @@
 """Rows that are asked: the wording is chosen on validation, and an interrupted fit asks nothing twice."""
 
+import multiprocessing
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ import zoo_features
 from stages.lib.core.errors import ModelError, TrainingError
 from stages.lib.demo import tiny
 from stages.lib.learn.candidate import Bank, Inputs
+from stages.lib.learn.kept_logits import KeptLogits
 from stages.lib.learn.zoo import vlm
+from stages.lib.models import answerer
 from stages.lib.models.answerer import Answerer, Wording
 
 BANK = Bank(
@@ -88,6 +92,86 @@ def test_the_wording_is_chosen_on_validation_all_are_told_and_nothing_is_asked_t
     assert found.score.argmax() == 0
     assert found.logits is not None and found.answer_mass is not None
     assert found.answer_mass == pytest.approx(np.full(5, 0.25))
+
+
+def test_a_renamed_row_asks_nothing_about_any_image_and_another_model_or_prompt_asks_all(
+    asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    val, test = images(tmp_path / "val", 9), images(tmp_path / "test", 5, labelled=False)
+
+    def run(row: str, own: vlm.Params | None = None, **changes: Any) -> tuple[Any, Any, int]:
+        """What a row is fitted to, what it says of test images, and how many passes it made."""
+        before, folder = len(asked), tmp_path / row
+        folder.mkdir(exist_ok=True)
+        given = {"row": row, "bank": BANK, "cache": tmp_path / "kept", **changes}
+        setting = replace(zoo_features.setting(val, None, tmp_path / f"work_{row}"), **given)
+        told = vlm.fit(own or params(), setting, folder)
+        scores = vlm.score(own or params(), replace(setting, images=test), folder)
+        return told, scores, len(asked) - before
+
+    told, scores, passes = run("first")
+    assert passes == 3 * 3 + 2  # wordings x batches of four of validation, and the batches of test images
+    again, same, none = run("renamed", params(seen="no", licence="MIT", commercial=True))
+    assert (again, none) == (told, 0)
+    assert same.logits.tobytes() == scores.logits.tobytes()
+    assert same.answer_mass.tobytes() == scores.answer_mass.tobytes()
+    assert run("of_validation_alone")[2] == 0
+    assert run("shifted", params(shifts=2))[2] > passes
+    other = replace(BANK, questions=("Is it dark?", "Is it bright?", "Very bright?"))
+    assert run("asked_otherwise", bank=other)[2] == 3  # the two other wordings are known, and the chosen one is
+    assert run("in_other_passes", batch_size=9)[2] == 3 + 1
+    known = vlm.load(params(), zoo_features.setting(val, None, tmp_path))
+    monkeypatch.setattr(vlm, "load", lambda params, setting: replace(known, identity="other weights"))
+    assert run("other_weights")[2] == passes
+    monkeypatch.setattr(vlm, "load", lambda params, setting: known)
+    cv2.imwrite(str(test.pixels[0]), np.full((SIDE, SIDE), 3, np.uint8))
+    assert run("another_image")[2] == 2
+
+
+def test_other_versions_of_the_libraries_are_another_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = "stages.lib.models.answering.medgemma"
+    was = answerer.identity(module, "weights")
+    assert answerer.identity(module, "weights") == was
+    for name in ("torch", "transformers"):
+        with monkeypatch.context() as patched:
+            patched.setattr(answerer, "version", lambda one, name=name: "0" if one == name else version(one))
+            assert answerer.identity(module, "weights") != was
+
+
+def make(setting: Any, both: Any) -> None:
+    """Ask for logits that another process makes at the same time."""
+
+    def together() -> np.ndarray:
+        both.wait(30)
+        return np.arange(27.0).reshape(9, 3)
+
+    found = KeptLogits(setting).find(["facts"], together)
+    assert found.tolist() == np.arange(27.0).reshape(9, 3).tolist()
+
+
+def test_two_processes_that_ask_the_same_at_once_keep_it_whole(tmp_path: Path) -> None:
+    setting = replace(
+        zoo_features.setting(images(tmp_path / "val", 9), None, tmp_path / "work"), cache=tmp_path / "kept"
+    )
+    fork = multiprocessing.get_context("fork")
+    both = fork.Barrier(2)
+    processes = [fork.Process(target=make, args=(setting, both)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+    [at] = [path for path in (tmp_path / "kept").rglob("*") if path.is_file()]
+    at.write_bytes(at.read_bytes()[:-1])  # what a full disk cut is made again
+    assert KeptLogits(setting).find(["facts"], lambda: np.ones((9, 3))).tolist() == np.ones((9, 3)).tolist()
+
+
+def test_what_is_no_number_is_not_kept(tmp_path: Path) -> None:
+    setting = zoo_features.setting(images(tmp_path / "val", 2), None, tmp_path / "work")
+    known = KeptLogits(setting)
+    assert np.isnan(known.find(["facts"], lambda: np.full((2, 3), np.nan))).all()
+    assert known.find(["facts"], lambda: np.ones((2, 3))).tolist() == np.ones((2, 3)).tolist()
+    assert known.find(["facts"], lambda: np.zeros((2, 3))).tolist() == np.ones((2, 3)).tolist()
 
 
 def test_logits_are_the_mean_over_the_places(asked: list[str], tmp_path: Path) -> None:

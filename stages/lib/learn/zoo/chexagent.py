@@ -98,7 +98,7 @@ def _logits(params: Params, setting: Setting, where: client.Setting, wording: Wo
         for path, place in seen
     ]
     answers = (wording.negative, wording.positive)
-    found = dict(zip(seen, client.ask(questions, answers, params, where, setting.work / JOURNALS), strict=True))
+    found = dict(zip(seen, client.ask(questions, answers, params, where, setting.kept / JOURNALS), strict=True))
 
     def logits(given: Sequence[Any]) -> NDArray[np.float64]:
         return np.array([found[one] for one in given], np.float64).reshape(-1, 3)

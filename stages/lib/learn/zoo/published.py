@@ -6,6 +6,7 @@ scores by are left out: they would move the logits of each label by another func
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,12 @@ import numpy as np
 from stages.lib.core import params as parameters
 from stages.lib.core.errors import ModelError, TrainingError
 from stages.lib.images import normalized
-from stages.lib.learn.candidate import Fitted, Inputs, Scores, Setting, Tried
+from stages.lib.learn.candidate import Fitted, Scores, Setting, Tried
+from stages.lib.learn.kept_logits import KeptLogits
 from stages.lib.metrics import binary
 from stages.lib.metrics.calibration import sigmoid
 from stages.lib.models import classify
+from stages.lib.models.answerer import identity
 from stages.lib.models.backbone import BackboneParams, BackboneSetting, Row
 from stages.lib.models.classify import Classifier
 from stages.lib.models.vision import client
@@ -72,7 +75,7 @@ def fit(params: Params, setting: Setting, folder: Path) -> Fitted:
             f"{setting.row}: average precision is undefined on the validation images, wanted both classes"
         )
     with opened(params, setting) as (model, output):
-        found = _logits(params, setting, model, output, setting.images)
+        found = _found(params, setting, model, output)
         facts = model.facts
     precision = binary.average_precision(labels, found[:, 1])
     return Fitted(
@@ -91,11 +94,17 @@ def score(params: Params, setting: Setting, folder: Path) -> Scores:
         ModelError: If the classifier cannot be loaded as the row says, or has no output of the label.
     """
     with opened(params, setting) as (model, output):
-        found = _logits(params, setting, model, output, setting.images)
+        found = _found(params, setting, model, output)
     return Scores(score=sigmoid(found[:, 1] - found[:, 0]), logits=found[:, :2])
 
 
-def _logits(params: Params, setting: Setting, model: client.Model, output: int, images: Inputs) -> np.ndarray:
+def _found(params: Params, setting: Setting, model: client.Model, output: int) -> np.ndarray:
+    """The logits, found again if the images were shown to the classifier before, whatever the row was called."""
+    facts = [identity(client.__name__, model.facts.identity), output, params.shifts]
+    return KeptLogits(setting).find(facts, partial(_logits, params, setting, model, output))
+
+
+def _logits(params: Params, setting: Setting, model: client.Model, output: int) -> np.ndarray:
     """Logits 0 and that of the label, and 1, shape (n, 3): means over an image's places."""
 
     def logits(given: Sequence[np.ndarray]) -> np.ndarray:
@@ -104,4 +113,4 @@ def _logits(params: Params, setting: Setting, model: client.Model, output: int, 
 
     classifier = Classifier(logits=logits, load=normalized.load, token_px=model.facts.patch_px)
     load, ask = classify.averaged(classifier, params.shifts, f"zoo.models.{setting.row}.shifts")
-    return classify.in_batches(list(images.pixels or ()), ask, load, setting.batch_size, setting.readers)
+    return classify.in_batches(list(setting.images.pixels or ()), ask, load, setting.batch_size, setting.readers)

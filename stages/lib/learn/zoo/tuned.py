@@ -9,6 +9,7 @@ from pathlib import Path
 
 from stages.lib.core import params as parameters
 from stages.lib.core.errors import TrainingError
+from stages.lib.core.locks import locked
 from stages.lib.learn import loop
 from stages.lib.learn.candidate import Fitted, Scores, Setting, Tried
 from stages.lib.learn.image_task import AVERAGE, BATCH_NORMED, WEIGHTS, ImageTask, TuneParams
@@ -43,7 +44,9 @@ class Params(Row, BackboneParams, TuneParams):
 
 
 def fit(params: Params, setting: Setting, folder: Path) -> Fitted:
-    """Tune the model, going on from the newest checkpoint below the setting's work, if there is one.
+    """Tune the model, going on from the newest checkpoint of the same training, whatever the row was called then.
+
+    A row that is to be tuned in the same way at the same time waits for this one, and then finds its weights.
 
     Raises:
         ModelError: If the folder does not hold the class of the row, whole.
@@ -63,11 +66,13 @@ def fit(params: Params, setting: Setting, folder: Path) -> Fitted:
         backbone=params,
         params=params,
     )
-    outcome = loop.fit(task, setting.work / "checkpoints")
+    root = setting.kept / "checkpoints"
+    with locked(loop.place(task, root) / "lock", f"{setting.row}: the same training"):
+        outcome = loop.fit(task, root)
+        weights = outcome.checkpoint / (AVERAGE if params.average_decay else WEIGHTS)
+        shutil.copyfile(weights, folder / image_network.WEIGHTS)
     began = task.load().loaded
-    weights = outcome.checkpoint / (AVERAGE if params.average_decay else WEIGHTS)
     image_network.describe(began, folder)
-    shutil.copyfile(weights, folder / image_network.WEIGHTS)
     image_network.read(folder, setting.row)  # what was written is whole
     note = OWN_PLACE if params.shifts > 1 else ""
     tried = tuple(

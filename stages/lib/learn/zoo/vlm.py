@@ -5,20 +5,22 @@ compares texts; the wording with the highest average precision is taken. An answ
 answers after the prompt, never by generated text, and averaged over an image's places.
 """
 
+import json
 from collections.abc import Sequence
-from hashlib import sha256
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.lib.core import files, params
+from stages.lib.core import params
 from stages.lib.core.errors import ModelError
 from stages.lib.images import normalized
 from stages.lib.learn import wordings
-from stages.lib.learn.candidate import Fitted, Inputs, Scores, Setting
-from stages.lib.models import answering, classify, kept
+from stages.lib.learn.candidate import Fitted, Scores, Setting
+from stages.lib.learn.kept_logits import KeptLogits
+from stages.lib.models import answering, classify
 from stages.lib.models.answerer import CLASSES, Answerer, AnswererParams, AnswererSetting, Wording
 from stages.lib.models.classify import Classifier
 
@@ -54,11 +56,7 @@ def fit(params: Params, setting: Setting, folder: Path) -> Fitted:
         TrainingError: If average precision is undefined on the validation images.
     """
     answerer = load(params, setting)
-    digests = [files.sha256_file(path) for path in setting.images.pixels or ()]
-
-    def ask(wording: Wording) -> NDArray[np.float64]:
-        return _asked(params, setting, answerer, wording, digests)
-
+    ask = partial(_asked, params, setting, answerer, KeptLogits(setting))
     tried, taken = wordings.choose(setting, ask, folder, compares=answerer.compares)
     return Fitted(
         tried=tried,
@@ -79,27 +77,19 @@ def score(params: Params, setting: Setting, folder: Path) -> Scores:
     """
     wording = wordings.chosen(folder)
     answerer = load(params, setting)
-    found = _logits(params, setting, answerer, wording, setting.images)
+    found = _asked(params, setting, answerer, KeptLogits(setting), wording)
     return wordings.scores(found, compares=answerer.compares)
 
 
 def _asked(
-    params: Params, setting: Setting, answerer: Answerer, wording: Wording, digests: Sequence[str]
+    params: Params, setting: Setting, answerer: Answerer, known: KeptLogits, wording: Wording
 ) -> NDArray[np.float64]:
-    """Logits of the validation images, shape (n, 3); found again if the same were asked before."""
-    facts = [answerer.identity, params.shifts, wording.name, wording.question is None, *digests]
-    at = kept.path(setting.work / "asked", sha256("\0".join(map(str, facts)).encode()).hexdigest())
-    known = kept.read(at)
-    if known is not None and known.size == 3 * len(setting.images):
-        return np.asarray(known.reshape(-1, 3), np.float64)
-    found = _logits(params, setting, answerer, wording, setting.images).astype(np.float32)
-    kept.write(at, found)
-    return found.astype(np.float64)
+    """Logits of the images, shape (n, 3); found again if the same were asked before, whatever the row is called."""
+    facts = [answerer.identity, params.shifts, json.dumps([wording.question, wording.positive, wording.negative])]
+    return known.find(facts, partial(_logits, params, setting, answerer, wording))
 
 
-def _logits(
-    params: Params, setting: Setting, answerer: Answerer, wording: Wording, images: Inputs
-) -> NDArray[np.float64]:
+def _logits(params: Params, setting: Setting, answerer: Answerer, wording: Wording) -> NDArray[np.float64]:
     """Logits of the two answers and their probability together, shape (n, 3), means over the places."""
 
     def logits(given: Sequence[Any]) -> np.ndarray:
@@ -107,4 +97,4 @@ def _logits(
 
     classifier = Classifier(logits=logits, load=normalized.load, token_px=answerer.token_px)
     read, ask = classify.averaged(classifier, params.shifts, f"zoo.models.{setting.row}.shifts")
-    return classify.in_batches(list(images.pixels or ()), ask, read, setting.batch_size, setting.readers)
+    return classify.in_batches(list(setting.images.pixels or ()), ask, read, setting.batch_size, setting.readers)

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from stages.lib.core import documents, files, params
 from stages.lib.core.errors import BlindModelError, EnvironmentBuildError, ModelError, ParamsError, WorkerError
+from stages.lib.core.locks import locked
 from stages.lib.core.log import LOG
 from stages.lib.core.progress import track
 from stages.lib.models import isolation, own_environment, snapshot
@@ -242,6 +243,8 @@ def _lines(
 ) -> Iterator[dict[str, Any]]:
     """Yield the journal's line about each question, in order, as they arrive; what is in a journal is not asked again.
 
+    Where another process asks the same, it is waited for, and its answers are taken.
+
     Args:
         questions: As for `answer`.
         params: See `ChexagentModelParams`.
@@ -264,17 +267,17 @@ def _lines(
         "questions": files.sha256_json(asked),
     }
     folder = Path(checkpoints) / files.sha256_json(decides)[:16]
-    folder.mkdir(parents=True, exist_ok=True)
-    files.write_json(folder / "decides.json", decides)
     journal = folder / "answers.jsonl"
-    known = _answers(worker.read_journal(journal)[0])
-    left = [number for number, question in enumerate(questions) if not _final(known.get(question.key))]
-    if not left:
-        yield from (known[question.key] for question in questions)
-        return
-    with tempfile.TemporaryDirectory(prefix=worker.PRIVATE) as private:
-        task = prepare(Path(private), questions, left, digests, params, told, where)
-        yield from _follow(questions, Path(private), task, journal, params, where)
+    with locked(folder / "lock", "the same questions to CheXagent"):
+        files.write_json(folder / "decides.json", decides)
+        known = _answers(worker.read_journal(journal)[0])
+        left = [number for number, question in enumerate(questions) if not _final(known.get(question.key))]
+        if not left:
+            yield from (known[question.key] for question in questions)
+            return
+        with tempfile.TemporaryDirectory(prefix=worker.PRIVATE) as private:
+            task = prepare(Path(private), questions, left, digests, params, told, where)
+            yield from _follow(questions, Path(private), task, journal, params, where)
 
 
 def check(questions: Sequence[Question]) -> None:
