@@ -8,7 +8,7 @@ import yaml
 from checkout import SMALL
 
 ROOT = Path(__file__).parents[2]
-ROWS = ("prevalence", "zero_shot", "probe_largest", "dinov2", "soft_maximum")
+ROWS = ("prevalence", "zero_shot", "probe_largest", "dinov2", "soft_maximum", "qwen")
 
 
 def rows(*names: str) -> dict[str, dict[str, Any]]:
