@@ -118,8 +118,13 @@ def test_a_soup_of_tuned_rows_scores_images_as_one_network(method: str, study: A
     kept = [load_file(members[name] / "network.safetensors") for name in told.chosen.split(" + ")]
     wanted = np.mean([one["head.weight"].numpy() for one in kept], axis=0)
     assert found["head.weight"].numpy() == pytest.approx(wanted)
+    greedy = [note for note in told.notes if "never worse on validation than its best member" in note]
     if method == "uniform_soup":
         assert told.chosen == "a + b"
+        assert not greedy
+    else:
+        assert by_name[told.chosen] >= max(by_name["a"], by_name["b"])
+        assert greedy
 
 
 def test_a_member_alone_has_the_scores_of_its_own_row(study: Any, tmp_path: Path) -> None:

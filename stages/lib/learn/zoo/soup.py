@@ -91,6 +91,11 @@ def _notes(network: "Loaded", kept: tuple[str, ...], params: Params) -> tuple[st
     from torch import nn
 
     notes = []
+    if params.method == "greedy_soup":
+        notes.append(
+            "A greedy soup is never worse on validation than its best member, by the way it is made: what it gains on "
+            "it there may be luck."
+        )
     if len(kept) == 1:
         notes.append(f"The greedy soup of {len(params.members)} rows keeps one of them: it is {kept[0]} itself.")
     if any(isinstance(module, nn.BatchNorm2d) for module in network.network.modules()):
