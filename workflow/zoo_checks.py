@@ -37,6 +37,7 @@ def problems(given: SimpleNamespace, document: Mapping[str, Any]) -> Iterator[st
         document: All parameters: the classifiers of the study, and whether it is commercial.
     """
     yield from (f"zoo.models.{one}" for one in ensemble.problems(document["zoo"]["models"]))
+    yield from _claims(given)
     if "nodules" not in document:
         yield "zoo: found no section nodules, wanted it: the zoo compares its rows on the study's split and images"
     classifiers = tuple(document.get("nodules", {}).get("classifiers", {}))
@@ -58,6 +59,29 @@ def problems(given: SimpleNamespace, document: Mapping[str, Any]) -> Iterator[st
                     f"zoo.{section}.{name}.classifier: found {row.params.classifier!r}, wanted one of "
                     f"{', '.join(classifiers) or 'nodules.classifiers, which has none'}"
                 )
+
+
+def _claims(given: SimpleNamespace) -> Iterator[str]:
+    """Rows that say different things of the same weights, by which one could be chosen and the other could not.
+
+    A network that begins with random weights takes none of its source's.
+    """
+    first: dict[tuple[str, str], tuple[str, Mapping[str, object]]] = {}
+    for section in ("models", "localizers"):
+        for name, row in getattr(given, section).items():
+            source = getattr(row.params, "source", getattr(row.params, "model", None))
+            if source is None or getattr(row.params, "start", "") == "random":
+                continue
+            source = source.rstrip("/")
+            here = f"zoo.{section}.{name}"
+            says = {key: getattr(row.params, key) for key in ("seen", "licence", "commercial")}
+            there, others = first.setdefault((source, row.params.revision), (here, says))
+            for key, value in says.items():
+                if value != others[key]:
+                    yield (
+                        f"{here}.{key}: found {value!r}, but {there} says {others[key]!r} of the same weights "
+                        f"({source}); write the same in both"
+                    )
 
 
 def _sided(given: SimpleNamespace, document: Mapping[str, Any]) -> str:

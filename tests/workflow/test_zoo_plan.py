@@ -204,6 +204,42 @@ def test_all_wrong_rows_are_told_at_once(shipped: dict[str, Any]) -> None:
         assert f"zoo.models.{name}" in str(told.value)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("seen", "labels", "zoo.models.qwen.seen: found 'labels', but zoo.models.again says 'no' of the same weights"),
+        ("licence", "MIT", "zoo.models.qwen.licence: found 'MIT', but zoo.models.again says 'Apache-2.0'"),
+        ("commercial", False, "zoo.models.qwen.commercial: found False, but zoo.models.again says True"),
+    ],
+)
+def test_two_rows_of_the_same_weights_say_the_same_of_them(
+    shipped: dict[str, Any], key: str, value: Any, said: str
+) -> None:
+    """A row of weights that have seen the images could be chosen under another name."""
+    models = shipped["zoo"]["models"]
+    shipped["zoo"]["models"] = {"again": {**models["qwen"], "shifts": 2}, **models}
+    registry.check(shipped)
+    models = shipped["zoo"]["models"]
+    models["resnet"] |= {"source": models["dinov3"]["source"], "seen": "unknown"}  # from random weights
+    registry.check(shipped)
+    models["qwen"][key] = value
+    with pytest.raises(ParamsError) as told:
+        registry.check(shipped)
+    assert said in str(told.value)
+
+
+def test_two_rows_of_chexagent_say_the_same_of_it_and_a_slash_makes_no_other_folder() -> None:
+    preset: dict[str, Any] = yaml.safe_load((ROOT / "workflow/presets/nodulocc.yaml").read_text())
+    models = preset["zoo"]["models"]
+    models["again"] = {**models["chexagent_first"], "shifts": 2, "seen": "no"}
+    here = {**models["efficientnetv2"], "source": "models/effnet", "revision": "none"}
+    models |= {"here": here, "slashed": {**here, "source": "models/effnet/", "commercial": False}}
+    with pytest.raises(ParamsError) as told:
+        registry.check(preset)
+    assert "zoo.models.again.seen: found 'no', but zoo.models.chexagent_first says 'labels'" in str(told.value)
+    assert "zoo.models.slashed.commercial: found False, but zoo.models.here says True" in str(told.value)
+
+
 def test_a_row_without_a_licence_for_commercial_use_is_refused_where_the_study_is_commercial(
     shipped: dict[str, Any],
 ) -> None:
