@@ -170,6 +170,8 @@ def test_the_files_of_a_folder_with_an_odd_name_have_a_plain_one(shipped: dict[s
     ("path", "value", "said"),
     [
         ("zoo.models.neighbours.kind", "knnn", "zoo.models.neighbours.kind knnn"),
+        ("zoo.models.neighbours.kind", ["knn"], "zoo.models.neighbours.kind ['knn']: unknown"),
+        ("zoo.models.neighbours.kind", {"knn": 5}, "zoo.models.neighbours.kind {'knn': 5}: unknown"),
         ("zoo.models.dinov2.library", "transfomers", "zoo.models.dinov2.library"),
         ("zoo.models.dinov2.pool", ["largst"], "did you mean 'largest'"),
         ("zoo.models.dinov2.seen", "maybe", "zoo.models.dinov2.seen"),

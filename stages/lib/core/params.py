@@ -156,15 +156,15 @@ def _rows(value: Any, name: str, rows: Rows, problems: list[str], renamed: Mappi
             problems.append(f"{where}: found a name that is not made of a-z, 0-9 and single _, wanted such a name")
         elif not isinstance(row, Mapping) or "kind" not in row:
             problems.append(f"{where}: found no kind, wanted one of {', '.join(rows.kinds)}")
-        elif row["kind"] not in rows.kinds:
+        elif str(row["kind"]) not in rows.kinds:
             problems.append(unknown(f"{where}.kind {row['kind']}", [f"{where}.kind {kind}" for kind in rows.kinds]))
         else:
             inner = {field: given for field, given in row.items() if field not in ("kind", "label")}
-            checked = _checked(inner, where, rows.kinds[row["kind"]], problems, renamed)
+            checked = _checked(inner, where, rows.kinds[str(row["kind"])], problems, renamed)
             label = row.get("label")
             if not (label is None or (isinstance(label, str) and label)):
                 problems.append(f"{where}.label: found {label!r}, wanted a text")
-            parsed[str(key)] = Row(row["kind"], checked, label)
+            parsed[str(key)] = Row(str(row["kind"]), checked, label)
     return parsed
 
 
