@@ -6,7 +6,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from stages.lib.core import kinds
+from stages.lib.core.errors import ParamsError
 from stages.lib.learn.zoo import ensemble
+from stages.weights import fetch, pickled
+from workflow import zoo_names
 
 
 def named(given: SimpleNamespace) -> Mapping[str, tuple[str, tuple[str, ...]]]:
@@ -38,6 +41,8 @@ def problems(given: SimpleNamespace, document: Mapping[str, Any]) -> Iterator[st
     """
     yield from (f"zoo.models.{one}" for one in ensemble.problems(document["zoo"]["models"]))
     yield from _claims(given)
+    for section, name, row in zoo_names.rows(document):
+        yield from _sources(f"zoo.{section}.{name}", row)
     if "nodules" not in document:
         yield "zoo: found no section nodules, wanted it: the zoo compares its rows on the study's split and images"
     classifiers = tuple(document.get("nodules", {}).get("classifiers", {}))
@@ -59,6 +64,28 @@ def problems(given: SimpleNamespace, document: Mapping[str, Any]) -> Iterator[st
                     f"zoo.{section}.{name}.classifier: found {row.params.classifier!r}, wanted one of "
                     f"{', '.join(classifiers) or 'nodules.classifiers, which has none'}"
                 )
+
+
+def _sources(key: str, row: Mapping[str, Any]) -> Iterator[str]:
+    """What a row names by which no model can be found, on the hub or here.
+
+    Args:
+        key: Dotted name of the row.
+        row: The row.
+    """
+    if zoo_names.is_pickled(row):
+        keys = f"{key}.source", f"{key}.revision"
+        try:
+            pickled.Wanted(row["source"], row["revision"], row["library"], row["architecture"], keys)
+        except ParamsError as error:
+            yield from error.problems
+        return
+    for source, revision in (("source", "revision"), ("model", "revision"), ("encoder", "encoder_revision")):
+        if row.get(revision, fetch.FOLDER) != fetch.FOLDER and not re.fullmatch(fetch.HUB_ID, row.get(source, "a/b")):
+            yield (
+                f"{key}.{source}: found {row[source]!r} with {revision} {row[revision]!r}, wanted organisation/name as "
+                f"on the hub; for a folder write {revision}: {fetch.FOLDER}"
+            )
 
 
 def _claims(given: SimpleNamespace) -> Iterator[str]:

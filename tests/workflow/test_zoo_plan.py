@@ -195,6 +195,30 @@ def test_a_wrong_row_is_refused_with_its_name(shipped: dict[str, Any], path: str
     assert said in str(told.value)
 
 
+@pytest.mark.parametrize(
+    ("row", "changes", "said"),
+    [
+        ("rad_dino", {"source": "microsoft/rad-dino/"}, ".source: found 'microsoft/rad-dino/' with revision 'main'"),
+        ("rad_dino", {"source": "https://huggingface.co/microsoft/rad-dino"}, "wanted organisation/name"),
+        ("rad_dino", {"source": "microsoft/rad-dino/pytorch_model.bin"}, "wanted organisation/name"),
+        ("chexone", {"source": "models/our/chexone"}, "for a folder write revision: none"),
+        ("chexagent", {"encoder": "XraySigLIP"}, ".encoder: found 'XraySigLIP' with encoder_revision"),
+        ("xrv_all", {"revision": "main"}, ".revision: found 'main', wanted none, or sha256:"),
+        ("xrv_all", {"revision": "sha256:12ab"}, ".revision: found 'sha256:12ab', wanted none, or sha256:"),
+        ("biomedclip", {"source": "weights.bin"}, "wanted organisation/name/file as on the hub"),
+    ],
+)
+def test_a_source_by_which_nothing_can_be_found_is_refused_with_the_row_before_any_job(
+    row: str, changes: dict[str, str], said: str
+) -> None:
+    """Its own job would end the run of all rows, and shares its parameters with other rows, so that it names none."""
+    preset: dict[str, Any] = yaml.safe_load((ROOT / "workflow/presets/nodulocc.yaml").read_text())
+    preset["zoo"]["models"] = {row: preset["zoo"]["models"][row] | changes}
+    with pytest.raises(ParamsError) as told:
+        registry.check(preset)
+    assert f"zoo.models.{row}." in str(told.value) and said in str(told.value)
+
+
 def test_all_wrong_rows_are_told_at_once(shipped: dict[str, Any]) -> None:
     models = shipped["zoo"]["models"]
     models["dinov2"]["pool"] = ["largst"]
