@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,8 +25,9 @@ KEY = Path(tempfile.gettempdir()) / f"noduleflow-test-{os.getuid()}.key"
 os.environ["NODULEFLOW_PSEUDONYM_KEY"] = str(KEY)
 pseudonym.key()  # one process makes it, whichever is first
 
-# Tests start Python some thousand times; what it compiles is kept, whatever the shell says.
+# Tests start Python some thousand times; what it compiles is kept, whatever the shell says, and so are the tests.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # A busy machine is no reason for a property test to fail.
 settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
