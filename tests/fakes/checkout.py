@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +37,20 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
 
 
 def copy(target: Path, changes: Mapping[str, Mapping[str, Any] | None] = SMALL) -> Path:
-    """Copy the files that git knows or would take into `target`, change some parameters, and commit."""
+    """Copy the files that git knows or would take into `target`, change some parameters, and commit.
+
+    What is compiled of them goes along, so that the first process of the copy need not compile it anew.
+    """
     listed = run(ROOT, "git", "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
     for name in listed:
         source, destination = ROOT / name, target / name
         if source.exists() or source.is_symlink():
             destination.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, destination, follow_symlinks=False)
+            if source.suffix == ".py" and (compiled := Path(cache_from_source(str(source)))).exists():
+                beside = Path(cache_from_source(str(destination)))
+                beside.parent.mkdir(exist_ok=True)
+                shutil.copy2(compiled, beside)
     change(target, changes)
     run(target, "git", "init", "-q")
     run(target, "git", "add", "-A")
