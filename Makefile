@@ -57,7 +57,7 @@ test: $(READY) ## the tests, minutes
 	$(RUN) OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile -m "not slow" $(PYTEST)
 
 test-slow: $(READY) ## the tests that run a whole study, a browser or a cluster
-	$(RUN) OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile -m slow $(PYTEST)
+	$(RUN) OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow $(PYTEST)
 
 mutate: $(READY) ## plant small changes in a copy and count those that the tests notice: make mutate [SAMPLE=200] [SEED=0] [ONLY="froc matching"]
 	@$(RUN) python -m workflow.mutate $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))

@@ -36,8 +36,18 @@ settings.load_profile("project")
 collect_ignore = ["fakes/standin_model"]  # runs under another transformers, in a process of its own
 
 
+# Files of minutes, longest first: handed out in this order, so that no process is left with a long one at the end.
+LONGEST = (
+    *(f"study/test_{name}" for name in ("engines", "seeds", "lofi", "findings_demo", "findings", "zoo", "systems")),
+    *(f"study/test_{name}" for name in ("slurm", "findings_endpoints", "real_images", "zoo_libraries")),
+    *(f"lib/models/test_{name}" for name in ("chexagent", "vision")),
+    *("lib/learn/test_zoo_chexagent", "nodules/test_train", "weights/test_served_base", "weights/test_lofi_base"),
+)
+PLACES = {Path(__file__).parent / f"{name}.py": place for place, name in enumerate(LONGEST)}
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out tests of what cannot be here: images that are not part of the project, and a GPU."""
+    """Leave out tests of what cannot be here, images that are not part of the project and a GPU; long files first."""
     absent = {
         name
         for name, here in (
@@ -49,7 +59,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     }
     left_out = [item for item in items if absent & {mark.name for mark in item.iter_markers()}]
     config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in left_out]
+    kept = [item for item in items if item not in left_out]
+    items[:] = sorted(kept, key=lambda item: PLACES.get(item.path, len(PLACES)))
 
 
 def pytest_terminal_summary(terminalreporter, exitstatus: int, config: pytest.Config) -> None:
