@@ -1,5 +1,6 @@
 """A copy of this checkout in a folder of its own, with a study small enough for a test."""
 
+import fcntl
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
@@ -55,6 +57,21 @@ def copy(target: Path, changes: Mapping[str, Mapping[str, Any] | None] = SMALL) 
     run(target, "git", "init", "-q")
     run(target, "git", "add", "-A")
     run(target, "git", "-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "-qm", "a study")
+    return target
+
+
+def finished(tmp_path_factory: pytest.TempPathFactory, target: Path) -> Path:
+    """A small study in `target` that `dvc repro` has run; it runs once for all who ask, and each gets a copy."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if os.environ.get("PYTEST_XDIST_WORKER") else root
+    whole, begun = root / "finished", root / "begun"
+    with (root / "finished.lock").open("w") as handle:  # processes of one run share it
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        if not whole.exists():
+            shutil.rmtree(begun, ignore_errors=True)
+            run(copy(begun), "dvc", "repro")
+            begun.rename(whole)
+    run(root, "cp", "-a", str(whole), str(target))
     return target
 
 

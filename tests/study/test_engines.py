@@ -48,9 +48,7 @@ def stages_of(rules: set[str], systems: tuple[str, ...] = ()) -> set[str]:
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small study that `dvc repro` has run."""
-    folder = checkouts.copy(tmp_path_factory.mktemp("study") / "checkout")
-    checkouts.run(folder, "dvc", "repro")
-    return folder
+    return checkouts.finished(tmp_path_factory, tmp_path_factory.mktemp("study") / "checkout")
 
 
 def test_snakemake_has_nothing_to_do_after_dvc_repro(study: Path) -> None:

@@ -32,9 +32,9 @@ def test_a_kind_offers_its_parameters_and_one_function() -> None:
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small study with a third classifier and a third localizer, both of new kinds, that `dvc repro` has run."""
-    changes = {**checkouts.SMALL, "nodules.submit": {"localizer": "spot", "classifier": "brightness"}}
-    folder = checkouts.copy(tmp_path_factory.mktemp("systems") / "checkout", changes)
+    """A small study, to which a classifier and a localizer of new kinds came, and `dvc repro` has run both."""
+    folder = checkouts.finished(tmp_path_factory, tmp_path_factory.mktemp("systems") / "checkout")
+    checkouts.change(folder, {"nodules.submit": {"localizer": "spot", "classifier": "brightness"}})
     shutil.copy(FAKES / "brightest.py", folder / "stages/lib/detect/kinds")
     shutil.copy(FAKES / "brightness.py", folder / "stages/lib/models/classifiers")
     document = yaml.safe_load((folder / "params.yaml").read_text())
