@@ -19,8 +19,6 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-import yaml
-
 from stages.lib.core import files, kinds, params
 
 PRESET = Path("workflow/presets/demo.yaml")
@@ -71,7 +69,7 @@ def bases(root: Path) -> dict[str, Shipped]:
     Args:
         root: Folder of the checkout.
     """
-    document = yaml.safe_load((root / PRESET).read_text())
+    document = params.document(str(root / PRESET))
     rows = params.parse(document, {"weights.pretrain": kinds.rows(kinds.BASES)}).pretrain
     found = {}
     for name, row in rows.items():
