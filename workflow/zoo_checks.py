@@ -12,6 +12,9 @@ from stages.weights import fetch, pickled
 from workflow import zoo_names
 
 
+CURVE_FILES = ("section", "metrics", "summary")  # beside those of the rows in results/zoo/curve
+
+
 def named(given: SimpleNamespace) -> Mapping[str, tuple[str, tuple[str, ...]]]:
     """What is named and what is there, by the parameter.
 
@@ -43,6 +46,18 @@ def problems(given: SimpleNamespace, document: Mapping[str, Any]) -> Iterator[st
     yield from _claims(given)
     for section, name, row in zoo_names.rows(document):
         yield from _sources(f"zoo.{section}.{name}", row)
+    yield from (
+        f"zoo.models.{name}: wanted another name, zoo_curve writes a file of this one"
+        for name in CURVE_FILES
+        if name in given.models
+    )
+    lists = {"curve.rows": given.curve.rows, "localizer_cv.rivals": given.localizer_cv.rivals}
+    lists |= {"localizer_cv.supervision": given.localizer_cv.supervision}
+    yield from (
+        f"zoo.{key}: found {', '.join(found)}, wanted each once"
+        for key, found in lists.items()
+        if len({*found}) < len(found)
+    )
     if "nodules" not in document:
         yield "zoo: found no section nodules, wanted it: the zoo compares its rows on the study's split and images"
     classifiers = tuple(document.get("nodules", {}).get("classifiers", {}))

@@ -180,6 +180,10 @@ def test_the_files_of_a_folder_with_an_odd_name_have_a_plain_one(shipped: dict[s
         ("zoo.models.qlora.classifier", "tunned", "zoo.models.qlora.classifier"),
         ("zoo.measure.reference", "nobody", "zoo.measure.reference: found 'nobody'"),
         ("zoo.curve.rows", ["qlora"], "zoo.curve.rows.0: found 'qlora'"),
+        ("zoo.curve.rows", ["dinov2", "dinov2"], "zoo.curve.rows: found dinov2, dinov2, wanted each once"),
+        ("zoo.models.summary", "of", "zoo.models.summary: wanted another name, zoo_curve writes a file of this one"),
+        ("zoo.localizer_cv.rivals", ["combined", "combined"], "zoo.localizer_cv.rivals: found combined, combined"),
+        ("zoo.localizer_cv.supervision", ["both", "both"], "zoo.localizer_cv.supervision: found both, both"),
         ("predict.model", "nobody", "predict.model: found 'nobody'"),
         ("zoo.models.qwen.source", "base", "wanted source 'base'"),
         ("zoo.models.probe_mean.source", "a/b", "library medgemma with source 'a/b'"),
@@ -189,7 +193,7 @@ def test_a_wrong_row_is_refused_with_its_name(shipped: dict[str, Any], path: str
     inside, *names = shipped, *path.split(".")
     for name in names[:-1]:
         inside = inside[name]
-    inside[names[-1]] = value
+    inside[names[-1]] = dict(shipped["zoo"]["models"]["dinov2"]) if value == "of" else value
     with pytest.raises(ParamsError) as told:
         registry.check(shipped)
     assert said in str(told.value)
