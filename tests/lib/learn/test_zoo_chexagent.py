@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -264,6 +265,25 @@ def test_answers_without_a_token_or_with_the_same_first_one_tell_nothing_apart()
         with pytest.raises(worker.RefusalError, match="wanted two different ones") as caught:
             worker.first_tokens(ids)
         assert caught.value.code == worker.REFUSED
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_logits_are_float32_unless_the_head_is_the_embeddings_whatever_a_configuration_leaves_out(shared: bool) -> None:
+    """Where a configuration does not speak of ties, transformers 4.40.0 says that there are some."""
+    import torch
+    from torch import nn
+
+    model = nn.ModuleDict({"embeddings": nn.Embedding(5, 3), "head": nn.Linear(3, 5, bias=False)}).bfloat16()
+    if shared:
+        model["head"].weight = model["embeddings"].weight
+    named = SimpleNamespace(
+        get_output_embeddings=lambda: model["head"],
+        config=SimpleNamespace(tie_word_embeddings=True),
+        named_modules=model.named_modules,
+    )
+    worker.sharpen(named)
+    assert model["embeddings"].weight.dtype == torch.bfloat16
+    assert model["head"](torch.ones(1, 3, dtype=torch.bfloat16)).dtype == (torch.bfloat16 if shared else torch.float32)
 
 
 def test_a_batch_is_compared_with_single_runs_by_its_logits_where_these_tell_answers_apart() -> None:

@@ -321,10 +321,14 @@ class FirstTalker(Talker):
 def sharpen(model: Any) -> None:
     """Compute logits in float32, whatever the type of the other weights: those of bfloat16 have 8 bits, and would tie.
 
-    A head that shares its weights with the embeddings, or that the model does not name, stays as it is.
+    A head that shares its weights with the embeddings, or that the model does not name, stays as it is. What the
+    configuration says of ties is not asked: where a file leaves it out, it says that there are some.
     """
     head = model.get_output_embeddings()
-    if head is not None and not model.config.tie_word_embeddings:
+    if head is None:
+        return
+    others = [module for _, module in model.named_modules() if module is not head]
+    if not any(one is head.weight for module in others for one in module.parameters(recurse=False)):
         head.float().register_forward_pre_hook(lambda _, inputs: (inputs[0].float(), *inputs[1:]))
 
 
