@@ -10,9 +10,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from stages.lib.core import params
+from stages.lib.core import documents, params
 from stages.lib.core.errors import NoduleflowError
+from stages.lib.models import snapshot
 from stages.lib.models.chexagent.client import NO_ENCODER
+from stages.lib.models.chexagent.records import Parts
+from stages.lib.models.snapshot import Snapshot
 from stages.weights import fetch, pickled
 from workflow import chexagent_env, hub_line, own_env, zoo_names
 from workflow.chapters import Line
@@ -43,9 +46,8 @@ def _models(document: Mapping[str, Any]) -> Iterator[Line]:
             yield f"{name}: {row['source']} is made by the pipeline itself", None
             continue
         if zoo_names.is_release(row):
-            yield f"{name}: {row['source']} is downloaded and converted when it is first needed", None
-            continue
-        if zoo_names.is_pickled(row):
+            what, mend = f"{name}: {row['source']} is downloaded and converted when it is first needed", None
+        elif zoo_names.is_pickled(row):
             what, mend = _pickled(name, row, keys)
         else:
             what, mend = hub_line.model(name, row["source"], row["revision"], keys=keys, whole=zoo_names.wants(row))
@@ -74,7 +76,7 @@ def _chexagents(document: Mapping[str, Any]) -> Iterator[Line]:
                 continue
             keys = f"zoo.models.{name}.{model}", f"zoo.models.{name}.{revision}"
             what, mend = hub_line.model(name, row[model], row[revision], keys=keys, asked=False)
-            yield f"{what}; licence {row['licence']}", mend
+            yield f"{what}{_size_of_part(name, model, row[model])}; licence {row['licence']}", mend
     if rows:
         ready = own_env.ready(chexagent_env.ENV, chexagent_env.ENV.folder)
         if ready is None and own_env.fit_python(chexagent_env.ENV) is None:
@@ -89,15 +91,23 @@ def _chexagents(document: Mapping[str, Any]) -> Iterator[Line]:
 
 def _size(row: Mapping[str, Any]) -> str:
     """What a model that was found takes on the disk."""
-    from stages.lib.models import snapshot
-
-    path = RECORDS / f"{zoo_names.weights(row)}.json"
-    if not path.is_file():
-        return ""
     try:
-        found = snapshot.read(path)
+        return _taken(snapshot.read(RECORDS / f"{zoo_names.weights(row)}.json"))
     except NoduleflowError:
         return ""
+
+
+def _size_of_part(name: str, part: str, base: str) -> str:
+    """What a part of CheXagent that was found for a row takes on the disk: the model, or its encoder."""
+    try:
+        found = documents.read(RECORDS / f"{name}_parts.json", Parts).whole.get(part)
+    except NoduleflowError:
+        return ""
+    return _taken(found) if found and found.base == base else ""
+
+
+def _taken(found: Snapshot) -> str:
+    """What the files of a model take on the disk."""
     size = sum((found.folder / name).stat().st_size for name in found.files if (found.folder / name).is_file())
     return f" ({size / GB:.2f} GB on the disk)"
 

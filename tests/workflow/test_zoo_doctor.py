@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 import yaml
 
+from stages.lib.core import documents
 from stages.lib.demo import untrained
-from workflow import chapters, zoo_costs, zoo_doctor
+from stages.lib.models.chexagent.records import Parts
+from stages.lib.models.snapshot import Snapshot
+from workflow import chapters, zoo_costs, zoo_doctor, zoo_names
 from workflow.costs import GPUS
 
 ROOT = Path(__file__).parents[2]
@@ -91,8 +94,34 @@ def test_a_release_that_is_converted_is_told_and_so_is_the_environment(shipped: 
     row = {**shipped["zoo"]["models"]["dinov2"], "library": "torchxrayvision", "source": "densenet121-res224-pc"}
     shipped["zoo"]["models"]["dinov2"] = row
     told = dict(zoo_doctor.lines(shipped))
-    assert told["dinov2: densenet121-res224-pc is downloaded and converted when it is first needed"] is None
+    what = "dinov2: densenet121-res224-pc is downloaded and converted when it is first needed; licence Apache-2.0"
+    assert told[what] is None
     assert any(what.startswith("vision environment, of dinov2: ") for what in told)
+
+
+def test_what_was_found_is_told_with_its_size_for_chexagent_and_a_release_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(zoo_doctor, "RECORDS", tmp_path)
+    document = yaml.safe_load((ROOT / "workflow/presets/nodulocc.yaml").read_text())
+    rows = document["zoo"]["models"]
+    (tmp_path / "model.safetensors").write_bytes(b"0" * 20_000_000)
+
+    def found(base: str) -> Snapshot:
+        files = {"model.safetensors": "0" * 64}
+        return Snapshot(base=base, revision="none", commit=None, folder=tmp_path, sha256="0" * 64, files=files)
+
+    first, second, released = rows["chexagent_first"], rows["chexagent"], rows["xrv_all"]
+    parts = Parts(model=found(first["model"]), code=found(first["model"]), encoder=None)
+    documents.write(tmp_path / "chexagent_first_parts.json", parts)
+    parts = Parts(model=found("another/model"), code=found("another/model"), encoder=found(second["encoder"]))
+    documents.write(tmp_path / "chexagent_parts.json", parts)  # the row was changed since
+    documents.write(tmp_path / f"{zoo_names.weights(released)}.json", found(released["source"]))
+    told = [what for what, _ in zoo_doctor.lines(document) if " (0.02 GB on the disk); licence " in what]
+    assert [what.partition(" ")[0] for what in told] == ["xrv_all:", "chexagent:", "chexagent_first:"]
+    assert "XraySigLIP" in told[1] and told[2].endswith("(0.02 GB on the disk); licence not stated")
 
 
 def test_a_pickled_file_is_looked_for_on_the_hub_or_here(
