@@ -11,7 +11,6 @@ from stages.lib.learn.zoo import ensemble
 from stages.weights import fetch, pickled
 from workflow import zoo_names
 
-
 CURVE_FILES = ("section", "metrics", "summary")  # beside those of the rows in results/zoo/curve
 
 
