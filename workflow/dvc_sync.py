@@ -21,6 +21,7 @@ from typing import Any
 
 import yaml
 
+from stages.weights import pickled
 from workflow import zoo_names
 from workflow.chapters import ROOTS
 
@@ -166,8 +167,8 @@ def _outside(params: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, st
                 if row.get("revision") == "none":
                     found[f"lofi_fetch-{kind}_{name}"] = (f"lofi.{kind}s.{name}.model", row["model"])
     for section, name, row in zoo_names.rows(params) if "zoo" in params else ():
-        given = zoo_names.own_weights(row) and row["revision"] == "none" and not row["source"].startswith("results/")
-        if given and not zoo_names.is_release(row):
+        local = zoo_names.own_weights(row) and pickled.is_local(row["revision"])  # a hash is that of a file here
+        if local and not row["source"].startswith("results/") and not zoo_names.is_release(row):
             stage = f"{zoo_names.fetched_by(row)}-{zoo_names.weights(row)}"
             found.setdefault(stage, (f"zoo.{section}.{name}.source", row["source"]))
         if row["kind"] == "chexagent" and row["revision"] == "none":

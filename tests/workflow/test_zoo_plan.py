@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     models["eva"] = {**models["vit"], "source": "owner/eva_x/tiny.pt", "revision": "main"}
     (tmp_path / "eva").mkdir()
     (tmp_path / "eva/config.json").write_text("{}")
-    models["pickled"] = {**models["vit"], "source": str(tmp_path / "eva/tiny.pt"), "revision": "none"}
+    models["pickled"] = {**models["vit"], "source": str(tmp_path / "eva/tiny.pt"), "revision": f"sha256:{'0' * 64}"}
     published = {key: xrv[key] for key in (*zoo_names.BACKBONE_KEYS, "seen", "licence", "commercial")}
     models["xrv_itself"] = published | {"kind": "published", "target": "Nodule", "side_px": 224}
     models["chexagent"] = yaml.safe_load((ROOT / "workflow/presets/nodulocc.yaml").read_text())["zoo"]["models"][
