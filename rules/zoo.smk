@@ -244,6 +244,7 @@ rule zoo_check:
         localized=expand(f"{ZOO_FOUND}/{{zoo_localizer}}.json", zoo_localizer=USED_LOCALIZERS),
         weights=expand("results/weights/zoo/{source}.json", source=SOURCES),
         parts=expand("results/weights/zoo/{chexagent}_parts.json", chexagent=CHEXAGENTS),
+        environments=OWN_ENVIRONMENTS,
         templates="results/zoo/report.html",
         code=code("zoo.check"),
     output:

@@ -24,6 +24,10 @@ SOURCES = {  # rows by the name of their model's files; those of the study's bas
 }
 CHEXAGENTS = [name for name, row in ZOO["models"].items() if row["kind"] == "chexagent"]
 CHEXAGENT_ENVIRONMENT = "results/weights/zoo/chexagent_environment.json"
+OWN_ENVIRONMENTS = [
+    *([CHEXAGENT_ENVIRONMENT] if CHEXAGENTS else []),
+    *([VISION_ENVIRONMENT] if any(zoo_names.needs_vision(row) for _, _, row in ZOO_ROWS) else []),
+]
 USED_LOCALIZERS = [  # whose points are a localizer of the study
     name
     for name in ZOO_LOCALIZERS

@@ -39,7 +39,7 @@ rule zoo_environment:
     params:
         paths=paths,
     shell:
-        "python -m workflow.vision_env {params.paths} 2>&1 | tee {log}"
+        "python -m workflow.vision_env {params.paths} --missing 2>&1 | tee {log}"
 
 
 rule zoo_convert:
@@ -96,7 +96,7 @@ rule zoo_chexagent_environment:
     params:
         paths=paths,
     shell:
-        "python -m workflow.chexagent_env {params.paths} 2>&1 | tee {log}"
+        "python -m workflow.chexagent_env {params.paths} --missing 2>&1 | tee {log}"
 
 
 rule zoo_fetch:
@@ -105,6 +105,5 @@ rule zoo_fetch:
         expand("results/weights/zoo/{source}.json", source=SOURCES),
         ["results/weights/fetch.json"],
         expand("results/weights/zoo/{chexagent}_parts.json", chexagent=CHEXAGENTS),
-        [CHEXAGENT_ENVIRONMENT] if CHEXAGENTS else [],
-        [VISION_ENVIRONMENT] if any(zoo_names.needs_vision(row) for _, _, row in ZOO_ROWS) else [],
+        OWN_ENVIRONMENTS,
     localrule: True

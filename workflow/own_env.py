@@ -18,7 +18,7 @@ from pathlib import Path
 from stages.lib.core import documents, files
 from stages.lib.core.errors import DocumentError, EnvironmentBuildError
 from stages.lib.core.log import LOG
-from stages.lib.models.own_environment import Environment, Kind
+from stages.lib.models.own_environment import Environment, Kind, Unbuilt
 
 READY = "ready.json"
 Versions = dict[str, str | None]
@@ -217,8 +217,16 @@ def main(env: OwnEnv, doc: str | None, argv: Sequence[str] | None = None) -> Non
     way.add_argument("--layered", action="store_true", help="on top of this environment")
     way.add_argument("--python", type=Path, metavar="PATH", help="an interpreter made by other means")
     parser.add_argument("--out", metavar="FILE", help="write the record there as well")
+    parser.add_argument("--missing", action="store_true", help="if it cannot be built, write why to FILE, and go on")
     args = parser.parse_args(argv)
-    record = build(env, args.folder, layered=args.layered, python=args.python)
+    try:
+        record = build(env, args.folder, layered=args.layered, python=args.python)
+    except EnvironmentBuildError as error:
+        if not (args.missing and args.out):
+            raise
+        LOG.error("%s", error)
+        documents.write(args.out, Unbuilt(missing=str(error)))
+        return
     told = ", ".join(f"{name} {record.versions[name]}" for name in env.told)
     LOG.info("%s: %s, %s, %s", env.name, record.python, record.kind, told)
     if args.out:

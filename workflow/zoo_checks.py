@@ -1,16 +1,18 @@
 """What does not fit together in the chapter zoo, though each section is right by itself."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from stages.lib.core import kinds
+from stages.lib.core import kinds, params
 from stages.lib.core.errors import ParamsError
 from stages.lib.learn.zoo import ensemble
 from stages.weights import fetch, pickled
 from workflow import zoo_names
 
+PRETRAINED = Path("results/weights/pretrain")
 CURVE_FILES = ("section", "metrics", "summary")  # beside those of the rows in results/zoo/curve
 
 
@@ -43,8 +45,9 @@ def problems(given: SimpleNamespace, document: Mapping[str, Any]) -> Iterator[st
     """
     yield from (f"zoo.models.{one}" for one in ensemble.problems(document["zoo"]["models"]))
     yield from _claims(given)
+    made = tuple(document.get("weights", {}).get("pretrain", {}))
     for section, name, row in zoo_names.rows(document):
-        yield from _sources(f"zoo.{section}.{name}", row)
+        yield from _sources(f"zoo.{section}.{name}", row, made)
     yield from (
         f"zoo.models.{name}: wanted another name, zoo_curve writes a file of this one"
         for name in CURVE_FILES
@@ -80,13 +83,19 @@ def problems(given: SimpleNamespace, document: Mapping[str, Any]) -> Iterator[st
                 )
 
 
-def _sources(key: str, row: Mapping[str, Any]) -> Iterator[str]:
+def _sources(key: str, row: Mapping[str, Any], made: Sequence[str]) -> Iterator[str]:
     """What a row names by which no model can be found, on the hub or here.
 
     Args:
         key: Dotted name of the row.
         row: The row.
+        made: Rows of weights.pretrain, whose models the pipeline makes.
     """
+    path = Path(str(row.get("source", ""))).parts
+    if path[:3] == PRETRAINED.parts and (len(path) != 4 or path[3] not in made):
+        hint = params.unknown(path[-1], made)
+        yield f"{key}.source: found {row['source']!r}, wanted {PRETRAINED}/ and a row of weights.pretrain; {hint}"
+        return
     if zoo_names.is_pickled(row):
         keys = f"{key}.source", f"{key}.revision"
         try:

@@ -6,22 +6,21 @@ Nothing is fetched; `make zoo-fetch` fetches, and ends with these lines.
 """
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from stages.lib.core import documents, params
-from stages.lib.core.errors import NoduleflowError
-from stages.lib.models import snapshot
+from stages.lib.core.errors import DocumentError, EnvironmentBuildError, NoduleflowError
+from stages.lib.models import own_environment, snapshot
 from stages.lib.models.chexagent.client import NO_ENCODER
 from stages.lib.models.chexagent.records import Parts
 from stages.lib.models.snapshot import Snapshot
 from stages.weights import fetch, pickled
-from workflow import chexagent_env, hub_line, own_env, zoo_names
+from workflow import chexagent_env, hub_line, own_env, vision_env, zoo_names
 from workflow.chapters import Line
 from workflow.costs import GB
 
-ENVIRONMENT = Path("results/weights/zoo/vision_environment.json")
 RECORDS = Path("results/weights/zoo")
 
 
@@ -77,16 +76,7 @@ def _chexagents(document: Mapping[str, Any]) -> Iterator[Line]:
             keys = f"zoo.models.{name}.{model}", f"zoo.models.{name}.{revision}"
             what, mend = hub_line.model(name, row[model], row[revision], keys=keys, asked=False)
             yield f"{what}{_size_of_part(name, model, row[model])}; licence {row['licence']}", mend
-    if rows:
-        ready = own_env.ready(chexagent_env.ENV, chexagent_env.ENV.folder)
-        if ready is None and own_env.fit_python(chexagent_env.ENV) is None:
-            yield (
-                f"CheXagent's environment, of {', '.join(rows)}: found no Python that its packages have files for",
-                "install Python 3.11 or 3.12",
-            )
-        else:
-            state = "is built" if ready else "is built when it is first needed (gigabytes)"
-            yield f"CheXagent's environment, of {', '.join(rows)}: {state}", None
+    yield from _environment("CheXagent's environment", chexagent_env.ENV, RECORDS / "chexagent_environment.json", rows)
 
 
 def _size(row: Mapping[str, Any]) -> str:
@@ -126,9 +116,25 @@ def _licences(document: Mapping[str, Any]) -> Iterator[Line]:
 def _environments(document: Mapping[str, Any]) -> Iterator[Line]:
     """A line for the vision environment, if a row needs it."""
     rows = [name for _, name, row in zoo_names.rows(document) if zoo_names.needs_vision(row)]
-    if rows:
-        state = "is built" if ENVIRONMENT.is_file() else "is built when it is first needed (gigabytes)"
-        yield f"vision environment, of {', '.join(rows)}: {state}", None
+    yield from _environment("vision environment", vision_env.ENV, RECORDS / "vision_environment.json", rows)
+
+
+def _environment(what: str, env: own_env.OwnEnv, record: Path, rows: Collection[str]) -> Iterator[Line]:
+    """A line for an environment of its own, if rows need it: whether it is built, may be, or could not be."""
+    if not rows:
+        return
+    title = f"{what}, of {', '.join(rows)}"
+    try:
+        _ = own_env.ready(env, env.folder) or own_environment.read(record, env.mend)
+    except EnvironmentBuildError as error:
+        yield f"{title}: could not be built, or is gone", str(error)
+    except DocumentError:  # nobody has asked for it so far
+        if own_env.fit_python(env) is None:
+            yield f"{title}: found no Python that its packages have files for", "install Python 3.11 or 3.12"
+        else:
+            yield f"{title}: is built when it is first needed (gigabytes)", None
+    else:
+        yield f"{title}: is built", None
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from stages.lib.core import cli, documents, params
-from stages.lib.core.errors import ModelError, ParamsError, WorkerError
+from stages.lib.core.errors import EnvironmentBuildError, ModelError, ParamsError, WorkerError
 from stages.lib.core.log import LOG
 from stages.lib.models.snapshot import Missing, Snapshot
 from stages.weights import fetch
@@ -101,11 +101,12 @@ def record(out: str, model: tuple[str, str], find: Callable[[], Snapshot], *, mi
     Raises:
         ModelError: If it cannot be had and they do not.
         WorkerError: If a process that should make it of another file failed, and they do not.
+        EnvironmentBuildError: If there is no environment for that process, and they do not.
     """
     base, revision = model
     try:
         documents.write(out, find())
-    except (ModelError, WorkerError) as error:
+    except (ModelError, WorkerError, EnvironmentBuildError) as error:
         if not missing:
             raise
         LOG.error("%s", error)

@@ -6,6 +6,7 @@ in   fits       records.Fit of each row; the file's name is the row's
      localized  records.Localized of each trained localizer
      weights    JSON of each model, as lib.models.snapshot.Snapshot or Missing
      parts      JSON of each model of several sets of files, as lib.models.chexagent.records.Parts or Missing
+     environments  records of environments of their own, as lib.models.own_environment.Environment or Unbuilt
 out  check      JSON: the rows that stand
 """
 
@@ -16,12 +17,14 @@ from stages.lib.core import cli, documents, params
 from stages.lib.core.errors import ProblemsError
 from stages.lib.core.log import LOG
 from stages.lib.models.chexagent.records import Parts
+from stages.lib.models.own_environment import Environment, Unbuilt
 from stages.lib.models.snapshot import Missing, Snapshot
 from stages.zoo.record_files import features_name
 from stages.zoo.records import Embedded, Failure, Fit, Inferred, Localized
 from stages.zoo.rows import failure
 
 OF_MEMBER = ("its member {} failed:", "scores of {}: lacks")  # how an ensemble says that a member has no scores
+Needed = Snapshot | Parts | Missing | Environment | Unbuilt  # what a row stands on
 AGAIN = "snakemake --cores 2 --forcerun {files} -- zoo_check"
 
 
@@ -41,7 +44,7 @@ def check(
     inferred: Mapping[str, Inferred],
     embedded: Mapping[str, Embedded],
     localized: Mapping[str, Localized] | None = None,
-    weights: Mapping[str, Snapshot | Parts | Missing] | None = None,
+    weights: Mapping[str, Needed] | None = None,
 ) -> Checked:
     """Rows that stand, if all do.
 
@@ -50,7 +53,7 @@ def check(
         inferred: Record of each row's scores, likewise.
         embedded: Record of each features, likewise.
         localized: Record of each trained localizer, likewise.
-        weights: Record of each model, likewise; one that could not be had is looked for again.
+        weights: Record of each model and each environment, likewise; one that could not be had is looked for again.
 
     Raises:
         FailedRowsError: If a row failed: the row, the stage, the reason and the command, for each.
@@ -88,9 +91,9 @@ def _origin(name: str, why: Mapping[str, Failure]) -> str:
     return _origin(members[0], why) if members else name
 
 
-def _is_missing(found: Snapshot | Parts | Missing, failed: Failure) -> bool:
-    """Whether a row failed as a model could not be had."""
-    return isinstance(found, Missing) and found.missing in failed.reason
+def _is_missing(found: Needed, failed: Failure) -> bool:
+    """Whether a row failed as a model or an environment could not be had."""
+    return isinstance(found, Missing | Unbuilt) and found.missing in failed.reason
 
 
 def _files(failed: Failure, fit: Fit | None, embedded: Mapping[str, Embedded], fitted: str, scored: str) -> list[str]:
@@ -112,10 +115,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = cli.parse(
         __doc__,
         argv,
-        reads=("fits", "inferred", "embedded", "localized", "weights", "parts"),
+        reads=("fits", "inferred", "embedded", "localized", "weights", "parts", "environments"),
         writes=("check",),
-        many=("fits", "inferred", "embedded", "localized", "weights", "parts"),
-        optional=("embedded", "localized", "weights", "parts"),
+        many=("fits", "inferred", "embedded", "localized", "weights", "parts", "environments"),
+        optional=("embedded", "localized", "weights", "parts", "environments"),
     )
     found = check(
         {path: documents.read(path, Fit) for path in args.fits},
@@ -125,6 +128,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         {
             **{path: documents.read_either(path, Snapshot, Missing) for path in args.weights or ()},
             **{path: documents.read_either(path, Parts, Missing) for path in args.parts or ()},
+            **{path: documents.read_either(path, Environment, Unbuilt) for path in args.environments or ()},
         },
     )
     LOG.info("check: all %d rows stand", len(found.rows))

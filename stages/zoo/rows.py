@@ -1,5 +1,6 @@
 """Rows of `zoo.models` as select, measure and the page look at them: what each says of itself, and what it costs."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,7 +48,7 @@ class Model:
 
 
 def models(document: Mapping[str, Any]) -> dict[str, Model]:
-    """Rows of a document of parameters by name, in their order.
+    """Rows of a document of parameters by name, in their order; a label that several share has their name behind it.
 
     Raises:
         ParamsError: If there is none, or a row lacks what every row says.
@@ -55,13 +56,15 @@ def models(document: Mapping[str, Any]) -> dict[str, Model]:
     rows = (document.get("zoo") or {}).get("models") or {}
     problems = [] if rows else ["zoo.models: no row, wanted at least one"]
     found = {}
+    labels = {name: str(row.get("label") or spoken(name)) for name, row in rows.items()}
+    often = Counter(labels.values())
     for name, row in rows.items():
         missing = [key for key in ("kind", "seen", "licence", "commercial") if key not in row]
         problems += [f"zoo.models.{name}.{key}: missing" for key in missing]
         if not missing:
             found[name] = Model(
                 name=name,
-                label=str(row.get("label") or spoken(name)),
+                label=labels[name] if often[labels[name]] == 1 else f"{labels[name]} ({name})",
                 kind=row["kind"],
                 seen=str(seen(row["seen"])),
                 licence=row["licence"],

@@ -10,7 +10,7 @@ import pytest
 from stages.lib.core import documents
 from stages.lib.core.errors import DocumentError, EnvironmentBuildError
 from stages.lib.models import own_environment
-from stages.lib.models.own_environment import Environment
+from stages.lib.models.own_environment import Environment, Unbuilt
 from workflow import own_env, vision_env
 
 VISION = Path("workflow/envs/vision")
@@ -136,3 +136,16 @@ def test_the_environment_of_the_tests_is_the_pinned_one_and_is_found_again(visio
     assert vision_env.build(folder) == vision_environment
     given = vision_env.build(tmp_path / "given", python=vision_environment.python)
     assert (given.kind, given.versions) == ("given", found)
+
+
+def test_an_environment_that_cannot_be_built_is_told_where_others_go_on_and_ends_the_builder_else(tmp_path):
+    """Its rows fail by the reason that is told; the rows of other libraries stand."""
+    nowhere = replace(vision_env.ENV, folder=tmp_path / "own", pythons=((1, 5),), wants="it wants Python {}")
+    out = tmp_path / "record.json"
+    with pytest.raises(EnvironmentBuildError, match=r"it wants Python 1\.5"):
+        own_env.main(nowhere, None, ["--folder", str(tmp_path / "own"), "--out", str(out)])
+    assert not out.exists()
+    own_env.main(nowhere, None, ["--folder", str(tmp_path / "own"), "--out", str(out), "--missing"])
+    assert "it wants Python 1.5" in documents.read(out, Unbuilt).missing
+    with pytest.raises(EnvironmentBuildError, match=r"it wants Python 1\.5"):
+        own_environment.read(out, "mend")

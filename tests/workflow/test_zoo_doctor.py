@@ -1,5 +1,6 @@
 """What the rows of the zoo lack on a machine, offline."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import yaml
 from stages.lib.core import documents
 from stages.lib.demo import untrained
 from stages.lib.models.chexagent.records import Parts
+from stages.lib.models.own_environment import Environment, Unbuilt
 from stages.lib.models.snapshot import Snapshot
 from workflow import chapters, zoo_costs, zoo_doctor, zoo_names
 from workflow.costs import GPUS
@@ -140,3 +142,25 @@ def test_a_pickled_file_is_looked_for_on_the_hub_or_here(
     (tmp_path / "tiny.pt").write_bytes(b"")
     [what] = [what for what, mend in zoo_doctor.lines(shipped) if what.startswith("siglip: ") and mend is None]
     assert "is here, and converted when it is first needed" in what
+
+
+def test_an_environment_that_could_not_be_built_or_is_gone_is_to_be_mended(
+    shipped: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shipped["zoo"]["models"]["dinov2"] |= {"library": "timm", "source": str(tmp_path), "architecture": "test_vit"}
+    monkeypatch.chdir(tmp_path)
+    record = tmp_path / zoo_doctor.RECORDS / "vision_environment.json"
+
+    def said() -> tuple[str, str | None]:
+        [found] = [line for line in zoo_doctor.lines(shipped) if line[0].startswith("vision environment, of dinov2")]
+        return found
+
+    assert said() == ("vision environment, of dinov2: is built when it is first needed (gigabytes)", None)
+    record.parent.mkdir(parents=True)
+    documents.write(record, Unbuilt(missing="no disk"))
+    assert said() == ("vision environment, of dinov2: could not be built, or is gone", "no disk")
+    documents.write(record, Environment(python=tmp_path / "gone", kind="full", locks="0", versions={}))
+    what, mend = said()
+    assert what.endswith("is gone") and mend and "make setup-vision" in mend
+    documents.write(record, Environment(python=Path(sys.executable), kind="given", locks="0", versions={}))
+    assert said() == ("vision environment, of dinov2: is built", None)

@@ -105,7 +105,7 @@ def test_each_row_and_each_backbone_is_a_stage_of_dvc_whose_parameters_exist(fol
     own = {"results/weights/zoo/chexagent_parts.json", "results/weights/zoo/chexagent_environment.json"}
     assert own <= set(stages["zoo_fit-chexagent"]["deps"]) and not own & set(stages["zoo_fit-xrv_itself"]["deps"])
     assert "${zoo.models.chexagent.model}" in stages["zoo_chexagent-chexagent"]["deps"]
-    assert users == {"zoo_convert", "zoo_embed", "zoo_fit", "zoo_infer"}
+    assert users == {"zoo_convert", "zoo_embed", "zoo_fit", "zoo_infer", "zoo_check"}
     assert environment not in stages["zoo_fit-vit"]["deps"]  # a head reads features alone
     assert "${zoo.models.vit.source}" in stages[f"zoo_weights-{zoo_names.weights(rows['vit'])}"]["deps"]
     released = stages[f"zoo_convert-{zoo_names.weights(rows['xrv'])}"]
@@ -184,6 +184,12 @@ def test_the_files_of_a_folder_with_an_odd_name_have_a_plain_one(shipped: dict[s
         ("zoo.models.summary", "of", "zoo.models.summary: wanted another name, zoo_curve writes a file of this one"),
         ("zoo.localizer_cv.rivals", ["combined", "combined"], "zoo.localizer_cv.rivals: found combined, combined"),
         ("zoo.localizer_cv.supervision", ["both", "both"], "zoo.localizer_cv.supervision: found both, both"),
+        (
+            "zoo.models.dinov2.source",
+            "results/weights/pretrain/tiny_dino2",
+            "zoo.models.dinov2.source: found 'results/weights/pretrain/tiny_dino2', wanted results/weights/pretrain/ "
+            "and a row of weights.pretrain; tiny_dino2: unknown; did you mean 'tiny_dinov2'?",
+        ),
         ("predict.model", "nobody", "predict.model: found 'nobody'"),
         ("zoo.models.qwen.source", "base", "wanted source 'base'"),
         ("zoo.models.probe_mean.source", "a/b", "library medgemma with source 'a/b'"),

@@ -4,6 +4,7 @@ import pytest
 import zoo_tables as fake
 
 from stages.lib.core import cli, documents
+from stages.lib.models.own_environment import Unbuilt
 from stages.lib.models.snapshot import Missing
 from stages.zoo import check
 from stages.zoo.check import Checked, FailedRowsError
@@ -70,6 +71,20 @@ def test_a_row_whose_model_cannot_be_had_is_tried_again_from_the_look_for_it(tmp
     with pytest.raises(FailedRowsError) as told:
         check.main([*given, "--weights", str(path)])
     assert str(told.value).splitlines()[-1] == f"    snakemake --cores 2 --forcerun {path} -- zoo_check"
+
+
+def test_a_row_whose_environment_could_not_be_built_is_tried_again_from_the_building(tmp_path):
+    """The model that was to be converted there is missing by the same reason, and is looked for again as well."""
+    why = "'pip install' failed; run 'make setup-vision' where the package index can be reached"
+    failed = fake.failed("embed", f"xrv: {why}")
+    model, environment = tmp_path / "weights/xrv.json", tmp_path / "weights/vision_environment.json"
+    documents.write(model, Missing(base="xrv", revision="none", missing=why))
+    documents.write(environment, Unbuilt(missing=why))
+    given = arguments(tmp_path, [fake.fit("a", failure=failed)], [fake.inferred("a", failure=failed)])
+    with pytest.raises(FailedRowsError) as told:
+        check.main([*given, "--weights", str(model), "--environments", str(environment)])
+    command = str(told.value).splitlines()[-1]
+    assert command == f"    snakemake --cores 2 --forcerun {model} {environment} -- zoo_check"
 
 
 def test_an_ensemble_whose_member_failed_is_tried_again_from_the_member(tmp_path):

@@ -236,3 +236,11 @@ def test_a_row_whose_scores_are_all_1_is_measured_and_compared_by_its_logits(who
             assert found[subject][key] == was[subject][key], key
     assert found[Subject("classification", "probe", "test")][Key("sensitivity", "half")].value == 1.0
     assert not next(row for row in notes.rows if row.model == "probe").constant
+
+
+def test_rows_that_share_a_label_have_their_names_behind_it() -> None:
+    row = {"kind": "prevalence", "seen": "no", "licence": "none", "commercial": True}
+    found = models(
+        {"zoo": {"models": {"a": row | {"label": "X"}, "b": row | {"label": "X"}, "c": row | {"label": "Y"}}}}
+    )
+    assert [one.label for one in found.values()] == ["X (a)", "X (b)", "Y"]

@@ -67,7 +67,7 @@ def read(path: str | Path, kind: type[T], remedy: str | None = None) -> T:
         raise DocumentError(f"{path}: is no {name}; {remedy}:\n" + "\n".join(problems)) from error
 
 
-def read_either(path: str | Path, kind: type[T], other: type[U]) -> T | U:
+def read_either(path: str | Path, kind: type[T], other: type[U], remedy: str | None = None) -> T | U:
     """Document of one of two kinds, told by a key that every document of the second has and none of the first.
 
     Raises:
@@ -79,7 +79,7 @@ def read_either(path: str | Path, kind: type[T], other: type[U]) -> T | U:
         told = set(json.loads(Path(path).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         told = set()
-    return read(path, other) if keys and keys <= told else read(path, kind)
+    return read(path, other, remedy) if keys and keys <= told else read(path, kind, remedy)
 
 
 def name_of(kind: type) -> str:

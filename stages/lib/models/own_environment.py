@@ -20,6 +20,13 @@ class Environment:
     versions: Mapping[str, str | None]  # of each package that matters; null if it is not installed
 
 
+@params.section
+class Unbuilt:
+    """An environment that could not be built: what is written in its place where others are to go on without it."""
+
+    missing: params.Text  # why, and what to do
+
+
 def read(path: str | Path, mend: str) -> Environment:
     """Environment of a record.
 
@@ -29,9 +36,11 @@ def read(path: str | Path, mend: str) -> Environment:
 
     Raises:
         DocumentError: If the file is missing or not such a record.
-        EnvironmentBuildError: If the interpreter is gone.
+        EnvironmentBuildError: If it could not be built, or the interpreter is gone.
     """
-    found = documents.read(path, Environment, mend)
+    found = documents.read_either(path, Environment, Unbuilt, mend)
+    if isinstance(found, Unbuilt):
+        raise EnvironmentBuildError(found.missing)
     if not found.python.exists():
         raise EnvironmentBuildError(f"{path}: there is no {found.python} any more; {mend}")
     return found

@@ -198,7 +198,8 @@ class Talker:
             self.answers = first_tokens(
                 {text: self.tokenizer.encode(text, add_special_tokens=False) for text in head["answers"]}
             )
-            sharpen(self.model)
+            if not sharpen(self.model) and head["dtype"] != "float32":
+                say(f"warning: the logits are of {head['dtype']} as the weights are, and may tie")
         self.notes: Row = {"dtype": head["dtype"], "unexpected_weights": lost["unexpected"]}
         say(f"model loaded on {self.device} in {time.monotonic() - began:.0f} s")
 
@@ -318,18 +319,23 @@ class FirstTalker(Talker):
         }
 
 
-def sharpen(model: Any) -> None:
+def sharpen(model: Any) -> bool:
     """Compute logits in float32, whatever the type of the other weights: those of bfloat16 have 8 bits, and would tie.
 
     A head that shares its weights with the embeddings, or that the model does not name, stays as it is. What the
     configuration says of ties is not asked: where a file leaves it out, it says that there are some.
+
+    Returns:
+        Whether they are computed so.
     """
     head = model.get_output_embeddings()
     if head is None:
-        return
+        return False
     others = [module for _, module in model.named_modules() if module is not head]
-    if not any(one is head.weight for module in others for one in module.parameters(recurse=False)):
-        head.float().register_forward_pre_hook(lambda _, inputs: (inputs[0].float(), *inputs[1:]))
+    if any(one is head.weight for module in others for one in module.parameters(recurse=False)):
+        return False
+    head.float().register_forward_pre_hook(lambda _, inputs: (inputs[0].float(), *inputs[1:]))
+    return True
 
 
 def first_tokens(ids: Mapping[str, Sequence[int]]) -> list[int]:
