@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from stages.lib.core.errors import EndpointError, ImageError, NoduleflowError, RequestsError
 from stages.lib.models.chat import checks, tries, wire
@@ -28,6 +28,7 @@ from stages.lib.models.chat.tries import PassingError, RefusedError
 
 UNAUTHORIZED = 401
 LOOK_AGAIN_SECONDS = 0.5
+Done: TypeAlias = "queue.SimpleQueue[tuple[int, Reply, asyncio.Event] | BaseException | None]"  # what came of requests
 
 
 @dataclass
@@ -62,6 +63,9 @@ class Endpoint:
     def metered(self, requests: Sequence[Request], budget: Budget) -> Iterator[tuple[int, Reply]]:
         """Number and reply of each request, as they are answered.
 
+        A reply's place is given to the next request once the caller asks for more, which is when it has kept the reply:
+        a killed process has lost no more answers than there are requests under way at once.
+
         Closed early, it lets go of what is under way.
 
         Raises:
@@ -77,7 +81,7 @@ class Endpoint:
                 f"{self.params.base_url}:",
                 [f"found a budget in dollars and no price {self.params.price!r}, wanted one in findings.client.prices"],
             )
-        done: queue.SimpleQueue[tuple[int, Reply] | BaseException | None] = queue.SimpleQueue()
+        done: Done = queue.SimpleQueue()
         run = _Run(self.params, requests, budget, tariff, done)
         thread = threading.Thread(target=run.start, name="endpoint", daemon=True)
         thread.start()
@@ -85,7 +89,9 @@ class Endpoint:
             while (found := done.get()) is not None:
                 if isinstance(found, BaseException):
                     raise found
-                yield found
+                number, reply, kept = found
+                yield number, reply
+                run.go_on(kept)
         finally:
             run.abandon()
             thread.join()
@@ -99,7 +105,7 @@ class _Run:
     requests: Sequence[Request]
     budget: Budget
     tariff: Tariff
-    done: "queue.SimpleQueue[tuple[int, Reply] | BaseException | None]"
+    done: Done
     stopped: NoduleflowError | None = None
     refused: int = 0
     failed_in_a_row: int = 0
@@ -117,6 +123,12 @@ class _Run:
             self.done.put(None)
         except BaseException as error:
             self.done.put(error)
+
+    def go_on(self, kept: asyncio.Event) -> None:
+        """Let the worker whose reply was kept send its next request; from another thread."""
+        if self.loop is not None:
+            with contextlib.suppress(RuntimeError):  # closed in the meantime
+                self.loop.call_soon_threadsafe(kept.set)
 
     def abandon(self) -> None:
         """End at once, if it has not ended; from another thread."""
@@ -162,7 +174,9 @@ class _Run:
             except NoduleflowError as error:  # the budget, or the key
                 self._stop(error)
                 return
-            self.done.put((number, reply))
+            kept = asyncio.Event()
+            self.done.put((number, reply, kept))
+            await kept.wait()
 
     def _stop(self, error: NoduleflowError) -> None:
         self.stopped = self.stopped or error

@@ -181,6 +181,18 @@ def test_a_slow_request_holds_no_other(stub):
     assert order[-1] == 0
 
 
+def test_no_request_is_sent_in_the_place_of_one_whose_reply_was_not_kept(stub):
+    """So that a killed process loses no more answers than were under way."""
+    requests = [request(text=str(number), model="good") for number in range(9)]
+    stub.forget()
+    replies = endpoint(stub.url, model="good", concurrency=2).replies(requests)
+    for kept in range(3):
+        next(replies)
+        time.sleep(0.3)
+        assert stub.count("good") <= kept + 2
+    assert len(list(replies)) == 6
+
+
 def written(folder, number=0):
     path = folder / f"{number}.png"
     cv2.imwrite(str(path), np.random.default_rng(number).integers(0, 256, (40, 60, 3), np.uint8))
