@@ -17,6 +17,7 @@ from pathlib import Path
 
 from stages.lib.core import documents, files
 from stages.lib.core.errors import DocumentError, EnvironmentBuildError
+from stages.lib.core.locks import locked
 from stages.lib.core.log import LOG
 from stages.lib.models.own_environment import Environment, Kind, Unbuilt
 
@@ -68,13 +69,9 @@ def build(env: OwnEnv, folder: Path, *, layered: bool = False, python: Path | No
     Raises:
         EnvironmentBuildError: If no fit Python is found, a package cannot be had, or what was built is not as wanted.
     """
-    import fcntl
-
     folder = folder.absolute()
     kind: Kind = "given" if python else "layered" if layered else "full"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(f"{folder.name}.lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with locked(folder.with_name(f"{folder.name}.lock"), f"the environment {folder.name}"):
         if python is None and (found := ready(env, folder)):
             return found
         if folder.exists():

@@ -166,7 +166,7 @@ class Talker:
 
         began = time.monotonic()
         folder = head["model"]
-        self.tokenizer = self.words(folder)
+        self.tokenizer = self.load_tokenizer(folder)
         load: Any = transformers.AutoModelForCausalLM.from_pretrained
         model, info = load(
             folder,
@@ -203,7 +203,7 @@ class Talker:
         self.notes: Row = {"dtype": head["dtype"], "unexpected_weights": lost["unexpected"]}
         say(f"model loaded on {self.device} in {time.monotonic() - began:.0f} s")
 
-    def words(self, folder: str) -> Any:
+    def load_tokenizer(self, folder: str) -> Any:
         """The tokenizer."""
         import transformers
 
@@ -280,7 +280,7 @@ class FirstTalker(Talker):
             raise RefusalError("the first CheXagent is asked for two answers, and not for boxes; wanted CheXagent-2")
         super().__init__(head, config)
 
-    def words(self, folder: str) -> Any:
+    def load_tokenizer(self, folder: str) -> Any:
         """The tokenizer; what it is part of makes the model's inputs."""
         import transformers
 

@@ -313,8 +313,8 @@ def unpickle(file: Path, folder: Path, environment: Path, work: Path | None) -> 
         WorkerError: If the process died or hangs.
     """
     given = [str(file.absolute()), str(folder.absolute())]
-    words = _run(given, environment, work, program=unpickling.__file__)
-    return [line.removeprefix("vision: ") for line in words.splitlines() if line.startswith("vision: ")]
+    log = _run(given, environment, work, program=unpickling.__file__)
+    return [line.removeprefix("vision: ") for line in log.splitlines() if line.startswith("vision: ")]
 
 
 def released(name: str, environment: Path, work: Path | None) -> str:
