@@ -92,7 +92,7 @@ def test_the_one_base_of_before_is_refused_with_its_row() -> None:
     found = problems(document)
     assert len(found) == len(row) - 1 == 20
     assert "weights.pretrain.seed: unknown; it is weights.pretrain.chest.seed now" in found
-    document["weights"]["pretrain"] = {"chest": row}
+    document["weights"]["pretrain"] = shipped("demo")["weights"]["pretrain"]
     assert problems(document) == [
         "weights.fetch.base: found 'results/weights/pretrain', which is results/weights/pretrain/chest now"
     ]
