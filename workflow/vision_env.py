@@ -13,7 +13,7 @@ from pathlib import Path
 from stages.lib.core import cli
 from stages.lib.core.errors import EnvironmentBuildError
 from stages.lib.models.own_environment import Environment
-from stages.lib.models.vision import worker
+from stages.lib.models.vision.worker import __main__ as worker
 from workflow import own_env
 
 MEND = "run 'make setup-vision' where the package index can be reached"

@@ -25,7 +25,8 @@ from stages.lib.core import cli, files, params
 from stages.lib.core.errors import ModelError, ParamsError
 from stages.lib.core.log import LOG
 from stages.lib.models.snapshot import Snapshot
-from stages.lib.models.vision import client, worker
+from stages.lib.models.vision import client
+from stages.lib.models.vision.worker.checkpoint import WEIGHTS
 from stages.weights import fetch, fetch_model, released, states
 from stages.weights.pickled import RELEASED, Found, Wanted
 
@@ -108,11 +109,11 @@ def _kept(wanted: Wanted, found: Found, beside: dict[str, bytes], folder: Path) 
 def _check(wanted: Wanted, part: Path, found: Found) -> None:
     """Refuse what the process should not have left: a pickle may have run code of its own."""
     own = () if found.beside else (wanted.config,)  # what the process tells of a model of TorchXRayVision
-    odd = sorted(path.name for path in part.iterdir() if path.is_symlink() or path.name not in (worker.WEIGHTS, *own))
+    odd = sorted(path.name for path in part.iterdir() if path.is_symlink() or path.name not in (WEIGHTS, *own))
     if odd or (own and _made_of(part / wanted.config) != found.told):
         told = ", ".join(odd) or f"a {wanted.config} of another file"
         raise ModelError(
-            f"{found.file}: found {told} after it was converted, wanted {' and '.join((worker.WEIGHTS, *own))} made of "
+            f"{found.file}: found {told} after it was converted, wanted {' and '.join((WEIGHTS, *own))} made of "
             "it: do not trust it"
         )
 
@@ -128,7 +129,7 @@ def _made_of(config: Path) -> dict[str, str]:
 
 def _snapshot(wanted: Wanted, folder: Path) -> Snapshot:
     names = (wanted.config,) if wanted.library == RELEASED else states.SMALL
-    source = fetch.Source(str(folder), fetch.FOLDER, wanted.keys, (worker.WEIGHTS, *names), (wanted.config, "weights"))
+    source = fetch.Source(str(folder), fetch.FOLDER, wanted.keys, (WEIGHTS, *names), (wanted.config, "weights"))
     return replace(fetch.fetch(source, None, True), base=wanted.source, revision=wanted.revision)
 
 

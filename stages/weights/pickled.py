@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.lib.core.errors import ModelError, ParamsError
-from stages.lib.models.vision import worker
+from stages.lib.models.vision.worker import from_open_clip, from_timm
 from stages.weights import fetch
 
 RELEASED = "torchxrayvision"  # the library whose weights are published by releases of its own
-CONFIGS: Mapping[str, str] = {"timm": worker.CONFIG, "open_clip": worker.CLIP_CONFIG}  # that of each other library
+CONFIGS: Mapping[str, str] = {
+    "timm": from_timm.CONFIG,
+    "open_clip": from_open_clip.CONFIG,
+}  # of the others
 SUFFIXES = (".bin", ".pt", ".pth")
 HASH = r"sha256:[0-9a-f]{64}"
 HUB_FILE = rf"({fetch.HUB_ID})/((?:\w[^/*?\[\]]*/)*)(\w[^/*?\[\]]*)"  # repository, folder inside, file
@@ -101,7 +104,7 @@ class Wanted:
     @property
     def config(self) -> str:
         """Name of the file that says how the model is built."""
-        return CONFIGS.get(self.library, worker.CONFIG)
+        return CONFIGS.get(self.library, from_timm.CONFIG)
 
     def check(self, what: str, digest: object) -> None:
         """Refuse a file of another hash than the revision's.

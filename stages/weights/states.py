@@ -10,7 +10,10 @@ from typing import Any
 from stages.lib.core import files
 from stages.lib.core.errors import ModelError
 from stages.lib.core.log import LOG
-from stages.lib.models.vision import worker
+from stages.lib.models.own_process import RefusalError
+from stages.lib.models.vision.worker.checkpoint import WEIGHTS
+from stages.lib.models.vision.worker.libraries import EXAMINED
+from stages.lib.models.vision.worker.small_files import document
 from stages.weights import fetch
 from stages.weights.pickled import CONFIGS, HUB_FILE, Found, Wanted
 
@@ -77,16 +80,16 @@ def _beside(wanted: Wanted, folder: Path, where: str, *, on_hub: bool) -> dict[s
         raise ModelError(_unknown(wanted, where, on_hub=on_hub))
     with tempfile.TemporaryDirectory() as tried:
         place = Path(tried)
-        (place / worker.WEIGHTS).touch()
+        (place / WEIGHTS).touch()
         try:
             (place / wanted.config).write_bytes(found[wanted.config])
-            told = worker.document(place / wanted.config)
+            told = document(place / wanted.config)
             if wanted.library == "timm" and "architecture" not in told:
                 LOG.info("convert: %s/%s names no architecture, the row does", where, wanted.config)
                 found[wanted.config] = text({**told, "architecture": wanted.architecture})
                 (place / wanted.config).write_bytes(found[wanted.config])
-            worker.EXAMINED[wanted.library](place, wanted.architecture, ANY_SIDE)
-        except worker.RefusalError as refusal:
+            EXAMINED[wanted.library](place, wanted.architecture, ANY_SIDE)
+        except RefusalError as refusal:
             raise ModelError(f"{wanted.keys[0]}: {str(refusal).replace(tried, where)}") from refusal
     return found
 

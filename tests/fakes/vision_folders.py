@@ -1,14 +1,13 @@
 """Tiny random models of timm, TorchXRayVision and open_clip as folders, and what they make of images, by hand.
 
-    PYTHON -I vision_folders.py FOLDER WORKER
+    PYTHON -I vision_folders.py FOLDER
 
 Runs in the vision environment. Each model is saved as its library's users find it, and its tokens are computed beside:
-by the library's own calls, of pixels that numpy normalizes, without the worker that is tested. What that worker, the
-file WORKER, makes of pickles and of names of releases is written too, as each of its processes takes seconds to start.
+by the library's own calls, of pixels that numpy normalizes, without the worker that is tested. What that worker
+makes of pickles and of names of releases is written too, as each of its processes takes seconds to start.
 """
 
 import importlib
-import importlib.util
 import json
 import sys
 import warnings
@@ -221,12 +220,12 @@ def clip_folder(folder: Path, name: str) -> dict[str, np.ndarray]:
     return {"patches": squared(seen["sequence"], 1), "prefix": seen["sequence"][:, :1].numpy()}
 
 
-def main(root: Path, program: Path) -> None:
+def main(root: Path) -> None:
     """Write all of them."""
-    spec = importlib.util.spec_from_file_location("worker", program)
-    worker = importlib.util.module_from_spec(spec)
-    sys.modules["worker"] = worker
-    spec.loader.exec_module(worker)
+    sys.path.append(str(Path(__file__).resolve().parents[2]))
+    from stages.lib.models.own_process import RefusalError
+    from stages.lib.models.vision.worker.xrv_release import convert, release
+
     prepared()
     for module in ("torchvision", "timm", "torchxrayvision", "open_clip"):
         importlib.import_module(module)
@@ -242,24 +241,24 @@ def main(root: Path, program: Path) -> None:
     torch.save([1, 2], root / "list.pt")
     torch.save({"weight": torch.zeros(2)}, root / "other.pt")
     work = {
-        "own": (worker.convert, pickles / "own.pt", root / "converted/own"),
-        "named": (worker.convert, pickles / "unknown.pt", root / "converted/named", "densenet121-res224-pc"),
-        "unknown": (worker.convert, pickles / "unknown.pt", root / "converted/unknown"),
-        "no release": (worker.convert, pickles / "unknown.pt", root / "converted/unknown", "such"),
-        "list": (worker.convert, root / "list.pt", root / "converted/unknown"),
-        "other": (worker.convert, root / "other.pt", root / "converted/unknown"),
-        "resnet": (worker.convert, root / "xrv_resnet" / RESNET, root / "converted/xrv_resnet"),
-        "released": (worker.release, "densenet121-res224-nih"),
-        "not released": (worker.release, "such"),
+        "own": (convert, pickles / "own.pt", root / "converted/own"),
+        "named": (convert, pickles / "unknown.pt", root / "converted/named", "densenet121-res224-pc"),
+        "unknown": (convert, pickles / "unknown.pt", root / "converted/unknown"),
+        "no release": (convert, pickles / "unknown.pt", root / "converted/unknown", "such"),
+        "list": (convert, root / "list.pt", root / "converted/unknown"),
+        "other": (convert, root / "other.pt", root / "converted/unknown"),
+        "resnet": (convert, root / "xrv_resnet" / RESNET, root / "converted/xrv_resnet"),
+        "released": (release, "densenet121-res224-nih"),
+        "not released": (release, "such"),
     }
     found = {}
     for name, (do, *given) in work.items():
         try:
             found[name] = do(*given)
-        except worker.RefusalError as refusal:
+        except RefusalError as refusal:
             found[name] = str(refusal)
     (root / "told.json").write_text(json.dumps(found))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]))

@@ -16,7 +16,6 @@ from vision_env import vision_environment  # noqa: F401, the name of a fixture
 
 from stages.lib.core import tables
 from stages.lib.models.own_environment import Environment
-from stages.lib.models.vision import worker
 from workflow import chexagent_env, vision_env
 
 pytestmark = pytest.mark.slow
@@ -81,7 +80,7 @@ def study(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[Path, str]:
     models = tmp_path_factory.mktemp("models")
-    command = [vision_environment.python, "-I", vision_folders.__file__, models, worker.__file__]
+    command = [vision_environment.python, "-I", vision_folders.__file__, models]
     subprocess.run(command, check=True, capture_output=True)
     pickle(models)
     changes = zoo_study.small() | {

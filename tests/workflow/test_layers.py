@@ -20,6 +20,10 @@ PLANTED = [
     ("command", "stages/lib/models/prompts.py", "from stages.lib.core import cli"),
     ("demo", "stages/findings/answer.py", "def answer_demo():\n    import stages.lib.demo.tiny"),
     ("demo", "stages/nodules/train.py", "def train_demo():\n    import stages.lib.demo.tiny"),
+    ("process", "stages/lib/models/vision/worker/model.py", "def read():\n    import stages.lib.core.errors"),
+    ("process", "stages/lib/models/vision/worker/channel.py", "from stages.lib.models import prompts"),
+    ("process", "stages/lib/models/vision/worker/small_files.py", "from stages.lib.models.vision import client"),
+    ("process", "stages/lib/models/own_process.py", "def worker():\n    from stages.lib.models import isolation"),
 ]
 
 

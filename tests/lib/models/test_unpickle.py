@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages.lib.models.vision import unpickle, worker
+from stages.lib.models.own_process import RefusalError
+from stages.lib.models.vision.worker import __main__ as worker
+from stages.lib.models.vision.worker.pickled_state import unpickle
 
 torch = pytest.importorskip("torch")
 
@@ -34,7 +36,7 @@ def converted(folder: Path, content: Any, **options: Any) -> dict[str, np.ndarra
     from safetensors.numpy import load_file
 
     torch.save(content, folder / "tiny.pt", **options)
-    unpickle.main(folder / "tiny.pt", folder)
+    unpickle(folder / "tiny.pt", folder)
     return dict(load_file(folder / "model.safetensors"))
 
 
@@ -96,7 +98,7 @@ def test_a_prefix_that_some_names_lack_belongs_to_them(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_table_of_tensors_is_refused_with_what_was_found(tmp_path: Path, content: Any, said: str) -> None:
-    with pytest.raises(unpickle.RefusalError, match=said):
+    with pytest.raises(RefusalError, match=said):
         converted(tmp_path, content)
     assert not (tmp_path / "model.safetensors").exists()
 
@@ -116,36 +118,32 @@ def test_code_in_a_pickle_is_not_run_and_is_named(tmp_path: Path) -> None:
     said = (
         r"(?i)tiny\.pt: torch does not read it with weights_only=True \(unsupported global posix\.mkdir\).*Nothing lax"
     )
-    with pytest.raises(unpickle.RefusalError, match=said):
+    with pytest.raises(RefusalError, match=said):
         converted(tmp_path, {"a": torch.ones(1), "b": Planted(place)})
     (tmp_path / "raw.pt").write_bytes(pickle.dumps(Planted(place)))
-    with pytest.raises(unpickle.RefusalError, match="Nothing laxer is tried"):
-        unpickle.main(tmp_path / "raw.pt", tmp_path)
+    with pytest.raises(RefusalError, match="Nothing laxer is tried"):
+        unpickle(tmp_path / "raw.pt", tmp_path)
     assert not place.exists()
 
 
 def test_a_class_that_is_harmless_is_refused_too_with_its_name(tmp_path: Path) -> None:
-    with pytest.raises(unpickle.RefusalError, match=r"Unsupported global: GLOBAL argparse\.Namespace\)"):
+    with pytest.raises(RefusalError, match=r"Unsupported global: GLOBAL argparse\.Namespace\)"):
         converted(tmp_path, {"model": state(), "args": argparse.Namespace(x=1)})
 
 
 @pytest.mark.parametrize("content", [b"", b"no pickle at all", b"version https://git-lfs.github.com/spec/v1\n"])
 def test_a_file_that_is_no_pickle_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "tiny.pt").write_bytes(content)
-    with pytest.raises(unpickle.RefusalError, match=r"tiny\.pt: torch does not read it .*Is it whole"):
-        unpickle.main(tmp_path / "tiny.pt", tmp_path)
-
-
-def test_its_names_are_those_of_the_worker_whose_loaders_read_what_it_writes() -> None:
-    assert (unpickle.WEIGHTS, unpickle.REFUSED) == (worker.WEIGHTS, worker.REFUSED)
+    with pytest.raises(RefusalError, match=r"tiny\.pt: torch does not read it .*Is it whole"):
+        unpickle(tmp_path / "tiny.pt", tmp_path)
 
 
 def test_it_ends_when_the_process_that_started_it_is_killed(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "tiny.pt")
     program = f"""
     import subprocess, sys
-    command = [sys.executable, "-I", {unpickle.__file__!r}, {str(tmp_path / "tiny.pt")!r}, {str(tmp_path)!r}]
-    process = subprocess.Popen(command)
+    names = [{str(tmp_path / "tiny.pt")!r}, {str(tmp_path)!r}]
+    process = subprocess.Popen([sys.executable, "-I", {worker.__file__!r}, "--unpickle", *names])
     print(process.pid, flush=True)
     process.wait()
     """

@@ -27,10 +27,17 @@ from stages.lib.models import embedding
 from stages.lib.models.backbone import VISION, BackboneParams, BackboneSetting
 from stages.lib.models.own_environment import Environment
 from stages.lib.models.snapshot import Snapshot
-from stages.lib.models.vision import client, worker
+from stages.lib.models.vision import client
+from stages.lib.models.vision.worker import __main__ as worker
+from stages.lib.models.vision.worker import from_torchxrayvision, small_files
+from stages.lib.models.vision.worker.channel import packed, receive, send, unpacked
+from stages.lib.models.vision.worker.libraries import LIBRARIES
 from stages.weights import convert
 from stages.weights.pickled import Wanted
 
+WORKER = Path(worker.__file__).parent
+PARTS = {str(path.relative_to(closure.ROOT)) for path in WORKER.glob("*.py") if path.name != "__init__.py"}
+OWN_PROCESS = "stages/lib/models/own_process.py"
 COLUMNS = {name: SIDE // patch for name, (_, _, patch, _) in MODELS.items()}
 
 
@@ -67,7 +74,7 @@ class Made:
 def made(vision_environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
     root = tmp_path_factory.mktemp("vision_folders")
     python = vision_environment.python.absolute()
-    subprocess.run([python, "-I", vision_folders.__file__, str(root), worker.__file__], check=True)
+    subprocess.run([python, "-I", vision_folders.__file__, str(root)], check=True)
     record = root / "environment.json"
     documents.write(record, vision_environment)
     released = root / "xrv_densenet" / vision_folders.XRV
@@ -495,11 +502,11 @@ def test_targets_that_are_not_one_for_each_output_are_refused(tmp_path: Path) ->
 
 
 def test_greys_become_what_mean_and_deviation_make_of_them(tmp_path: Path) -> None:
-    values = worker.normalized({"mean": MEAN, "std": STD}, 3, tmp_path)
+    values = small_files.normalized({"mean": MEAN, "std": STD}, 3, tmp_path)
     greys = np.arange(256)
     for channel in range(3):
         assert np.allclose(values[channel], (greys / 255 - MEAN[channel]) / STD[channel], atol=1e-6)
-    xrv = worker.xrv_values()
+    xrv = from_torchxrayvision.grey_values()
     assert np.allclose(xrv, np.linspace(-1024, 1024, 256), atol=1e-3) and xrv.dtype == values.dtype == np.float32
 
 
@@ -510,10 +517,34 @@ def test_a_row_without_a_vision_environment_is_told_how_to_get_one(tmp_path: Pat
 
 
 def test_each_library_of_the_environment_is_offered_and_its_code_holds_the_worker() -> None:
-    assert set(VISION) <= set(kinds.names(kinds.BACKBONES)) and set(worker.LIBRARIES) == set(VISION)
+    assert set(VISION) <= set(kinds.names(kinds.BACKBONES)) and set(LIBRARIES) == set(VISION)
     for library in VISION:
         code = closure.closure(f"{kinds.BACKBONES}.{library}")
-        assert {"stages/lib/models/vision/worker.py", "stages/lib/models/vision/client.py"} <= set(code)
+        assert {*PARTS, OWN_PROCESS, "stages/lib/models/vision/client.py"} <= set(code)
+
+
+def test_the_code_that_a_model_s_identity_is_over_is_all_that_its_process_imports_of_the_project() -> None:
+    assert len(PARTS) > 10
+    assert set(closure.closure(worker.__name__)) == PARTS | {OWN_PROCESS}
+    program = f"""
+    import runpy, sys
+    try:
+        runpy.run_path({worker.__file__!r}, run_name="__main__")
+    except SystemExit:
+        print(*(module.__file__ for name, module in sys.modules.items() if name.partition(".")[0] == "stages"))
+    """
+    command = [sys.executable, "-I", "-c", textwrap.dedent(program)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert "vision: refused: found the arguments" in done.stderr
+    found = {str(Path(path).relative_to(closure.ROOT)) for path in done.stdout.split()}
+    assert {path for path in found if not path.endswith("__init__.py")} == (PARTS | {OWN_PROCESS}) - {
+        str(Path(worker.__file__).relative_to(closure.ROOT))
+    }
+    assert {path for path in found if path.endswith("__init__.py")} == {
+        str(folder.relative_to(closure.ROOT) / "__init__.py")
+        for folder in (WORKER, *WORKER.parents)
+        if folder.is_relative_to(closure.ROOT / "stages")
+    }
 
 
 # Without the environment: the process
@@ -538,25 +569,25 @@ def test_messages_come_out_as_they_went_in_and_none_is_unpickled() -> None:
 
     here, there = Pipe()
     arrays = [np.arange(6, dtype=np.uint8).reshape(1, 2, 3), np.zeros((2, 0, 5), np.float32)]
-    worker.send(here, {"verb": "tokens", "text": "é"}, arrays)
-    header, found = worker.receive(there)
+    send(here, {"verb": "tokens", "text": "é"}, arrays)
+    header, found = receive(there)
     assert header == {"verb": "tokens", "text": "é"}
     for one, other in zip(found, arrays, strict=True):
         assert one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
     with pytest.raises(ValueError, match="allow_pickle"):
-        worker.packed(np.array([object()]))
+        packed(np.array([object()]))
     with pytest.raises(ValueError):
-        worker.unpacked(worker.packed(arrays[0])[:-1])
+        unpacked(packed(arrays[0])[:-1])
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (3, 4), (1, 2, 3, 4)])
 @pytest.mark.parametrize("dtype", ["uint8", "<f4", ">f8", "bool"])
 def test_an_array_is_the_bytes_of_a_npy_file_that_numpy_reads_too(shape: tuple[int, ...], dtype: str) -> None:
     array = np.random.default_rng(1).integers(0, 2, shape).astype(dtype)
-    content = worker.packed(array)
-    for found in (worker.unpacked(content), np.load(io.BytesIO(content), allow_pickle=False)):
+    content = packed(array)
+    for found in (unpacked(content), np.load(io.BytesIO(content), allow_pickle=False)):
         assert found.dtype == array.dtype and found.shape == shape and found.tobytes() == array.tobytes()
-    assert worker.unpacked(content).flags.writeable
+    assert unpacked(content).flags.writeable
 
 
 def test_the_loop_of_the_worker_refuses_tokens_before_a_model_and_ends_with_the_socket(tmp_path: Path) -> None:

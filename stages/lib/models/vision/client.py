@@ -19,12 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.lib.core import files
+from stages.lib.core.closure import ROOT, closure
 from stages.lib.core.errors import EnvironmentBuildError, ModelError, WorkerError
 from stages.lib.core.log import LOG
 from stages.lib.models import isolation, own_environment, preprocessor
 from stages.lib.models.backbone import Backbone, BackboneParams, BackboneSetting, Facts, Tokens, finite
-from stages.lib.models.vision import unpickle as unpickling
-from stages.lib.models.vision import worker
+from stages.lib.models.own_process import REFUSED, RefusalError
+from stages.lib.models.vision.worker import __main__ as worker
+from stages.lib.models.vision.worker.channel import receive, send
+from stages.lib.models.vision.worker.libraries import EXAMINED
+from stages.lib.models.vision.worker.log_lines import WHOSE
+from stages.lib.models.vision.worker.program import PRIVATE
 
 MEND = "run 'make setup-vision'"
 OPEN_S, PASS_S, END_S = 1200.0, 600.0, 10.0  # patience with a process, seconds
@@ -79,7 +84,7 @@ class Worker:
 
         Args:
             header: The verb and what it takes.
-            arrays: See `worker`.
+            arrays: See `worker.model.Model.ask`.
             within_s: Patience, seconds.
 
         Raises:
@@ -87,14 +92,14 @@ class Worker:
             WorkerError: If it died, hangs, or failed in a way that is no refusal.
         """
         try:
-            worker.send(self._connection, header, arrays)
+            send(self._connection, header, arrays)
             if not self._connection.poll(within_s):
                 isolation.end(self._process)
                 raise WorkerError(
                     f"{self._row}: its process gave no answer to {header['verb']} in {within_s:g} s and was ended; run "
                     f"it again, or look at {self._log}"
                 )
-            answer, found = worker.receive(self._connection)
+            answer, found = receive(self._connection)
         except (EOFError, OSError) as error:
             raise self._ended() from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -198,8 +203,8 @@ def examine(params: Shown, setting: BackboneSetting) -> None:
             side is not a multiple of its patch, where the files tell that.
     """
     try:
-        worker.EXAMINED[params.library](setting.found.folder, params.architecture, params.side_px)
-    except worker.RefusalError as refusal:
+        EXAMINED[params.library](setting.found.folder, params.architecture, params.side_px)
+    except RefusalError as refusal:
         raise ModelError(f"{setting.row}: {refusal}") from refusal
 
 
@@ -253,7 +258,7 @@ def open_model(params: Shown, setting: BackboneSetting) -> Model:
         "model": [params.library, params.architecture, params.side_px],
         "weights": setting.found.sha256,
         "versions": told["versions"],
-        "worker": files.sha256_file(worker.__file__),
+        "worker": {path: files.sha256_file(ROOT / path) for path in closure(worker.__name__)},
         "device": told["device"],
     }
     facts = Facts(
@@ -312,9 +317,9 @@ def unpickle(file: Path, folder: Path, environment: Path, work: Path | None) -> 
         EnvironmentBuildError: If the environment is not there.
         WorkerError: If the process died or hangs.
     """
-    given = [str(file.absolute()), str(folder.absolute())]
-    log = _run(given, environment, work, program=unpickling.__file__)
-    return [line.removeprefix("vision: ") for line in log.splitlines() if line.startswith("vision: ")]
+    begin = f"{WHOSE}: "
+    log = _run(["--unpickle", str(file.absolute()), str(folder.absolute())], environment, work)
+    return [line.removeprefix(begin) for line in log.splitlines() if line.startswith(begin)]
 
 
 def released(name: str, environment: Path, work: Path | None) -> str:
@@ -333,13 +338,13 @@ def released(name: str, environment: Path, work: Path | None) -> str:
     return _run(["--release", name], environment, work).splitlines()[-1]
 
 
-def _run(arguments: Sequence[str], environment: Path, work: Path | None, program: str | None = None) -> str:
+def _run(arguments: Sequence[str], environment: Path, work: Path | None) -> str:
     """What a process of the environment wrote, which does one thing and ends."""
     built = own_environment.read(environment, MEND)
     private = _private(work)
     log = private / "worker.log"
     try:
-        process = isolation.start([*_program(built.python, program), *arguments], private, log, os.environ)
+        process = isolation.start([*_program(built.python), *arguments], private, log, os.environ)
         try:
             code = process.wait(PASS_S)
         except TimeoutExpired:
@@ -352,29 +357,29 @@ def _run(arguments: Sequence[str], environment: Path, work: Path | None, program
         words = _words(log)
     finally:
         shutil.rmtree(private, ignore_errors=True)
-    if code == worker.REFUSED:
+    if code == REFUSED:
         raise ModelError(words.rpartition(": refused: ")[2].strip())
     if code:
         raise WorkerError(f"the process of {' '.join(arguments)} {_how(code)}. Its last words:\n{words}")
     return words
 
 
-def _program(python: Path, program: str | None = None) -> list[str]:
-    """Command of the worker, or of another program: without a network if the system allows it; warn if it does not."""
+def _program(python: Path) -> list[str]:
+    """Command of the worker: without a network if the system allows it; warn if it does not."""
     prefix = isolation.without_network()
     if prefix is None:
         LOG.warning(
             "warning: this system lets no process run without a network (unshare is missing or forbidden): the vision "
             "environment runs with one, though without a token"
         )
-    command = [str(python.absolute()), "-I"]  # not resolved: a link is what makes an interpreter that of an environment
-    return [*(prefix or []), *command, str(Path(program or worker.__file__).resolve())]
+    interpreter = str(python.absolute())  # not resolved: a link is what makes an interpreter that of an environment
+    return [*(prefix or []), interpreter, "-I", str(Path(worker.__file__).resolve())]
 
 
 def _private(work: Path | None) -> Path:
     if work:
         work.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix=worker.PRIVATE, dir=work)).absolute()
+    return Path(tempfile.mkdtemp(prefix=PRIVATE, dir=work)).absolute()
 
 
 def _check_versions(found: dict[str, str | None], built: own_environment.Environment, record: Path) -> None:

@@ -1,45 +1,40 @@
-"""A pickled state of weights as safetensors: a program that imports nothing of the project, run once for a file.
+"""A pickled state of weights as safetensors; no code of the file is run."""
 
-    python -I unpickle.py FILE FOLDER
-
-Runs in the vision environment, as `worker` does, without a network. torch reads FILE with `weights_only=True`, which
-takes tensors, numbers and texts and runs no code; what it refuses is refused here. FOLDER is given model.safetensors.
-"""
-
-import os
 import re
-import sys
-import threading
-import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-REFUSED = 3  # exit code: cannot work as asked
-WEIGHTS = "model.safetensors"
+from stages.lib.models.own_process import RefusalError, describe
+from stages.lib.models.vision.worker.checkpoint import MOST_NAMES, WEIGHTS
+from stages.lib.models.vision.worker.log_lines import say
+
 WRAPPERS = ("state_dict", "model", "module")  # keys that training programs keep the weights under
 PREFIX = "module."  # of all names, where the model was trained on several GPUs
-MOST_NAMES = 3  # in a refusal
 UNSAFE = r"(?i)unsupported (?:global:? (?:global )?|operand |class )[\w.]+"
 
 
-class RefusalError(Exception):
-    """The file is no state that can be read."""
+def unpickle(file: Path, folder: Path) -> None:
+    """Write the state of a file as model.safetensors.
 
+    torch reads the file with `weights_only=True`, which takes tensors, numbers and texts and runs no code; what it
+    refuses is refused here.
 
-def main(file: Path, folder: Path) -> None:
-    """Write the state of a file."""
+    Args:
+        file: The pickle.
+        folder: Where to.
+    """
     from safetensors.torch import save_file
 
-    state = weights(opened(file), file)
+    state = weights(read(file), file)
     part = folder / f"{WEIGHTS}.part"
     save_file({name: alone(value) for name, value in state.items()}, part, {"format": "pt"})
     part.replace(folder / WEIGHTS)
     say(f"{len(state)} weights")
 
 
-def opened(file: Path) -> Any:
+def read(file: Path) -> Any:
     """What a file holds, if it is tensors, numbers and texts in lists and tables alone."""
     import torch
 
@@ -48,7 +43,7 @@ def opened(file: Path) -> Any:
         return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # of a file that is no pickle, anything
         named = re.search(UNSAFE, str(error))
-        told = named[0] if named else " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        told = named[0] if named else describe(error)[:300]
         raise RefusalError(
             f"{file}: torch does not read it with weights_only=True ({told}), wanted a state: weights by name. Nothing "
             "laxer is tried, as that would run whatever code is in the file. Is it whole? If it is, and you trust it, "
@@ -61,8 +56,8 @@ def weights(found: Any, file: Path) -> dict[str, Any]:
 
     >>> weights({"epoch": 3}, Path("a.pt"))
     Traceback (most recent call last):
-    stages.lib.models.vision.unpickle.RefusalError: a.pt: found int under epoch (1 such), wanted tensors by name, or \
-a table of them under one of state_dict, model, module
+    stages.lib.models.own_process.RefusalError: a.pt: found int under epoch (1 such), wanted tensors by name, or a \
+table of them under one of state_dict, model, module
     """
     import torch
 
@@ -103,37 +98,3 @@ def dense(value: Any) -> bool | None:
 def alone(value: Any) -> Any:
     """A tensor that shares its numbers with no other."""
     return value.detach().clone().contiguous()
-
-
-def end_with(parent: int) -> None:
-    """End this process when the one that started it has gone."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
-        os._exit(REFUSED)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def say(text: str) -> None:
-    """Write a line to the log."""
-    sys.stderr.write(f"vision: {text}\n")
-    sys.stderr.flush()
-
-
-def run(argv: Sequence[str]) -> NoReturn:
-    """Do what the command line says; a refusal is a sentence and an exit code of its own."""
-    end_with(os.getppid())
-    try:
-        if len(argv) != 2:
-            raise RefusalError(f"found the arguments {' '.join(argv)}, wanted those of the docstring")
-        main(Path(argv[0]), Path(argv[1]))
-    except RefusalError as refusal:
-        say(f"refused: {refusal}")
-        sys.exit(REFUSED)
-    sys.exit(0)
-
-
-if __name__ == "__main__":
-    run(sys.argv[1:])

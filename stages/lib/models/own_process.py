@@ -1,0 +1,74 @@
+"""What a program of another environment does beside its work. Imports the standard library alone."""
+
+import hashlib
+import os
+import shutil
+import sys
+import threading
+import time
+from pathlib import Path
+
+REFUSED = 3  # exit code: cannot work as asked
+
+
+class RefusalError(Exception):
+    """The program cannot do what it is asked; `code` is its exit code."""
+
+    def __init__(self, text: str, code: int = REFUSED) -> None:
+        self.code = code
+        super().__init__(text)
+
+
+def die_with(parent: int, private: Path, begin: str) -> None:
+    """End this process when the one that started it has gone, and clear away its private folder as `clear` does.
+
+    Args:
+        parent: Number of the process that started this one.
+        private: See `clear`.
+        begin: See `clear`.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        clear(private, begin)
+        os._exit(REFUSED)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def clear(private: Path, begin: str) -> None:
+    """Take away a private folder.
+
+    Args:
+        private: The folder; one that is called otherwise stays.
+        begin: How the names of private folders begin.
+    """
+    if private.name.startswith(begin):
+        shutil.rmtree(private, ignore_errors=True)
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def describe(error: Exception) -> str:
+    """An error as one line.
+
+    >>> describe(ValueError("two\\nlines"))
+    'ValueError: two lines'
+    """
+    return " ".join(f"{type(error).__name__}: {error}".split())[:500]
+
+
+def say(whose: str, text: str) -> None:
+    """Write a line to the log.
+
+    Args:
+        whose: Which program, for those who read it.
+        text: The line.
+    """
+    sys.stderr.write(f"{whose}: {text}\n")
+    sys.stderr.flush()
