@@ -12,7 +12,8 @@ from pathlib import Path
 
 from stages.lib.core import cli
 from stages.lib.core.errors import EnvironmentBuildError
-from stages.lib.models.chexagent import worker
+from stages.lib.models.chexagent import __main__ as program
+from stages.lib.models.chexagent.worker import TRANSFORMERS
 from stages.lib.models.own_environment import Environment
 from workflow import own_env
 
@@ -25,10 +26,10 @@ def check(python: Path) -> own_env.Versions:
     Raises:
         EnvironmentBuildError: If it cannot import them, or transformers is another one.
     """
-    found = own_env.versions(python, Path(worker.__file__), "CheXagent-2's worker", MEND)
-    if found["transformers"] != worker.TRANSFORMERS:
+    found = own_env.versions(python, Path(program.__file__), "CheXagent-2's worker", MEND)
+    if found["transformers"] != TRANSFORMERS:
         raise EnvironmentBuildError(
-            f"{python}: found transformers {found['transformers']}, wanted exactly {worker.TRANSFORMERS}"
+            f"{python}: found transformers {found['transformers']}, wanted exactly {TRANSFORMERS}"
         )
     return found
 

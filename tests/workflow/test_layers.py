@@ -23,6 +23,11 @@ PLANTED = [
     ("process", "stages/lib/models/vision/worker/model.py", "def read():\n    import stages.lib.core.errors"),
     ("process", "stages/lib/models/vision/worker/channel.py", "from stages.lib.models import prompts"),
     ("process", "stages/lib/models/vision/worker/small_files.py", "from stages.lib.models.vision import client"),
+    (
+        "process",
+        "stages/lib/models/chexagent/worker.py",
+        "from stages.lib.models.chexagent import facts",
+    ),
     ("process", "stages/lib/models/own_process.py", "def worker():\n    from stages.lib.models import isolation"),
 ]
 

@@ -6,6 +6,8 @@ import shutil
 import sys
 import threading
 import time
+from collections.abc import Iterable
+from importlib import metadata
 from pathlib import Path
 
 REFUSED = 3  # exit code: cannot work as asked
@@ -46,6 +48,21 @@ def clear(private: Path, begin: str) -> None:
     """
     if private.name.startswith(begin):
         shutil.rmtree(private, ignore_errors=True)
+
+
+def versions(packages: Iterable[str]) -> dict[str, str | None]:
+    """Versions of Python and of packages; None where one is not installed.
+
+    >>> list(versions(["numpy", "no-such-package"]))
+    ['python', 'numpy', 'no-such-package']
+    """
+    found: dict[str, str | None] = {"python": sys.version.split()[0]}
+    for name in packages:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = None
+    return found
 
 
 def sha256(path: Path) -> str:

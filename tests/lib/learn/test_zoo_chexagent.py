@@ -34,6 +34,7 @@ from stages.lib.learn.zoo import chexagent
 from stages.lib.models.chexagent import client, facts, worker
 from stages.lib.models.chexagent.records import Parts
 from stages.lib.models.own_environment import Environment
+from stages.lib.models.own_process import REFUSED, RefusalError
 from stages.lib.models.snapshot import Missing, Snapshot
 from stages.weights import fetch_chexagent
 
@@ -262,9 +263,9 @@ def test_answers_that_begin_with_the_same_token_are_refused(fitted: Fitted, tmp_
 
 def test_answers_without_a_token_or_with_the_same_first_one_tell_nothing_apart() -> None:
     for ids in ({"No": [], "Yes": [1]}, {"No": [2, 3], "Nope": [2, 4]}, {"Yes": [1]}):
-        with pytest.raises(worker.RefusalError, match="wanted two different ones") as caught:
+        with pytest.raises(RefusalError, match="wanted two different ones") as caught:
             worker.first_tokens(ids)
-        assert caught.value.code == worker.REFUSED
+        assert caught.value.code == REFUSED
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -297,7 +298,7 @@ def test_a_batch_is_compared_with_single_runs_by_its_logits_where_these_tell_ans
     words = {"words": "Y", "scores": scores}
     assert worker.alike(words, words | {"scores": scores + 1}, 1e-3)
     assert not worker.alike(words, words | {"words": "N"}, 1e-3)
-    with pytest.raises(worker.RefusalError, match="does not look at the image"):
+    with pytest.raises(RefusalError, match="does not look at the image"):
         worker.judge([one, one], one)
 
 

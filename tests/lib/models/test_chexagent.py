@@ -46,6 +46,7 @@ from stages.lib.models.chexagent import client, worker
 from stages.lib.models.chexagent.client import FAILED, TRUNCATED, Question
 from stages.lib.models.chexagent.records import Parts
 from stages.lib.models.own_environment import Environment
+from stages.lib.models.own_process import RefusalError
 from stages.nodules import localize
 from stages.weights import fetch_chexagent
 from workflow import chexagent_env, own_env
@@ -354,8 +355,9 @@ def test_another_transformers_is_refused_before_anything_is_loaded(anywhere, tmp
     program = (
         f"import sys; sys.path.insert(0, {str(standin.CODE.parents[2])!r})\n"
         "from stages.lib.models.chexagent import worker as w\n"
+        "from stages.lib.models.own_process import RefusalError\n"
         "try: w.main(w.Path('absent'), w.Path('absent'))\n"
-        "except w.RefusalError: print(sorted({'torch', 'transformers'} & set(sys.modules)))"
+        "except RefusalError: print(sorted({'torch', 'transformers'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "[]\n"
 
@@ -407,7 +409,7 @@ def test_marks_of_special_tokens_are_refused_in_a_request(anywhere, tmp_path, pr
     rows = [{"key": "a", "png": "a.png", "request": prompt_}, {"key": "a", "png": f"{prompt_}.png", "request": "x"}]
     for row in rows:
         task.write_text(f"{json.dumps(head)}\n{json.dumps(row)}\n")
-        with pytest.raises(worker.RefusalError, match="stand for tokens"):
+        with pytest.raises(RefusalError, match="stand for tokens"):
             worker.read_task(task)
 
 
@@ -485,7 +487,7 @@ def test_a_second_worker_is_kept_off_a_journal(tmp_path):
     path = tmp_path / "journal"
     with path.open("ab") as one, path.open("ab") as other:
         worker.lock(one, path)
-        with pytest.raises(worker.RefusalError, match="another worker"):
+        with pytest.raises(RefusalError, match="another worker"):
             worker.lock(other, path)
 
 
@@ -495,7 +497,7 @@ def test_a_worker_whose_every_question_fails_stops(capsys):
 
     written: list[Any] = []
     rows = [{"key": str(number)} for number in range(100)]
-    with pytest.raises(worker.RefusalError, match="the first 8 questions all failed"):
+    with pytest.raises(RefusalError, match="the first 8 questions all failed"):
         worker.answer_all(fail, rows, 4, written.extend)
     assert [row["error"] for row in written] == ["ValueError: no"] * 8
 
@@ -507,11 +509,11 @@ def test_a_worker_that_could_read_a_token_refuses(monkeypatch, tmp_path, name):
         monkeypatch.delenv(other, raising=False)
     worker.check_environment()
     (tmp_path / "token").write_text(TOKEN)
-    with pytest.raises(worker.RefusalError, match="token"):
+    with pytest.raises(RefusalError, match="token"):
         worker.check_environment()
     (tmp_path / "token").unlink()
     monkeypatch.setenv(name, TOKEN)
-    with pytest.raises(worker.RefusalError, match=name) as caught:
+    with pytest.raises(RefusalError, match=name) as caught:
         worker.check_environment()
     assert TOKEN not in str(caught.value)
 
@@ -536,7 +538,8 @@ def test_where_the_system_allows_it_the_process_has_no_network_and_elsewhere_a_w
 ):
     prefix = isolation.without_network()
     if prefix is not None:
-        program = f"import runpy; print(runpy.run_path({worker.__file__!r})['network']())"
+        program = f"import sys; sys.path.insert(0, {str(standin.CODE.parents[2])!r})\n"
+        program += "from stages.lib.models.chexagent.worker import network\nprint(network())"
         done = subprocess.run([*prefix, sys.executable, "-c", program], capture_output=True, text=True, check=True)
         assert done.stdout == "none\n"
     monkeypatch.setattr(isolation.shutil, "which", lambda name: None)

@@ -30,6 +30,7 @@ from stages.lib.models.chexagent import client, facts, worker
 from stages.lib.models.chexagent.client import Question
 from stages.lib.models.chexagent.records import Parts
 from stages.lib.models.own_environment import Environment
+from stages.lib.models.own_process import RefusalError, sha256
 from stages.weights import fetch_chexagent
 
 ASKED, LONGER = "Is there a nodule?", "Is there a nodule? Is the image clear?"
@@ -155,7 +156,7 @@ def test_logits_and_mass_are_those_of_the_model_card_s_own_calls_in_batches_and_
     (path,) = (tmp_path / "journals").glob("*/answers.jsonl")
     start, *lines = worker.read_journal(path)[0]
     assert (start["versions"]["transformers"], start["batches"]) == ("4.40.0", "equal to single runs")
-    assert start["code"] == {one.name: worker.sha256(one) for one in first.CODE.glob("*.py")}
+    assert start["code"] == {one.name: sha256(one) for one in first.CODE.glob("*.py")}
     assert [line["key"] for line in lines] == [one.key for one in QUESTIONS]
     nobody = replace(where, built=replace(where.built, python=Path("/nowhere/python")))
     assert client.ask(QUESTIONS, ANSWERS, row, nobody, tmp_path / "journals").tolist() == found.tolist()
@@ -258,7 +259,7 @@ def test_an_encoder_s_revision_without_an_encoder_and_a_localizer_without_one_ar
         localizer.pop(name)
     with pytest.raises(ParamsError, match="the first CheXagent is asked for two answers, and not for boxes"):
         parse({"own": localizer}, {"own": client.ChexagentParams})
-    with pytest.raises(worker.RefusalError, match="asked for two answers, and not for boxes"):
+    with pytest.raises(RefusalError, match="asked for two answers, and not for boxes"):
         worker.FirstTalker({"answers": []}, None)
 
 

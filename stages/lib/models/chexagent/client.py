@@ -26,14 +26,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.lib.core import documents, files, params
+from stages.lib.core.closure import ROOT, closure
 from stages.lib.core.errors import BlindModelError, EnvironmentBuildError, ModelError, ParamsError, WorkerError
 from stages.lib.core.locks import locked
 from stages.lib.core.log import LOG
 from stages.lib.core.progress import track
 from stages.lib.models import isolation, own_environment, snapshot
+from stages.lib.models.chexagent import __main__ as program
 from stages.lib.models.chexagent import worker
 from stages.lib.models.chexagent.records import Parts
 from stages.lib.models.own_environment import Environment
+from stages.lib.models.own_process import REFUSED
 from stages.lib.models.snapshot import Missing
 
 FOLDER = "none"
@@ -133,7 +136,7 @@ class Setting:
     @property
     def identity(self) -> dict[str, Any]:
         """What has to be the same for two runs to give the same words, device and batches aside."""
-        code = files.sha256_file(worker.__file__)
+        code = {path: files.sha256_file(ROOT / path) for path in closure(program.__name__)}
         return {
             **{name: {"commit": part.commit, "sha256": part.sha256} for name, part in self.fetched.whole.items()},
             "code_files": self.fetched.code.files,
@@ -358,8 +361,8 @@ def command(where: Setting, task: Path, journal: Path) -> list[str]:
             "the model's own code runs with one, though without a token; the journal says so"
         )
     python = where.built.python.absolute()  # not resolved: a link into an environment is what makes it one
-    program = [str(python), "-I", str(Path(worker.__file__).resolve())]
-    return [*(prefix or []), *program, str(task), str(journal.resolve())]
+    start = [str(python), "-I", str(Path(program.__file__).resolve())]
+    return [*(prefix or []), *start, str(task), str(journal.resolve())]
 
 
 def _follow(
@@ -411,7 +414,7 @@ def _ended(process: "Popen[bytes]", log: Path, began: int, journal: Path) -> Exc
     code = process.returncode
     if code == worker.BLIND and refusals:
         return BlindModelError(f"CheXagent is refused: {refusals[-1]}")
-    if code == worker.REFUSED and refusals:
+    if code == REFUSED and refusals:
         return WorkerError(f"CheXagent's process refused: {refusals[-1]}")
     how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
     count = len(_answers(worker.read_journal(journal)[0]))

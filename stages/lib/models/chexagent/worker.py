@@ -1,10 +1,9 @@
-"""CheXagent's own process: the one file that runs under transformers 4.40.0, so it imports nothing of the project.
+"""CheXagent's own process. It runs under transformers 4.40.0; of the project it imports `own_process` alone.
 
-    python -I worker.py TASK JOURNAL | --versions
-
-TASK is JSON lines: a head (see `chexagent.client`), then one question per line with the path of its image, relative
-to the working folder. JOURNAL is JSON lines as well and only grows: a line "start" per process, then one line "answer"
-per question, a batch at a time, each batch forced to the disk. What is in it already is not asked again.
+`__main__` starts it. TASK is JSON lines: a head (see `chexagent.client`), then one question per line with the path of
+its image, relative to the working folder. JOURNAL is JSON lines as well and only grows: a line "start" per process,
+then one line "answer" per question, a batch at a time, each batch forced to the disk. What is in it already is not
+asked again.
 
 A head with `answers`, the texts of a negative and a positive one, wants no text: each line "answer" has the logits of
 the first tokens of the two as well, and `mass`, their probability together among all tokens.
@@ -16,12 +15,9 @@ The model's code is run as the revision that was fetched has it: each file's SHA
 the model writes is kept verbatim, special tokens included, up to its end-of-text token.
 """
 
-import hashlib
 import json
 import os
-import shutil
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,8 +25,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
+from stages.lib.models import own_process
+from stages.lib.models.own_process import RefusalError, describe, die_with, sha256
+
 TRANSFORMERS = "4.40.0"
-REFUSED, BLIND = 3, 4  # exit codes: cannot work as asked; answers alike whatever it is shown
+BLIND = 4  # exit code: answers alike whatever it is shown
+PACKAGES = ("transformers", "tokenizers", "torch", "torchvision", "numpy", "pillow", "safetensors")  # decide the words
 PRIVATE = "chexagent-"  # how the name of a worker's private folder begins
 SYSTEM = "You are a helpful assistant."
 MARKS = ("<|", "|>", "<s>", "</s>")  # what special tokens are written with: never part of a question or a path
@@ -43,14 +43,6 @@ SAME_LOGIT = {"float32": 1e-3, "bfloat16": 0.1}  # likewise, of a batch and of s
 MOST_ROWS_LOST = 8
 
 Row = dict[str, Any]
-
-
-class RefusalError(Exception):
-    """The worker cannot do what it is asked; `code` is its exit code."""
-
-    def __init__(self, text: str, code: int = REFUSED) -> None:
-        self.code = code
-        super().__init__(text)
 
 
 def main(task: Path, journal: Path) -> None:
@@ -67,7 +59,7 @@ def main(task: Path, journal: Path) -> None:
         say(f"{len(questions)} questions, {len(questions) - len(left)} of them answered before")
         if not left:
             return
-        die_with(os.getppid(), task.parent)
+        die_with(os.getppid(), task.parent, PRIVATE)  # the images are there
         code = check_code(Path(head["model"]), head["code"])
         talker = load(head)
         size, notes = first_look(talker, head, left)
@@ -77,7 +69,7 @@ def main(task: Path, journal: Path) -> None:
                 {
                     "kind": "start",
                     "pid": os.getpid(),
-                    "versions": versions(),
+                    "versions": own_process.versions(PACKAGES),
                     "device": str(talker.device),
                     "network": network(),
                     "code": code,
@@ -95,8 +87,8 @@ def check_version(found: str) -> None:
 
     >>> check_version("5.23.0")
     Traceback (most recent call last):
-    stages.lib.models.chexagent.worker.RefusalError: found transformers 5.23.0, wanted exactly 4.40.0: with another \
-one the words have nothing to do with the image; run 'make setup-chexagent'
+    stages.lib.models.own_process.RefusalError: found transformers 5.23.0, wanted exactly 4.40.0: with another one \
+the words have nothing to do with the image; run 'make setup-chexagent'
     """
     if found != TRANSFORMERS:
         raise RefusalError(
@@ -496,15 +488,6 @@ def free(error: Exception) -> None:
         torch.cuda.empty_cache()
 
 
-def describe(error: Exception) -> str:
-    """An error as one line.
-
-    >>> describe(ValueError("two\\nlines"))
-    'ValueError: two lines'
-    """
-    return " ".join(f"{type(error).__name__}: {error}".split())[:500]
-
-
 def read_task(path: Path) -> tuple[Row, list[Row]]:
     """Head and the questions of a task file, none of which may hold a mark of special tokens."""
     head, *questions = [json.loads(text) for text in path.read_text().splitlines()]
@@ -553,21 +536,6 @@ def lock(handle: Any, path: Path) -> None:
         raise RefusalError(f"another worker is writing to {path}; wait for it, or end it") from None
 
 
-def die_with(parent: int, private: Path) -> None:
-    """End this process when the one that started it has gone, which can no longer clear away the images in
-    `private`.
-    """
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
-        if private.name.startswith(PRIVATE):
-            shutil.rmtree(private, ignore_errors=True)
-        os._exit(REFUSED)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
 def network() -> str:
     """What this process sees of a network: "none" if no route leads out of it."""
     ways: set[str] = set()
@@ -582,33 +550,16 @@ def network() -> str:
 
 
 def imported() -> dict[str, str | None]:
-    """`versions` after the import of what the model needs, so that it is known to work."""
+    """Versions after the import of what the model needs, so that it is known to work."""
     import torch  # noqa: F401
     from transformers import AutoModelForCausalLM, AutoProcessor, AutoTokenizer  # noqa: F401
 
-    return versions()
-
-
-def versions() -> dict[str, str | None]:
-    """Versions of Python and of the packages that decide the words."""
-    found: dict[str, str | None] = {"python": sys.version.split()[0]}
-    for name in ("transformers", "tokenizers", "torch", "torchvision", "numpy", "pillow", "safetensors"):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = None
-    return found
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return own_process.versions(PACKAGES)
 
 
 def say(text: str) -> None:
     """Write a line to the log."""
-    sys.stderr.write(f"chexagent: {text}\n")
-    sys.stderr.flush()
+    own_process.say("chexagent", text)
 
 
 def run(argv: Sequence[str]) -> NoReturn:
@@ -622,7 +573,3 @@ def run(argv: Sequence[str]) -> NoReturn:
         say(f"refused: {refusal}")
         sys.exit(refusal.code)
     sys.exit(0)
-
-
-if __name__ == "__main__":
-    run(sys.argv[1:])

@@ -2,10 +2,12 @@
 
 import sys
 import warnings
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import Any
 
-MODULES = {
+from stages.lib.models.own_process import versions
+
+MODULES = {  # of the packages that decide tokens
     "torch": "torch",
     "torchvision": "torchvision",
     "timm": "timm",
@@ -42,18 +44,7 @@ def prepare(*libraries: str) -> None:
 
 
 def imported() -> dict[str, str | None]:
-    """`versions` after the import of all that is installed, so that it is known to work."""
-    found = versions()
+    """Versions after the import of all that is installed, so that it is known to work."""
+    found = versions(MODULES)
     prepare(*(module for name, module in MODULES.items() if found[name] is not None))
-    return found
-
-
-def versions() -> dict[str, str | None]:
-    """Versions of Python and of the packages that decide tokens; None where one is not installed."""
-    found: dict[str, str | None] = {"python": sys.version.split()[0]}
-    for name in MODULES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = None
     return found

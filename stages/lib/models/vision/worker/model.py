@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from stages.lib.models.own_process import RefusalError, describe
-from stages.lib.models.vision.worker.installed import prepare, versions
+from stages.lib.models.own_process import RefusalError, describe, versions
+from stages.lib.models.vision.worker.installed import MODULES, prepare
 from stages.lib.models.vision.worker.libraries import LIBRARIES
 from stages.lib.models.vision.worker.log_lines import say
 from stages.lib.models.vision.worker.opened import Opened
@@ -57,7 +57,7 @@ class Model:
             "patch_px": opened.cell_px,
             "random_weights": opened.random_weights,
             "targets": list(opened.targets),
-            "versions": versions(),
+            "versions": versions(MODULES),
             "device": self.device.type,
         }
         say(f"{architecture} of {library} on {self.device} in {time.monotonic() - began:.1f} s")
