@@ -197,10 +197,9 @@ def record(vision_environment, tmp_path):
 
 RELEASE = """
 import sys
+from importlib import import_module
 
-from stages.lib.models.vision.worker.installed import prepare
-
-prepare("torchxrayvision")
+import_module("stages.lib.models.vision.worker.installed").prepare("torchxrayvision")
 import torch
 from safetensors.torch import save_file
 from torchxrayvision.models import DenseNet
