@@ -294,7 +294,7 @@ def _wrong_lofi(given: SimpleNamespace, document: Mapping[str, Any]) -> list[str
 
 def _wrong_zoo(given: SimpleNamespace, document: Mapping[str, Any]) -> list[str]:
     """A sentence for each row of the chapter zoo that is named and is not there, or does not fit."""
-    return [*_not_there(zoo_checks.named(given)), *zoo_checks.problems(given, document)]
+    return [*_not_there(zoo_checks.named(given, document)), *zoo_checks.problems(given, document)]
 
 
 WRONG = {"nodules": _unknown_systems, "findings": _wrong_systems, "lofi": _wrong_lofi, "zoo": _wrong_zoo}

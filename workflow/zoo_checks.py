@@ -16,11 +16,12 @@ PRETRAINED = Path("results/weights/pretrain")
 CURVE_FILES = ("section", "metrics", "summary")  # beside those of the rows in results/zoo/curve
 
 
-def named(given: SimpleNamespace) -> Mapping[str, tuple[str, tuple[str, ...]]]:
+def named(given: SimpleNamespace, document: Mapping[str, Any]) -> Mapping[str, tuple[str, tuple[str, ...]]]:
     """What is named and what is there, by the parameter.
 
     Args:
         given: Checked sections of the chapter, by the last part of their names.
+        document: All parameters: the localizers of the study.
     """
     models = tuple(given.models)
     cheap = tuple(
@@ -29,9 +30,11 @@ def named(given: SimpleNamespace) -> Mapping[str, tuple[str, tuple[str, ...]]]:
         if kinds.module(kinds.MODELS, row.kind).READS in ("features", "tokens")
     )
     heatmaps = tuple(name for name, row in given.localizers.items() if row.kind == "heatmap")
+    rivals = tuple(document.get("nodules", {}).get("localizers") or ())
     return {
         "zoo.measure.reference": (given.measure.reference, models),
         "zoo.localizer_cv.localizer": (given.localizer_cv.localizer, heatmaps),
+        **{f"zoo.localizer_cv.rivals.{number}": (one, rivals) for number, one in enumerate(given.localizer_cv.rivals)},
         **{f"zoo.curve.rows.{number}": (row, cheap) for number, row in enumerate(given.curve.rows)},
     }
 
@@ -41,7 +44,7 @@ def problems(given: SimpleNamespace, document: Mapping[str, Any]) -> Iterator[st
 
     Args:
         given: As for `named`.
-        document: All parameters: the classifiers of the study, and whether it is commercial.
+        document: As for `named`.
     """
     yield from (f"zoo.models.{one}" for one in ensemble.problems(document["zoo"]["models"]))
     yield from _claims(given)

@@ -40,7 +40,7 @@ from stages.lib.core.params import Row, unknown
 from stages.lib.core.progress import track
 from stages.lib.detect.choice import Choice, SelectParams
 from stages.lib.detect.cutoff import Cutoff, Shown, at_rate
-from stages.lib.detect.trainable import Known, Setting
+from stages.lib.detect.trainable import Known, MarksError, Setting
 from stages.lib.detect.trained import heatmap
 from stages.lib.images.normalized import preprocessing_hash
 from stages.lib.metrics import curves, evaluation_sets, localization, localization_suite, outcomes
@@ -141,7 +141,7 @@ def parts(study: Study, images: Sequence[Known], row: heatmap.Params, params: Pa
         params: See `Params`.
 
     Raises:
-        MarksError: If the annotated images are of fewer than two patients, or no negative image teaches.
+        MarksError: If the annotated images are of fewer than two patients, or no negative image is left to teach.
     """
     split, source = tables.mapping(study.split, "split"), tables.mapping(study.manifest, "source")
     marked = [image for image in images if image.marked and source[image.image_id] in params.sources]
@@ -151,6 +151,14 @@ def parts(study: Study, images: Sequence[Known], row: heatmap.Params, params: Pa
     choosing = [image for image in pool if image.image_id in drawn]
     theirs = {image.patient_id for image in choosing}
     rest = [image for image in pool if image.patient_id not in theirs]
+    if choosing and not rest:
+        raise MarksError(
+            "a localizer cannot be trained:",
+            [
+                f"zoo.localizer_cv.cutoff_images: found {params.cutoff_images}, which leaves none of the {len(pool)} "
+                "negative images of the train split to teach; lower it"
+            ],
+        )
     teaching = heatmap.teaching(row, rest)
     taught = {image.patient_id for image in (*teaching, *choosing)}
     measured = [

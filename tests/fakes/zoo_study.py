@@ -32,4 +32,5 @@ def small() -> dict[str, Mapping[str, Any] | None]:
         "zoo.measure": {"reference": "zero_shot", "draws": 100, "test_draws": 200},
         "zoo.select": {"draws": 100},
         "zoo.curve": {"rows": ["probe_largest"], "draws": 2, "fractions": [0.5, 1.0]},
+        "zoo.localizer_cv": {"rivals": [], "draws": 100, "cutoff_images": 8},
     }

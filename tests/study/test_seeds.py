@@ -34,6 +34,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     changes = {
         **checkouts.SMALL,
         "nodules.localizers.medgemma": None,
+        "zoo.localizer_cv": {"rivals": ["attribution"]},
         "data.external": {"roots": {"hospital_b": "elsewhere"}},
     }
     changes["study"] = {**changes["study"], "seeds": [0, 4]}

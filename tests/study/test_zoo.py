@@ -41,6 +41,11 @@ def models(folder: Path, change: Any) -> None:
     path.write_text(yaml.safe_dump(document, sort_keys=False))
 
 
+def added(row: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """A row beside one: the same model at four places."""
+    return {"added": {**row, "shifts": 2, "places": ["features"]}}
+
+
 def fits(folder: Path) -> dict[str, dict[str, Any]]:
     return {path.stem: json.loads(path.read_text()) for path in (folder / "results/zoo/fit").glob("*.json")}
 
@@ -92,7 +97,7 @@ def test_a_mended_row_one_taken_out_an_added_and_a_renamed_one_run_their_own_ste
     checkouts.run(source.parent, "cp", "-a", str(source), str(folder))
     before = {path: files.sha256_file(path) for path in (folder / "results/zoo/fit").glob("*.json")}
     fitted = {"zoo_fit", "zoo_infer_shard", "zoo_infer"}
-    gone = {"lost", "qwen"}  # rows that are called otherwise at the end, or are not there
+    gone = {"lost", "qwen", "soft_maximum"}  # rows that are called otherwise at the end, or are not there
     [command] = re.findall(r"^ *(snakemake --cores 2 --forcerun .* -- zoo_check)$", said, re.MULTILINE)
     (folder / "no/folder").mkdir(parents=True)
     checkouts.run(folder, "cp", "-a", "results/weights/pretrain/tiny_dinov2", "no/folder/here")
@@ -101,23 +106,35 @@ def test_a_mended_row_one_taken_out_an_added_and_a_renamed_one_run_their_own_ste
     assert "lost" in json.loads((folder / "results/zoo/check.json").read_text())["rows"]
     assert not fits(folder)["lost"]["failure"]
     models(folder, lambda rows: {name: row for name, row in rows.items() if name != "lost"})
-    assert ran(run(folder)) == COLLECT
-    assert "Nothing to be done" in run(folder)
-    models(folder, lambda rows: {**rows, "added": {**rows["dinov2"], "shifts": 2, "places": ["features"]}})
+    assert checkouts.planned(folder, "--", "zoo") == COLLECT
+    names = {"soft_maximum": "renamed", "qwen": "asked"}
+    raw = folder / "results/zoo/infer/raw"
+    scores = {now: tables.read(raw / f"{name}.parquet", tables.INFER) for name, now in names.items()}
+    kept = folder / "results/zoo/kept"
+    asked, tokens = set((kept / "asked").rglob("*.bin")), set(kept.rglob("*_tokens.bin"))
+    assert len(asked) > 1 and tokens  # what was asked of validation images, and of each shard
+    models(folder, lambda rows: {names.get(name, name): row for name, row in rows.items()} | added(rows["dinov2"]))
     assert ran(run(folder)) == COLLECT | fitted | {"zoo_embed_shard", "zoo_embed"}
     told = [json.loads(path.read_text()) for path in (folder / "results/zoo/features").glob("*.json")]
     [record] = [one for one in told if one["places"] == 4]
-    assert record["images"] == record["computed"] > 0
-    names = {"added": "renamed", "qwen": "asked"}
-    scores = tables.read(folder / "results/zoo/infer/raw/qwen.parquet", tables.INFER)
-    kept = set((folder / "results/zoo/kept").rglob("*.bin"))
-    assert len(list((folder / "results/zoo/kept/asked").rglob("*.bin"))) > 1  # of validation images, and of each shard
-    models(folder, lambda rows: {names.get(name, name): row for name, row in rows.items()})
-    assert ran(run(folder)) == COLLECT | fitted
-    assert set((folder / "results/zoo/kept").rglob("*.bin")) == kept  # no model made a pass
-    assert tables.read(folder / "results/zoo/infer/raw/asked.parquet", tables.INFER).equals(scores)
+    assert record["images"] == record["computed"] > 0  # the added row's, and the renamed ones make no pass
+    assert (asked, tokens) == (set((kept / "asked").rglob("*.bin")), set(kept.rglob("*_tokens.bin")))
+    assert all(tables.read(raw / f"{name}.parquet", tables.INFER).equals(table) for name, table in scores.items())
     now = {path: files.sha256_file(path) for path in before if path.stem not in gone}
     assert now == {path: digest for path, digest in before.items() if path.stem not in gone}
+    assert "Nothing to be done" in run(folder)
+
+
+def test_the_pages_on_demand_have_the_curve_and_the_patients_left_out(study: tuple[Path, str]) -> None:
+    folder, _ = study
+    done = ran(run(folder, "zoo_curve", "zoo_localizer_cv"))
+    assert {"zoo_curve_row", "zoo_localizer_cv_measure"} <= done and not {"zoo_fit", "zoo_infer", "zoo_select"} & done
+    curve = tables.read(folder / "results/zoo/curve/probe_largest.parquet", tables.MEASURES)
+    assert set(curve["task"].to_pylist()) == {"learning_curve"} and len(set(curve["subset"].to_pylist())) == 2
+    found = json.loads((folder / "results/zoo/localizer_cv/notes.json").read_text())
+    assert found["images"] > 1 < found["patients"]
+    for name in ("curve", "localizer_cv"):
+        assert "<svg" in (folder / f"results/zoo/{name}/report.html").read_text()
 
 
 def test_a_wrong_test_label_changes_no_fit_no_score_and_no_choice(study: tuple[Path, str], tmp_path: Path) -> None:

@@ -183,6 +183,8 @@ def test_the_files_of_a_folder_with_an_odd_name_have_a_plain_one(shipped: dict[s
         ("zoo.curve.rows", ["dinov2", "dinov2"], "zoo.curve.rows: found dinov2, dinov2, wanted each once"),
         ("zoo.models.summary", "of", "zoo.models.summary: wanted another name, zoo_curve writes a file of this one"),
         ("zoo.localizer_cv.rivals", ["combined", "combined"], "zoo.localizer_cv.rivals: found combined, combined"),
+        ("zoo.localizer_cv.rivals", ["attribution", "combined"], "zoo.localizer_cv.rivals.1: found 'combined', wanted"),
+        ("zoo.localizer_cv.rivals", ["atribution"], "zoo.localizer_cv.rivals.0: found 'atribution', wanted one of "),
         ("zoo.localizer_cv.supervision", ["both", "both"], "zoo.localizer_cv.supervision: found both, both"),
         (
             "zoo.models.dinov2.source",

@@ -294,6 +294,8 @@ def test_one_annotated_patient_and_a_row_of_another_name_are_refused(tmp_path):
         run(tmp_path, fake.images(), sources=["nih"])
     with pytest.raises(ParamsError, match="did you mean 'heatmap'"):
         run(tmp_path, fake.images(), localizer="heatmaps")
+    with pytest.raises(MarksError, match=r"cutoff_images: found 999, which leaves none of the \d+ negative images"):
+        run(tmp_path, fake.images(), cutoff_images=999)
 
 
 def test_rivals_without_files_or_without_a_common_image_and_failed_tokens_are_refused(tmp_path):
