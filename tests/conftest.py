@@ -39,8 +39,9 @@ collect_ignore = ["fakes/standin_model"]  # runs under another transformers, in 
 # Files of minutes, longest first: handed out in this order, so that no process is left with a long one at the end.
 # test_systems takes up the study that test_engines has made, so it stands well behind it.
 LONGEST = (
-    *(f"study/test_{name}" for name in ("engines", "seeds", "lofi", "findings_demo", "findings", "zoo", "systems")),
-    *(f"study/test_{name}" for name in ("slurm", "findings_endpoints", "real_images", "zoo_libraries")),
+    *(f"study/test_{name}" for name in ("engines", "zoo_demo", "seeds", "lofi", "findings_demo", "findings")),
+    *(f"study/test_{name}" for name in ("zoo", "systems", "slurm", "findings_endpoints", "real_images")),
+    "study/test_zoo_libraries",
     *(f"lib/models/test_{name}" for name in ("chexagent", "vision")),
     *("lib/learn/test_zoo_chexagent", "nodules/test_train", "weights/test_served_base", "weights/test_lofi_base"),
 )

@@ -3,10 +3,12 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,19 @@ def run(folder: Path, *targets: str, fails: bool = False) -> str:
 def ran(text: str) -> set[str]:
     """Rules of the jobs that were run."""
     return {line.split()[1].rstrip(":") for line in text.splitlines() if re.match(r"(local)?rule \w+:$", line)}
+
+
+def commands(folder: Path, target: str) -> list[tuple[str, list[str]]]:
+    """Stages that Snakemake would run for a file, in order, with their arguments, to run them in one process."""
+    text = checkouts.run(folder, "snakemake", "-n", "-p", "--nocolor", "--", target)
+    found = re.findall(r"^Shell command: python -m (stages\..*) 2>&1 \| tee", text, re.MULTILINE)
+    return [(stage, arguments) for stage, *arguments in map(shlex.split, found)]
+
+
+def here(stages: list[tuple[str, list[str]]]) -> None:
+    """Run stages in this process: most of a stage of a small study is the start of a process of its own."""
+    for stage, arguments in stages:
+        import_module(stage).main(arguments)
 
 
 def models(folder: Path, change: Any) -> None:
@@ -137,7 +152,9 @@ def test_the_pages_on_demand_have_the_curve_and_the_patients_left_out(study: tup
         assert "<svg" in (folder / f"results/zoo/{name}/report.html").read_text()
 
 
-def test_a_wrong_test_label_changes_no_fit_no_score_and_no_choice(study: tuple[Path, str], tmp_path: Path) -> None:
+def test_a_wrong_test_label_changes_no_fit_no_score_and_no_choice(
+    study: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source, _ = study
     folder = tmp_path / "checkout"
     checkouts.run(source.parent, "cp", "-a", str(source), str(folder))
@@ -155,8 +172,10 @@ def test_a_wrong_test_label_changes_no_fit_no_score_and_no_choice(study: tuple[P
     }
     measured = folder / "results/zoo/measure/measures.parquet"
     numbers = files.sha256_file(measured)
-    said = ran(run(folder, "results/zoo/measure/measures.parquet"))
-    assert {"zoo_fit", "zoo_infer", "zoo_select", "zoo_measure"} <= said
+    monkeypatch.chdir(folder)
+    stages = commands(folder, "results/zoo/measure/measures.parquet")
+    assert {f"stages.zoo.{name}" for name in ("fit", "infer", "select", "measure")} <= {stage for stage, _ in stages}
+    here(stages)
     assert files.sha256_file(measured) != numbers
     assert {one: files.sha256_file(one) for one in kept} == before
     assert {one: tables.read(one, tables.INFER)["score"].to_pylist() for one in scores} == scores
@@ -200,7 +219,9 @@ def test_a_killed_run_comes_to_the_same_features_and_fits(study: tuple[Path, str
         assert files.sha256_file(path) == files.sha256_file(folder / "results" / f"before_{kind}" / Path(*rest))
 
 
-def test_a_row_of_the_zoo_scores_other_images(study: tuple[Path, str], tmp_path: Path) -> None:
+def test_a_row_of_the_zoo_scores_other_images(
+    study: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source, _ = study
     folder = tmp_path / "checkout"
     checkouts.run(source.parent, "cp", "-a", str(source), str(folder))
@@ -208,8 +229,11 @@ def test_a_row_of_the_zoo_scores_other_images(study: tuple[Path, str], tmp_path:
     document = yaml.safe_load(path.read_text())
     document["predict"]["model"] = "both"
     path.write_text(yaml.safe_dump(document, sort_keys=False))
-    said = ran(run(folder, "results/predict/infer.parquet"))
-    assert "predict_zoo_infer" in said and not {"zoo_fit", "nodules_train"} & said
+    monkeypatch.chdir(folder)
+    stages = commands(folder, "results/predict/infer.parquet")
+    names = {stage for stage, _ in stages}
+    assert "stages.zoo.infer" in names and not {"stages.zoo.fit", "stages.nodules.train"} & names
+    here(stages)
     table = tables.read(folder / "results/predict/infer.parquet", tables.INFER)
     assert table.num_rows == 4
     assert table["score_calibrated"].null_count == 0
