@@ -68,6 +68,7 @@ def test_the_study_runs_on_slurm_with_a_gpu_slot_for_each_gpu_stage(
     less |= {f"nodules.classifiers.{name}_peak": None for name in ("attribution", "attribution_tuned", "combined")}
     kept = {name: values for name, values in checkouts.SMALL.items() if name not in less}
     kept["nodules.measure"] = {**kept["nodules.measure"], "comparisons": [["tuned", "zero_shot"]]}
+    kept["zoo.localizer_cv"] = {"rivals": ["medgemma"]}
     folder = checkouts.copy(tmp_path / "study", {**kept, "study": {"shards": 2}, **less})
     quick = ("--slurm-init-seconds-before-status-checks", "3", "--latency-wait", "10")
     checkouts.run(folder, "snakemake", "--profile", "slurm", *quick)
